@@ -1,0 +1,3 @@
+//! CLIP embeddings in the browser.
+
+pub mod error;

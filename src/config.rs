@@ -1,0 +1,318 @@
+//! Metadata -> a validated [`ClipConfig`].
+
+use candle_transformers::models::clip::text_model::{Activation as StockActivation, ClipTextConfig};
+use candle_transformers::models::clip::vision_model::ClipVisionConfig;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::gguf::{Header, Value};
+
+/// The nonlinearity between the two layers of an MLP.
+///
+/// candle's own `Activation` has no GELU, without which OpenCLIP's LAION and DataComp checkpoints run
+/// and give wrong vectors; this one is what the towers read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Activation {
+    /// `x * Φ(x)` by the error function: OpenCLIP's LAION and DataComp checkpoints.
+    Gelu,
+    /// `x * sigmoid(1.702 x)`: OpenAI's checkpoints, MetaCLIP and DFN.
+    QuickGelu,
+}
+
+impl Activation {
+    /// The name it has in a Hugging Face `config.json`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Gelu => "gelu",
+            Self::QuickGelu => "quick_gelu",
+        }
+    }
+}
+
+/// What a CLIP model is made of. Everything in it has been checked: widths divide into heads, images
+/// into patches, and no number is beyond what a plain ViT CLIP may have.
+#[derive(Clone, Debug)]
+pub struct ClipConfig {
+    /// `general.name`, where the file gives one.
+    pub name: Option<String>,
+    pub activation: Activation,
+    /// The length of an embedding.
+    pub projection_dim: usize,
+    pub text: Option<TextConfig>,
+    pub vision: Option<VisionConfig>,
+}
+
+/// The text tower. `stock.activation` is candle's and says nothing; see [`ClipConfig::activation`].
+#[derive(Clone, Debug)]
+pub struct TextConfig {
+    pub stock: ClipTextConfig,
+    pub layer_norm_eps: f64,
+}
+
+/// The vision tower. `stock.activation` is candle's and says nothing; see [`ClipConfig::activation`].
+#[derive(Clone, Debug)]
+pub struct VisionConfig {
+    pub stock: ClipVisionConfig,
+    pub layer_norm_eps: f64,
+    /// Of each channel, in units of pixel / 255.
+    pub image_mean: [f32; 3],
+    /// Of each channel, in units of pixel / 255.
+    pub image_std: [f32; 3],
+}
+
+/// The sizes that the layers of both towers share.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LayerSizes {
+    pub layers: usize,
+    pub width: usize,
+    pub feed_forward: usize,
+    pub heads: usize,
+    pub layer_norm_eps: f64,
+}
+
+impl TextConfig {
+    pub fn sizes(&self) -> LayerSizes {
+        LayerSizes {
+            layers: self.stock.num_hidden_layers,
+            width: self.stock.embed_dim,
+            feed_forward: self.stock.intermediate_size,
+            heads: self.stock.num_attention_heads,
+            layer_norm_eps: self.layer_norm_eps,
+        }
+    }
+}
+
+impl VisionConfig {
+    pub fn sizes(&self) -> LayerSizes {
+        LayerSizes {
+            layers: self.stock.num_hidden_layers,
+            width: self.stock.embed_dim,
+            feed_forward: self.stock.intermediate_size,
+            heads: self.stock.num_attention_heads,
+            layer_norm_eps: self.layer_norm_eps,
+        }
+    }
+
+    /// The patches along one edge of the image.
+    pub fn grid(&self) -> usize {
+        self.stock.image_size / self.stock.patch_size
+    }
+}
+
+impl LayerSizes {
+    pub fn head_dim(&self) -> usize {
+        self.width / self.heads
+    }
+}
+
+/// Stock types ask for an activation, and know only one.
+pub(crate) const UNREAD: StockActivation = StockActivation::QuickGelu;
+
+impl ClipConfig {
+    /// The configuration of a GGUF in clip.cpp's layout.
+    ///
+    /// # Errors
+    /// `unsupported_model` where the file is something else than a plain ViT CLIP, by name;
+    /// `malformed_model` where a number is missing or cannot be.
+    pub fn from_gguf(header: &Header) -> Result<Self> {
+        refuse_other_models(header)?;
+        let metadata = Metadata { header };
+        let has_text = metadata.flag("clip.has_text_encoder")?.unwrap_or(false);
+        let has_vision = metadata.flag("clip.has_vision_encoder")?.unwrap_or(false);
+        let text = has_text.then(|| metadata.text()).transpose()?;
+        let vision = has_vision.then(|| metadata.vision()).transpose()?;
+        let projection_dim = text.as_ref().map(|text| text.stock.projection_dim);
+        let projection_dim = projection_dim.or(vision.as_ref().map(|v| v.stock.projection_dim));
+        let config = Self {
+            name: metadata.string("general.name"),
+            activation: match metadata.flag("clip.use_gelu")? {
+                Some(true) => Activation::Gelu,
+                Some(false) | None => Activation::QuickGelu,
+            },
+            projection_dim: projection_dim
+                .ok_or_else(|| malformed("it has neither a text nor a vision encoder"))?,
+            text,
+            vision,
+        };
+        config.validate()?;
+        Ok(config)
+    }
+
+    /// Checks what the types cannot: called by everything that makes a configuration.
+    pub(crate) fn validate(&self) -> Result<()> {
+        bounded("projection_dim", self.projection_dim, 1 << 14)?;
+        if let Some(text) = &self.text {
+            validate_layers("text", &text.sizes())?;
+            bounded("text.context_length", text.stock.max_position_embeddings, 1 << 12)?;
+            bounded("text vocabulary", text.stock.vocab_size, 1 << 22)?;
+            if text.stock.projection_dim != self.projection_dim {
+                return Err(malformed("its towers project to different lengths"));
+            }
+        }
+        if let Some(vision) = &self.vision {
+            validate_layers("vision", &vision.sizes())?;
+            bounded("vision.image_size", vision.stock.image_size, 1 << 11)?;
+            bounded("vision.patch_size", vision.stock.patch_size, vision.stock.image_size)?;
+            if vision.stock.projection_dim != self.projection_dim {
+                return Err(malformed("its towers project to different lengths"));
+            }
+            if !vision.image_std.iter().all(|std| std.is_finite() && *std > 0.0)
+                || !vision.image_mean.iter().all(|mean| mean.is_finite())
+            {
+                return Err(malformed("its image_mean or image_std cannot be"));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn validate_layers(tower: &str, sizes: &LayerSizes) -> Result<()> {
+    bounded(&format!("{tower}.block_count"), sizes.layers, 256)?;
+    bounded(&format!("{tower}.embedding_length"), sizes.width, 1 << 14)?;
+    bounded(&format!("{tower}.feed_forward_length"), sizes.feed_forward, 1 << 16)?;
+    bounded(&format!("{tower}.attention.head_count"), sizes.heads, sizes.width)?;
+    if !sizes.width.is_multiple_of(sizes.heads) {
+        let what =
+            format!("{tower}: width {} does not divide into {} heads", sizes.width, sizes.heads);
+        return Err(malformed(what));
+    }
+    if !(sizes.layer_norm_eps > 0.0 && sizes.layer_norm_eps < 1.0) {
+        return Err(malformed(format!("{tower}: layer_norm_epsilon cannot be")));
+    }
+    Ok(())
+}
+
+fn bounded(name: &str, value: usize, most: usize) -> Result<()> {
+    if (1..=most).contains(&value) {
+        return Ok(());
+    }
+    Err(malformed(format!("{name} is {value}, which is not in 1..={most}")))
+}
+
+fn malformed(what: impl std::fmt::Display) -> Error {
+    let message = format!("this model file is damaged: {what}; download it again or use another");
+    Error::new(ErrorKind::MalformedModel, message)
+}
+
+fn unsupported(what: impl std::fmt::Display) -> Error {
+    let message = format!("{what}; choose a plain ViT CLIP with its projections, such as ViT-B-32");
+    Error::new(ErrorKind::UnsupportedModel, message)
+}
+
+/// Models that look like CLIP and would run, or nearly, and give vectors that mean nothing.
+fn refuse_other_models(header: &Header) -> Result<()> {
+    let text = |key| match header.get(key) {
+        Some(Value::String(value)) => value.to_lowercase(),
+        _ => String::new(),
+    };
+    let architecture = text("general.architecture");
+    let labels = [&architecture, &text("general.name"), &text("clip.projector_type")];
+    for (mark, name) in [("siglip", "SigLIP"), ("mobileclip", "MobileCLIP")] {
+        if labels.iter().any(|label| label.contains(mark)) {
+            return Err(unsupported(format!("this is a {name} model, which is not a plain CLIP")));
+        }
+    }
+    if architecture != "clip" {
+        let found = if architecture.is_empty() { "no architecture" } else { &architecture };
+        return Err(unsupported(format!("this GGUF file holds {found}, not clip")));
+    }
+    let has = |name: &str| header.tensors.iter().any(|tensor| tensor.name == name);
+    let projector = header.get("clip.projector_type").is_some()
+        || header.get("clip.has_llava_projector").is_some()
+        || text("general.type") == "mmproj"
+        || header.tensors.iter().any(|tensor| tensor.name.starts_with("mm."));
+    if projector || (has("v.class_embd") && !has("visual_projection.weight")) {
+        return Err(unsupported(
+            "this is an mmproj file, the image half of a chat model, without CLIP's projection",
+        ));
+    }
+    Ok(())
+}
+
+struct Metadata<'a> {
+    header: &'a Header,
+}
+
+impl Metadata<'_> {
+    fn text(&self) -> Result<TextConfig> {
+        let vocabulary = self.shape("t.token_embd.weight")?;
+        let stock = ClipTextConfig {
+            vocab_size: vocabulary.first().copied().unwrap_or(0),
+            embed_dim: self.number("clip.text.embedding_length")?,
+            activation: UNREAD,
+            intermediate_size: self.number("clip.text.feed_forward_length")?,
+            max_position_embeddings: self.number("clip.text.context_length")?,
+            pad_with: None,
+            num_hidden_layers: self.number("clip.text.block_count")?,
+            num_attention_heads: self.number("clip.text.attention.head_count")?,
+            projection_dim: self.shape("text_projection.weight")?[0],
+        };
+        let layer_norm_eps = self.float("clip.text.attention.layer_norm_epsilon")?;
+        Ok(TextConfig { stock, layer_norm_eps })
+    }
+
+    fn vision(&self) -> Result<VisionConfig> {
+        let stock = ClipVisionConfig {
+            embed_dim: self.number("clip.vision.embedding_length")?,
+            activation: UNREAD,
+            intermediate_size: self.number("clip.vision.feed_forward_length")?,
+            num_hidden_layers: self.number("clip.vision.block_count")?,
+            num_attention_heads: self.number("clip.vision.attention.head_count")?,
+            projection_dim: self.shape("visual_projection.weight")?[0],
+            num_channels: 3,
+            image_size: self.number("clip.vision.image_size")?,
+            patch_size: self.number("clip.vision.patch_size")?,
+        };
+        Ok(VisionConfig {
+            stock,
+            layer_norm_eps: self.float("clip.vision.attention.layer_norm_epsilon")?,
+            image_mean: self.channels("clip.vision.image_mean")?,
+            image_std: self.channels("clip.vision.image_std")?,
+        })
+    }
+
+    /// The projection's length comes from the tensor: some files' `projection_dim` is another number.
+    fn shape(&self, name: &str) -> Result<&[usize]> {
+        let tensor = self.header.tensors.iter().find(|tensor| tensor.name == name);
+        let shape = tensor.map(|tensor| tensor.shape.as_slice()).ok_or_else(|| missing(name))?;
+        if shape.len() == 2 { Ok(shape) } else { Err(malformed(format!("{name} is {shape:?}"))) }
+    }
+
+    fn get(&self, key: &str) -> Result<&Value> {
+        self.header.get(key).ok_or_else(|| malformed(format!("its metadata has no {key}")))
+    }
+
+    fn number(&self, key: &str) -> Result<usize> {
+        let value = self.get(key)?;
+        let number = value.to_u64().ok().or(value.to_u32().ok().map(u64::from));
+        let number = number.or(value.to_i32().ok().and_then(|n| u64::try_from(n).ok()));
+        let number = number.and_then(|n| usize::try_from(n).ok());
+        number.ok_or_else(|| malformed(format!("{key} is not a whole number")))
+    }
+
+    fn float(&self, key: &str) -> Result<f64> {
+        let value = self.get(key)?.to_f32();
+        value.map(f64::from).map_err(|_| malformed(format!("{key} is not a number")))
+    }
+
+    fn flag(&self, key: &str) -> Result<Option<bool>> {
+        let value = self.header.get(key).map(Value::to_bool).transpose();
+        value.map_err(|_| malformed(format!("{key} is neither true nor false")))
+    }
+
+    fn string(&self, key: &str) -> Option<String> {
+        let value = self.header.get(key)?.to_string().ok()?;
+        (!value.is_empty()).then(|| value.clone())
+    }
+
+    fn channels(&self, key: &str) -> Result<[f32; 3]> {
+        let wrong = || malformed(format!("{key} is not three numbers"));
+        let values = self.get(key)?.to_vec().map_err(|_| wrong())?;
+        let values: Vec<f32> = values.iter().filter_map(|value| value.to_f32().ok()).collect();
+        values.try_into().map_err(|_| wrong())
+    }
+}
+
+pub(crate) fn missing(name: &str) -> Error {
+    let message = format!("tensor {name} is missing from the file; use a complete one");
+    Error::new(ErrorKind::MissingTensor, message)
+}

@@ -1,0 +1,38 @@
+//! Which container a file is.
+
+pub mod gguf;
+pub mod names;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod safetensors;
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// Enough of a file's start to tell what it is.
+pub const SNIFF_BYTES: usize = 16;
+
+/// Accepts the first bytes of a GGUF file.
+///
+/// # Errors
+/// `not_a_model` or `unsupported_model`, naming what the file is instead.
+pub fn expect_gguf(start: &[u8]) -> Result<()> {
+    if start.starts_with(gguf::MAGIC) {
+        return Ok(());
+    }
+    let text = start.trim_ascii_start();
+    let (kind, what) = if start.is_empty() {
+        (ErrorKind::NotAModel, "the file is empty")
+    } else if text.starts_with(b"<") {
+        (ErrorKind::NotAModel, "this is a web page, not a model: check the address")
+    } else if start.starts_with(b"version https://") {
+        (ErrorKind::NotAModel, "this is a Git LFS pointer: download the file it points to")
+    } else if start.get(8..).is_some_and(|rest| rest.trim_ascii_start().starts_with(b"{")) {
+        (ErrorKind::UnsupportedModel, "this is a safetensors file: make a GGUF of it with `clip-wasm convert`")
+    } else if start.starts_with(b"PK\x03\x04") {
+        (ErrorKind::UnsupportedModel, "this is a zip archive or a PyTorch checkpoint: convert its safetensors form with `clip-wasm convert`")
+    } else if start.starts_with(b"\x08") {
+        (ErrorKind::UnsupportedModel, "this looks like an ONNX file: use a GGUF, or convert safetensors with `clip-wasm convert`")
+    } else {
+        (ErrorKind::NotAModel, "this is not a GGUF file: choose a CLIP model in GGUF form")
+    };
+    Err(Error::new(kind, what))
+}

@@ -1,0 +1,256 @@
+//! The tensors a CLIP model is made of, and their names in each kind of file.
+//!
+//! The canonical names are those of clip.cpp's GGUF files, because that is the form that is computed.
+
+use crate::config::ClipConfig;
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::gguf::{Header, TensorInfo};
+
+/// How a tensor is kept in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// The weight of a linear layer, `[out, in]`.
+    Linear,
+    /// Rows that are gathered by index, `[rows, width]`.
+    Rows,
+    /// Everything else, used as it is in f32.
+    Plain,
+}
+
+/// A tensor that a configuration calls for.
+#[derive(Clone, Debug)]
+pub struct Expected {
+    pub name: String,
+    /// Row-major, outermost first.
+    pub shape: Vec<usize>,
+    pub role: Role,
+}
+
+/// Every tensor of a model, text first, in the order of computation.
+pub fn tensors(config: &ClipConfig) -> Vec<Expected> {
+    let mut list = Vec::new();
+    let mut add = |name: String, shape: &[usize], role| {
+        list.push(Expected { name, shape: shape.to_vec(), role });
+    };
+    let mut towers = Vec::new();
+    if let Some(text) = &config.text {
+        let (stock, width) = (&text.stock, text.stock.embed_dim);
+        add("t.token_embd.weight".into(), &[stock.vocab_size, width], Role::Rows);
+        let positions = [stock.max_position_embeddings, width];
+        add("t.position_embd.weight".into(), &positions, Role::Plain);
+        towers.push(("t", "text_projection.weight", text.sizes()));
+    }
+    if let Some(vision) = &config.vision {
+        let (patch, width) = (vision.stock.patch_size, vision.stock.embed_dim);
+        add("v.class_embd".into(), &[width], Role::Plain);
+        add("v.patch_embd.weight".into(), &[width, 3, patch, patch], Role::Plain);
+        let positions = [vision.grid() * vision.grid() + 1, width];
+        add("v.position_embd.weight".into(), &positions, Role::Plain);
+        add("v.pre_ln.weight".into(), &[width], Role::Plain);
+        add("v.pre_ln.bias".into(), &[width], Role::Plain);
+        towers.push(("v", "visual_projection.weight", vision.sizes()));
+    }
+    for (tower, projection, sizes) in towers {
+        let (width, wide) = (sizes.width, sizes.feed_forward);
+        for layer in 0..sizes.layers {
+            let block = format!("{tower}.blk.{layer}");
+            for norm in ["ln1", "ln2"] {
+                add(format!("{block}.{norm}.weight"), &[width], Role::Plain);
+                add(format!("{block}.{norm}.bias"), &[width], Role::Plain);
+            }
+            let linears = [
+                ("attn_q", width, width),
+                ("attn_k", width, width),
+                ("attn_v", width, width),
+                ("attn_out", width, width),
+                (FC1, wide, width),
+                (FC2, width, wide),
+            ];
+            for (linear, outputs, inputs) in linears {
+                add(format!("{block}.{linear}.weight"), &[outputs, inputs], Role::Linear);
+                add(format!("{block}.{linear}.bias"), &[outputs], Role::Plain);
+            }
+        }
+        add(format!("{tower}.post_ln.weight"), &[width], Role::Plain);
+        add(format!("{tower}.post_ln.bias"), &[width], Role::Plain);
+        add(projection.into(), &[config.projection_dim, width], Role::Linear);
+    }
+    list
+}
+
+/// The expanding layer of an MLP. clip.cpp calls it "down", the reverse of llama.cpp's names.
+pub const FC1: &str = "ffn_down";
+/// The contracting layer of an MLP.
+pub const FC2: &str = "ffn_up";
+
+/// Matches a file's tensors with those that its configuration calls for, before any of their bytes
+/// have come: gives each tensor its role, or `None` where nothing reads it.
+///
+/// Swaps the two MLP layers' names where the file has them as llama.cpp does; their shapes tell.
+///
+/// # Errors
+/// `missing_tensor` or `malformed_model`, naming the tensor.
+pub fn assign(config: &ClipConfig, header: &mut Header) -> Result<Vec<Option<Role>>> {
+    let expected = tensors(config);
+    rename_mlp_layers(config, &mut header.tensors);
+    for want in &expected {
+        let found = header.tensors.iter().find(|tensor| tensor.name == want.name);
+        let found = found.ok_or_else(|| crate::config::missing(&want.name))?;
+        if found.shape != want.shape {
+            let message = format!(
+                "tensor {} has shape {:?} where its model calls for {:?}; use another file",
+                want.name, found.shape, want.shape
+            );
+            return Err(Error::new(ErrorKind::MalformedModel, message));
+        }
+    }
+    let role = |tensor: &TensorInfo| {
+        expected.iter().find(|want| want.name == tensor.name).map(|want| want.role)
+    };
+    Ok(header.tensors.iter().map(role).collect())
+}
+
+fn rename_mlp_layers(config: &ClipConfig, tensors: &mut [TensorInfo]) {
+    let expanding = |width, wide| [wide, width];
+    let text = config.text.as_ref().map(|text| ("t.", text.sizes()));
+    let vision = config.vision.as_ref().map(|vision| ("v.", vision.sizes()));
+    for (tower, sizes) in text.into_iter().chain(vision) {
+        let fc1 = expanding(sizes.width, sizes.feed_forward);
+        let reversed = tensors.iter().any(|tensor| {
+            tensor.name.starts_with(tower)
+                && tensor.name.ends_with("ffn_up.weight")
+                && tensor.shape == fc1
+                && sizes.width != sizes.feed_forward
+        });
+        if !reversed {
+            continue;
+        }
+        for tensor in tensors.iter_mut().filter(|tensor| tensor.name.starts_with(tower)) {
+            tensor.name = match tensor.name.rsplit_once(".ffn_") {
+                Some((block, rest)) if rest.starts_with("up.") => {
+                    format!("{block}.{FC1}.{}", &rest[3..])
+                }
+                Some((block, rest)) if rest.starts_with("down.") => {
+                    format!("{block}.{FC2}.{}", &rest[5..])
+                }
+                _ => continue,
+            };
+        }
+    }
+}
+
+/// The two kinds of checkpoint that are converted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Checkpoint {
+    /// Hugging Face transformers' `CLIPModel`.
+    HuggingFace,
+    /// open_clip's and OpenAI's.
+    OpenClip,
+}
+
+/// What a canonical tensor is made from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
+    pub name: String,
+    pub change: Change,
+}
+
+/// What is done to the source on its way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    None,
+    /// `[in, out]` to `[out, in]`.
+    Transpose,
+    /// The first, second or third of three equal parts along dimension 0.
+    Third(usize),
+}
+
+/// Where a checkpoint keeps a canonical tensor.
+pub fn source(checkpoint: Checkpoint, canonical: &str) -> Source {
+    match checkpoint {
+        Checkpoint::HuggingFace => {
+            Source { name: hugging_face_name(canonical), change: Change::None }
+        }
+        Checkpoint::OpenClip => open_clip_source(canonical),
+    }
+}
+
+fn hugging_face_name(canonical: &str) -> String {
+    let Some((tower, rest)) = split_tower(canonical) else { return canonical.into() };
+    let tower = if tower == "t" { "text_model" } else { "vision_model" };
+    if let Some((layer, part)) = split_layer(rest) {
+        let (part, end) = part.rsplit_once('.').unwrap_or((part, ""));
+        let part = match part {
+            "attn_q" => "self_attn.q_proj",
+            "attn_k" => "self_attn.k_proj",
+            "attn_v" => "self_attn.v_proj",
+            "attn_out" => "self_attn.out_proj",
+            "ln1" => "layer_norm1",
+            "ln2" => "layer_norm2",
+            FC1 => "mlp.fc1",
+            FC2 => "mlp.fc2",
+            other => other,
+        };
+        return format!("{tower}.encoder.layers.{layer}.{part}.{end}");
+    }
+    let rest = match (tower, rest) {
+        (_, "token_embd.weight") => "embeddings.token_embedding.weight".into(),
+        (_, "position_embd.weight") => "embeddings.position_embedding.weight".into(),
+        (_, "class_embd") => "embeddings.class_embedding".into(),
+        (_, "patch_embd.weight") => "embeddings.patch_embedding.weight".into(),
+        // Misspelt so in transformers, and in every checkpoint since.
+        (_, rest) if rest.starts_with("pre_ln.") => rest.replace("pre_ln", "pre_layrnorm"),
+        ("text_model", rest) => rest.replace("post_ln", "final_layer_norm"),
+        (_, rest) => rest.replace("post_ln", "post_layernorm"),
+    };
+    format!("{tower}.{rest}")
+}
+
+fn open_clip_source(canonical: &str) -> Source {
+    let plain = |name: String| Source { name, change: Change::None };
+    let transposed = |name: &str| Source { name: name.into(), change: Change::Transpose };
+    let Some((tower, rest)) = split_tower(canonical) else {
+        return match canonical {
+            "text_projection.weight" => transposed("text_projection"),
+            "visual_projection.weight" => transposed("visual.proj"),
+            other => plain(other.into()),
+        };
+    };
+    let prefix = if tower == "t" { "" } else { "visual." };
+    if let Some((layer, part)) = split_layer(rest) {
+        let block = format!("{prefix}transformer.resblocks.{layer}");
+        let (part, end) = part.rsplit_once('.').unwrap_or((part, ""));
+        let third = ["attn_q", "attn_k", "attn_v"].iter().position(|name| *name == part);
+        if let Some(third) = third {
+            let name = format!("{block}.attn.in_proj_{end}");
+            return Source { name, change: Change::Third(third) };
+        }
+        let part = match part {
+            "attn_out" => "attn.out_proj",
+            "ln1" => "ln_1",
+            "ln2" => "ln_2",
+            FC1 => "mlp.c_fc",
+            FC2 => "mlp.c_proj",
+            other => other,
+        };
+        return plain(format!("{block}.{part}.{end}"));
+    }
+    let rest = match (tower, rest) {
+        (_, "position_embd.weight") => "positional_embedding".into(),
+        (_, "token_embd.weight") => "token_embedding.weight".into(),
+        (_, "class_embd") => "class_embedding".into(),
+        (_, "patch_embd.weight") => "conv1.weight".into(),
+        (_, rest) if rest.starts_with("pre_ln.") => rest.replace("pre_ln", "ln_pre"),
+        ("t", rest) => rest.replace("post_ln", "ln_final"),
+        (_, rest) => rest.replace("post_ln", "ln_post"),
+    };
+    plain(format!("{prefix}{rest}"))
+}
+
+fn split_tower(canonical: &str) -> Option<(&str, &str)> {
+    canonical.split_once('.').filter(|(tower, _)| matches!(*tower, "t" | "v"))
+}
+
+fn split_layer(rest: &str) -> Option<(&str, &str)> {
+    rest.strip_prefix("blk.")?.split_once('.')
+}

@@ -1,6 +1,8 @@
 //! Metadata -> a validated [`ClipConfig`].
 
-use candle_transformers::models::clip::text_model::{Activation as StockActivation, ClipTextConfig};
+use candle_transformers::models::clip::text_model::{
+    Activation as StockActivation, ClipTextConfig,
+};
 use candle_transformers::models::clip::vision_model::ClipVisionConfig;
 
 use crate::error::{Error, ErrorKind, Result};

@@ -4,7 +4,7 @@ use std::error::Error as StdError;
 use std::fmt;
 
 /// The result of everything in this crate that can fail.
-pub type Result<T> = std::result::Result<T, Error>;
+pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// What went wrong, in a form that callers may match on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

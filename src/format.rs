@@ -2,8 +2,6 @@
 
 pub mod gguf;
 pub mod names;
-#[cfg(not(target_arch = "wasm32"))]
-pub mod safetensors;
 
 use crate::error::{Error, ErrorKind, Result};
 
@@ -26,11 +24,20 @@ pub fn expect_gguf(start: &[u8]) -> Result<()> {
     } else if start.starts_with(b"version https://") {
         (ErrorKind::NotAModel, "this is a Git LFS pointer: download the file it points to")
     } else if start.get(8..).is_some_and(|rest| rest.trim_ascii_start().starts_with(b"{")) {
-        (ErrorKind::UnsupportedModel, "this is a safetensors file: make a GGUF of it with `clip-wasm convert`")
+        (
+            ErrorKind::UnsupportedModel,
+            "this is a safetensors file: make a GGUF of it with `clip-wasm convert`",
+        )
     } else if start.starts_with(b"PK\x03\x04") {
-        (ErrorKind::UnsupportedModel, "this is a zip archive or a PyTorch checkpoint: convert its safetensors form with `clip-wasm convert`")
+        (
+            ErrorKind::UnsupportedModel,
+            "this is a zip archive or a PyTorch checkpoint: convert its safetensors form with `clip-wasm convert`",
+        )
     } else if start.starts_with(b"\x08") {
-        (ErrorKind::UnsupportedModel, "this looks like an ONNX file: use a GGUF, or convert safetensors with `clip-wasm convert`")
+        (
+            ErrorKind::UnsupportedModel,
+            "this looks like an ONNX file: use a GGUF, or convert safetensors with `clip-wasm convert`",
+        )
     } else {
         (ErrorKind::NotAModel, "this is not a GGUF file: choose a CLIP model in GGUF form")
     };

@@ -95,6 +95,11 @@ impl Error {
         self
     }
 
+    /// `empty_input`, with what to do about it.
+    pub fn empty_input(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::EmptyInput, message)
+    }
+
     /// The same error, said of a file, an input or a tensor.
     #[must_use]
     pub fn context(mut self, of: impl fmt::Display) -> Self {

@@ -1,5 +1,6 @@
 //! Which container a file is.
 
+pub mod checkpoint;
 pub mod gguf;
 pub mod names;
 

@@ -1,1 +1,131 @@
-fn main() {}
+//! The command line: `embed`, `convert` and `inspect`. JSON goes to stdout, everything else to stderr.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use clip_wasm::config::Activation;
+use clip_wasm::convert::{FILE_TYPES, FileType, convert};
+use clip_wasm::embedding::response;
+use clip_wasm::error::{Error, Result};
+use clip_wasm::{ClipEncoder, inspect};
+use indicatif::{ProgressBar, ProgressStyle};
+
+/// CLIP embeddings of images and texts.
+#[derive(Parser)]
+#[command(version, about)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Print the embeddings of texts, then of images, as JSON.
+    Embed {
+        /// A CLIP model in GGUF form.
+        #[arg(long)]
+        model: PathBuf,
+        /// A text; may be given again.
+        #[arg(long, value_name = "TEXT")]
+        text: Vec<String>,
+        /// A JPEG, PNG, WebP, GIF, BMP or TIFF file; may be given again.
+        #[arg(long, value_name = "FILE")]
+        image: Vec<PathBuf>,
+        /// Print the projections as they are instead of unit vectors.
+        #[arg(long)]
+        no_normalize: bool,
+    },
+    /// Make a GGUF file of a checkpoint.
+    Convert {
+        /// A directory as Hugging Face or open_clip lays it out, or a .safetensors file in one.
+        source: PathBuf,
+        /// How the weights are stored.
+        #[arg(long = "type", default_value = "q8_0", value_parser = file_type)]
+        file_type: FileType,
+        /// Overrides the activation that the checkpoint's configuration gives or leaves out.
+        #[arg(long)]
+        activation: Option<ActivationName>,
+        /// The file to make.
+        #[arg(short, long, value_name = "FILE")]
+        output: PathBuf,
+    },
+    /// Say what a GGUF file is: its towers, sizes and types.
+    Inspect {
+        /// A GGUF file.
+        model: PathBuf,
+    },
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum ActivationName {
+    Gelu,
+    #[value(name = "quick_gelu")]
+    QuickGelu,
+}
+
+fn file_type(name: &str) -> std::result::Result<FileType, String> {
+    let names = FILE_TYPES.map(|known| known.name).join(", ");
+    let known = FILE_TYPES.into_iter().find(|known| known.name == name);
+    known.ok_or_else(|| format!("one of {names}"))
+}
+
+fn main() -> ExitCode {
+    let result = match Arguments::parse().command {
+        Command::Embed { model, text, image, no_normalize } => {
+            embed(&model, &text, &image, !no_normalize)
+        }
+        Command::Convert { source, file_type, activation, output } => {
+            let activation = activation.map(|name| match name {
+                ActivationName::Gelu => Activation::Gelu,
+                ActivationName::QuickGelu => Activation::QuickGelu,
+            });
+            convert_with_progress(&source, &output, file_type, activation)
+        }
+        Command::Inspect { model } => inspect::inspect(&model).map(|text| print!("{text}")),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error} [{}]", error.code());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn embed(model: &Path, texts: &[String], images: &[PathBuf], normalize: bool) -> Result<()> {
+    if texts.is_empty() && images.is_empty() {
+        return Err(Error::empty_input("give at least one --text or --image"));
+    }
+    let encoder = ClipEncoder::open(model)?;
+    let mut embeddings = Vec::new();
+    for text in texts {
+        embeddings.push(encoder.embed_text(text, normalize)?);
+    }
+    for path in images {
+        let bytes = fs::read(path).map_err(|error| Error::from(error).context(path.display()))?;
+        let embedding = encoder.embed_image(&bytes, normalize);
+        embeddings.push(embedding.map_err(|error| error.context(path.display()))?);
+    }
+    println!("{}", response(&embeddings));
+    Ok(())
+}
+
+fn convert_with_progress(
+    source: &Path,
+    output: &Path,
+    file_type: FileType,
+    activation: Option<Activation>,
+) -> Result<()> {
+    let style = "{wide_bar} {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left";
+    let style = ProgressStyle::with_template(style).expect("the template is a constant");
+    let bar = ProgressBar::new(0).with_style(style);
+    convert(source, output, file_type, activation, |done, total| {
+        bar.set_length(total);
+        bar.set_position(done);
+    })?;
+    bar.finish_and_clear();
+    eprintln!("wrote {}", output.display());
+    Ok(())
+}

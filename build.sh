@@ -1,0 +1,116 @@
+#!/usr/bin/env bash
+# Builds, serves and tests clip-wasm. Installs what it lacks, or says in one line what to install.
+set -euo pipefail
+cd "$(dirname "$0")"
+
+usage() {
+  cat <<'TEXT'
+usage: ./build.sh                build the page into www/
+       ./build.sh serve [PORT]   build, then serve the page on localhost (8000)
+       ./build.sh test           run every test there is
+       ./build.sh verify MODEL   compare a ViT-B/32 GGUF with OpenAI's published cosines
+TEXT
+}
+
+WASM=wasm32-unknown-unknown
+PHOTOS=tests/fixtures/photos
+export CLIP_TEST_DATA="${CLIP_TEST_DATA:-$PWD/target/test-data}"
+
+say() { printf '\n== %s\n' "$*"; }
+fail() { printf 'build.sh: %s\n' "$*" >&2; exit 1; }
+need() { command -v "$1" >/dev/null || fail "$1 is missing: $2"; }
+
+# The version of a crate in Cargo.lock.
+locked() { sed -n "/^name = \"$1\"\$/{n;s/version = \"\(.*\)\"/\1/p;q}" Cargo.lock; }
+
+# Debian's packages, where this user may install them.
+install_debian() {
+  command -v apt-get >/dev/null && [ "$(id -u)" = 0 ] || return 1
+  say "installing $* from Debian"
+  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "$@" >/dev/null
+}
+
+need_rust() {
+  need cargo "install Rust from https://rustup.rs"
+  if [ ! -d "$(rustc --print sysroot)/lib/rustlib/$WASM" ]; then
+    need rustup "it adds Rust's $WASM target: install Rust from https://rustup.rs"
+    rustup target add $WASM
+  fi
+}
+
+need_wasm_bindgen() {
+  local version
+  version=$(locked wasm-bindgen)
+  if [ "$(wasm-bindgen --version 2>/dev/null)" != "wasm-bindgen $version" ]; then
+    say "installing wasm-bindgen $version, which must be the version in Cargo.lock (3 minutes)"
+    cargo install -q wasm-bindgen-cli --version "$version" --locked ||
+      cargo install -q wasm-bindgen-cli --version "$version"
+  fi
+}
+
+need_wasm_pack() {
+  command -v wasm-pack >/dev/null && return
+  say "installing wasm-pack (2 minutes)"
+  cargo install -q wasm-pack --locked
+}
+
+need_node_packages() {
+  need npm "install Node.js 20 or newer with npm"
+  if [ ! -e node_modules/.package-lock.json ] || [ package-lock.json -nt node_modules/.package-lock.json ]; then
+    say "installing the packages of package-lock.json"
+    npm ci --no-audit --no-fund
+    touch node_modules/.package-lock.json
+  fi
+}
+
+need_browser() {
+  CHROMIUM=$(command -v chromium || command -v google-chrome || command -v chromium-browser || true)
+  CHROMEDRIVER=$(command -v chromedriver || true)
+  if [ -z "$CHROMIUM" ] || [ -z "$CHROMEDRIVER" ]; then
+    install_debian chromium chromium-driver ||
+      fail "a browser and its driver are missing: apt-get install chromium chromium-driver"
+    CHROMIUM=$(command -v chromium)
+    CHROMEDRIVER=$(command -v chromedriver)
+  fi
+  export CHROMIUM CHROMEDRIVER
+}
+
+need_python() { need python3 "apt-get install python3 python3-pip"; }
+
+build() {
+  need_rust
+  need_wasm_bindgen
+  need_node_packages
+  say "building the page's module"
+  # RUSTFLAGS would replace the flags in .cargo/config.toml, SIMD among them.
+  env -u RUSTFLAGS cargo build --profile page --lib --target $WASM --no-default-features
+  local module=target/$WASM/page/clip_wasm.wasm
+  if [ ! -e www/pkg/clip_wasm_bg.wasm ] || [ $module -nt www/pkg/clip_wasm_bg.wasm ]; then
+    rm -rf target/pkg
+    wasm-bindgen --target web --out-dir target/pkg $module
+    node_modules/.bin/wasm-opt -O3 target/pkg/clip_wasm_bg.wasm -o target/pkg/clip_wasm_bg.wasm
+    rm -rf www/pkg && mkdir -p www/pkg
+    cp target/pkg/clip_wasm{.js,.d.ts,_bg.wasm} www/pkg/
+  fi
+  say "www/ is the site: $(wc -c <www/pkg/clip_wasm_bg.wasm) bytes of wasm"
+}
+
+serve() {
+  need_python
+  build
+  say "serving http://localhost:$1/"
+  exec python3 -m http.server "$1" --bind 127.0.0.1 --directory www
+}
+
+case "${1:-build}" in
+  build) build ;;
+  serve) serve "${2:-8000}" ;;
+  test) . tests/run.sh ;;
+  verify)
+    [ $# -eq 2 ] || { usage >&2; exit 2; }
+    need_rust
+    cargo run -q --release --example verify -- "$2" $PHOTOS
+    ;;
+  -h | --help | help) usage ;;
+  *) usage >&2; exit 2 ;;
+esac

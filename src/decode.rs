@@ -1,0 +1,172 @@
+//! File bytes to RGB pixels.
+//!
+//! The reference is what `load_image` of Hugging Face transformers makes of the same bytes: PIL
+//! opens the file, `ImageOps.exif_transpose` turns it upright, `convert("RGB")` follows. So alpha
+//! is dropped, not composited; a palette is looked up; an animation gives its first frame; 16-bit
+//! colour keeps its high byte, while 16-bit grey saturates at 255, as PIL's `I;16` does; colour
+//! profiles are ignored.
+//!
+//! PNG, BMP, GIF, TIFF and lossless WebP equal PIL's pixels byte for byte, and so does lossy WebP.
+//! JPEG is decoded by zune-jpeg, whose arithmetic is not libjpeg-turbo's: see [`jpeg`].
+//!
+//! The format is told by the content, never by a name. What comes in is not trusted: sizes are
+//! checked before anything of that size is allocated, since a failed allocation ends the whole
+//! WebAssembly instance.
+
+mod gif;
+mod jpeg;
+mod orientation;
+mod raster;
+mod samples;
+mod sniff;
+mod tiff;
+mod webp;
+
+use crate::error::{Error, ErrorKind, Result};
+use sniff::Format;
+
+/// The most pixels an image may have: a camera's 108 megapixels pass. PIL warns from 89 million
+/// and refuses from 179 million.
+pub const MAX_PIXELS: u64 = 120_000_000;
+
+/// The most bytes a decoder may fill: [`MAX_PIXELS`] of RGBA8, or half as many of RGBA16.
+const MAX_DECODED_BYTES: u64 = 4 * MAX_PIXELS;
+
+/// An image of 8-bit RGB pixels: interleaved, row-major, no padding, neither edge zero.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RgbImage {
+    width: u32,
+    height: u32,
+    pixels: Vec<u8>,
+}
+
+impl RgbImage {
+    /// An image of `width` x `height` pixels of three bytes each.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidInput`] if an edge is zero or `pixels` has another length than
+    /// `3 * width * height`, [`ErrorKind::ImageTooLarge`] above [`MAX_PIXELS`].
+    pub fn new(width: u32, height: u32, pixels: Vec<u8>) -> Result<Self> {
+        check_length(width, height, 3, pixels.len())?;
+        Ok(Self { width, height, pixels })
+    }
+
+    /// An image of pixels as a browser hands them out: `rgba` is RGBA8, interleaved, row-major.
+    /// Alpha is dropped, as PIL's `convert("RGB")` does.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`RgbImage::new`], for four bytes a pixel.
+    pub fn from_rgba(width: u32, height: u32, rgba: &[u8]) -> Result<Self> {
+        check_length(width, height, 4, rgba.len())?;
+        let mut pixels = Vec::with_capacity(rgba.len() / 4 * 3);
+        rgba.as_chunks::<4>().0.iter().for_each(|pixel| pixels.extend_from_slice(&pixel[..3]));
+        Ok(Self { width, height, pixels })
+    }
+
+    /// The width in pixels, at least 1.
+    pub fn width(&self) -> u32 {
+        self.width
+    }
+
+    /// The height in pixels, at least 1.
+    pub fn height(&self) -> u32 {
+        self.height
+    }
+
+    /// The pixels: `[height, width, 3]`, RGB8.
+    pub fn pixels(&self) -> &[u8] {
+        &self.pixels
+    }
+}
+
+fn check_length(width: u32, height: u32, bytes_per_pixel: u64, len: usize) -> Result<()> {
+    check_size(width, height)?;
+    let expected = u64::from(width) * u64::from(height) * bytes_per_pixel;
+    if len as u64 != expected {
+        let message = format!(
+            "{width} x {height} pixels take {expected} bytes, not {len}; pass the size the pixels \
+             were read with"
+        );
+        return Err(Error::new(ErrorKind::InvalidInput, message));
+    }
+    Ok(())
+}
+
+/// Decodes an image file: upright, RGB.
+///
+/// # Errors
+///
+/// [`ErrorKind::UnsupportedImage`] if the bytes are no image, or one in a format or a variant that
+/// is not decoded here; [`ErrorKind::CorruptImage`] if they are cut short or damaged;
+/// [`ErrorKind::ImageTooLarge`] if the image claims more than [`MAX_PIXELS`].
+pub fn decode(bytes: &[u8]) -> Result<RgbImage> {
+    match sniff::format_of(bytes)? {
+        Format::Jpeg => jpeg::decode(bytes),
+        Format::Png => raster::decode_png(bytes),
+        Format::WebP => webp::decode(bytes),
+        Format::Gif => gif::decode(bytes),
+        Format::Bmp => raster::decode_bmp(bytes),
+        Format::Tiff => tiff::decode(bytes),
+    }
+}
+
+/// Refuses sizes that are not decoded, before anything of that size is allocated.
+fn check_size(width: u32, height: u32) -> Result<()> {
+    if width == 0 || height == 0 {
+        let message = format!("the image is {width} x {height} pixels; it has nothing to encode");
+        return Err(Error::new(ErrorKind::InvalidInput, message));
+    }
+    let pixels = u64::from(width) * u64::from(height);
+    if pixels > MAX_PIXELS {
+        let message = format!(
+            "the image claims {width} x {height} pixels, more than the {} million that are decoded \
+             here; scale it down first",
+            MAX_PIXELS / 1_000_000
+        );
+        return Err(Error::new(ErrorKind::ImageTooLarge, message));
+    }
+    Ok(())
+}
+
+/// The same for the size in a file's header, where zero means damage.
+fn check_header(format: Format, width: u32, height: u32) -> Result<()> {
+    if width == 0 || height == 0 {
+        return Err(corrupt(format, format!("its header says {width} x {height} pixels")));
+    }
+    check_size(width, height)
+}
+
+fn corrupt(format: Format, what: impl std::fmt::Display) -> Error {
+    let message = format!(
+        "this {format} image is damaged or cut short: {what}; fetch it again or save it anew"
+    );
+    Error::new(ErrorKind::CorruptImage, message)
+}
+
+fn unsupported(format: Format, what: impl std::fmt::Display) -> Error {
+    let message = format!(
+        "this variant of {format} is not decoded here: {what}; save the image as PNG or JPEG"
+    );
+    Error::new(ErrorKind::UnsupportedImage, message)
+}
+
+fn too_large(format: Format) -> Error {
+    let message = format!(
+        "this {format} image takes more than {} MB to decode; scale it down first",
+        MAX_DECODED_BYTES / 1_000_000
+    );
+    Error::new(ErrorKind::ImageTooLarge, message)
+}
+
+/// A failure of the `image` crate or of one of its decoders, with the kind callers match on.
+fn from_decoder(format: Format, error: image::ImageError) -> Error {
+    use image::ImageError::*;
+    match &error {
+        Unsupported(_) => unsupported(format, &error),
+        Limits(_) => too_large(format),
+        _ => corrupt(format, &error),
+    }
+    .with_source(error)
+}

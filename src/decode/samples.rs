@@ -1,0 +1,61 @@
+//! Decoded samples to RGB8, by PIL's rules for each kind of pixel.
+
+/// The first three of every `stride` bytes, in place: drops alpha without a second image.
+pub(super) fn drop_alpha(mut samples: Vec<u8>, stride: usize) -> Vec<u8> {
+    if stride == 3 {
+        return samples;
+    }
+    let pixels = samples.len() / stride;
+    for pixel in 0..pixels {
+        samples.copy_within(pixel * stride..pixel * stride + 3, pixel * 3);
+    }
+    samples.truncate(pixels * 3);
+    samples.shrink_to_fit();
+    samples
+}
+
+/// The first of every `stride` bytes as a grey pixel.
+pub(super) fn grey(samples: &[u8], stride: usize) -> Vec<u8> {
+    let mut rgb = Vec::with_capacity(samples.len() / stride * 3);
+    samples.chunks_exact(stride).for_each(|pixel| rgb.extend_from_slice(&[pixel[0]; 3]));
+    rgb
+}
+
+/// The high byte of every sample: what PIL keeps of 16-bit colour.
+pub(super) fn high_bytes(samples: &[u16]) -> Vec<u8> {
+    samples.iter().map(|sample| (sample >> 8) as u8).collect()
+}
+
+/// 16-bit grey without alpha saturates: PIL's `I;16` has the range of its values, not of its type,
+/// and `convert("RGB")` clips what lies above 255.
+pub(super) fn saturate(samples: &[u16], stride: usize) -> Vec<u8> {
+    let grey = |pixel: &[u16]| pixel[0].min(255) as u8;
+    let mut rgb = Vec::with_capacity(samples.len() / stride * 3);
+    samples.chunks_exact(stride).for_each(|pixel| rgb.extend_from_slice(&[grey(pixel); 3]));
+    rgb
+}
+
+/// Ink to light, as `cmyk2rgb` in PIL's Convert.c: each of `[c, m, y, k]` is 255 for full ink.
+pub(super) fn cmyk_to_rgb([c, m, y, k]: [u8; 4]) -> [u8; 3] {
+    let light = 255 - k;
+    [c, m, y].map(|ink| light - multiply(ink, light))
+}
+
+/// `a * b / 255`, rounded to nearest (`MULDIV255`).
+fn multiply(a: u8, b: u8) -> u8 {
+    let product = u32::from(a) * u32::from(b) + 128;
+    (((product >> 8) + product) >> 8) as u8
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn multiply_rounds_to_nearest() {
+        for (a, b) in (0..=255).flat_map(|a| (0..=255).map(move |b| (a, b))) {
+            let exact = f64::from(a) * f64::from(b) / 255.0;
+            assert_eq!(f64::from(multiply(a, b)), exact.round(), "{a} * {b}");
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! [`ClipEncoder`], the facade: each method names the stages its input goes through.
+
+use serde::Serialize;
+
+use crate::config::ClipConfig;
+use crate::decode::{self, RgbImage};
+use crate::embedding::Embedding;
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::{ClipModel, TextTower, VisionTower};
+use crate::preprocess::Preprocess;
+use crate::tokenizer::{Tokenizer, Tokens};
+
+/// A CLIP model that turns images and texts into vectors of one space.
+pub struct ClipEncoder {
+    config: ClipConfig,
+    file_type: String,
+    tokenizer: Option<Tokenizer>,
+    preprocess: Option<Preprocess>,
+    model: ClipModel,
+}
+
+/// What a model is. Absent values belong to a tower that the file does not have.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ModelInfo {
+    pub name: Option<String>,
+    /// The type most weights are stored in: `q8_0`, `f16`, …
+    #[serde(rename = "type")]
+    pub file_type: String,
+    pub towers: Vec<&'static str>,
+    /// The length of an embedding.
+    pub embedding_dimension: usize,
+    /// `gelu` or `quick_gelu`.
+    pub activation: &'static str,
+    /// The edge of the square that images are brought to, in pixels.
+    pub image_size: Option<usize>,
+    pub patch_size: Option<usize>,
+    /// In tokens, start and end included.
+    pub context_length: Option<usize>,
+    pub vocabulary_size: Option<usize>,
+}
+
+impl ClipEncoder {
+    pub(crate) fn new(
+        config: ClipConfig,
+        file_type: String,
+        tokenizer: Option<Tokenizer>,
+        model: ClipModel,
+    ) -> Self {
+        let preprocess = config.vision.as_ref().map(|vision| Preprocess {
+            image_size: vision.stock.image_size,
+            mean: vision.image_mean,
+            std: vision.image_std,
+        });
+        Self { config, file_type, tokenizer, preprocess, model }
+    }
+
+    /// Reads a GGUF file.
+    ///
+    /// # Errors
+    /// `io`, and those of [`crate::ModelLoader`].
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn open(path: impl AsRef<std::path::Path>) -> Result<Self> {
+        use std::io::Read;
+
+        let path = path.as_ref();
+        let of = |error: Error| error.context(path.display());
+        let mut file = std::fs::File::open(path).map_err(|source| of(source.into()))?;
+        let mut loader = crate::ModelLoader::new();
+        let mut chunk = vec![0; 1 << 20];
+        loop {
+            match file.read(&mut chunk).map_err(|source| of(source.into()))? {
+                0 => return loader.finish().map_err(of),
+                n => loader.push(&chunk[..n]).map_err(of)?,
+            }
+        }
+    }
+
+    /// The embedding of an image file's bytes; of unit length if `normalize` says so.
+    ///
+    /// # Errors
+    /// `unsupported_image`, `corrupt_image`, `image_too_large`; `missing_tower` for a text-only model.
+    pub fn embed_image(&self, bytes: &[u8], normalize: bool) -> Result<Embedding> {
+        self.vision()?;
+        let image = decode::decode(bytes)?;
+        self.embed_pixels(&image, normalize)
+    }
+
+    /// The embedding of an image that something else has decoded.
+    ///
+    /// # Errors
+    /// `missing_tower` for a text-only model.
+    pub fn embed_pixels(&self, image: &RgbImage, normalize: bool) -> Result<Embedding> {
+        let (preprocess, tower) = self.vision()?;
+        let pixels = preprocess.apply(image);
+        let projection = tower.forward(&pixels)?;
+        Embedding::new(projection, normalize)
+    }
+
+    /// The embedding of a text; of unit length if `normalize` says so. A text that is longer than the
+    /// model reads is cut off.
+    ///
+    /// # Errors
+    /// `missing_tower` for a vision-only model.
+    pub fn embed_text(&self, text: &str, normalize: bool) -> Result<Embedding> {
+        let (tokenizer, tower) = self.text()?;
+        let tokens = tokenizer.encode(text)?;
+        let projection = tower.forward(&tokens)?;
+        Embedding::new(projection, normalize)
+    }
+
+    /// The tokens that a text becomes.
+    ///
+    /// # Errors
+    /// `missing_tower` for a vision-only model.
+    pub fn tokenize(&self, text: &str) -> Result<Tokens> {
+        self.text()?.0.encode(text)
+    }
+
+    pub fn info(&self) -> ModelInfo {
+        let text = self.config.text.as_ref().map(|text| &text.stock);
+        let vision = self.config.vision.as_ref().map(|vision| &vision.stock);
+        let towers = [text.map(|_| "text"), vision.map(|_| "vision")];
+        ModelInfo {
+            name: self.config.name.clone(),
+            file_type: self.file_type.clone(),
+            towers: towers.into_iter().flatten().collect(),
+            embedding_dimension: self.config.projection_dim,
+            activation: self.config.activation.name(),
+            image_size: vision.map(|vision| vision.image_size),
+            patch_size: vision.map(|vision| vision.patch_size),
+            context_length: text.map(|text| text.max_position_embeddings),
+            vocabulary_size: text.map(|text| text.vocab_size),
+        }
+    }
+
+    fn text(&self) -> Result<(&Tokenizer, &TextTower)> {
+        let parts = self.tokenizer.as_ref().zip(self.model.text.as_ref());
+        parts.ok_or_else(|| missing_tower("text", "texts"))
+    }
+
+    fn vision(&self) -> Result<(&Preprocess, &VisionTower)> {
+        let parts = self.preprocess.as_ref().zip(self.model.vision.as_ref());
+        parts.ok_or_else(|| missing_tower("vision", "images"))
+    }
+}
+
+fn missing_tower(tower: &str, inputs: &str) -> Error {
+    let message = format!("this model has no {tower} tower; load one that embeds {inputs}");
+    Error::new(ErrorKind::MissingTower, message)
+}

@@ -1,0 +1,271 @@
+//! The JSON beside a safetensors checkpoint -> [`ClipConfig`] and vocabulary.
+
+use candle_transformers::models::clip::text_model::ClipTextConfig;
+use candle_transformers::models::clip::vision_model::ClipVisionConfig;
+use serde_json::Value;
+
+use crate::config::{Activation, ClipConfig, TextConfig, UNREAD, VisionConfig};
+use crate::error::{Error, ErrorKind, Result};
+
+/// OpenAI's `preprocess`, which is transformers' `OPENAI_CLIP_MEAN` and `_STD`.
+const IMAGE_MEAN: [f32; 3] = [0.481_454_66, 0.457_827_5, 0.408_210_73];
+const IMAGE_STD: [f32; 3] = [0.268_629_54, 0.261_302_6, 0.275_777_1];
+const LAYER_NORM_EPS: f64 = 1e-5;
+/// open_clip's `CLIPVisionCfg.head_width`.
+const OPEN_CLIP_HEAD_WIDTH: u64 = 64;
+
+/// Reads Hugging Face's `config.json`, and `preprocessor_config.json` where there is one. What a
+/// trimmed file leaves out is transformers' default.
+///
+/// # Errors
+/// `unsupported_model` where it is no plain CLIP; `malformed_model` where it contradicts itself.
+pub fn hugging_face(config: &Value, preprocessor: Option<&Value>) -> Result<ClipConfig> {
+    let model_type = config.get("model_type").and_then(Value::as_str).unwrap_or("clip");
+    if model_type != "clip" {
+        return Err(unsupported(format!("this is a {model_type} model")));
+    }
+    let text = Section::hugging_face(config, "text");
+    let vision = Section::hugging_face(config, "vision");
+    let activation = text.activation()?;
+    if vision.activation()? != activation {
+        return Err(unsupported(
+            "the towers have different activations, for which GGUF has no place",
+        ));
+    }
+    let projection_dim = Section(vec![config]).number("projection_dim", 512)?;
+    let text_config = TextConfig {
+        stock: ClipTextConfig {
+            vocab_size: text.number("vocab_size", 49_408)?,
+            embed_dim: text.number("hidden_size", 512)?,
+            activation: UNREAD,
+            intermediate_size: text.number("intermediate_size", 2048)?,
+            max_position_embeddings: text.number("max_position_embeddings", 77)?,
+            pad_with: None,
+            num_hidden_layers: text.number("num_hidden_layers", 12)?,
+            num_attention_heads: text.number("num_attention_heads", 8)?,
+            projection_dim,
+        },
+        layer_norm_eps: text.float("layer_norm_eps", LAYER_NORM_EPS)?,
+    };
+    let preprocessor = Section(preprocessor.into_iter().collect());
+    let vision_config = VisionConfig {
+        stock: ClipVisionConfig {
+            embed_dim: vision.number("hidden_size", 768)?,
+            activation: UNREAD,
+            intermediate_size: vision.number("intermediate_size", 3072)?,
+            num_hidden_layers: vision.number("num_hidden_layers", 12)?,
+            num_attention_heads: vision.number("num_attention_heads", 12)?,
+            projection_dim,
+            num_channels: vision.number("num_channels", 3)?,
+            image_size: vision.number("image_size", 224)?,
+            patch_size: vision.number("patch_size", 32)?,
+        },
+        layer_norm_eps: vision.float("layer_norm_eps", LAYER_NORM_EPS)?,
+        image_mean: preprocessor.channels("image_mean", IMAGE_MEAN)?,
+        image_std: preprocessor.channels("image_std", IMAGE_STD)?,
+    };
+    finish(activation, projection_dim, text_config, vision_config)
+}
+
+/// Reads open_clip's `open_clip_config.json`.
+///
+/// open_clip takes a model for GELU where the file does not say `quick_gelu`.
+///
+/// # Errors
+/// `unsupported_model` where it is no plain CLIP; `malformed_model` where it contradicts itself.
+pub fn open_clip(config: &Value) -> Result<ClipConfig> {
+    let model = config.get("model_cfg").unwrap_or(config);
+    let part = |name: &str| Section(model.get(name).into_iter().collect());
+    let (text, vision) = (part("text_cfg"), part("vision_cfg"));
+    refuse_other_towers(&text, &vision)?;
+    let activation = match model.get("quick_gelu").and_then(Value::as_bool) {
+        Some(true) => Activation::QuickGelu,
+        Some(false) | None => Activation::Gelu,
+    };
+    let projection_dim = Section(vec![model]).number("embed_dim", 512)?;
+    let wide = |section: &Section, width: usize| -> Result<usize> {
+        Ok((section.float("mlp_ratio", 4.0)? * width as f64) as usize)
+    };
+    let text_width = text.number("width", 512)?;
+    let text_config = TextConfig {
+        stock: ClipTextConfig {
+            vocab_size: text.number("vocab_size", 49_408)?,
+            embed_dim: text_width,
+            activation: UNREAD,
+            intermediate_size: wide(&text, text_width)?,
+            max_position_embeddings: text.number("context_length", 77)?,
+            pad_with: None,
+            num_hidden_layers: text.number("layers", 12)?,
+            num_attention_heads: text.number("heads", 8)?,
+            projection_dim,
+        },
+        layer_norm_eps: LAYER_NORM_EPS,
+    };
+    let vision_width = vision.number("width", 768)?;
+    let head_width = vision.number("head_width", OPEN_CLIP_HEAD_WIDTH)?.max(1);
+    let preprocess = Section(config.get("preprocess_cfg").into_iter().collect());
+    let vision_config = VisionConfig {
+        stock: ClipVisionConfig {
+            embed_dim: vision_width,
+            activation: UNREAD,
+            intermediate_size: wide(&vision, vision_width)?,
+            num_hidden_layers: vision.number("layers", 12)?,
+            num_attention_heads: vision_width / head_width,
+            projection_dim,
+            num_channels: 3,
+            image_size: vision.number("image_size", 224)?,
+            patch_size: vision.number("patch_size", 16)?,
+        },
+        layer_norm_eps: LAYER_NORM_EPS,
+        image_mean: preprocess.channels("mean", IMAGE_MEAN)?,
+        image_std: preprocess.channels("std", IMAGE_STD)?,
+    };
+    finish(activation, projection_dim, text_config, vision_config)
+}
+
+/// The tokens of `tokenizer.json` or `vocab.json`, in id order.
+///
+/// # Errors
+/// `malformed_model` where ids are missing or it holds no vocabulary.
+pub fn vocabulary(file: &Value) -> Result<Vec<String>> {
+    let model = file.get("model").and_then(|model| model.get("vocab"));
+    let table = model.unwrap_or(file).as_object();
+    let table = table.ok_or_else(|| malformed("the tokenizer's file holds no vocabulary"))?;
+    let mut tokens: Vec<(u64, &str)> = Vec::new();
+    for (token, id) in table {
+        let id = id.as_u64().ok_or_else(|| malformed(format!("token {token:?} has no id")))?;
+        tokens.push((id, token));
+    }
+    tokens.sort_unstable();
+    if tokens.iter().zip(0..).any(|((id, _), place)| *id != place) {
+        return Err(malformed("the vocabulary's ids are not 0, 1, 2, …"));
+    }
+    Ok(tokens.into_iter().map(|(_, token)| token.to_string()).collect())
+}
+
+/// The merges of `tokenizer.json`, each as `first second`; older files have them as strings, newer as
+/// pairs.
+pub fn merges(tokenizer: &Value) -> Option<Vec<String>> {
+    let list = tokenizer.get("model")?.get("merges")?.as_array()?;
+    let line = |merge: &Value| match merge {
+        Value::String(line) => Some(line.clone()),
+        Value::Array(pair) => {
+            Some(format!("{} {}", pair.first()?.as_str()?, pair.get(1)?.as_str()?))
+        }
+        _ => None,
+    };
+    list.iter().map(line).collect()
+}
+
+fn finish(
+    activation: Activation,
+    projection_dim: usize,
+    text: TextConfig,
+    vision: VisionConfig,
+) -> Result<ClipConfig> {
+    if vision.stock.num_channels != 3 {
+        return Err(unsupported(format!("its images have {} channels", vision.stock.num_channels)));
+    }
+    let config = ClipConfig {
+        name: None,
+        activation,
+        projection_dim,
+        text: Some(text),
+        vision: Some(vision),
+    };
+    config.validate()?;
+    Ok(config)
+}
+
+/// What open_clip can build that is no plain ViT CLIP.
+fn refuse_other_towers(text: &Section, vision: &Section) -> Result<()> {
+    if let Some(name) = vision.get("timm_model_name").and_then(Value::as_str) {
+        let what = if name.contains("fastvit") || name.contains("mobileclip") {
+            format!("this is a MobileCLIP model ({name})")
+        } else if name.contains("siglip") {
+            format!("this is a SigLIP model ({name})")
+        } else {
+            format!("its image tower is timm's {name}")
+        };
+        return Err(unsupported(what));
+    }
+    if let Some(name) = text.get("hf_model_name").and_then(Value::as_str) {
+        return Err(unsupported(format!("its text tower is {name}")));
+    }
+    if vision.get("layers").is_some_and(Value::is_array) {
+        return Err(unsupported("its image tower is a ResNet"));
+    }
+    let differs = |section: &Section, key: &str, plain: &[&str]| match section.get(key) {
+        None | Some(Value::Null | Value::Bool(false)) => false,
+        Some(Value::String(value)) => !plain.contains(&value.as_str()),
+        Some(_) => true,
+    };
+    for (section, key, plain) in [
+        (vision, "attentional_pool", &[][..]),
+        (vision, "no_ln_pre", &[]),
+        (vision, "final_ln_after_pool", &[]),
+        (vision, "pool_type", &["tok"]),
+        (vision, "pos_embed_type", &["learnable"]),
+        (text, "embed_cls", &[]),
+        (text, "no_causal_mask", &[]),
+        (text, "proj_bias", &[]),
+        (text, "pool_type", &["argmax", "eos"]),
+        (text, "proj_type", &["linear"]),
+    ] {
+        if differs(section, key, plain) {
+            return Err(unsupported(format!("it sets {key}, which a plain CLIP does not")));
+        }
+    }
+    Ok(())
+}
+
+/// A JSON object, or several where the first that has a key is right.
+struct Section<'a>(Vec<&'a Value>);
+
+impl<'a> Section<'a> {
+    /// `text_config_dict`, which early checkpoints carry, overrides `text_config`.
+    fn hugging_face(config: &'a Value, tower: &str) -> Self {
+        let keys = [format!("{tower}_config_dict"), format!("{tower}_config")];
+        Self(keys.iter().filter_map(|key| config.get(key)).collect())
+    }
+
+    fn get(&self, key: &str) -> Option<&'a Value> {
+        self.0.iter().find_map(|object| object.get(key)).filter(|value| !value.is_null())
+    }
+
+    fn number(&self, key: &str, default: u64) -> Result<usize> {
+        let Some(value) = self.get(key) else { return Ok(default as usize) };
+        let number = value.as_u64().and_then(|number| usize::try_from(number).ok());
+        number.ok_or_else(|| malformed(format!("{key} is {value}, not a whole number")))
+    }
+
+    fn float(&self, key: &str, default: f64) -> Result<f64> {
+        let Some(value) = self.get(key) else { return Ok(default) };
+        value.as_f64().ok_or_else(|| malformed(format!("{key} is {value}, not a number")))
+    }
+
+    fn channels(&self, key: &str, default: [f32; 3]) -> Result<[f32; 3]> {
+        let Some(value) = self.get(key) else { return Ok(default) };
+        let list = value.as_array().into_iter().flatten();
+        let channels: Vec<f32> = list.filter_map(Value::as_f64).map(|x| x as f32).collect();
+        channels.try_into().map_err(|_| malformed(format!("{key} is not three numbers")))
+    }
+
+    fn activation(&self) -> Result<Activation> {
+        match self.get("hidden_act").map(|value| value.as_str().unwrap_or_default()) {
+            None | Some("quick_gelu") => Ok(Activation::QuickGelu),
+            Some("gelu") => Ok(Activation::Gelu),
+            Some(other) => Err(unsupported(format!("its activation is {other:?}"))),
+        }
+    }
+}
+
+fn malformed(what: impl std::fmt::Display) -> Error {
+    let message = format!("this checkpoint's description is damaged: {what}");
+    Error::new(ErrorKind::MalformedModel, message)
+}
+
+fn unsupported(what: impl std::fmt::Display) -> Error {
+    let message = format!("{what}; only plain ViT CLIPs are converted");
+    Error::new(ErrorKind::UnsupportedModel, message)
+}

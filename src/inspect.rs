@@ -1,0 +1,87 @@
+//! What a GGUF file is, in words.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use crate::config::{ClipConfig, LayerSizes};
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::gguf::Header;
+use crate::format::{expect_gguf, names};
+
+/// Reads a file's header and tells its towers, sizes and types.
+///
+/// # Errors
+/// `io`, and those with which a [`crate::ModelLoader`] refuses a file.
+pub fn inspect(path: &Path) -> Result<String> {
+    let of = |error: Error| error.context(path.display());
+    let (mut header, size) = read_header(path).map_err(of)?;
+    let config = ClipConfig::from_gguf(&header).map_err(of)?;
+    names::assign(&config, &mut header).map_err(of)?;
+    if size < header.file_size() {
+        let message = format!(
+            "the file ends after {size} of {} bytes; download it again",
+            header.file_size()
+        );
+        return Err(of(Error::new(ErrorKind::TruncatedModel, message)));
+    }
+    Ok(describe(&config, &header, size))
+}
+
+fn read_header(path: &Path) -> Result<(Header, u64)> {
+    let mut file = File::open(path)?;
+    let size = file.metadata()?.len();
+    let mut bytes = Vec::new();
+    loop {
+        let read = file.by_ref().take(1 << 20).read_to_end(&mut bytes)?;
+        expect_gguf(&bytes)?;
+        if let Some(header) = Header::parse(&bytes)? {
+            return Ok((header, size));
+        }
+        if read == 0 {
+            let message = format!("the file ends after {size} bytes, within its header");
+            return Err(Error::new(ErrorKind::TruncatedModel, message));
+        }
+    }
+}
+
+fn describe(config: &ClipConfig, header: &Header, size: u64) -> String {
+    let mut text = String::new();
+    let mut line = |label: &str, value: String| {
+        writeln!(text, "{label:<12}{value}").expect("a string takes any text");
+    };
+    line("name", config.name.clone().unwrap_or_else(|| "(none)".into()));
+    line("size", format!("{size} bytes, {} tensors", header.tensors.len()));
+    line("embedding", format!("{} components", config.projection_dim));
+    line("activation", config.activation.name().into());
+    if let Some(vision) = &config.vision {
+        line("vision", layers(&vision.sizes()));
+        let (image, patch) = (vision.stock.image_size, vision.stock.patch_size);
+        line("", format!("images of {image} x {image} pixels, patches of {patch} x {patch}"));
+        line("", format!("mean {:?}, std {:?}", vision.image_mean, vision.image_std));
+    }
+    if let Some(stock) = config.text.as_ref().map(|text| &text.stock) {
+        line("text", config.text.as_ref().map(|text| layers(&text.sizes())).unwrap_or_default());
+        let (context, vocabulary) = (stock.max_position_embeddings, stock.vocab_size);
+        line("", format!("{context} tokens at most, of {vocabulary} in the vocabulary"));
+    }
+    let mut types = BTreeMap::<String, (usize, u64)>::new();
+    for tensor in &header.tensors {
+        let (count, bytes) = types.entry(format!("{:?}", tensor.dtype).to_lowercase()).or_default();
+        *count += 1;
+        *bytes += tensor.size;
+    }
+    for (name, (count, bytes)) in types {
+        line("type", format!("{name}: {count} tensors, {bytes} bytes"));
+    }
+    text
+}
+
+fn layers(sizes: &LayerSizes) -> String {
+    format!(
+        "{} layers, width {}, {} heads, feed-forward {}",
+        sizes.layers, sizes.width, sizes.heads, sizes.feed_forward
+    )
+}

@@ -1,0 +1,35 @@
+//! The two towers. They mirror `candle_transformers::models::clip`, which is the oracle for their
+//! layers, and add what it lacks: GELU, quantised weights, and no work that is thrown away.
+
+mod attention;
+mod block;
+mod linear;
+mod text;
+mod vision;
+
+use crate::config::ClipConfig;
+use crate::error::Result;
+use crate::weights::Weights;
+
+pub use text::TextTower;
+pub use vision::VisionTower;
+
+/// Both towers, or the one that the file has.
+pub struct ClipModel {
+    pub text: Option<TextTower>,
+    pub vision: Option<VisionTower>,
+}
+
+impl ClipModel {
+    /// # Errors
+    /// `missing_tensor` where `weights` lacks one that `config` calls for.
+    pub fn new(config: &ClipConfig, mut weights: Weights) -> Result<Self> {
+        let activation = config.activation;
+        let text = config.text.as_ref();
+        let vision = config.vision.as_ref();
+        Ok(Self {
+            text: text.map(|c| TextTower::new(c, activation, &mut weights)).transpose()?,
+            vision: vision.map(|c| VisionTower::new(c, activation, &mut weights)).transpose()?,
+        })
+    }
+}

@@ -1,0 +1,54 @@
+//! The text tower: token ids -> projection.
+
+use candle_core::quantized::QTensor;
+use candle_core::{Device, Module, Tensor};
+use candle_nn::LayerNorm;
+
+use super::block::{Blocks, layer_norm};
+use super::linear::Linear;
+use crate::config::{Activation, TextConfig};
+use crate::error::Result;
+use crate::tokenizer::Tokens;
+use crate::weights::Weights;
+
+pub struct TextTower {
+    token_embedding: QTensor,
+    position_embedding: Tensor,
+    blocks: Blocks,
+    post_norm: LayerNorm,
+    projection: Linear,
+}
+
+impl TextTower {
+    pub fn new(config: &TextConfig, activation: Activation, weights: &mut Weights) -> Result<Self> {
+        let sizes = config.sizes();
+        Ok(Self {
+            token_embedding: weights.rows("t.token_embd.weight")?,
+            position_embedding: weights.plain("t.position_embd.weight")?,
+            blocks: Blocks::new("t", &sizes, activation, weights)?,
+            post_norm: layer_norm("t.post_ln", sizes.layer_norm_eps, weights)?,
+            projection: Linear::without_bias("text_projection", weights)?,
+        })
+    }
+
+    /// The projection of one text, `[projection_dim]`, f32, not normalised.
+    ///
+    /// A text is pooled at its first end token, and attention looks backwards only: what stands after
+    /// that token is not computed, and nothing is padded.
+    pub fn forward(&self, tokens: &Tokens) -> Result<Vec<f32>> {
+        let ids = &tokens.ids()[..=tokens.end()];
+        let n = ids.len();
+        let ids = Tensor::new(ids, &Device::Cpu)?;
+        let embedded = self.token_embedding.embedding(&ids)?;
+        let xs = (embedded + self.position_embedding.narrow(0, 0, n)?)?;
+        let pooled = self.blocks.forward(xs, Some(&causal_mask(n)?), n - 1)?;
+        let projected = self.projection.forward(&self.post_norm.forward(&pooled)?)?;
+        Ok(projected.flatten_all()?.to_vec1()?)
+    }
+}
+
+/// Zero where a row may look, minus infinity where it may not, `[n, n]`.
+fn causal_mask(n: usize) -> Result<Tensor> {
+    let mask = (0..n * n).map(|i| if i % n > i / n { f32::NEG_INFINITY } else { 0.0 });
+    Ok(Tensor::from_iter(mask, &Device::Cpu)?.reshape((n, n))?)
+}

@@ -1,0 +1,71 @@
+//! The vision tower: pixels -> projection.
+
+use candle_core::{Device, Module, Tensor};
+use candle_nn::LayerNorm;
+
+use super::block::{Blocks, layer_norm};
+use super::linear::Linear;
+use crate::config::{Activation, VisionConfig};
+use crate::error::Result;
+use crate::weights::Weights;
+
+pub struct VisionTower {
+    class_embedding: Tensor,
+    patch_embedding: candle_nn::Linear,
+    position_embedding: Tensor,
+    pre_norm: LayerNorm,
+    blocks: Blocks,
+    post_norm: LayerNorm,
+    projection: Linear,
+    grid: usize,
+    patch: usize,
+}
+
+impl VisionTower {
+    pub fn new(
+        config: &VisionConfig,
+        activation: Activation,
+        weights: &mut Weights,
+    ) -> Result<Self> {
+        let sizes = config.sizes();
+        let patch_embedding = weights.plain("v.patch_embd.weight")?.flatten_from(1)?;
+        Ok(Self {
+            class_embedding: weights.plain("v.class_embd")?.unsqueeze(0)?,
+            patch_embedding: candle_nn::Linear::new(patch_embedding, None),
+            position_embedding: weights.plain("v.position_embd.weight")?,
+            pre_norm: layer_norm("v.pre_ln", sizes.layer_norm_eps, weights)?,
+            blocks: Blocks::new("v", &sizes, activation, weights)?,
+            post_norm: layer_norm("v.post_ln", sizes.layer_norm_eps, weights)?,
+            projection: Linear::without_bias("visual_projection", weights)?,
+            grid: config.grid(),
+            patch: config.stock.patch_size,
+        })
+    }
+
+    /// The projection of one image, `[projection_dim]`, f32, not normalised.
+    ///
+    /// `pixels` is `[3, S, S]`, f32, CHW, normalised. Pooled at the class token.
+    pub fn forward(&self, pixels: &[f32]) -> Result<Vec<f32>> {
+        let patches = self.patch_embedding.forward(&self.patches(pixels)?)?;
+        let xs = Tensor::cat(&[&self.class_embedding, &patches], 0)?;
+        let xs = self.pre_norm.forward(&(xs + &self.position_embedding)?)?;
+        let pooled = self.blocks.forward(xs, None, 0)?;
+        let projected = self.projection.forward(&self.post_norm.forward(&pooled)?)?;
+        Ok(projected.flatten_all()?.to_vec1()?)
+    }
+
+    /// Each patch as a row, `[grid * grid, 3 * patch * patch]`: a convolution whose stride is its
+    /// kernel is one matrix product. Pixels beyond the last whole patch are left out, as a convolution
+    /// leaves them.
+    fn patches(&self, pixels: &[f32]) -> Result<Tensor> {
+        let size = (pixels.len() / 3).isqrt();
+        let (grid, patch) = (self.grid, self.patch);
+        let pixels = Tensor::from_slice(pixels, (3, size, size), &Device::Cpu)?;
+        let pixels = pixels.narrow(1, 0, grid * patch)?.narrow(2, 0, grid * patch)?.contiguous()?;
+        let patches = pixels.reshape((3, grid, patch, grid, patch))?;
+        Ok(patches
+            .permute((1, 3, 0, 2, 4))?
+            .contiguous()?
+            .reshape((grid * grid, 3 * patch * patch))?)
+    }
+}

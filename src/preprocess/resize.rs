@@ -1,0 +1,210 @@
+//! Pillow's bicubic resize of 8-bit pixels, bit for bit, computing only a window of the result.
+//!
+//! Everything here follows `src/libImaging/Resample.c` of Pillow 13.0: the antialiasing bicubic
+//! filter, weights in fixed point, one pass an axis with 8-bit pixels between the two, and the
+//! order of the passes.
+
+use crate::decode::RgbImage;
+
+const CHANNELS: usize = 3;
+
+/// The sharpness of the bicubic kernel (`a` in `bicubic_filter`).
+const A: f64 = -0.5;
+
+/// The radius of the bicubic kernel in pixels of the smaller of the two images (`BICUBIC`).
+const SUPPORT: f64 = 2.0;
+
+/// The fraction bits of a weight: 32 less 8 for the pixel and 2 for what negative lobes add
+/// (`PRECISION_BITS`).
+const PRECISION_BITS: u32 = 32 - 8 - 2;
+
+/// What an accumulator starts at, so that the shift at its end rounds to nearest.
+const HALF: i32 = 1 << (PRECISION_BITS - 1);
+
+/// A part of the resized image: its size and where its first pixel lies in the whole.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Window {
+    pub left: u64,
+    pub top: u64,
+    pub width: usize,
+    pub height: usize,
+}
+
+/// The pixels of `window` of the image as resized to `width` x `height`: RGB8, interleaved,
+/// row-major, `window.width * window.height * 3` bytes.
+///
+/// They are what cropping the whole resized image would give. The time and the memory are those
+/// of the window: a 1 x 60,000 image whose resized form has billions of pixels costs no more than
+/// another.
+pub(crate) fn bicubic(image: &RgbImage, width: u64, height: u64, window: Window) -> Vec<u8> {
+    let (source_width, source_height) = (image.width() as usize, image.height() as usize);
+    let columns = Axis::new(source_width, width, window.left, window.width);
+    let rows = Axis::new(source_height, height, window.top, window.height);
+    let source = Pixels { width: source_width, height: source_height, bytes: image.pixels() };
+
+    // Pillow 13 starts with the axis that removes more, which it judges by this inequality.
+    let shrink_x = source_width as i128 - i128::from(width);
+    let shrink_y = source_height as i128 - i128::from(height);
+    if shrink_y > 0 && shrink_y > 2 * shrink_x {
+        let narrow = columns.source_range();
+        let between = resize_rows(&source, narrow.clone(), &rows);
+        let between = Pixels { width: narrow.len(), height: window.height, bytes: &between };
+        resize_columns(&between, 0..window.height, &columns.moved_back(narrow.start))
+    } else {
+        let used = rows.source_range();
+        let between = resize_columns(&source, used.clone(), &columns);
+        let between = Pixels { width: window.width, height: used.len(), bytes: &between };
+        resize_rows(&between, 0..window.width, &rows.moved_back(used.start))
+    }
+}
+
+struct Pixels<'a> {
+    width: usize,
+    height: usize,
+    bytes: &'a [u8],
+}
+
+impl Pixels<'_> {
+    fn row(&self, y: usize) -> &[u8] {
+        debug_assert!(y < self.height);
+        &self.bytes[y * self.width * CHANNELS..][..self.width * CHANNELS]
+    }
+}
+
+/// How one axis of the window is computed from the source.
+struct Axis {
+    /// For each output position, its first source position and how many weights follow.
+    spans: Vec<Span>,
+    /// The weights of all output positions, end to end, with [`PRECISION_BITS`] fraction bits.
+    /// Empty where the size does not change: Pillow then skips the pass.
+    weights: Vec<i32>,
+}
+
+#[derive(Clone, Copy)]
+struct Span {
+    source: usize,
+    weights: usize,
+    len: usize,
+}
+
+impl Axis {
+    /// The axis that takes `from` pixels to `to`, for the `len` positions that start at `first`.
+    fn new(from: usize, to: u64, first: u64, len: usize) -> Self {
+        if from as u64 == to {
+            let spans = (0..len).map(|i| Span { source: first as usize + i, weights: 0, len: 1 });
+            return Self { spans: spans.collect(), weights: Vec::new() };
+        }
+        // Pillow passes the box as C floats.
+        let scale = f64::from(from as f32) / to as f64;
+        let filter_scale = scale.max(1.0);
+        let support = SUPPORT * filter_scale;
+        let shrink = 1.0 / filter_scale;
+
+        let mut spans = Vec::with_capacity(len);
+        let mut weights = Vec::new();
+        let mut exact = Vec::new();
+        for position in first..first + len as u64 {
+            let centre = (position as f64 + 0.5) * scale;
+            // The casts truncate and saturate at zero, as the clamps that follow them in C do.
+            // Only in f32 rounding of sizes above 2^24 can the first lie beyond the last pixel.
+            let start = ((centre - support + 0.5) as usize).min(from - 1);
+            let end = ((centre + support + 0.5) as usize).clamp(start + 1, from);
+            exact.clear();
+            exact.extend((start..end).map(|x| bicubic_kernel((x as f64 - centre + 0.5) * shrink)));
+            let sum: f64 = exact.iter().sum();
+            let norm = if sum == 0.0 { 1.0 } else { sum };
+            spans.push(Span { source: start, weights: weights.len(), len: end - start });
+            weights.extend(exact.iter().map(|weight| to_fixed(weight / norm)));
+        }
+        Self { spans, weights }
+    }
+
+    /// The source positions that any output position reads.
+    fn source_range(&self) -> std::ops::Range<usize> {
+        let start = self.spans.iter().map(|span| span.source).min().unwrap_or(0);
+        let end = self.spans.iter().map(|span| span.source + span.len).max().unwrap_or(0);
+        start..end
+    }
+
+    /// The same axis over a source whose first `by` positions were left out.
+    fn moved_back(mut self, by: usize) -> Self {
+        self.spans.iter_mut().for_each(|span| span.source -= by);
+        self
+    }
+
+    fn is_identity(&self) -> bool {
+        self.weights.is_empty()
+    }
+
+    fn taps(&self, span: Span) -> &[i32] {
+        &self.weights[span.weights..][..span.len]
+    }
+}
+
+/// Keys' cubic convolution kernel, in the order of operations of `bicubic_filter`.
+fn bicubic_kernel(x: f64) -> f64 {
+    let x = x.abs();
+    if x < 1.0 {
+        ((A + 2.0) * x - (A + 3.0)) * x * x + 1.0
+    } else if x < 2.0 {
+        (((x - 5.0) * x + 8.0) * x - 4.0) * A
+    } else {
+        0.0
+    }
+}
+
+/// Rounds half away from zero, as `normalize_coeffs_8bpc` does.
+fn to_fixed(weight: f64) -> i32 {
+    let scaled = weight * f64::from(1 << PRECISION_BITS);
+    (if weight < 0.0 { scaled - 0.5 } else { scaled + 0.5 }) as i32
+}
+
+fn to_pixel(accumulator: i32) -> u8 {
+    (accumulator >> PRECISION_BITS).clamp(0, 255) as u8
+}
+
+/// The horizontal pass over the rows `used`: `[used.len(), axis.len(), 3]`.
+fn resize_columns(source: &Pixels, used: std::ops::Range<usize>, axis: &Axis) -> Vec<u8> {
+    let mut out = vec![0; used.len() * axis.spans.len() * CHANNELS];
+    let out_rows = out.chunks_exact_mut((axis.spans.len() * CHANNELS).max(1));
+    for (out_row, y) in out_rows.zip(used) {
+        let row = source.row(y);
+        for (pixel, &span) in out_row.as_chunks_mut::<CHANNELS>().0.iter_mut().zip(&axis.spans) {
+            let (read, _) = row[span.source * CHANNELS..][..span.len * CHANNELS].as_chunks();
+            *pixel = if axis.is_identity() { read[0] } else { weigh(read, axis.taps(span)) };
+        }
+    }
+    out
+}
+
+fn weigh(pixels: &[[u8; CHANNELS]], taps: &[i32]) -> [u8; CHANNELS] {
+    let mut sum = [HALF; CHANNELS];
+    for (pixel, &tap) in pixels.iter().zip(taps) {
+        for (sum, &value) in sum.iter_mut().zip(pixel) {
+            *sum += i32::from(value) * tap;
+        }
+    }
+    sum.map(to_pixel)
+}
+
+/// The vertical pass over the columns `used`: `[axis.len(), used.len(), 3]`.
+fn resize_rows(source: &Pixels, used: std::ops::Range<usize>, axis: &Axis) -> Vec<u8> {
+    let bytes = used.start * CHANNELS..used.end * CHANNELS;
+    let mut out = Vec::with_capacity(axis.spans.len() * bytes.len());
+    let mut sums = vec![HALF; bytes.len()];
+    for &span in &axis.spans {
+        if axis.is_identity() {
+            out.extend_from_slice(&source.row(span.source)[bytes.clone()]);
+            continue;
+        }
+        // Row by row rather than column by column: each source row is read once, in order.
+        sums.fill(HALF);
+        for (y, &tap) in (span.source..).zip(axis.taps(span)) {
+            for (sum, &value) in sums.iter_mut().zip(&source.row(y)[bytes.clone()]) {
+                *sum += i32::from(value) * tap;
+            }
+        }
+        out.extend(sums.iter().map(|&sum| to_pixel(sum)));
+    }
+    out
+}

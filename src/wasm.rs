@@ -1,0 +1,128 @@
+//! The bindings: the only file that knows JavaScript. Everything here converts and delegates.
+
+use js_sys::{Error as JsError, Float32Array, Reflect};
+use wasm_bindgen::prelude::*;
+
+use crate::decode::RgbImage;
+use crate::embedding::Embedding;
+use crate::error::Error;
+
+#[wasm_bindgen(typescript_custom_section)]
+const MODEL_INFO: &str = r#"
+/** What a model is. Absent values belong to a tower that the file does not have. */
+export interface ModelInfo {
+    name: string | null;
+    /** The type most weights are stored in: "q8_0", "f16", … */
+    type: string;
+    towers: ("text" | "vision")[];
+    /** The length of an embedding. */
+    embeddingDimension: number;
+    activation: "gelu" | "quick_gelu";
+    /** The edge of the square that images are brought to, in pixels. */
+    imageSize: number | null;
+    patchSize: number | null;
+    /** In tokens, start and end included. */
+    contextLength: number | null;
+    vocabularySize: number | null;
+}
+"#;
+
+#[wasm_bindgen]
+extern "C" {
+    #[wasm_bindgen(typescript_type = "ModelInfo")]
+    pub type ModelInfo;
+}
+
+/// Prints a panic's message to the console; without this only "unreachable" is seen.
+#[wasm_bindgen(start)]
+pub fn start() {
+    console_error_panic_hook::set_once();
+}
+
+/// Reads a GGUF file as it arrives.
+#[wasm_bindgen]
+#[derive(Default)]
+pub struct ModelLoader(crate::ModelLoader);
+
+#[wasm_bindgen]
+impl ModelLoader {
+    #[wasm_bindgen(constructor)]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes the next bytes of the file.
+    ///
+    /// Throws an `Error` with a `code` as soon as the bytes are wrong: `not_a_model`,
+    /// `unsupported_model`, `malformed_model` or `missing_tensor`.
+    pub fn push(&mut self, chunk: &[u8]) -> Result<(), JsValue> {
+        self.0.push(chunk).map_err(js_error)
+    }
+
+    /// Gives the encoder and ends the loader.
+    ///
+    /// Throws an `Error` whose `code` is `truncated_model` where bytes are missing.
+    pub fn finish(self) -> Result<ClipEncoder, JsValue> {
+        self.0.finish().map(ClipEncoder).map_err(js_error)
+    }
+}
+
+/// A CLIP model that turns images and texts into vectors of one space.
+#[wasm_bindgen]
+pub struct ClipEncoder(crate::ClipEncoder);
+
+#[wasm_bindgen]
+impl ClipEncoder {
+    /// The embedding of a text; of unit length if `normalize` says so.
+    #[wasm_bindgen(js_name = embedText)]
+    pub fn embed_text(&self, text: &str, normalize: bool) -> Result<Float32Array, JsValue> {
+        js_embedding(self.0.embed_text(text, normalize))
+    }
+
+    /// The embedding of a JPEG, PNG, WebP, GIF, BMP or TIFF file's bytes.
+    ///
+    /// Throws an `Error` with a `code`: `unsupported_image`, `corrupt_image`, `image_too_large` or
+    /// `missing_tower`.
+    #[wasm_bindgen(js_name = embedImage)]
+    pub fn embed_image(&self, bytes: &[u8], normalize: bool) -> Result<Float32Array, JsValue> {
+        js_embedding(self.0.embed_image(bytes, normalize))
+    }
+
+    /// The embedding of pixels that the browser decoded: RGBA, 8 bits, row-major, not premultiplied.
+    #[wasm_bindgen(js_name = embedPixels)]
+    pub fn embed_pixels(
+        &self,
+        rgba: &[u8],
+        width: u32,
+        height: u32,
+        normalize: bool,
+    ) -> Result<Float32Array, JsValue> {
+        let image = RgbImage::from_rgba(width, height, rgba).map_err(js_error)?;
+        js_embedding(self.0.embed_pixels(&image, normalize))
+    }
+
+    /// What the model is.
+    #[wasm_bindgen(getter)]
+    pub fn info(&self) -> Result<ModelInfo, JsValue> {
+        let json =
+            serde_json::to_string(&self.0.info()).map_err(|e| JsError::new(&e.to_string()))?;
+        Ok(js_sys::JSON::parse(&json)?.unchecked_into())
+    }
+}
+
+fn js_embedding(embedding: crate::error::Result<Embedding>) -> Result<Float32Array, JsValue> {
+    embedding.map(|embedding| Float32Array::from(embedding.values())).map_err(js_error)
+}
+
+/// An `Error` with `code` and `statusCode`.
+fn js_error(error: Error) -> JsValue {
+    let thrown = JsError::new(&error.to_string());
+    let status = f64::from(error.kind().status_code());
+    for (key, value) in
+        [("code", JsValue::from(error.code())), ("statusCode", JsValue::from(status))]
+    {
+        // A fresh Error takes any property, so there is nothing to tell the caller if it does not.
+        let _ = Reflect::set(&thrown, &key.into(), &value);
+    }
+    thrown.into()
+}

@@ -1,0 +1,181 @@
+//! Tensors' bytes -> the forms the towers keep in memory.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+use candle_core::quantized::ggml_file::qtensor_from_ggml;
+use candle_core::quantized::{GgmlDType, QTensor};
+use candle_core::{Device, Tensor};
+use half::f16;
+
+use crate::config::missing;
+use crate::error::Result;
+use crate::format::gguf::{TensorInfo, byte_size};
+use crate::format::names::Role;
+use crate::kernels::{BLOCK, Int8Matrix};
+
+/// The tensors of a model by canonical name, each in its resident form.
+#[derive(Default)]
+pub struct Weights {
+    plain: HashMap<String, Tensor>,
+    packed: HashMap<String, Int8Matrix>,
+    rows: HashMap<String, QTensor>,
+}
+
+/// A linear weight in one of its two resident forms, as the file decides.
+pub enum LinearWeight {
+    /// `[out, in]`, f32.
+    Float(Tensor),
+    Int8(Int8Matrix),
+}
+
+impl Weights {
+    /// Takes a tensor's bytes, as they stand in the file.
+    pub fn insert(&mut self, info: &TensorInfo, role: Role, bytes: &[u8]) -> Result<()> {
+        let name = info.name.clone();
+        match role {
+            Role::Linear if is_quantised(info.dtype) => {
+                self.packed.insert(name, pack(info, bytes)?);
+            }
+            Role::Rows => {
+                self.rows.insert(name, read(info.dtype, &info.shape, bytes)?);
+            }
+            Role::Linear | Role::Plain => {
+                let tensor = read(info.dtype, &info.shape, bytes)?.dequantize(&Device::Cpu)?;
+                self.plain.insert(name, tensor);
+            }
+        }
+        Ok(())
+    }
+
+    pub fn plain(&mut self, name: &str) -> Result<Tensor> {
+        self.plain.remove(name).ok_or_else(|| missing(name))
+    }
+
+    pub fn linear(&mut self, name: &str) -> Result<LinearWeight> {
+        match self.packed.remove(name) {
+            Some(packed) => Ok(LinearWeight::Int8(packed)),
+            None => Ok(LinearWeight::Float(self.plain(name)?)),
+        }
+    }
+
+    /// A table that stays in the file's own form; its rows are gathered.
+    pub fn rows(&mut self, name: &str) -> Result<QTensor> {
+        self.rows.remove(name).ok_or_else(|| missing(name))
+    }
+}
+
+pub fn is_quantised(dtype: GgmlDType) -> bool {
+    !matches!(dtype, GgmlDType::F32 | GgmlDType::F16 | GgmlDType::BF16)
+}
+
+/// candle reads the bytes through a pointer to its own block type, so they must be aligned as f32 is:
+/// a chunk of a file may not be, fresh memory always is.
+fn read(dtype: GgmlDType, shape: &[usize], bytes: &[u8]) -> Result<QTensor> {
+    let aligned = if bytes.as_ptr().cast::<f32>().is_aligned() {
+        Cow::Borrowed(bytes)
+    } else {
+        Cow::Owned(bytes.to_vec())
+    };
+    Ok(qtensor_from_ggml(dtype, &aligned, shape.to_vec(), &Device::Cpu)?)
+}
+
+/// The types with blocks of 32 keep their very values; K-quants, whose blocks are not, are rounded
+/// anew to 8 bits.
+fn pack(info: &TensorInfo, bytes: &[u8]) -> Result<Int8Matrix> {
+    let [n, k] = info.shape[..] else { unreachable!("a linear weight's shape has been checked") };
+    let mut packed = Int8Matrix::zeros(n, k);
+    let row_bytes = byte_size(info.dtype, &[k]).expect("checked with the header") as usize;
+    for (row, bytes) in bytes.chunks_exact(row_bytes).enumerate() {
+        if let Some(unpack) = unpacker(info.dtype) {
+            for (block, bytes) in bytes.chunks_exact(info.dtype.type_size()).enumerate() {
+                let (scale, offset, quants) = unpack(bytes);
+                packed.set_block(row, block, scale, offset, &quants);
+            }
+        } else {
+            let values = read(info.dtype, &[1, k], bytes)?.dequantize(&Device::Cpu)?;
+            packed.quantise_row(row, &values.flatten_all()?.to_vec1::<f32>()?);
+        }
+    }
+    Ok(packed)
+}
+
+/// Scale, offset and quants of a block.
+type Block = (f32, f32, [i8; BLOCK]);
+
+/// The block layouts of ggml-common.h: the low nibbles hold the first half of a block.
+fn unpacker(dtype: GgmlDType) -> Option<fn(&[u8]) -> Block> {
+    Some(match dtype {
+        GgmlDType::Q4_0 => |b| (float(b, 0), 0.0, nibbles(&b[2..], |_| 0, 8)),
+        GgmlDType::Q4_1 => |b| (float(b, 0), float(b, 2), nibbles(&b[4..], |_| 0, 0)),
+        GgmlDType::Q5_0 => |b| (float(b, 0), 0.0, nibbles(&b[6..], fifth_bits(&b[2..6]), 16)),
+        GgmlDType::Q5_1 => {
+            |b| (float(b, 0), float(b, 2), nibbles(&b[8..], fifth_bits(&b[4..8]), 0))
+        }
+        GgmlDType::Q8_0 => |b| (float(b, 0), 0.0, std::array::from_fn(|i| b[2 + i] as i8)),
+        _ => return None,
+    })
+}
+
+fn float(block: &[u8], at: usize) -> f32 {
+    f16::from_le_bytes([block[at], block[at + 1]]).to_f32()
+}
+
+fn nibbles(bytes: &[u8], fifth: impl Fn(usize) -> u8, zero: i8) -> [i8; BLOCK] {
+    std::array::from_fn(|i| {
+        let byte = bytes[i % 16];
+        let nibble = if i < 16 { byte & 15 } else { byte >> 4 };
+        (nibble | fifth(i) << 4) as i8 - zero
+    })
+}
+
+fn fifth_bits(bytes: &[u8]) -> impl Fn(usize) -> u8 {
+    let bits = u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
+    move |i| (bits >> i & 1) as u8
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_type_keeps_the_values_candle_reads() {
+        let (n, k) = (5, 256);
+        let values: Vec<f32> =
+            (0..n * k).map(|i| ((i * 7919 % 1009) as f32 / 504.0 - 1.0).powi(3)).collect();
+        let source = Tensor::from_vec(values, (n, k), &Device::Cpu).unwrap();
+        for (dtype, bound) in [
+            (GgmlDType::Q4_0, 1e-6),
+            (GgmlDType::Q4_1, 1e-6),
+            (GgmlDType::Q5_0, 1e-6),
+            (GgmlDType::Q5_1, 1e-6),
+            (GgmlDType::Q8_0, 1e-6),
+            (GgmlDType::Q2K, 1.0 / 150.0),
+            (GgmlDType::Q3K, 1.0 / 150.0),
+            (GgmlDType::Q4K, 1.0 / 150.0),
+            (GgmlDType::Q5K, 1.0 / 150.0),
+            (GgmlDType::Q6K, 1.0 / 150.0),
+        ] {
+            let quantised = QTensor::quantize(&source, dtype).unwrap();
+            let bytes = quantised.data().unwrap();
+            let info = TensorInfo {
+                name: "w".into(),
+                dtype,
+                shape: vec![n, k],
+                offset: 0,
+                size: bytes.len() as u64,
+            };
+            let packed = pack(&info, &bytes).unwrap();
+            let want = quantised.dequantize(&Device::Cpu).unwrap().to_vec2::<f32>().unwrap();
+            for row in 0..n {
+                for column in 0..k {
+                    let (got, want) = (packed.value(row, column), want[row][column]);
+                    assert!(
+                        (got - want).abs() <= bound,
+                        "{dtype:?} at [{row}, {column}]: {got} for {want}"
+                    );
+                }
+            }
+        }
+    }
+}

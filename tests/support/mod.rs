@@ -1,0 +1,41 @@
+//! What several tests share: where their data is, and how vectors are compared.
+#![allow(dead_code)] // Each test binary uses its own part.
+
+pub mod seeded;
+
+use std::path::{Path, PathBuf};
+
+/// A file made by `./build.sh test` before the tests run.
+pub fn data(name: &str) -> PathBuf {
+    let directory = std::env::var("CLIP_TEST_DATA")
+        .unwrap_or_else(|_| concat!(env!("CARGO_MANIFEST_DIR"), "/target/test-data").into());
+    let path = Path::new(&directory).join(name);
+    assert!(path.exists(), "{} is missing: ./build.sh test makes it", path.display());
+    path
+}
+
+/// A committed file.
+pub fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
+}
+
+/// One of the eight photos: six are committed, two are fetched.
+pub fn photo(name: &str) -> Vec<u8> {
+    let committed = fixture("photos").join(name);
+    let path = if committed.exists() { committed } else { data("photos").join(name) };
+    std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+pub fn cosine(a: &[f32], b: &[f32]) -> f64 {
+    assert_eq!(a.len(), b.len());
+    let dot = |a: &[f32], b: &[f32]| -> f64 {
+        a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
+    };
+    dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
+}
+
+/// The least and the median of a set.
+pub fn least_and_median(mut values: Vec<f64>) -> (f64, f64) {
+    values.sort_by(f64::total_cmp);
+    (values[0], values[values.len() / 2])
+}

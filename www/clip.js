@@ -1,0 +1,187 @@
+// The public JavaScript API: CLIP's two encoders, running in a worker of this page.
+
+import { WorkerConnection } from "./connection.js";
+import { download } from "./download.js";
+import { ClipError, errorJson } from "./error.js";
+
+/** @import { Progress } from "./weights.js" */
+
+export { ClipError, errorJson };
+
+/**
+ * What the hosted endpoint prints: one list an input, in input order.
+ * @typedef {{ data: number[][], status_code: 200 }} Embeddings
+ */
+
+/**
+ * @typedef {object} ModelInfo
+ * @property {string} name as the file gives it
+ * @property {string} type of the linear weights, such as `q8_0`
+ * @property {("text" | "vision")[]} towers
+ * @property {number} embeddingDimension
+ * @property {number} imageSize pixels a side
+ * @property {number} patchSize pixels a side
+ * @property {number} contextLength tokens
+ * @property {number} vocabularySize
+ * @property {string} activation
+ */
+
+/**
+ * @typedef {object} EmbedOptions
+ * @property {boolean} [normalize] to unit length (L2), which is the default; otherwise the raw projection
+ * @property {AbortSignal} [signal]
+ */
+
+/** @typedef {Blob | Uint8Array | ArrayBuffer | URL | string} ImageSource a string is a URL */
+
+/**
+ * Every method rejects with a {@link ClipError}, whose `code` is stable. A failed call leaves the
+ * encoder as it was, but for `worker_failed`: then it has lost its model, and another is to be loaded.
+ */
+export class ClipEncoder {
+  #connection;
+
+  /**
+   * Use {@link ClipEncoder.load}.
+   * @param {WorkerConnection} connection
+   * @param {ModelInfo} info
+   */
+  constructor(connection, info) {
+    this.#connection = connection;
+    /** What the model is. @readonly */
+    this.info = info;
+  }
+
+  /**
+   * Streams a GGUF file of CLIP weights into a new worker.
+   * @param {string | URL | Blob} source a URL, relative to the page, or a file
+   * @param {object} [options]
+   * @param {number} [options.size] bytes of the file, for progress where the server does not tell
+   * @param {(progress: Progress) => void} [options.onProgress]
+   * @param {AbortSignal} [options.signal]
+   * @returns {Promise<ClipEncoder>}
+   */
+  static async load(source, { size, onProgress, signal } = {}) {
+    if (!(source instanceof Blob)) source = absoluteUrl(source);
+    const connection = new WorkerConnection();
+    try {
+      const info = await connection.call("load", { source, size }, { onProgress, signal });
+      return new ClipEncoder(connection, Object.freeze(info));
+    } catch (error) {
+      connection.end(/** @type {ClipError} */ (error));
+      throw error;
+    }
+  }
+
+  /**
+   * @param {string[]} texts
+   * @param {EmbedOptions} [options]
+   * @returns {Promise<Embeddings>}
+   */
+  async embedText(texts, { normalize = true, signal } = {}) {
+    requireList(texts, (text) => typeof text === "string", "a string");
+    const data = [];
+    for (const text of texts) {
+      data.push(await this.#embed("embedText", { text, normalize }, { signal }));
+    }
+    return { data, status_code: 200 };
+  }
+
+  /**
+   * @param {ImageSource[]} images
+   * @param {EmbedOptions} [options]
+   * @returns {Promise<Embeddings>}
+   */
+  async embedImage(images, { normalize = true, signal } = {}) {
+    requireList(images, isImageSource, "a File, a Blob, a URL, a Uint8Array or an ArrayBuffer");
+    const data = [];
+    for (const source of images) {
+      const image = await openImage(source, signal);
+      const transfer = image instanceof Blob ? [] : [image.buffer];
+      data.push(await this.#embed("embedImage", { image, normalize }, { signal, transfer }));
+    }
+    return { data, status_code: 200 };
+  }
+
+  /** Ends the worker, which frees the model's memory. Calls that still wait fail with `closed`. */
+  close() {
+    this.#connection.end(new ClipError("closed", "the encoder is closed; load a model again"));
+  }
+
+  /**
+   * @param {string} method
+   * @param {object} params
+   * @param {{ signal?: AbortSignal, transfer?: Transferable[] }} options
+   * @returns {Promise<number[]>}
+   */
+  async #embed(method, params, options) {
+    return Array.from(/** @type {Float32Array} */ (await this.#connection.call(method, params, options)));
+  }
+}
+
+/**
+ * @param {unknown} inputs
+ * @param {(input: unknown) => boolean} isInput
+ * @param {string} expected
+ */
+function requireList(inputs, isInput, expected) {
+  if (!Array.isArray(inputs)) {
+    throw new ClipError("invalid_input", `expected a list, each input ${expected}, but got ${typeOf(inputs)}`);
+  }
+  if (inputs.length === 0) throw new ClipError("empty_input", "the list of inputs is empty");
+  for (const [index, input] of inputs.entries()) {
+    if (!isInput(input)) {
+      throw new ClipError("invalid_input", `input ${index} is ${typeOf(input)}, not ${expected}`);
+    }
+  }
+}
+
+/**
+ * @param {unknown} value
+ * @returns {string} to go on with "is"
+ */
+function typeOf(value) {
+  if (value === null || value === undefined) return String(value);
+  if (Array.isArray(value)) return "a list";
+  return typeof value === "object" ? `a value of type ${value.constructor?.name ?? "object"}` : `a ${typeof value}`;
+}
+
+/** @param {unknown} input */
+function isImageSource(input) {
+  return (
+    typeof input === "string" ||
+    input instanceof URL ||
+    input instanceof Blob ||
+    input instanceof Uint8Array ||
+    input instanceof ArrayBuffer
+  );
+}
+
+/**
+ * @param {ImageSource} source
+ * @param {AbortSignal | undefined} signal
+ * @returns {Promise<Blob | Uint8Array<ArrayBuffer>>} bytes that may be transferred: the caller's are copied
+ */
+async function openImage(source, signal) {
+  if (source instanceof Blob) return source;
+  if (source instanceof ArrayBuffer || source instanceof Uint8Array) return new Uint8Array(source).slice();
+  const url = absoluteUrl(source);
+  const response = await download(url, { signal });
+  return response.blob();
+}
+
+/**
+ * A worker would resolve a relative URL against itself rather than against the page.
+ * @param {unknown} url
+ * @returns {string}
+ */
+function absoluteUrl(url) {
+  if (typeof url !== "string" && !(url instanceof URL)) {
+    throw new ClipError("invalid_input", `expected a URL or a file, but got ${typeOf(url)}`);
+  }
+  try {
+    return new URL(url, globalThis.document?.baseURI ?? location.href).href;
+  } catch (cause) {
+    throw new ClipError("invalid_input", `not a URL: ${url}`, { cause });
+  }
+}

@@ -1,0 +1,28 @@
+// One GET whose failures have codes: no answer is `network`, an answer other than 2xx `http_status`.
+
+import { abortedError, ClipError } from "./error.js";
+
+/**
+ * @param {string} url absolute
+ * @param {{ signal?: AbortSignal }} [options]
+ * @returns {Promise<Response>} an answer with status 2xx, its body unread
+ */
+export async function download(url, { signal } = {}) {
+  let response;
+  try {
+    response = await fetch(url, { signal });
+  } catch (cause) {
+    if (signal?.aborted) throw abortedError(signal);
+    throw new ClipError(
+      "network",
+      `no answer from ${url}: the network is down, the address is wrong, ` +
+        "or that server does not let other sites read it (CORS)",
+      { cause },
+    );
+  }
+  if (!response.ok) {
+    const status = `${response.status} ${response.statusText}`.trim();
+    throw new ClipError("http_status", `${url} answered ${status}`);
+  }
+  return response;
+}

@@ -1,0 +1,70 @@
+// The errors of the JavaScript side: the codes of src/error.rs and those that only a browser meets.
+
+/** What a code says in HTTP's terms. The wasm module brings its own with each of its errors. */
+const STATUS_CODES = /** @type {const} */ ({
+  empty_input: 400,
+  invalid_input: 400,
+  closed: 409,
+  not_a_model: 422,
+  aborted: 499,
+  io: 500,
+  internal: 500,
+  worker_failed: 500,
+  http_status: 502,
+  network: 502,
+});
+
+/**
+ * An error with a stable code. `name` is `AbortError` for `aborted`, as the web platform has it.
+ */
+export class ClipError extends Error {
+  /**
+   * @param {string} code stable, such as `network` or `missing_tensor`
+   * @param {string} message what happened and what can be done
+   * @param {{ statusCode?: number, cause?: unknown }} [details]
+   */
+  constructor(code, message, { statusCode, cause } = {}) {
+    super(message, { cause });
+    this.name = code === "aborted" ? "AbortError" : "ClipError";
+    /** @readonly */
+    this.code = code;
+    /** @readonly */
+    this.statusCode =
+      statusCode ?? STATUS_CODES[/** @type {keyof typeof STATUS_CODES} */ (code)] ?? 500;
+  }
+}
+
+/**
+ * The form in which an error crosses from the worker to the page.
+ * @typedef {{ code: string, message: string, statusCode: number }} ErrorMessage
+ */
+
+/**
+ * An error as the endpoint prints it.
+ * @param {unknown} error
+ * @returns {{ error: { code: string, message: string }, status_code: number }}
+ */
+export function errorJson(error) {
+  const { code, message, statusCode } = asClipError(error);
+  return { error: { code, message }, status_code: statusCode };
+}
+
+/**
+ * Whatever was thrown, as an error with a code.
+ * @param {unknown} error
+ * @returns {ClipError}
+ */
+export function asClipError(error) {
+  if (error instanceof ClipError) return error;
+  const message = error instanceof Error ? error.message : String(error);
+  return new ClipError("internal", message, { cause: error });
+}
+
+/**
+ * The error of a call that its AbortSignal ended.
+ * @param {AbortSignal} signal
+ * @returns {ClipError}
+ */
+export function abortedError(signal) {
+  return new ClipError("aborted", "the call was aborted", { cause: signal.reason });
+}

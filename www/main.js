@@ -1,0 +1,164 @@
+// The page: gathers the inputs, embeds them one by one, and shows each result where it belongs.
+
+import { ClipError, errorJson } from "./clip.js";
+import { elementById } from "./page/elements.js";
+import { ImageList } from "./page/images.js";
+import { ModelPanel } from "./page/model.js";
+import { showError } from "./page/notice.js";
+import { ResultPanel } from "./page/result.js";
+import { TextList } from "./page/texts.js";
+
+/** @import { ClipEncoder, Embeddings, EmbedOptions } from "./clip.js" */
+/** @import { Embedded } from "./page/result.js" */
+
+/**
+ * A text or an image on the page. Each is embedded by itself, so that one that fails costs no other.
+ * @typedef {object} Input
+ * @property {string} label
+ * @property {(encoder: ClipEncoder, options: EmbedOptions) => Promise<Embeddings>} embed
+ * @property {() => void} begun
+ * @property {() => void} done
+ * @property {(error: unknown) => void} failed
+ */
+
+const form = elementById("inputs", HTMLFormElement);
+const normalize = elementById("normalize", HTMLInputElement);
+const stopButton = elementById("stop", HTMLButtonElement);
+const runState = elementById("run-state", HTMLElement);
+const runError = elementById("run-error", HTMLElement);
+
+const model = new ModelPanel();
+const texts = new TextList();
+const images = new ImageList();
+const result = new ResultPanel();
+
+/** @type {AbortController | null} of the run that is on */
+let running = null;
+
+form.addEventListener("submit", (event) => {
+  event.preventDefault();
+  run();
+});
+stopButton.addEventListener("click", () => running?.abort());
+listenForShortcut();
+listenForDrops();
+listenForPaste();
+
+/** Texts first, then images, as the command line has it. */
+async function run() {
+  if (running) return;
+  showError(runError);
+  const inputs = [...texts.inputs(), ...images.inputs()];
+  if (inputs.length === 0) {
+    showError(runError, new ClipError("empty_input", "nothing to embed yet: type a text or add an image"));
+    return;
+  }
+  running = new AbortController();
+  stopButton.hidden = false;
+  try {
+    runState.textContent = "Loading the model…";
+    const encoder = await untilAborted(model.encoder(), running.signal);
+    await embedAll(encoder, inputs, running.signal);
+  } catch (error) {
+    showError(runError, error);
+  } finally {
+    running = null;
+    stopButton.hidden = true;
+    runState.textContent = "";
+  }
+}
+
+/**
+ * @param {ClipEncoder} encoder
+ * @param {Input[]} inputs
+ * @param {AbortSignal} signal
+ */
+async function embedAll(encoder, inputs, signal) {
+  /** @type {Embedded[]} */
+  const embedded = [];
+  /** @type {unknown[]} */
+  const errors = [];
+  for (const [index, input] of inputs.entries()) {
+    runState.textContent = `Embedding ${index + 1} of ${inputs.length}…`;
+    input.begun();
+    const start = performance.now();
+    try {
+      const { data } = await input.embed(encoder, { normalize: normalize.checked, signal });
+      embedded.push({
+        label: input.label,
+        vector: /** @type {number[]} */ (data[0]),
+        milliseconds: performance.now() - start,
+      });
+      input.done();
+    } catch (error) {
+      input.failed(error);
+      if (signal.aborted) break;
+      errors.push(error);
+      if (errorJson(error).error.code === "worker_failed") {
+        model.forget();
+        break;
+      }
+    }
+  }
+  if (embedded.length) result.show(embedded, encoder.info, errors.length);
+  else if (errors.length) result.showError(errorJson(errors[0]));
+}
+
+/**
+ * @template T
+ * @param {Promise<T>} promise
+ * @param {AbortSignal} signal
+ * @returns {Promise<T>}
+ */
+function untilAborted(promise, signal) {
+  return new Promise((resolve, reject) => {
+    signal.addEventListener("abort", () => reject(new ClipError("aborted", "stopped")));
+    promise.then(resolve, reject);
+  });
+}
+
+function listenForShortcut() {
+  const isMac = /mac|iphone|ipad/i.test(navigator.userAgent);
+  if (isMac) elementById("shortcut", HTMLElement).textContent = "⌘ ↵";
+  document.addEventListener("keydown", (event) => {
+    if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return;
+    event.preventDefault();
+    run();
+  });
+}
+
+function listenForDrops() {
+  const hasFiles = (/** @type {DragEvent} */ event) => event.dataTransfer?.types.includes("Files");
+  document.addEventListener("dragover", (event) => {
+    if (!hasFiles(event)) return;
+    event.preventDefault();
+    document.body.classList.add("dragging");
+  });
+  document.addEventListener("dragleave", (event) => {
+    // Leaving the window, not just passing from one element to the next.
+    if (!event.relatedTarget) document.body.classList.remove("dragging");
+  });
+  document.addEventListener("drop", (event) => {
+    if (!hasFiles(event)) return;
+    event.preventDefault();
+    document.body.classList.remove("dragging");
+    takeFiles([...(event.dataTransfer?.files ?? [])]);
+  });
+}
+
+function listenForPaste() {
+  document.addEventListener("paste", (event) => {
+    const files = [...(event.clipboardData?.files ?? [])];
+    if (files.length === 0) return;
+    event.preventDefault();
+    takeFiles(files);
+  });
+}
+
+/** @param {File[]} files images, or a model */
+function takeFiles(files) {
+  const isModel = (/** @type {File} */ file) => file.name.toLowerCase().endsWith(".gguf");
+  images.add(files.filter((file) => !isModel(file)));
+  const modelFile = files.find(isModel);
+  if (modelFile) model.loadFile(modelFile);
+}

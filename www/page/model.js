@@ -1,0 +1,235 @@
+// The model panel: choose one, load it with progress, cancel, and say what is ready.
+
+import { ClipEncoder, ClipError } from "../clip.js";
+import { download } from "../download.js";
+import { elementById } from "./elements.js";
+import { showError } from "./notice.js";
+
+/**
+ * @typedef {object} MenuEntry an entry of models.json
+ * @property {string} name
+ * @property {string} type of its weights, such as `q8_0`
+ * @property {string} description
+ * @property {number} parameters
+ * @property {string} licence
+ * @property {string} url relative to models.json
+ * @property {number} [size] bytes
+ */
+
+/** @typedef {{ source: string | File, size?: number }} Choice */
+/** @typedef {{ source: string | File, promise: Promise<ClipEncoder>, abort: AbortController }} Load */
+
+const MENU_URL = new URL("../models.json", import.meta.url);
+
+const form = elementById("model-form", HTMLFormElement);
+const origins = elementById("model-origins", HTMLFieldSetElement);
+const menu = elementById("model-menu", HTMLSelectElement);
+const urlField = elementById("model-url", HTMLInputElement);
+const fileField = elementById("model-file", HTMLInputElement);
+const about = elementById("model-about", HTMLElement);
+const loadButton = elementById("model-load", HTMLButtonElement);
+const progressRow = elementById("model-progress", HTMLElement);
+const bar = elementById("model-bar", HTMLProgressElement);
+const bytes = elementById("model-bytes", HTMLElement);
+const cancelButton = elementById("model-cancel", HTMLButtonElement);
+const state = elementById("model-state", HTMLElement);
+const errorPlace = elementById("model-error", HTMLElement);
+
+export class ModelPanel {
+  /** @type {MenuEntry[]} */
+  #entries = [];
+  /** @type {Promise<void>} */
+  #menuShown;
+  /** @type {{ encoder: ClipEncoder, source: string | File } | null} */
+  #loaded = null;
+  /** @type {Load | null} */
+  #loading = null;
+  /** @type {string | File | null} what failed to load last */
+  #failed = null;
+
+  constructor() {
+    this.#menuShown = this.#showMenu();
+    form.addEventListener("input", () => this.#showChoice());
+    form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.#load().catch(() => {}); // said in the panel
+    });
+    cancelButton.addEventListener("click", () => this.#loading?.abort.abort());
+  }
+
+  /**
+   * The encoder of the model chosen, loading it first where need be. After a failed load, the model
+   * from before goes on serving until another is chosen.
+   * @returns {Promise<ClipEncoder>}
+   */
+  async encoder() {
+    if (this.#loading) return this.#loading.promise;
+    await this.#menuShown;
+    const source = this.#choice()?.source;
+    if (this.#loaded && (source === this.#loaded.source || source === this.#failed)) {
+      return this.#loaded.encoder;
+    }
+    return this.#load();
+  }
+
+  /**
+   * Chooses a file, as when it is dropped on the page, and loads it.
+   * @param {File} file
+   */
+  loadFile(file) {
+    const files = new DataTransfer();
+    files.items.add(file);
+    fileField.files = files.files;
+    for (const radio of form.querySelectorAll("input")) {
+      if (radio.name === "origin") radio.checked = radio.value === "file";
+    }
+    this.#showChoice();
+    this.#load().catch(() => {}); // said in the panel
+  }
+
+  /** The encoder has failed for good: the next call loads its model again. */
+  forget() {
+    this.#loaded = null;
+    this.#showChoice();
+    state.textContent = "The model was lost. Embed loads it again.";
+  }
+
+  /** Two callers share one load. */
+  async #load() {
+    if (this.#loading) return this.#loading.promise;
+    const choice = this.#choice();
+    if (!choice) {
+      const error = this.#nothingChosen();
+      showError(errorPlace, error);
+      throw error;
+    }
+    const abort = new AbortController();
+    const promise = ClipEncoder.load(choice.source, {
+      size: choice.size,
+      signal: abort.signal,
+      onProgress: showProgress,
+    });
+    this.#loading = { source: choice.source, promise, abort };
+    this.#showLoading(true);
+    try {
+      const encoder = await promise;
+      this.#loaded?.encoder.close();
+      this.#loaded = { encoder, source: choice.source };
+      this.#failed = null;
+    } catch (error) {
+      this.#failed = choice.source;
+      showError(errorPlace, error);
+      throw error;
+    } finally {
+      this.#loading = null;
+      this.#showLoading(false);
+    }
+    return this.#loaded.encoder;
+  }
+
+  /** @returns {Choice | null} */
+  #choice() {
+    switch (this.#origin()) {
+      case "url":
+        return urlField.value.trim() ? { source: urlField.value.trim() } : null;
+      case "file":
+        return fileField.files?.[0] ? { source: fileField.files[0] } : null;
+      default: {
+        const entry = this.#entries[menu.selectedIndex];
+        return entry ? { source: new URL(entry.url, MENU_URL).href, size: entry.size } : null;
+      }
+    }
+  }
+
+  #nothingChosen() {
+    const wanted = { url: "type the address of a GGUF file", file: "choose a GGUF file" }[this.#origin()];
+    return new ClipError("empty_input", `no model chosen: ${wanted ?? "the menu is empty; type an address or choose a file"}`);
+  }
+
+  #origin() {
+    return String(new FormData(form).get("origin"));
+  }
+
+  async #showMenu() {
+    try {
+      this.#entries = await (await download(MENU_URL.href)).json();
+    } catch (error) {
+      showError(errorPlace, error);
+    }
+    for (const { name, type, size } of this.#entries) {
+      menu.add(new Option(`${name} · ${type}${size ? ` · ${megabytes(size)}` : ""}`));
+    }
+    this.#showChoice();
+  }
+
+  #showChoice() {
+    const origin = this.#origin();
+    for (const field of /** @type {NodeListOf<HTMLElement>} */ (form.querySelectorAll(".field"))) {
+      field.hidden = field.dataset.origin !== origin;
+    }
+    about.textContent = this.#aboutChoice(origin);
+    const ready = this.#loaded !== null && this.#choice()?.source === this.#loaded.source;
+    loadButton.textContent = ready ? "Loaded" : "Load";
+    loadButton.disabled = ready;
+  }
+
+  /** @param {string} origin */
+  #aboutChoice(origin) {
+    if (origin === "url") return "A GGUF file of CLIP weights, on a server that lets this page read it (CORS).";
+    if (origin === "file") return "A GGUF file of CLIP weights. It is read here and goes nowhere.";
+    const entry = this.#entries[menu.selectedIndex];
+    if (!entry) return "";
+    return `${entry.description} ${Math.round(entry.parameters / 1e6)} million parameters, licence ${entry.licence}.`;
+  }
+
+  /** @param {boolean} loading */
+  #showLoading(loading) {
+    const focused = document.activeElement;
+    if (loading) {
+      showError(errorPlace);
+      showProgress({ loaded: 0, total: null });
+    }
+    progressRow.hidden = !loading;
+    origins.disabled = loading;
+    for (const control of [menu, urlField, fileField]) control.disabled = loading;
+    this.#showChoice();
+    loadButton.disabled ||= loading;
+    this.#showState();
+    // The keyboard's place goes with the button that takes over.
+    if (loading && focused === loadButton) cancelButton.focus();
+    if (!loading && focused === cancelButton) (loadButton.disabled ? menu : loadButton).focus();
+  }
+
+  #showState() {
+    if (this.#loading) {
+      state.textContent = "Loading the model…";
+      return;
+    }
+    if (!this.#loaded) {
+      state.textContent = "No model yet. Embed loads the chosen one first.";
+      return;
+    }
+    const { name, type, embeddingDimension, imageSize } = this.#loaded.encoder.info;
+    state.textContent = `Ready: ${name} · ${type} · ${embeddingDimension} dimensions · images at ${imageSize} px`;
+  }
+}
+
+/** @param {import("../weights.js").Progress} progress */
+function showProgress({ loaded, total }) {
+  if (total === null) {
+    bar.removeAttribute("value");
+    bytes.textContent = megabytes(loaded);
+  } else {
+    bar.max = total || 1;
+    bar.value = loaded;
+    bytes.textContent = `${megabytes(loaded)} of ${megabytes(total)}`;
+  }
+}
+
+/**
+ * @param {number} count bytes
+ * @returns {string} decimal, as browsers show downloads
+ */
+function megabytes(count) {
+  return `${(count / 1e6).toFixed(1)} MB`;
+}

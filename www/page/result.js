@@ -1,0 +1,165 @@
+// The result: the endpoint's JSON, folded for reading, whole when copied or downloaded.
+
+import { elementById } from "./elements.js";
+
+/** @import { ModelInfo } from "../clip.js" */
+
+/** @typedef {{ label: string, vector: number[], milliseconds: number }} Embedded */
+
+const HEAD = 3;
+const TAIL = 1;
+
+const summary = elementById("result-summary", HTMLElement);
+const legend = elementById("legend", HTMLOListElement);
+const json = elementById("json", HTMLPreElement);
+const copyButton = elementById("copy", HTMLButtonElement);
+const downloadButton = elementById("download", HTMLButtonElement);
+
+export class ResultPanel {
+  #whole = "";
+
+  constructor() {
+    json.addEventListener("copy", copyUnfolded);
+    copyButton.addEventListener("click", () => this.#copy());
+    downloadButton.addEventListener("click", () => this.#download());
+  }
+
+  /**
+   * @param {Embedded[]} embedded
+   * @param {ModelInfo} info
+   * @param {number} failures inputs that have no vector
+   */
+  show(embedded, info, failures) {
+    summary.textContent = summarise(embedded, info, failures);
+    legend.replaceChildren(...embedded.map(legendItem));
+    legend.hidden = false;
+    const vectors = embedded.map(({ vector }) => vector);
+    this.#whole = `{"data": [\n${vectors.map((v) => `  [${numbers(v)}]`).join(",\n")}\n], "status_code": 200}\n`;
+    json.replaceChildren('{"data": [\n', ...vectors.flatMap(foldedVector), '], "status_code": 200}\n');
+    this.#showButtons();
+  }
+
+  /**
+   * @param {{ error: { code: string, message: string }, status_code: number }} error as the endpoint has it
+   */
+  showError(error) {
+    summary.textContent = "No input could be embedded.";
+    legend.hidden = true;
+    this.#whole = `${JSON.stringify(error, null, 2)}\n`;
+    json.replaceChildren(this.#whole);
+    this.#showButtons();
+  }
+
+  #showButtons() {
+    copyButton.disabled = false;
+    downloadButton.disabled = false;
+    copyButton.textContent = "Copy JSON";
+  }
+
+  async #copy() {
+    try {
+      await navigator.clipboard.writeText(this.#whole);
+    } catch {
+      // Without a secure context or the permission: by selection, which copies unfolded too.
+      getSelection()?.selectAllChildren(json);
+      document.execCommand("copy");
+    }
+    copyButton.textContent = "Copied";
+    setTimeout(() => (copyButton.textContent = "Copy JSON"), 2000);
+  }
+
+  #download() {
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(new Blob([this.#whole], { type: "application/json" }));
+    link.download = "embeddings.json";
+    link.click();
+    // Only once the browser has taken it.
+    setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+  }
+}
+
+/**
+ * @param {number[]} vector
+ * @returns {string} as the endpoint separates them
+ */
+function numbers(vector) {
+  return vector.map((value) => JSON.stringify(value)).join(", ");
+}
+
+/**
+ * One line of the list; the middle of a long vector is a button that unfolds it.
+ * @param {number[]} vector
+ * @param {number} index
+ * @param {number[][]} vectors
+ * @returns {(string | Element)[]}
+ */
+function foldedVector(vector, index, vectors) {
+  const end = index < vectors.length - 1 ? "],\n" : "]\n";
+  const hidden = vector.slice(HEAD, -TAIL);
+  if (hidden.length === 0) return [`  [${numbers(vector)}${end}`];
+  const fold = document.createElement("button");
+  fold.type = "button";
+  fold.className = "fold";
+  fold.textContent = `… ${hidden.length} more …`;
+  fold.dataset.numbers = numbers(hidden);
+  fold.setAttribute("aria-label", `Show ${hidden.length} more components of vector ${index}`);
+  fold.addEventListener("click", () => {
+    fold.replaceWith(numbers(hidden));
+    json.focus();
+  });
+  return [`  [${numbers(vector.slice(0, HEAD))}, `, fold, `, ${numbers(vector.slice(-TAIL))}${end}`];
+}
+
+/**
+ * What is selected by hand is copied as it would read unfolded.
+ * @param {ClipboardEvent} event
+ */
+function copyUnfolded(event) {
+  const selection = getSelection();
+  if (!selection?.rangeCount || !event.clipboardData) return;
+  const selected = selection.getRangeAt(0).cloneContents();
+  for (const fold of /** @type {NodeListOf<HTMLElement>} */ (selected.querySelectorAll(".fold"))) {
+    fold.replaceWith(fold.dataset.numbers ?? "");
+  }
+  event.clipboardData.setData("text/plain", selected.textContent ?? "");
+  event.preventDefault();
+}
+
+/**
+ * @param {Embedded} embedded
+ * @returns {HTMLLIElement}
+ */
+function legendItem({ label, milliseconds }) {
+  const item = document.createElement("li");
+  const name = document.createElement("span");
+  name.className = "name";
+  name.textContent = label;
+  name.title = label;
+  const time = document.createElement("span");
+  time.className = "time";
+  time.textContent = duration(milliseconds);
+  item.append(name, time);
+  return item;
+}
+
+/**
+ * @param {Embedded[]} embedded
+ * @param {ModelInfo} info
+ * @param {number} failures
+ * @returns {string}
+ */
+function summarise(embedded, info, failures) {
+  const total = embedded.reduce((sum, { milliseconds }) => sum + milliseconds, 0);
+  const parts = [
+    `${info.name} · ${info.type}`,
+    `${info.embeddingDimension} dimensions`,
+    `${duration(total / embedded.length)} per input`,
+  ];
+  if (failures) parts.push(`${failures} failed and ${failures === 1 ? "is" : "are"} left out`);
+  return parts.join(" · ");
+}
+
+/** @param {number} milliseconds */
+function duration(milliseconds) {
+  return milliseconds < 10 ? `${milliseconds.toFixed(1)} ms` : `${Math.round(milliseconds)} ms`;
+}

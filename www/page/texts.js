@@ -1,0 +1,43 @@
+// The text field: one input a line, and what went wrong with which.
+
+import { elementById } from "./elements.js";
+import { showError } from "./notice.js";
+
+/** @import { Input } from "../main.js" */
+
+const field = elementById("texts", HTMLTextAreaElement);
+const errors = elementById("text-errors", HTMLUListElement);
+
+export class TextList {
+  constructor() {
+    field.addEventListener("input", () => errors.replaceChildren());
+  }
+
+  /** @returns {Input[]} the lines with something on them */
+  inputs() {
+    errors.replaceChildren();
+    return field.value.split("\n").flatMap((line, index) => {
+      const text = line.trim();
+      if (!text) return [];
+      return {
+        label: `“${text}”`,
+        embed: (encoder, options) => encoder.embedText([text], options),
+        begun: () => {},
+        done: () => {},
+        failed: (error) => showLineError(index + 1, error),
+      };
+    });
+  }
+}
+
+/**
+ * @param {number} line counted from 1
+ * @param {unknown} error
+ */
+function showLineError(line, error) {
+  const item = document.createElement("li");
+  const place = document.createElement("div");
+  item.append(`Line ${line}: `, place);
+  errors.append(item);
+  showError(place, error);
+}

@@ -1,0 +1,113 @@
+// Owns the wasm module and one model; turns a message into a call on it.
+//   {id, method, params} -> {id, progress}* -> {id, result} | {id, error: {code, message, statusCode}}
+
+import { decodeInBrowser } from "./decode.js";
+import { ClipError } from "./error.js";
+import init, { ModelLoader } from "./pkg/clip_wasm.js";
+import { readWeights } from "./weights.js";
+
+/** @import { ClipEncoder } from "./pkg/clip_wasm.js" */
+/** @import { ErrorMessage } from "./error.js" */
+/** @import { Progress } from "./weights.js" */
+
+/**
+ * @typedef {object} Methods what the worker can be asked
+ * @property {(params: { source: string | Blob, size?: number }, progress: (progress: Progress) => void) => Promise<object>} load
+ *   gives the model's info
+ * @property {(params: { text: string, normalize: boolean }) => Float32Array} embedText
+ * @property {(params: { image: Blob | Uint8Array, normalize: boolean }) => Promise<Float32Array>} embedImage
+ */
+
+/** @type {ClipEncoder} set by `load`, which comes before every other message */
+let encoder;
+
+/** @type {Methods} */
+const methods = {
+  async load({ source, size }, onProgress) {
+    await startModule();
+    const loader = new ModelLoader();
+    for await (const chunk of readWeights(source, { size, onProgress })) loader.push(chunk);
+    encoder = loader.finish();
+    return encoder.info;
+  },
+
+  embedText({ text, normalize }) {
+    return encoder.embedText(text, normalize);
+  },
+
+  async embedImage({ image, normalize }) {
+    const bytes = image instanceof Blob ? await readBlob(image) : image;
+    try {
+      return encoder.embedImage(bytes, normalize);
+    } catch (error) {
+      if (codeOf(error) !== "unsupported_image") throw error;
+      const pixels = await decodeInBrowser(new Blob([/** @type {BlobPart} */ (bytes)]));
+      if (!pixels) throw error;
+      return encoder.embedPixels(pixels.rgba, pixels.width, pixels.height, normalize);
+    }
+  },
+};
+
+self.addEventListener("message", async ({ data: { id, method, params } }) => {
+  try {
+    const result = await methods[/** @type {keyof Methods} */ (method)](
+      params,
+      (/** @type {Progress} */ progress) => self.postMessage({ id, progress }),
+    );
+    const transfer = result instanceof Float32Array ? [result.buffer] : [];
+    self.postMessage({ id, result }, { transfer });
+  } catch (error) {
+    self.postMessage({ id, error: errorMessage(error) });
+  }
+});
+
+/** Fails where the module cannot be fetched, and where the browser has no WebAssembly SIMD. */
+async function startModule() {
+  try {
+    await init();
+  } catch (cause) {
+    throw new ClipError("worker_failed", `the WebAssembly module does not start: ${cause}`);
+  }
+}
+
+/**
+ * @param {Blob} blob
+ * @returns {Promise<Uint8Array>}
+ */
+async function readBlob(blob) {
+  try {
+    return new Uint8Array(await blob.arrayBuffer());
+  } catch (cause) {
+    const name = blob instanceof File ? blob.name : "the image";
+    throw new ClipError("io", `${name} cannot be read: has it been moved or changed?`, { cause });
+  }
+}
+
+/**
+ * The code of an error of ours or of the wasm module's.
+ * @param {unknown} error
+ * @returns {string | null}
+ */
+function codeOf(error) {
+  const code = error instanceof Error && "code" in error ? error.code : null;
+  return typeof code === "string" ? code : null;
+}
+
+/**
+ * An error without a code of ours came out of the machinery: a wasm trap, after which the memory of
+ * the instance can no longer be trusted, or a bug here. Either way this worker is done for.
+ * @param {unknown} error
+ * @returns {ErrorMessage}
+ */
+function errorMessage(error) {
+  const code = codeOf(error);
+  if (code === null) {
+    return {
+      code: "worker_failed",
+      message: `the encoder stopped (${error}), perhaps for want of memory; load the model again`,
+      statusCode: 500,
+    };
+  }
+  const { message, statusCode } = /** @type {Error & { statusCode: number }} */ (error);
+  return { code, message, statusCode };
+}

@@ -9,96 +9,113 @@ import { ClipError } from "./error.js";
  * @typedef {{ loaded: number, total: number | null }} Progress
  */
 
-/**
- * Where bytes come from, and how its failures are called.
- * @typedef {object} Source
- * @property {string} name the URL or the file's name
- * @property {ReadableStream<Uint8Array>} stream
- * @property {number | null} total
- * @property {(loaded: number, cause: unknown) => ClipError} broken the error of a stream that ends early
- */
+export class Weights {
+  #stream;
+  #total;
+  #broken;
+  #name;
+  #loaded = 0;
 
-const PROGRESS_INTERVAL_MS = 50;
+  /**
+   * @param {string} name the URL or the file's name
+   * @param {ReadableStream<Uint8Array>} stream
+   * @param {number | null} total bytes
+   * @param {(loaded: number, cause?: unknown) => ClipError} broken the error of a stream that ends early
+   */
+  constructor(name, stream, total, broken) {
+    this.#name = name;
+    this.#stream = stream;
+    this.#total = total;
+    this.#broken = broken;
+  }
 
-/**
- * @param {string | Blob} source an absolute URL or a file
- * @param {object} [options]
- * @param {number} [options.size] bytes of the file, for a server that does not tell
- * @param {(progress: Progress) => void} [options.onProgress]
- * @returns {AsyncGenerator<Uint8Array, void, void>}
- */
-export async function* readWeights(source, { size, onProgress = () => {} } = {}) {
-  const { name, stream, total, broken } =
-    typeof source === "string" ? await openUrl(source, size) : openFile(source);
-  const reader = stream.getReader();
-  const report = progressReporter(total, onProgress);
-  let loaded = 0;
-  try {
-    report(0);
-    for (;;) {
-      const { done, value } = await reader.read().catch((cause) => {
-        throw broken(loaded, cause);
-      });
-      if (done) break;
-      if (loaded === 0) refuseWebPage(value, name);
-      loaded += value.length;
-      report(loaded);
-      yield value;
+  /**
+   * @param {string | Blob} source an absolute URL or a file
+   * @param {number} [size] bytes of the file, for a server that does not tell
+   * @returns {Promise<Weights>}
+   */
+  static async open(source, size) {
+    return typeof source === "string" ? openUrl(source, size) : openFile(source);
+  }
+
+  /**
+   * The bytes, once. Progress is told before each chunk, and after the last.
+   * @param {(progress: Progress) => void} onProgress
+   * @returns {AsyncGenerator<Uint8Array, void, void>}
+   */
+  async *chunks(onProgress) {
+    const reader = this.#stream.getReader();
+    try {
+      for (;;) {
+        // More than was announced: the length was that of a compressed body.
+        const total = this.#total !== null && this.#loaded > this.#total ? null : this.#total;
+        onProgress({ loaded: this.#loaded, total });
+        const { done, value } = await reader.read().catch((cause) => {
+          throw this.#broken(this.#loaded, cause);
+        });
+        if (done) break;
+        if (this.#loaded === 0) refuseWebPage(value, this.#name);
+        this.#loaded += value.length;
+        yield value;
+      }
+    } finally {
+      // A stream that has failed refuses this too, and there is nothing left to cancel.
+      reader.cancel().catch(() => {});
     }
-    if (total !== null && loaded < total) throw broken(loaded, undefined);
-    onProgress({ loaded, total: loaded });
-  } finally {
-    // A stream that has failed refuses this too, and there is nothing left to cancel.
-    reader.cancel().catch(() => {});
+  }
+
+  /**
+   * Why a model is incomplete: fewer bytes came than were announced, and not every browser makes
+   * that an error. A complete model may be short of them as well, because the announced length is
+   * that of a compressed body where an encoding is hidden from us by CORS.
+   * @returns {ClipError | null}
+   */
+  shortfall() {
+    return this.#total !== null && this.#loaded < this.#total ? this.#broken(this.#loaded) : null;
   }
 }
 
 /**
  * @param {string} url
  * @param {number | undefined} size
- * @returns {Promise<Source>}
+ * @returns {Promise<Weights>}
  */
 async function openUrl(url, size) {
   const response = await download(url);
   if (response.headers.get("content-type")?.startsWith("text/html")) throw webPageError(url);
   const total = contentLength(response) ?? size ?? null;
-  return {
-    name: url,
-    stream: response.body ?? new Blob([]).stream(),
+  const of = total === null ? "bytes" : `of ${total} bytes`;
+  return new Weights(
+    url,
+    response.body ?? new Blob([]).stream(),
     total,
-    broken: (loaded, cause) =>
-      new ClipError(
-        "network",
-        `the connection ended after ${loaded} ` +
-          (total === null ? "bytes" : `of ${total} bytes`) +
-          ` of ${url}; try again`,
-        { cause },
-      ),
-  };
+    (loaded, cause) =>
+      new ClipError("network", `the connection ended after ${loaded} ${of} of ${url}; try again`, { cause }),
+  );
 }
 
 /**
  * @param {Blob} file
- * @returns {Source}
+ * @returns {Weights}
  */
 function openFile(file) {
   const name = file instanceof File ? file.name : "the file";
-  return {
+  return new Weights(
     name,
-    stream: file.stream(),
-    total: file.size,
-    broken: (loaded, cause) =>
+    file.stream(),
+    file.size,
+    (loaded, cause) =>
       new ClipError(
         "io",
         `${name} cannot be read beyond byte ${loaded}: has it been moved or changed? Choose it again`,
         { cause },
       ),
-  };
+  );
 }
 
 /**
- * The length of the body as it will be read. Content-Length counts compressed bytes where there is
- * a Content-Encoding, and across origins either header may be hidden from us.
+ * The length of the body as it will be read, as far as the headers that we may see tell.
+ * Content-Length counts compressed bytes where there is a Content-Encoding.
  * @param {Response} response
  * @returns {number | null}
  */
@@ -106,23 +123,6 @@ function contentLength(response) {
   const length = response.headers.get("content-length");
   if (length === null || response.headers.has("content-encoding")) return null;
   return Number(length);
-}
-
-/**
- * Reports often enough for a smooth bar, not for every chunk.
- * @param {number | null} total
- * @param {(progress: Progress) => void} onProgress
- * @returns {(loaded: number) => void}
- */
-function progressReporter(total, onProgress) {
-  let reported = -Infinity;
-  return (loaded) => {
-    const now = performance.now();
-    if (now - reported < PROGRESS_INTERVAL_MS) return;
-    reported = now;
-    // More than was announced: the length was that of a compressed body.
-    onProgress({ loaded, total: total !== null && loaded > total ? null : total });
-  };
 }
 
 /**

@@ -4,7 +4,7 @@
 import { decodeInBrowser } from "./decode.js";
 import { ClipError } from "./error.js";
 import init, { ModelLoader } from "./pkg/clip_wasm.js";
-import { readWeights } from "./weights.js";
+import { Weights } from "./weights.js";
 
 /** @import { ClipEncoder } from "./pkg/clip_wasm.js" */
 /** @import { ErrorMessage } from "./error.js" */
@@ -26,8 +26,13 @@ const methods = {
   async load({ source, size }, onProgress) {
     await startModule();
     const loader = new ModelLoader();
-    for await (const chunk of readWeights(source, { size, onProgress })) loader.push(chunk);
-    encoder = loader.finish();
+    const weights = await Weights.open(source, size);
+    for await (const chunk of weights.chunks(onProgress)) loader.push(chunk);
+    try {
+      encoder = loader.finish();
+    } catch (error) {
+      throw weights.shortfall() ?? error;
+    }
     return encoder.info;
   },
 

@@ -80,9 +80,7 @@ export class ModelPanel {
     const files = new DataTransfer();
     files.items.add(file);
     fileField.files = files.files;
-    for (const radio of form.querySelectorAll("input")) {
-      if (radio.name === "origin") radio.checked = radio.value === "file";
-    }
+    /** @type {RadioNodeList} */ (form.elements.namedItem("origin")).value = "file";
     this.#showChoice();
     this.#load().catch(() => {}); // said in the panel
   }
@@ -142,12 +140,15 @@ export class ModelPanel {
   }
 
   #nothingChosen() {
-    const wanted = { url: "type the address of a GGUF file", file: "choose a GGUF file" }[this.#origin()];
-    return new ClipError("empty_input", `no model chosen: ${wanted ?? "the menu is empty; type an address or choose a file"}`);
+    const origin = this.#origin();
+    let wanted = "the menu is empty; type an address or choose a file";
+    if (origin === "url") wanted = "type the address of a GGUF file";
+    if (origin === "file") wanted = "choose a GGUF file";
+    return new ClipError("empty_input", `no model chosen: ${wanted}`);
   }
 
   #origin() {
-    return String(new FormData(form).get("origin"));
+    return /** @type {RadioNodeList} */ (form.elements.namedItem("origin")).value;
   }
 
   async #showMenu() {

@@ -9,6 +9,7 @@ import { elementById } from "./elements.js";
 const HEAD = 3;
 const TAIL = 1;
 
+const heading = elementById("result-heading", HTMLElement);
 const summary = elementById("result-summary", HTMLElement);
 const legend = elementById("legend", HTMLOListElement);
 const json = elementById("json", HTMLPreElement);
@@ -35,7 +36,7 @@ export class ResultPanel {
     legend.hidden = false;
     const vectors = embedded.map(({ vector }) => vector);
     this.#whole = `{"data": [\n${vectors.map((v) => `  [${numbers(v)}]`).join(",\n")}\n], "status_code": 200}\n`;
-    json.replaceChildren('{"data": [\n', ...vectors.flatMap(foldedVector), '], "status_code": 200}\n');
+    json.replaceChildren('{"data": [\n', ...vectors.map(foldedVector), '], "status_code": 200}\n');
     this.#showButtons();
   }
 
@@ -54,6 +55,8 @@ export class ResultPanel {
     copyButton.disabled = false;
     downloadButton.disabled = false;
     copyButton.textContent = "Copy JSON";
+    // On a narrow screen the result is below the fold.
+    heading.scrollIntoView({ block: "nearest" });
   }
 
   async #copy() {
@@ -91,12 +94,17 @@ function numbers(vector) {
  * @param {number[]} vector
  * @param {number} index
  * @param {number[][]} vectors
- * @returns {(string | Element)[]}
+ * @returns {Element}
  */
 function foldedVector(vector, index, vectors) {
+  const line = document.createElement("span");
+  line.className = "vector";
   const end = index < vectors.length - 1 ? "],\n" : "]\n";
   const hidden = vector.slice(HEAD, -TAIL);
-  if (hidden.length === 0) return [`  [${numbers(vector)}${end}`];
+  if (hidden.length === 0) {
+    line.append(`  [${numbers(vector)}${end}`);
+    return line;
+  }
   const fold = document.createElement("button");
   fold.type = "button";
   fold.className = "fold";
@@ -107,7 +115,8 @@ function foldedVector(vector, index, vectors) {
     fold.replaceWith(numbers(hidden));
     json.focus();
   });
-  return [`  [${numbers(vector.slice(0, HEAD))}, `, fold, `, ${numbers(vector.slice(-TAIL))}${end}`];
+  line.append(`  [${numbers(vector.slice(0, HEAD))}, `, fold, `, ${numbers(vector.slice(-TAIL))}${end}`);
+  return line;
 }
 
 /**

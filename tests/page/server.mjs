@@ -1,0 +1,222 @@
+// A plain static server on localhost, with a record of what was asked for, that misbehaves on request.
+
+import { createReadStream } from "node:fs";
+import { open, readFile, stat } from "node:fs/promises";
+import { createServer } from "node:http";
+import { extname, join, normalize } from "node:path";
+import { setTimeout as pause } from "node:timers/promises";
+import { gzipSync } from "node:zlib";
+
+/** @import { IncomingMessage, ServerResponse } from "node:http" */
+/** @import { AddressInfo } from "node:net" */
+
+/** @typedef {(request: IncomingMessage, response: ServerResponse) => void | Promise<void>} Answer */
+
+/** @type {Record<string, string>} */
+const CONTENT_TYPES = {
+  ".html": "text/html; charset=utf-8",
+  ".css": "text/css; charset=utf-8",
+  ".js": "text/javascript; charset=utf-8",
+  ".json": "application/json",
+  ".svg": "image/svg+xml",
+  ".wasm": "application/wasm",
+};
+
+export class StaticServer {
+  /** @type {string[]} paths in the order asked for */
+  requests = [];
+  /** @type {string[]} paths whose answers the client cut off */
+  cutOff = [];
+  #root;
+  #headers;
+  /** @type {Map<string, Answer>} */
+  #answers = new Map();
+  #server = createServer((request, response) => this.#serve(request, response));
+
+  /**
+   * @param {string} root the folder served
+   * @param {Record<string, string>} [headers] sent with every answer
+   */
+  constructor(root, headers = {}) {
+    this.#root = root;
+    this.#headers = headers;
+  }
+
+  async start() {
+    await new Promise((resolve) => this.#server.listen(0, "127.0.0.1", () => resolve(undefined)));
+    return this;
+  }
+
+  get origin() {
+    return `http://127.0.0.1:${/** @type {AddressInfo} */ (this.#server.address()).port}`;
+  }
+
+  /**
+   * From now on, `path` is answered so.
+   * @param {string} path
+   * @param {Answer} answer
+   * @returns {string} the whole URL
+   */
+  answer(path, answer) {
+    this.#answers.set(path, answer);
+    return this.origin + path;
+  }
+
+  /** Back to a plain static server with an empty record. */
+  reset() {
+    this.#answers.clear();
+    this.requests = [];
+    this.cutOff = [];
+  }
+
+  async stop() {
+    this.#server.closeAllConnections();
+    await new Promise((resolve) => this.#server.close(resolve));
+  }
+
+  /**
+   * @param {IncomingMessage} request
+   * @param {ServerResponse} response
+   */
+  async #serve(request, response) {
+    const path = decodeURIComponent(new URL(request.url ?? "/", "http://localhost").pathname);
+    this.requests.push(path);
+    response.on("close", () => {
+      if (!response.writableFinished) this.cutOff.push(path);
+    });
+    for (const [name, value] of Object.entries(this.#headers)) response.setHeader(name, value);
+    const answer = this.#answers.get(path) ?? file(join(this.#root, normalize(path.endsWith("/") ? `${path}index.html` : path)));
+    await answer(request, response);
+  }
+}
+
+/**
+ * @param {string} path
+ * @returns {Answer}
+ */
+export function file(path) {
+  return async (_request, response) => {
+    const found = await stat(path).catch(() => null);
+    if (!found?.isFile()) {
+      status(404)(_request, response);
+      return;
+    }
+    response.writeHead(200, { "content-type": contentType(path), "content-length": found.size });
+    createReadStream(path).pipe(response);
+  };
+}
+
+/**
+ * @param {number} code
+ * @returns {Answer}
+ */
+export function status(code) {
+  return (_request, response) => {
+    response.writeHead(code, { "content-type": "text/plain" }).end(`status ${code}`);
+  };
+}
+
+/**
+ * An error page with status 200, as many a host answers for a file it has not got.
+ * @param {string} type its content type
+ * @returns {Answer}
+ */
+export function webPage(type) {
+  return (_request, response) => {
+    response.writeHead(200, { "content-type": type }).end("\n<!DOCTYPE html><title>Not here</title><p>Not here.");
+  };
+}
+
+/**
+ * In pieces, without a Content-Length.
+ * @param {string} path
+ * @returns {Answer}
+ */
+export function withoutLength(path) {
+  return async (_request, response) => {
+    response.writeHead(200, { "content-type": contentType(path) });
+    createReadStream(path).pipe(response);
+  };
+}
+
+/**
+ * The first bytes as if they were all: a file that was cut before it came here.
+ * @param {string} path
+ * @param {number} length
+ * @returns {Answer}
+ */
+export function truncatedFile(path, length) {
+  return async (_request, response) => {
+    const bytes = (await readFile(path)).subarray(0, length);
+    response.writeHead(200, { "content-type": contentType(path), "content-length": length }).end(bytes);
+  };
+}
+
+/**
+ * The whole length announced, the connection cut earlier.
+ * @param {string} path
+ * @param {number} length
+ * @returns {Answer}
+ */
+export function cutConnection(path, length) {
+  return async (_request, response) => {
+    const bytes = await readFile(path);
+    response.writeHead(200, { "content-type": contentType(path), "content-length": bytes.length });
+    response.write(bytes.subarray(0, length), () => response.destroy());
+  };
+}
+
+/**
+ * Compressed on the way: Content-Length counts the compressed bytes.
+ * @param {string} path
+ * @returns {Answer}
+ */
+export function gzipped(path) {
+  return async (_request, response) => {
+    const bytes = gzipSync(await readFile(path), { level: 1 });
+    response.writeHead(200, { "content-type": contentType(path), "content-encoding": "gzip", "content-length": bytes.length });
+    response.end(bytes);
+  };
+}
+
+/**
+ * The first part at once, and the rest when `proceed` resolves.
+ * @param {string} path
+ * @param {number} length
+ * @param {Promise<void>} proceed
+ * @returns {Answer}
+ */
+export function stalled(path, length, proceed) {
+  return async (_request, response) => {
+    const bytes = await readFile(path);
+    response.writeHead(200, { "content-type": contentType(path), "content-length": bytes.length });
+    response.write(bytes.subarray(0, length));
+    await proceed;
+    response.end(bytes.subarray(length));
+  };
+}
+
+/**
+ * At an even pace.
+ * @param {string} path
+ * @param {number} bytesPerSecond
+ * @returns {Answer}
+ */
+export function slow(path, bytesPerSecond) {
+  return async (_request, response) => {
+    const { size } = await stat(path);
+    response.writeHead(200, { "content-type": contentType(path), "content-length": size });
+    const source = await open(path);
+    for await (const chunk of source.createReadStream({ highWaterMark: Math.ceil(bytesPerSecond / 20) })) {
+      if (response.destroyed) return;
+      response.write(chunk);
+      await pause(50);
+    }
+    response.end();
+  };
+}
+
+/** @param {string} path */
+function contentType(path) {
+  return CONTENT_TYPES[extname(path)] ?? "application/octet-stream";
+}

@@ -149,9 +149,14 @@ export class ClipPage {
     await this.modelState.filter({ hasText: "Ready" }).waitFor();
   }
 
-  /** @param {string[]} paths */
-  async pickImages(paths) {
-    await this.page.getByLabel("Add images").setInputFiles(paths);
+  /** @param {string[] | { name: string, mimeType: string, buffer: Buffer }} files */
+  async pickImages(files) {
+    await this.page.getByLabel("Add images").setInputFiles(files);
+  }
+
+  /** What the vectors are of, in their order. */
+  async legend() {
+    return this.page.locator("#legend .name").allTextContents();
   }
 
   /** Presses Embed and waits until it is done. */

@@ -1,0 +1,257 @@
+// The JavaScript API as another page would use it.
+
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { after, before, describe, test } from "node:test";
+import { FIXTURES, Site, TINY_MODEL } from "./browser.mjs";
+import { status, withoutLength } from "./server.mjs";
+
+/** @import { TestContext } from "node:test" */
+/** @import { Page } from "playwright-core" */
+
+/** @type {Site} */
+let site;
+before(async () => (site = await Site.open()));
+after(() => site.close());
+
+/**
+ * A page on which `clip` is loaded and `codeOf` tells how a promise fails.
+ * @param {TestContext} t
+ * @returns {Promise<Page>}
+ */
+async function pageWithEncoder(t) {
+  const { page } = await site.newPage(t);
+  site.own.answer("/images/cat.png", (_request, response) => void response.end(readFileSync(join(FIXTURES, "cat.png"))));
+  await page.evaluate(async (url) => {
+    const api = await import(/** @type {string} */ ("/clip.js"));
+    const codeOf = (/** @type {Promise<any>} */ promise) =>
+      promise.then(
+        () => "no error",
+        (error) => (error instanceof api.ClipError ? error.code : `no ClipError: ${error}`),
+      );
+    Object.assign(window, { ...api, codeOf, modelUrl: url, clip: await api.ClipEncoder.load(url) });
+  }, `${site.hub.origin}/tiny-gelu.q8_0.gguf`);
+  return page;
+}
+
+describe("what it gives", () => {
+  test("info", async (t) => {
+    const page = await pageWithEncoder(t);
+    const info = await page.evaluate("clip.info");
+    assert.deepEqual(Object.keys(info), ["name", "type", "towers", "embeddingDimension", "imageSize", "patchSize", "contextLength", "vocabularySize", "activation"]);
+    assert.equal(info.type, "q8_0");
+    assert.deepEqual(info.towers, ["text", "vision"]);
+  });
+
+  test("one list an input, in input order, as long as the model says", async (t) => {
+    const page = await pageWithEncoder(t);
+    const [both, cat, dog, dimension] = await page.evaluate(
+      `(async () => [await clip.embedText(["a cat", "a dog"]), await clip.embedText(["a cat"]), await clip.embedText(["a dog"]), clip.info.embeddingDimension])()`,
+    );
+    assert.deepEqual(both, { data: [cat.data[0], dog.data[0]], status_code: 200 });
+    assert.equal(cat.data[0].length, dimension);
+  });
+
+  test("the same vector for a File, a Blob, bytes, a buffer and a URL, and the caller keeps the bytes", async (t) => {
+    const page = await pageWithEncoder(t);
+    const { vectors, lengths } = await page.evaluate(`(async () => {
+      const buffer = await (await fetch("images/cat.png")).arrayBuffer();
+      const bytes = new Uint8Array(buffer.slice());
+      const inputs = [new File([buffer], "cat.png"), new Blob([buffer]), bytes, buffer, "images/cat.png", new URL("/images/cat.png", location.href)];
+      const { data } = await clip.embedImage(inputs);
+      return { vectors: data, lengths: [bytes.length, buffer.byteLength] };
+    })()`);
+    assert.equal(vectors.length, 6);
+    for (const [index, vector] of vectors.entries()) {
+      assert.deepEqual(vector, vectors[0], `input ${index} differs from input 0`);
+    }
+    const { length } = readFileSync(join(FIXTURES, "cat.png"));
+    assert.deepEqual(lengths, [length, length]);
+  });
+
+  test("errorJson, the endpoint's form", async (t) => {
+    const page = await pageWithEncoder(t);
+    assert.deepEqual(await page.evaluate("clip.embedText([]).catch(errorJson)"), {
+      error: { code: "empty_input", message: "the list of inputs is empty" },
+      status_code: 400,
+    });
+    assert.deepEqual(await page.evaluate(`errorJson(new Error("oh"))`), {
+      error: { code: "internal", message: "oh" },
+      status_code: 500,
+    });
+  });
+});
+
+describe("bad calls have a code, and the encoder goes on working", () => {
+  const cases = [
+    { call: `clip.embedText([])`, code: "empty_input" },
+    { call: `clip.embedImage([])`, code: "empty_input" },
+    { call: `clip.embedText("a cat")`, code: "invalid_input" },
+    { call: `clip.embedText()`, code: "invalid_input" },
+    { call: `clip.embedText(["a cat", 7])`, code: "invalid_input" },
+    { call: `clip.embedText([null])`, code: "invalid_input" },
+    { call: `clip.embedText([["a cat"]])`, code: "invalid_input" },
+    { call: `clip.embedImage([{}])`, code: "invalid_input" },
+    { call: `clip.embedImage(["http://"])`, code: "invalid_input" },
+    { call: `clip.embedImage([new Uint8Array()])`, code: "unsupported_image" },
+    { call: `clip.embedImage([new Blob(["no pixels"])])`, code: "unsupported_image" },
+    { call: `clip.embedImage(["images/nowhere.png"])`, code: "http_status" },
+    { call: `clip.embedImage(["http://127.0.0.1:9/cat.png"])`, code: "network" },
+    { call: `clip.embedText(["a cat"], { signal: AbortSignal.abort() })`, code: "aborted" },
+    { call: `clip.embedImage(["images/cat.png"], { signal: AbortSignal.abort() })`, code: "aborted" },
+    { call: `ClipEncoder.load("weights.gguf", { signal: AbortSignal.abort() })`, code: "aborted" },
+    { call: `ClipEncoder.load()`, code: "invalid_input" },
+    { call: `ClipEncoder.load(null)`, code: "invalid_input" },
+    { call: `ClipEncoder.load("http://")`, code: "invalid_input" },
+    { call: `ClipEncoder.load(new Blob([]))`, code: "not_a_model" },
+  ];
+  for (const { call, code } of cases) {
+    test(`${call}: ${code}`, async (t) => {
+      const page = await pageWithEncoder(t);
+      assert.equal(await page.evaluate(`codeOf(${call})`), code);
+      assert.equal(await page.evaluate(`codeOf(clip.embedText(["a cat"]))`), "no error");
+    });
+  }
+
+  test("the message names the input", async (t) => {
+    const page = await pageWithEncoder(t);
+    const message = await page.evaluate(`clip.embedText(["a cat", 7]).catch((error) => error.message)`);
+    assert.equal(message, "input 1 is a number, not a string");
+  });
+});
+
+describe("abort", () => {
+  test("ends a call between two inputs, and the next call works", async (t) => {
+    const page = await pageWithEncoder(t);
+    const { code, name } = await page.evaluate(`(async () => {
+      const abort = new AbortController();
+      const call = clip.embedText(Array(500).fill("a photo of a cat"), { signal: abort.signal });
+      setTimeout(() => abort.abort(), 50);
+      return call.then(() => "no error", ({ code, name }) => ({ code, name }));
+    })()`);
+    assert.deepEqual({ code, name }, { code: "aborted", name: "AbortError" });
+    assert.equal(await page.evaluate(`codeOf(clip.embedText(["a cat"]))`), "no error");
+  });
+
+  test("ends a load within 100 ms", async (t) => {
+    const page = await pageWithEncoder(t);
+    site.hub.answer("/never.gguf", (_request, response) => {
+      response.writeHead(200, { "content-type": "application/octet-stream" });
+      response.write(readFileSync(TINY_MODEL).subarray(0, 1000));
+    });
+    const { code, milliseconds } = await page.evaluate(`(async () => {
+      const abort = new AbortController();
+      const started = new Promise((resolve) => (abort.onProgress = ({ loaded }) => loaded > 0 && resolve()));
+      const load = ClipEncoder.load("${site.hub.origin}/never.gguf", { signal: abort.signal, onProgress: abort.onProgress });
+      await started;
+      const start = performance.now();
+      abort.abort();
+      return { code: await codeOf(load), milliseconds: performance.now() - start };
+    })()`);
+    assert.equal(code, "aborted");
+    assert.ok(milliseconds < 100, `took ${milliseconds} ms`);
+  });
+});
+
+describe("close", () => {
+  test("fails what waits and what comes after", async (t) => {
+    const page = await pageWithEncoder(t);
+    const codes = await page.evaluate(`(async () => {
+      const waiting = codeOf(clip.embedText(["a cat"]));
+      clip.close();
+      clip.close();
+      return [await waiting, await codeOf(clip.embedText(["a cat"]))];
+    })()`);
+    assert.deepEqual(codes, ["closed", "closed"]);
+  });
+
+  test("of one encoder leaves another alone", async (t) => {
+    const page = await pageWithEncoder(t);
+    const code = await page.evaluate(`(async () => {
+      const other = await ClipEncoder.load(modelUrl);
+      clip.close();
+      return codeOf(other.embedText(["a cat"]));
+    })()`);
+    assert.equal(code, "no error");
+  });
+});
+
+test("fewer bytes than models.json promises, in a body without a length, is the network's fault", async (t) => {
+  const page = await pageWithEncoder(t);
+  site.hub.answer("/short.gguf", (_request, response) => {
+    response.writeHead(200, { "content-type": "application/octet-stream" });
+    const bytes = readFileSync(TINY_MODEL);
+    response.write(bytes.subarray(0, bytes.length / 2));
+    response.end();
+  });
+  const { length } = readFileSync(TINY_MODEL);
+  const code = await page.evaluate(`codeOf(ClipEncoder.load("${site.hub.origin}/short.gguf", { size: ${length} }))`);
+  assert.equal(code, "network");
+  site.hub.answer("/whole.gguf", withoutLength(TINY_MODEL));
+  assert.equal(await page.evaluate(`codeOf(ClipEncoder.load("${site.hub.origin}/whole.gguf", { size: ${length + 9} }))`), "no error");
+});
+
+describe("a worker that dies", () => {
+  /** A module that loads anything and traps on the text "trap", as a bug or a lack of memory would. */
+  const TRAPPING_MODULE = `
+    export default async function init() {}
+    export class ModelLoader { push() {} finish() { return new Encoder(); } }
+    class Encoder {
+      info = { name: "stand-in", type: "q8_0", embeddingDimension: 2, imageSize: 1 };
+      embedText(text) {
+        if (text === "trap") throw new WebAssembly.RuntimeError("unreachable");
+        return new Float32Array([1, 0]);
+      }
+    }`;
+
+  test("says so to the call, to those that wait and to those after, until a model is loaded again", async (t) => {
+    const { page } = await site.newPage(t);
+    serveModule(TRAPPING_MODULE);
+    const outcome = await page.evaluate(`(async () => {
+      const { ClipEncoder } = await import("/clip.js");
+      const told = ({ code, message }) => ({ code, message });
+      const clip = await ClipEncoder.load(new Blob(["any"]));
+      const other = await ClipEncoder.load(new Blob(["any"]));
+      const outcomes = await Promise.all(["fine", "trap", "after"].map((text) => clip.embedText([text]).then(({ data }) => data, told)));
+      outcomes.push(await clip.embedText(["later"]).catch(told));
+      outcomes.push((await other.embedText(["another encoder"])).data);
+      outcomes.push((await (await ClipEncoder.load(new Blob(["any"]))).embedText(["again"])).data);
+      return outcomes;
+    })()`);
+    const failure = { code: "worker_failed", message: "the encoder stopped (RuntimeError: unreachable), perhaps for want of memory; load the model again" };
+    assert.deepEqual(outcome, [[[1, 0]], failure, failure, failure, [[1, 0]], [[1, 0]]]);
+  });
+
+  test("costs the page the model, and Embed loads it again", async (t) => {
+    const clip = await site.newPage(t);
+    serveModule(TRAPPING_MODULE);
+    await clip.loadTinyModel();
+    await clip.texts.fill("fine\ntrap\nafter");
+    await clip.embed();
+    assert.equal(await clip.page.locator("#text-errors code").textContent(), "worker_failed");
+    assert.match(String(await clip.page.locator("#text-errors").textContent()), /Line 2: .+load the model again/);
+    assert.match(String(await clip.modelState.textContent()), /was lost/);
+    assert.deepEqual(await clip.legend(), ["“fine”"]);
+    await clip.texts.fill("fine\nafter");
+    await clip.embed();
+    assert.deepEqual(await clip.legend(), ["“fine”", "“after”"]);
+    assert.equal(site.hub.requests.length, 2);
+  });
+
+  test("that cannot start says so", async (t) => {
+    const { page } = await site.newPage(t);
+    site.own.answer("/pkg/clip_wasm.js", status(404));
+    const load = `import("/clip.js").then(({ ClipEncoder }) => ClipEncoder.load(new Blob(["any"]))).catch(({ code }) => code)`;
+    assert.equal(await page.evaluate(load), "worker_failed");
+    serveModule(`export default async function init() { throw new WebAssembly.CompileError("no SIMD here"); } export class ModelLoader {}`);
+    assert.equal(await page.evaluate(load), "worker_failed");
+  });
+
+  /** @param {string} source in the wasm module's place */
+  function serveModule(source) {
+    site.own.answer("/pkg/clip_wasm.js", (_request, response) => {
+      response.writeHead(200, { "content-type": "text/javascript", "cache-control": "no-store" }).end(source);
+    });
+  }
+});

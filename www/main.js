@@ -16,9 +16,7 @@ import { TextList } from "./page/texts.js";
  * @typedef {object} Input
  * @property {string} label
  * @property {(encoder: ClipEncoder, options: EmbedOptions) => Promise<Embeddings>} embed
- * @property {() => void} begun
- * @property {() => void} done
- * @property {(error: unknown) => void} failed
+ * @property {(state: "idle" | "busy" | "done" | "failed", error?: unknown) => void} show
  */
 
 const form = elementById("inputs", HTMLFormElement);
@@ -80,7 +78,7 @@ async function embedAll(encoder, inputs, signal) {
   const errors = [];
   for (const [index, input] of inputs.entries()) {
     runState.textContent = `Embedding ${index + 1} of ${inputs.length}…`;
-    input.begun();
+    input.show("busy");
     const start = performance.now();
     try {
       const { data } = await input.embed(encoder, { normalize: normalize.checked, signal });
@@ -89,10 +87,13 @@ async function embedAll(encoder, inputs, signal) {
         vector: /** @type {number[]} */ (data[0]),
         milliseconds: performance.now() - start,
       });
-      input.done();
+      input.show("done");
     } catch (error) {
-      input.failed(error);
-      if (signal.aborted) break;
+      if (signal.aborted) {
+        input.show("idle");
+        break;
+      }
+      input.show("failed", error);
       errors.push(error);
       if (errorJson(error).error.code === "worker_failed") {
         model.forget();

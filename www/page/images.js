@@ -56,7 +56,7 @@ class Thumbnail {
   #file;
   #url;
   #picture = document.createElement("img");
-  #state = document.createElement("div");
+  #error = document.createElement("div");
 
   element = document.createElement("li");
   removeButton = document.createElement("button");
@@ -92,7 +92,7 @@ class Thumbnail {
     this.removeButton.setAttribute("aria-label", `Remove ${file.name}`);
     this.removeButton.addEventListener("click", onRemove);
 
-    this.element.append(frame, name, this.#state, this.removeButton);
+    this.element.append(frame, name, this.#error, this.removeButton);
   }
 
   /**
@@ -103,19 +103,13 @@ class Thumbnail {
     return encoder.embedImage([this.#file], options);
   }
 
-  begun() {
-    this.element.className = "busy";
-    showError(this.#state);
-  }
-
-  done() {
-    this.element.className = "done";
-  }
-
-  /** @param {unknown} error */
-  failed(error) {
-    this.element.className = "failed";
-    showError(this.#state, error);
+  /**
+   * @param {"idle" | "busy" | "done" | "failed"} state
+   * @param {unknown} [error]
+   */
+  show(state, error) {
+    this.element.className = state;
+    showError(this.#error, error);
   }
 
   dispose() {

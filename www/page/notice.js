@@ -3,7 +3,7 @@
 import { errorJson } from "../clip.js";
 
 /**
- * Shows `error` in `place`, or clears it. An abort is what the user wanted, so it is no error here.
+ * Shows `error` in `place`, or clears it. An abort is what the user wanted, so it is not shown.
  * @param {Element} place
  * @param {unknown} [error]
  */

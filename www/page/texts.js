@@ -22,9 +22,9 @@ export class TextList {
       return {
         label: `“${text}”`,
         embed: (encoder, options) => encoder.embedText([text], options),
-        begun: () => {},
-        done: () => {},
-        failed: (error) => showLineError(index + 1, error),
+        show: (state, error) => {
+          if (state === "failed") showLineError(index + 1, error);
+        },
       };
     });
   }

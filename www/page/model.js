@@ -52,7 +52,7 @@ export class ModelPanel {
     form.addEventListener("input", () => this.#showChoice());
     form.addEventListener("submit", (event) => {
       event.preventDefault();
-      this.#load().catch(() => {}); // said in the panel
+      this.#menuShown.then(() => this.#load()).catch(() => {}); // said in the panel
     });
     cancelButton.addEventListener("click", () => this.#loading?.abort.abort());
   }

@@ -1,0 +1,33 @@
+//! The image fixtures and the reference's results, as `tests/reference/images.py` wrote them.
+
+use std::path::PathBuf;
+
+use serde::de::DeserializeOwned;
+
+pub fn path(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/images").join(name)
+}
+
+pub fn read(name: &str) -> Vec<u8> {
+    std::fs::read(path(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+/// The cases of one of the reference's JSON files.
+pub fn cases<T: DeserializeOwned>(name: &str) -> Vec<T> {
+    #[derive(serde::Deserialize)]
+    struct File<T> {
+        cases: Vec<T>,
+    }
+    let file: File<T> = serde_json::from_slice(&read(name)).expect(name);
+    assert!(!file.cases.is_empty(), "{name} holds no case");
+    file.cases
+}
+
+/// The checksum Python's `zlib.crc32` computes.
+pub fn crc32(bytes: impl IntoIterator<Item = u8>) -> u32 {
+    !bytes.into_iter().fold(!0, |crc, byte| {
+        (0..8).fold(crc ^ u32::from(byte), |crc, _| {
+            (crc >> 1) ^ (0xedb8_8320 & (crc & 1).wrapping_neg())
+        })
+    })
+}

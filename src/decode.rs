@@ -6,8 +6,22 @@
 //! colour keeps its high byte, while 16-bit grey saturates at 255, as PIL's `I;16` does; colour
 //! profiles are ignored.
 //!
-//! PNG, BMP, GIF, TIFF and lossless WebP equal PIL's pixels byte for byte, and so does lossy WebP.
-//! JPEG is decoded by zune-jpeg, whose arithmetic is not libjpeg-turbo's: see [`jpeg`].
+//! PNG, BMP, GIF, TIFF and WebP, lossy too, equal PIL's pixels byte for byte. JPEG does not quite:
+//! zune-jpeg and libjpeg-turbo round differently in the inverse transform and in the smoothing of
+//! chroma that is stored smaller. Of photographs at qualities 50 to 90, in levels of 0 to 255:
+//!
+//! | chroma               | largest difference | mean of a picture, at most |
+//! |----------------------|--------------------|----------------------------|
+//! | whole (4:4:4), grey  | 3                  | 0.013                      |
+//! | halved (4:2:2)       | 5                  | 0.12                       |
+//! | quartered (4:2:0)    | 6                  | 0.24                       |
+//!
+//! More only where chroma changes abruptly at the right edge of an even width (22 in a picture of
+//! pure noise), and in pictures of three or four pixels' width, whose chroma libjpeg-turbo does
+//! not smooth (31). zune-jpeg's scalar and SIMD code agree, so this holds in WebAssembly as well.
+//!
+//! PIL knows two things that are not done here: an orientation that a PNG keeps as text (`Raw
+//! profile type exif`), and RGB JPEGs that say so by their components' names alone.
 //!
 //! The format is told by the content, never by a name. What comes in is not trusted: sizes are
 //! checked before anything of that size is allocated, since a failed allocation ends the whole
@@ -138,6 +152,15 @@ fn check_header(format: Format, width: u32, height: u32) -> Result<()> {
     check_size(width, height)
 }
 
+/// A buffer of zeros, or an error where there is no memory for it: what a header claims may be
+/// allowed and still be more than the device has.
+fn zeroed(format: Format, len: usize) -> Result<Vec<u8>> {
+    let mut buffer = Vec::new();
+    buffer.try_reserve_exact(len).map_err(|error| too_large(format).with_source(error))?;
+    buffer.resize(len, 0);
+    Ok(buffer)
+}
+
 fn corrupt(format: Format, what: impl std::fmt::Display) -> Error {
     let message = format!(
         "this {format} image is damaged or cut short: {what}; fetch it again or save it anew"
@@ -154,7 +177,8 @@ fn unsupported(format: Format, what: impl std::fmt::Display) -> Error {
 
 fn too_large(format: Format) -> Error {
     let message = format!(
-        "this {format} image takes more than {} MB to decode; scale it down first",
+        "this {format} image takes more memory to decode than there is or than the {} MB that are \
+         allowed; scale it down first",
         MAX_DECODED_BYTES / 1_000_000
     );
     Error::new(ErrorKind::ImageTooLarge, message)

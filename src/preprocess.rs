@@ -4,9 +4,11 @@
 //! (`CLIPImageProcessorPil` in transformers 5): resize the shorter edge with PIL's bicubic, crop
 //! the centre, scale to 0..1, normalise. Pixels equal the reference byte for byte and the tensor
 //! bit for bit. The torchvision backend, transformers' default since version 5, resizes by its own
-//! arithmetic and differs from both in single pixels by a level or two.
+//! arithmetic instead.
 //!
-//! OpenAI's and open_clip's own transforms differ in one more way: they round the offset of the
+//! Two choices where references disagree. Alpha is gone before this stage, as `load_image` of
+//! transformers drops it; the processor of recent versions of 5, handed an image that still has
+//! alpha, puts it on white. And OpenAI's and open_clip's own transforms round the offset of the
 //! crop half to even where this rounds down, a shift of a pixel for some odd margins.
 
 mod resize;

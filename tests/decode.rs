@@ -1,7 +1,7 @@
 //! Decoding, against the pixels Pillow makes of the same files.
 #![cfg(not(target_arch = "wasm32"))]
 
-mod images;
+mod support;
 
 use clip_wasm::decode::{RgbImage, decode};
 use clip_wasm::error::ErrorKind;
@@ -18,7 +18,7 @@ struct Case {
 }
 
 /// What a JPEG may differ from libjpeg-turbo's pixels, by file: the largest difference of a level
-/// and the mean of all. The documentation of `decode::jpeg` states them.
+/// and the mean of all. Pictures this small have more of it than photographs: see `decode`.
 fn jpeg_bound(file: &str) -> (u8, f64) {
     match file {
         "tall.jpg" => (40, 12.0),
@@ -42,12 +42,12 @@ const JPEG_WHOLE_CHROMA: [&str; 8] = [
 #[test]
 fn pixels_equal_pillow() {
     let mut failures = Vec::new();
-    for case in images::cases::<Case>("decode.json") {
-        let expected = decode(&images::read(&case.expected)).expect(&case.expected);
-        let crc = images::crc32(expected.pixels().iter().copied());
+    for case in support::images::cases::<Case>("decode.json") {
+        let expected = decode(&support::images::read(&case.expected)).expect(&case.expected);
+        let crc = support::crc32(expected.pixels().iter().copied());
         assert_eq!(format!("{crc:08x}"), case.crc32, "{} was not read right", case.expected);
         let bound = if case.file.ends_with(".jpg") { jpeg_bound(&case.file) } else { (0, 0.0) };
-        match decode(&images::read(&case.file)) {
+        match decode(&support::images::read(&case.file)) {
             Err(error) => failures.push(format!("{}: {error:?}", case.file)),
             Ok(image) if (image.width(), image.height()) != (case.width, case.height) => failures
                 .push(format!(
@@ -135,17 +135,26 @@ fn what_is_no_image_is_named() {
     }
 }
 
+#[test]
+fn a_variant_that_is_not_decoded_is_named() {
+    for (name, variant) in [("unsupported_float.tiff", "float"), ("unsupported_lab.tiff", "Lab")] {
+        let error = decode(&support::images::read(name)).expect_err(name);
+        assert_eq!(error.kind(), ErrorKind::UnsupportedImage, "{name}: {error:?}");
+        assert!(error.to_string().contains(variant), "{name}: {error}");
+    }
+}
+
 fn png_claiming(width: u32, height: u32) -> Vec<u8> {
-    let mut file = images::read("rgb8.png");
+    let mut file = support::images::read("rgb8.png");
     file[16..20].copy_from_slice(&width.to_be_bytes());
     file[20..24].copy_from_slice(&height.to_be_bytes());
-    let crc = images::crc32(file[12..29].iter().copied());
+    let crc = support::crc32(file[12..29].iter().copied());
     file[29..33].copy_from_slice(&crc.to_be_bytes());
     file
 }
 
 fn patched(name: &str, marker: &[u8], offset: usize, bytes: &[u8]) -> Vec<u8> {
-    let mut file = images::read(name);
+    let mut file = support::images::read(name);
     let at = file.windows(marker.len()).position(|window| window == marker).expect(name) + offset;
     file[at..at + bytes.len()].copy_from_slice(bytes);
     file
@@ -158,7 +167,7 @@ fn a_claim_of_60_000_by_60_000_pixels_is_refused_before_it_is_allocated() {
     let (le, be) = (edge16.to_le_bytes(), edge16.to_be_bytes());
     let both = |edge: &[u8]| [edge, edge].concat();
     let tiff_edge = |tag: u8| ([tag, 1, 3, 0, 1, 0, 0, 0], [le[0], le[1]]);
-    let mut tiff = images::read("grey16_le.tiff");
+    let mut tiff = support::images::read("grey16_le.tiff");
     for (entry, edge) in [tiff_edge(0), tiff_edge(1)] {
         let at = tiff.windows(8).position(|window| window == entry).unwrap() + 8;
         tiff[at..at + 2].copy_from_slice(&edge);
@@ -190,7 +199,7 @@ fn a_small_file_cannot_claim_a_large_jpeg() {
 }
 
 fn fixtures() -> Vec<String> {
-    images::cases::<Case>("decode.json").into_iter().map(|case| case.file).collect()
+    support::images::cases::<Case>("decode.json").into_iter().map(|case| case.file).collect()
 }
 
 fn assert_image_error(kind: ErrorKind, what: &str) {
@@ -201,7 +210,7 @@ fn assert_image_error(kind: ErrorKind, what: &str) {
 #[test]
 fn files_cut_short_are_refused_and_never_panic() {
     for name in fixtures() {
-        let file = images::read(&name);
+        let file = support::images::read(&name);
         let lengths = (0..file.len().min(64)).chain((64..file.len()).step_by(file.len() / 97 + 1));
         for length in lengths {
             if let Err(error) = decode(&file[..length]) {
@@ -218,7 +227,7 @@ fn files_cut_short_are_refused_and_never_panic() {
 #[test]
 fn a_jpeg_without_its_last_bytes_is_refused() {
     for name in fixtures().iter().filter(|name| name.ends_with(".jpg")) {
-        let mut file = images::read(name);
+        let mut file = support::images::read(name);
         let end = file.windows(2).rposition(|window| window == b"\xff\xd9").unwrap();
         for length in [end + 1, end, end - 1, end - 20, end * 3 / 4] {
             file.truncate(length);
@@ -238,7 +247,7 @@ fn flipped_bytes_never_panic() {
         (random % below as u64) as usize
     };
     for name in fixtures() {
-        let file = images::read(&name);
+        let file = support::images::read(&name);
         for round in 0..flips() {
             let mut damaged = file.clone();
             // Headers are short, and damage to them does more than damage to pixels.

@@ -1,7 +1,7 @@
 //! Resizing and the tensor, against Pillow and `CLIPImageProcessorPil`.
 #![cfg(not(target_arch = "wasm32"))]
 
-mod images;
+mod support;
 
 use clip_wasm::decode::{RgbImage, decode};
 use clip_wasm::preprocess::Preprocess;
@@ -29,9 +29,9 @@ fn pattern(width: u32, height: u32) -> RgbImage {
 
 #[test]
 fn resized_pixels_equal_pillow_byte_for_byte() {
-    let kept = decode(&images::read("resize_32.expected.png")).unwrap();
+    let kept = decode(&support::images::read("resize_32.expected.png")).unwrap();
     let mut kept = kept.pixels().chunks_exact(32 * 32 * 3);
-    for case in images::cases::<Resize>("resize.json") {
+    for case in support::images::cases::<Resize>("resize.json") {
         let name = format!("{} x {} to {}", case.width, case.height, case.size);
         let image = pattern(case.width, case.height);
         let pixels = preprocess(case.size).resize_and_crop(&image);
@@ -40,7 +40,7 @@ fn resized_pixels_equal_pillow_byte_for_byte() {
             None => assert_same_pixels(&name, case.size, &pixels, kept.next().unwrap()),
             Some(expected) => {
                 for (y, row) in pixels.chunks_exact(case.size * 3).enumerate() {
-                    let crc = format!("{:08x}", images::crc32(row.iter().copied()));
+                    let crc = format!("{:08x}", support::crc32(row.iter().copied()));
                     assert_eq!(crc, expected[y * 8..][..8], "{name}: row {y} differs");
                 }
             }
@@ -70,9 +70,9 @@ struct PixelValues {
 
 #[test]
 fn tensors_equal_the_reference_bit_for_bit() {
-    for case in images::cases::<PixelValues>("pixel_values.json") {
+    for case in support::images::cases::<PixelValues>("pixel_values.json") {
         let PixelValues { file, size, mean, std, .. } = case;
-        let image = decode(&images::read(&file)).unwrap();
+        let image = decode(&support::images::read(&file)).unwrap();
         let tensor = Preprocess { image_size: size, mean, std }.apply(&image);
         assert_eq!(tensor.len(), 3 * size * size, "{file}");
         for (channel, y, x, expected) in case.samples {
@@ -83,7 +83,7 @@ fn tensors_equal_the_reference_bit_for_bit() {
                 "{file}: channel {channel} at x {x}, y {y} is {actual}, not {expected}"
             );
         }
-        let crc = images::crc32(tensor.iter().flat_map(|value| value.to_le_bytes()));
+        let crc = support::crc32(tensor.iter().flat_map(|value| value.to_le_bytes()));
         assert_eq!(format!("{crc:08x}"), case.crc32, "{file}: the samples agree, others do not");
     }
 }

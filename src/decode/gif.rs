@@ -3,7 +3,7 @@
 use gif::{ColorOutput, DecodeOptions, DecodingError, MemoryLimit};
 
 use super::sniff::Format;
-use super::{MAX_DECODED_BYTES, RgbImage, check_header, corrupt, too_large};
+use super::{MAX_DECODED_BYTES, RgbImage, check_header, corrupt, too_large, zeroed};
 use crate::error::{Error, Result};
 
 /// Decodes the first frame. What the frame leaves bare has the colour of its transparent index, or
@@ -29,20 +29,18 @@ pub(super) fn decode(bytes: &[u8]) -> Result<RgbImage> {
         return Err(corrupt(Format::Gif, "its first frame is empty"));
     }
 
-    let mut indices = vec![0; frame_width * frame_height];
+    let mut indices = zeroed(Format::Gif, frame_width * frame_height)?;
     let colours = colours(frame.palette.as_deref().or(decoder.global_palette()));
     decoder.read_into_buffer(&mut indices).map_err(from_gif)?;
 
     let bare = colours[usize::from(frame.transparent.unwrap_or(0))];
-    let mut pixels = Vec::with_capacity(width * height * 3);
-    for y in 0..height {
-        let row = y.checked_sub(top).filter(|row| *row < frame_height);
-        let row = row.map_or(&[][..], |row| &indices[row * frame_width..][..frame_width]);
-        let right = if row.is_empty() { width } else { width - left - frame_width };
-        let left = if row.is_empty() { 0 } else { left };
-        (0..left).for_each(|_| pixels.extend_from_slice(&bare));
-        row.iter().for_each(|&index| pixels.extend_from_slice(&colours[usize::from(index)]));
-        (0..right).for_each(|_| pixels.extend_from_slice(&bare));
+    let mut pixels = zeroed(Format::Gif, width * height * 3)?;
+    pixels.as_chunks_mut().0.fill(bare);
+    let rows = pixels.chunks_exact_mut(width * 3).skip(top);
+    for (row, indices) in rows.zip(indices.chunks_exact(frame_width)) {
+        for (pixel, &index) in row.as_chunks_mut().0[left..].iter_mut().zip(indices) {
+            *pixel = colours[usize::from(index)];
+        }
     }
     Ok(RgbImage { width: width as u32, height: height as u32, pixels })
 }

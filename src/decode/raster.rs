@@ -8,7 +8,7 @@ use image::{ColorType, ImageDecoder, Limits};
 
 use super::sniff::Format;
 use super::{MAX_DECODED_BYTES, RgbImage, samples};
-use super::{check_header, corrupt, from_decoder, orientation, too_large, unsupported};
+use super::{check_header, corrupt, from_decoder, orientation, too_large, unsupported, zeroed};
 use crate::error::Result;
 
 /// Decodes a PNG. Of an animated one this is the image that readers without animation show.
@@ -89,7 +89,7 @@ pub(super) fn read(format: Format, decoder: impl ImageDecoder, grey16: bool) -> 
     if total > MAX_DECODED_BYTES {
         return Err(too_large(format));
     }
-    let mut bytes = vec![0; total as usize];
+    let mut bytes = zeroed(format, total as usize)?;
     decoder.read_image(&mut bytes).map_err(|error| from_decoder(format, error))?;
 
     let wide = |bytes: &[u8]| -> Vec<u16> {

@@ -1,6 +1,7 @@
 //! What several tests share: where their data is, and how vectors are compared.
 #![allow(dead_code)] // Each test binary uses its own part.
 
+pub mod images;
 pub mod seeded;
 
 use std::path::{Path, PathBuf};
@@ -38,4 +39,13 @@ pub fn cosine(a: &[f32], b: &[f32]) -> f64 {
 pub fn least_and_median(mut values: Vec<f64>) -> (f64, f64) {
     values.sort_by(f64::total_cmp);
     (values[0], values[values.len() / 2])
+}
+
+/// The checksum Python's `zlib.crc32` computes.
+pub fn crc32(bytes: impl IntoIterator<Item = u8>) -> u32 {
+    !bytes.into_iter().fold(!0, |crc, byte| {
+        (0..8).fold(crc ^ u32::from(byte), |crc, _| {
+            (crc >> 1) ^ (0xedb8_8320 & (crc & 1).wrapping_neg())
+        })
+    })
 }

@@ -22,12 +22,3 @@ pub fn cases<T: DeserializeOwned>(name: &str) -> Vec<T> {
     assert!(!file.cases.is_empty(), "{name} holds no case");
     file.cases
 }
-
-/// The checksum Python's `zlib.crc32` computes.
-pub fn crc32(bytes: impl IntoIterator<Item = u8>) -> u32 {
-    !bytes.into_iter().fold(!0, |crc, byte| {
-        (0..8).fold(crc ^ u32::from(byte), |crc, _| {
-            (crc >> 1) ^ (0xedb8_8320 & (crc & 1).wrapping_neg())
-        })
-    })
-}

@@ -1,0 +1,75 @@
+//! Token ids against Hugging Face's CLIP tokenizer (tests/reference/tokens.py).
+#![cfg(not(target_arch = "wasm32"))]
+
+mod support;
+
+use clip_wasm::tokenizer::Tokenizer;
+use serde::Deserialize;
+use serde_json::Value;
+use support::{data, fixture};
+
+const CONTEXT: usize = 77;
+
+#[derive(Deserialize)]
+struct Expected {
+    cases: Vec<Case>,
+}
+
+#[derive(Deserialize)]
+struct Case {
+    text: String,
+    ids: Vec<u32>,
+    end: usize,
+}
+
+/// The published vocabulary in id order, and its merges.
+fn vocabulary() -> (Vec<String>, Vec<String>) {
+    let file: Value =
+        serde_json::from_str(&std::fs::read_to_string(data("tokenizer.json")).unwrap()).unwrap();
+    let entries = file["model"]["vocab"].as_object().unwrap().iter();
+    let mut entries: Vec<_> = entries.map(|(token, id)| (id.as_u64(), token.clone())).collect();
+    entries.sort();
+    let merges = file["model"]["merges"].as_array().unwrap().iter();
+    let merges =
+        merges.map(|pair| format!("{} {}", pair[0].as_str().unwrap(), pair[1].as_str().unwrap()));
+    (entries.into_iter().map(|(_, token)| token).collect(), merges.collect())
+}
+
+fn check(tokenizer: &Tokenizer) {
+    let text = std::fs::read_to_string(fixture("tokens.json")).unwrap();
+    let expected: Expected = serde_json::from_str(&text).unwrap();
+    assert!(expected.cases.len() >= 250);
+    let failures: Vec<String> =
+        expected.cases.iter().filter_map(|case| difference(tokenizer, case)).collect();
+    assert!(failures.is_empty(), "{} texts differ:\n{}", failures.len(), failures.join("\n"));
+}
+
+/// Where the ids of a text first differ from the expected ones, and how.
+fn difference(tokenizer: &Tokenizer, case: &Case) -> Option<String> {
+    let shown: String = case.text.chars().take(60).collect();
+    let tokens = match tokenizer.encode(&case.text) {
+        Ok(tokens) => tokens,
+        Err(error) => return Some(format!("{shown:?}: {error}")),
+    };
+    let (got, want) = (tokens.ids(), &case.ids);
+    let at = (0..got.len().max(want.len())).find(|&at| got.get(at) != want.get(at));
+    if let Some(at) = at {
+        let (got, want) = (got.get(at), want.get(at));
+        return Some(format!("{shown:?}: at index {at} {got:?} where {want:?} is expected"));
+    }
+    (tokens.end() != case.end).then(|| {
+        format!("{shown:?}: the first end token at {}, expected at {}", tokens.end(), case.end)
+    })
+}
+
+#[test]
+fn a_vocabulary_with_its_merges_gives_hugging_faces_ids() {
+    let (tokens, merges) = vocabulary();
+    check(&Tokenizer::from_vocabulary(tokens, Some(merges), CONTEXT).unwrap());
+}
+
+#[test]
+fn a_vocabulary_alone_gives_hugging_faces_ids() {
+    let (tokens, _) = vocabulary();
+    check(&Tokenizer::from_vocabulary(tokens, None, CONTEXT).unwrap());
+}

@@ -284,10 +284,15 @@ impl Metadata<'_> {
     }
 
     fn number(&self, key: &str) -> Result<usize> {
-        let value = self.get(key)?;
-        let number = value.to_u64().ok().or(value.to_u32().ok().map(u64::from));
-        let number = number.or(value.to_i32().ok().and_then(|n| u64::try_from(n).ok()));
-        let number = number.and_then(|n| usize::try_from(n).ok());
+        let number = match *self.get(key)? {
+            Value::U8(n) => Some(usize::from(n)),
+            Value::U16(n) => Some(usize::from(n)),
+            Value::U32(n) => usize::try_from(n).ok(),
+            Value::U64(n) => usize::try_from(n).ok(),
+            Value::I32(n) => usize::try_from(n).ok(),
+            Value::I64(n) => usize::try_from(n).ok(),
+            _ => None,
+        };
         number.ok_or_else(|| malformed(format!("{key} is not a whole number")))
     }
 

@@ -30,14 +30,14 @@ pub struct ModelInfo {
     pub towers: Vec<&'static str>,
     /// The length of an embedding.
     pub embedding_dimension: usize,
-    /// `gelu` or `quick_gelu`.
-    pub activation: &'static str,
     /// The edge of the square that images are brought to, in pixels.
     pub image_size: Option<usize>,
     pub patch_size: Option<usize>,
     /// In tokens, start and end included.
     pub context_length: Option<usize>,
     pub vocabulary_size: Option<usize>,
+    /// `gelu` or `quick_gelu`.
+    pub activation: &'static str,
 }
 
 impl ClipEncoder {
@@ -126,11 +126,11 @@ impl ClipEncoder {
             file_type: self.file_type.clone(),
             towers: towers.into_iter().flatten().collect(),
             embedding_dimension: self.config.projection_dim,
-            activation: self.config.activation.name(),
             image_size: vision.map(|vision| vision.image_size),
             patch_size: vision.map(|vision| vision.patch_size),
             context_length: text.map(|text| text.max_position_embeddings),
             vocabulary_size: text.map(|text| text.vocab_size),
+            activation: self.config.activation.name(),
         }
     }
 

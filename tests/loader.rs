@@ -1,0 +1,356 @@
+//! Model files that are wrong, each refused by its kind, and files that are right in every chunking.
+#![cfg(not(target_arch = "wasm32"))]
+
+mod support;
+
+use candle_core::quantized::GgmlDType;
+use clip_wasm::config::ClipConfig;
+use clip_wasm::format::gguf::{Header, TensorInfo, Value, header_bytes, padding};
+use clip_wasm::{ClipEncoder, ErrorKind, ModelLoader, Result};
+use support::data;
+
+const SIZES: [(&str, u32); 5] = [
+    ("embedding_length", 32),
+    ("feed_forward_length", 64),
+    ("projection_dim", 16),
+    ("attention.head_count", 2),
+    ("block_count", 1),
+];
+
+/// A model small enough to change any byte of: header first, then zeros and ones.
+struct Model {
+    metadata: Vec<(String, Value)>,
+    tensors: Vec<TensorInfo>,
+}
+
+impl Model {
+    fn new() -> Self {
+        let mut metadata = vec![
+            ("general.architecture".into(), Value::String("clip".into())),
+            ("clip.has_text_encoder".into(), Value::Bool(true)),
+            ("clip.has_vision_encoder".into(), Value::Bool(true)),
+            ("clip.use_gelu".into(), Value::Bool(true)),
+            ("clip.text.context_length".into(), Value::U32(8)),
+            ("clip.vision.image_size".into(), Value::U32(8)),
+            ("clip.vision.patch_size".into(), Value::U32(4)),
+            ("clip.vision.image_mean".into(), Value::Array(vec![Value::F32(0.5); 3])),
+            ("clip.vision.image_std".into(), Value::Array(vec![Value::F32(0.5); 3])),
+        ];
+        for tower in ["text", "vision"] {
+            for (key, value) in SIZES {
+                metadata.push((format!("clip.{tower}.{key}"), Value::U32(value)));
+            }
+            let eps = format!("clip.{tower}.attention.layer_norm_epsilon");
+            metadata.push((eps, Value::F32(1e-5)));
+        }
+        let tokens = ["a", "b", "a</w>", "b</w>", "ab</w>", "<|startoftext|>", "<|endoftext|>"];
+        let tokens = tokens.map(|token| Value::String(token.into())).to_vec();
+        metadata.push(("tokenizer.ggml.tokens".into(), Value::Array(tokens)));
+        let mut model = Self { metadata, tensors: Vec::new() };
+        for (tower, projection, embeddings) in [
+            ("t", "text_projection.weight", vec![("token_embd.weight", vec![7, 32])]),
+            (
+                "v",
+                "visual_projection.weight",
+                vec![
+                    ("class_embd", vec![32]),
+                    ("patch_embd.weight", vec![32, 3, 4, 4]),
+                    ("pre_ln.weight", vec![32]),
+                    ("pre_ln.bias", vec![32]),
+                ],
+            ),
+        ] {
+            for (name, shape) in embeddings {
+                model.add(&format!("{tower}.{name}"), &shape);
+            }
+            let positions = if tower == "t" { 8 } else { 5 };
+            model.add(&format!("{tower}.position_embd.weight"), &[positions, 32]);
+            for (part, rows, columns) in [
+                ("attn_q", 32, 32),
+                ("attn_k", 32, 32),
+                ("attn_v", 32, 32),
+                ("attn_out", 32, 32),
+                ("ffn_down", 64, 32),
+                ("ffn_up", 32, 64),
+            ] {
+                model.add(&format!("{tower}.blk.0.{part}.weight"), &[rows, columns]);
+                model.add(&format!("{tower}.blk.0.{part}.bias"), &[rows]);
+            }
+            for norm in ["blk.0.ln1", "blk.0.ln2", "post_ln"] {
+                model.add(&format!("{tower}.{norm}.weight"), &[32]);
+                model.add(&format!("{tower}.{norm}.bias"), &[32]);
+            }
+            model.add(projection, &[16, 32]);
+        }
+        model
+    }
+
+    fn add(&mut self, name: &str, shape: &[usize]) {
+        self.tensors.push(TensorInfo {
+            name: name.into(),
+            dtype: GgmlDType::F32,
+            shape: shape.to_vec(),
+            offset: 0,
+            size: 4 * shape.iter().product::<usize>() as u64,
+        });
+    }
+
+    fn set(mut self, key: &str, value: Value) -> Self {
+        self.metadata.retain(|(name, _)| name != key);
+        self.metadata.push((key.into(), value));
+        self
+    }
+
+    fn without(mut self, name: &str) -> Self {
+        self.metadata.retain(|(key, _)| key != name);
+        self.tensors.retain(|tensor| tensor.name != name);
+        self
+    }
+
+    fn tensor(mut self, name: &str, change: impl Fn(&mut TensorInfo)) -> Self {
+        let tensor = self.tensors.iter_mut().find(|tensor| tensor.name == name);
+        change(tensor.unwrap_or_else(|| panic!("no tensor {name}")));
+        self
+    }
+
+    /// The same values for a tensor whatever its place and name's order: a ramp of its name's bytes.
+    fn bytes(mut self) -> Vec<u8> {
+        let mut bytes = header_bytes(&self.metadata, &mut self.tensors);
+        for tensor in &self.tensors {
+            let seed: u32 = tensor.shape.iter().map(|n| *n as u32).sum();
+            for i in 0..tensor.size / 4 {
+                let value = ((i as u32 * 31 + seed) % 23) as f32 / 23.0 - 0.4;
+                bytes.extend_from_slice(&value.to_le_bytes());
+            }
+            bytes.extend(vec![0; padding(tensor.size)]);
+        }
+        bytes
+    }
+}
+
+fn load(bytes: &[u8], chunk: usize) -> Result<ClipEncoder> {
+    let mut loader = ModelLoader::new();
+    for chunk in bytes.chunks(chunk) {
+        loader.push(chunk)?;
+    }
+    loader.finish()
+}
+
+fn refused(label: &str, bytes: &[u8], kind: ErrorKind, says: &str) {
+    for chunk in [bytes.len().max(1), 7] {
+        match load(bytes, chunk) {
+            Ok(_) => panic!("{label}: loaded"),
+            Err(error) => {
+                assert_eq!(error.kind(), kind, "{label}: {error}");
+                let message = error.to_string();
+                assert!(message.contains(says), "{label}: {message:?} does not say {says:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_whole_model_loads_in_chunks_of_any_size() {
+    let bytes = Model::new().bytes();
+    let want = load(&bytes, bytes.len()).unwrap().embed_text("ab b", true).unwrap();
+    for chunk in [1, 3, 31, 32, 33, 1000, 4096] {
+        let encoder = load(&bytes, chunk).unwrap_or_else(|error| panic!("{chunk}: {error}"));
+        assert_eq!(encoder.embed_text("ab b", true).unwrap(), want, "chunks of {chunk}");
+    }
+}
+
+#[test]
+fn one_tower_alone_loads_and_says_what_it_cannot_do() {
+    let mut text = Model::new().set("clip.has_vision_encoder", Value::Bool(false));
+    text.tensors.retain(|tensor| tensor.name.starts_with('t'));
+    let text = load(&text.bytes(), 4096).unwrap();
+    assert!(text.embed_text("a", true).is_ok());
+    let error = text.embed_image(b"", true).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::MissingTower);
+    assert_eq!(text.info().towers, ["text"]);
+
+    let mut vision = Model::new().set("clip.has_text_encoder", Value::Bool(false));
+    vision.tensors.retain(|tensor| tensor.name.starts_with('v'));
+    let vision = load(&vision.without("tokenizer.ggml.tokens").bytes(), 4096).unwrap();
+    assert_eq!(vision.embed_text("a", true).unwrap_err().kind(), ErrorKind::MissingTower);
+    assert_eq!(vision.info().towers, ["vision"]);
+}
+
+/// clip.cpp calls the expanding layer "down"; files named as llama.cpp names them load alike.
+#[test]
+fn mlp_layers_are_told_apart_by_shape() {
+    let want = load(&Model::new().bytes(), 4096).unwrap().embed_text("ab", true).unwrap();
+    let mut swapped = Model::new();
+    for tensor in &mut swapped.tensors {
+        tensor.name = match tensor.name.as_str() {
+            name if name.contains("ffn_down") => name.replace("ffn_down", "ffn_up"),
+            name => name.replace("ffn_up", "ffn_down"),
+        };
+    }
+    let got = load(&swapped.bytes(), 4096).unwrap().embed_text("ab", true).unwrap();
+    assert_eq!(got, want);
+}
+
+#[test]
+fn files_of_other_kinds_are_named() {
+    for (label, bytes, kind, says) in [
+        ("empty", &b""[..], ErrorKind::NotAModel, "empty"),
+        ("page", b"<!DOCTYPE html><html><head>", ErrorKind::NotAModel, "web page"),
+        ("pointer", b"version https://git-lfs.github.com/spec/v1", ErrorKind::NotAModel, "LFS"),
+        ("text", b"Entry not found, sorry", ErrorKind::NotAModel, "not a GGUF"),
+        ("zip", b"PK\x03\x04aaaaaaaaaaaaaaaa", ErrorKind::UnsupportedModel, "PyTorch"),
+        (
+            "safetensors",
+            b"\x40\0\0\0\0\0\0\0{\"a\":{\"dtype\"",
+            ErrorKind::UnsupportedModel,
+            "convert",
+        ),
+        ("onnx", b"\x08\x07\x12\x07pytorch\x1a\x05", ErrorKind::UnsupportedModel, "ONNX"),
+        ("version", b"GGUF\x09\0\0\0aaaaaaaaaaaa", ErrorKind::UnsupportedModel, "version 9"),
+    ] {
+        refused(label, bytes, kind, says);
+    }
+}
+
+#[test]
+fn models_that_are_no_plain_clip_are_named() {
+    let string = |value: &str| Value::String(value.into());
+    for (model, says) in [
+        (Model::new().set("general.architecture", string("llama")), "llama"),
+        (Model::new().set("general.name", string("ViT-B-16-SigLIP")), "SigLIP"),
+        (Model::new().set("general.architecture", string("mobileclip")), "MobileCLIP"),
+        (Model::new().set("clip.projector_type", string("mlp")), "mmproj"),
+        (Model::new().without("visual_projection.weight"), "mmproj"),
+    ] {
+        refused(says, &model.bytes(), ErrorKind::UnsupportedModel, says);
+    }
+}
+
+#[test]
+fn a_missing_tensor_is_named() {
+    for name in ["v.blk.0.attn_k.bias", "t.blk.0.ffn_up.weight", "v.class_embd"] {
+        refused(name, &Model::new().without(name).bytes(), ErrorKind::MissingTensor, name);
+    }
+}
+
+#[test]
+fn contradictions_are_refused() {
+    let number = |key: &str, value: u32| Model::new().set(key, Value::U32(value)).bytes();
+    let shape = |name: &str, shape: &'static [usize]| {
+        Model::new().tensor(name, |tensor| tensor.shape = shape.to_vec()).bytes()
+    };
+    for (label, bytes) in [
+        ("no layers", number("clip.text.block_count", 0)),
+        ("4 billion layers", number("clip.text.block_count", u32::MAX)),
+        ("heads", number("clip.vision.attention.head_count", 5)),
+        ("patch", number("clip.vision.patch_size", 0)),
+        ("patch larger than the image", number("clip.vision.patch_size", 9)),
+        ("image", number("clip.vision.image_size", 16)),
+        ("width", number("clip.vision.embedding_length", 64)),
+        ("context", number("clip.text.context_length", 77)),
+        ("alignment", number("general.alignment", 33)),
+        ("no width", Model::new().without("clip.text.embedding_length").bytes()),
+        (
+            "a word for a number",
+            Model::new().set("clip.text.block_count", Value::Bool(true)).bytes(),
+        ),
+        ("no vocabulary", Model::new().without("tokenizer.ggml.tokens").bytes()),
+        ("transposed", shape("text_projection.weight", &[32, 16])),
+        ("wrong shape", shape("v.blk.0.attn_q.weight", &[16, 64])),
+        ("wrong rank", shape("v.patch_embd.weight", &[32, 48])),
+    ] {
+        refused(label, &bytes, ErrorKind::MalformedModel, "");
+    }
+}
+
+/// Offsets, counts and lengths written into the bytes of a sound file.
+#[test]
+fn a_header_that_lies_is_refused_before_it_is_believed() {
+    let sound = Model::new().bytes();
+    let find = |what: &[u8]| sound.windows(what.len()).position(|at| at == what).unwrap();
+    let name = find(b"v.blk.0.attn_q.weight") + "v.blk.0.attn_q.weight".len();
+    let tokens = find(b"tokenizer.ggml.tokens") + "tokenizer.ggml.tokens".len();
+    for (label, at, lie) in [
+        ("tensors", 8, u64::MAX),
+        ("metadata", 16, 1 << 60),
+        ("a key's length", 24, 1 << 40),
+        ("a dimension", name + 4, u64::MAX),
+        ("a dimension of zero", name + 4, 0),
+        ("dimensions whose product overflows", name + 4, 1 << 31),
+        ("an offset beyond everything", name + 24, u64::MAX - 31),
+        ("an offset into another tensor", name + 24, 0),
+        ("an offset that is not aligned", name + 24, 33),
+        ("an array's length", tokens + 8, 1 << 50),
+    ] {
+        let mut bytes = sound.clone();
+        bytes[at..at + 8].copy_from_slice(&lie.to_le_bytes());
+        refused(label, &bytes, ErrorKind::MalformedModel, "damaged");
+    }
+    let mut bytes = sound.clone();
+    bytes[name..name + 4].copy_from_slice(&9u32.to_le_bytes());
+    refused("nine dimensions", &bytes, ErrorKind::MalformedModel, "9 dimensions");
+    let mut bytes = sound;
+    bytes[name + 20..name + 24].copy_from_slice(&99u32.to_le_bytes());
+    refused("a type", &bytes, ErrorKind::UnsupportedModel, "99");
+}
+
+#[test]
+fn a_file_cut_anywhere_is_truncated() {
+    let bytes = Model::new().bytes();
+    let last = bytes.len() - 32;
+    for length in [5, 24, 100, 2000, bytes.len() / 2, last] {
+        refused("cut", &bytes[..length], ErrorKind::TruncatedModel, "download it again");
+    }
+}
+
+/// Whatever a flipped byte of the header says, the loader answers: it does not panic or allocate.
+#[test]
+fn flipped_bytes_never_panic() {
+    let sound = Model::new().bytes();
+    let header = Header::parse(&sound).unwrap().unwrap();
+    let end = header.tensors[0].offset as usize;
+    for at in 0..end {
+        for flip in [1, 0x80, 0xff] {
+            let mut bytes = sound.clone();
+            bytes[at] ^= flip;
+            if let Ok(encoder) = load(&bytes, bytes.len()) {
+                let _ = encoder.embed_text("ab", true);
+            }
+        }
+    }
+}
+
+#[test]
+fn weights_that_are_not_numbers_give_an_error() {
+    let mut bytes = Model::new().bytes();
+    let header = Header::parse(&bytes).unwrap().unwrap();
+    let projection = header.tensors.iter().find(|t| t.name == "text_projection.weight").unwrap();
+    for chunk in bytes[projection.offset as usize..][..projection.size as usize].chunks_mut(4) {
+        chunk.copy_from_slice(&f32::NAN.to_le_bytes());
+    }
+    let error = load(&bytes, 4096).unwrap().embed_text("ab", true).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::MalformedModel);
+}
+
+#[test]
+fn a_converted_file_is_laid_out_as_clip_cpp_lays_it() {
+    let bytes = std::fs::read(data("tiny-gelu.q8_0.gguf")).unwrap();
+    let header = Header::parse(&bytes).unwrap().unwrap();
+    assert_eq!(header.file_size().next_multiple_of(32), bytes.len() as u64);
+    let config = ClipConfig::from_gguf(&header).unwrap();
+    assert_eq!(config.projection_dim, 64);
+    assert!(matches!(header.get("general.file_type"), Some(Value::U32(8))));
+    let dtype = |name: &str| header.tensors.iter().find(|t| t.name == name).unwrap().dtype;
+    for (name, want) in [
+        ("t.token_embd.weight", GgmlDType::Q8_0),
+        ("t.position_embd.weight", GgmlDType::Q8_0),
+        ("v.position_embd.weight", GgmlDType::Q8_0),
+        ("visual_projection.weight", GgmlDType::Q8_0),
+        ("v.patch_embd.weight", GgmlDType::F16),
+        ("v.class_embd", GgmlDType::F32),
+        ("v.blk.1.ln2.bias", GgmlDType::F32),
+        ("v.blk.1.attn_out.bias", GgmlDType::F32),
+    ] {
+        assert_eq!(dtype(name), want, "{name}");
+    }
+}

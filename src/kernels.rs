@@ -5,6 +5,7 @@
 //! so that every twin gives the same bits.
 
 mod pack;
+#[cfg(any(test, not(all(target_arch = "wasm32", target_feature = "simd128"))))]
 mod scalar;
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
 mod simd128;
@@ -56,7 +57,13 @@ fn store_tile(
 
 #[cfg(test)]
 mod tests {
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
     use super::*;
+
+    #[cfg(target_arch = "wasm32")]
+    wasm_bindgen_test::wasm_bindgen_test_configure!(run_in_dedicated_worker);
 
     /// Awkward, heavy-tailed and repeatable: zeros, denormals and extremes among them.
     fn values(seed: u32, n: usize) -> Vec<f32> {

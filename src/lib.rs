@@ -26,7 +26,7 @@ pub mod model;
 pub mod preprocess;
 pub mod tokenizer;
 #[cfg(target_arch = "wasm32")]
-mod wasm;
+pub mod wasm;
 pub mod weights;
 
 pub use encoder::ClipEncoder;

@@ -2,6 +2,7 @@
 
 use js_sys::{Error as JsError, Float32Array, Reflect};
 use wasm_bindgen::prelude::*;
+use web_sys::ImageData;
 
 use crate::decode::RgbImage;
 use crate::embedding::Embedding;
@@ -17,13 +18,13 @@ export interface ModelInfo {
     towers: ("text" | "vision")[];
     /** The length of an embedding. */
     embeddingDimension: number;
-    activation: "gelu" | "quick_gelu";
     /** The edge of the square that images are brought to, in pixels. */
     imageSize: number | null;
     patchSize: number | null;
     /** In tokens, start and end included. */
     contextLength: number | null;
     vocabularySize: number | null;
+    activation: "gelu" | "quick_gelu";
 }
 "#;
 
@@ -88,16 +89,16 @@ impl ClipEncoder {
         js_embedding(self.0.embed_image(bytes, normalize))
     }
 
-    /// The embedding of pixels that the browser decoded: RGBA, 8 bits, row-major, not premultiplied.
+    /// The embedding of pixels that the browser decoded. Their alpha is dropped.
     #[wasm_bindgen(js_name = embedPixels)]
     pub fn embed_pixels(
         &self,
-        rgba: &[u8],
-        width: u32,
-        height: u32,
+        pixels: &ImageData,
         normalize: bool,
     ) -> Result<Float32Array, JsValue> {
-        let image = RgbImage::from_rgba(width, height, rgba).map_err(js_error)?;
+        let rgba = pixels.data();
+        let image =
+            RgbImage::from_rgba(pixels.width(), pixels.height(), &rgba).map_err(js_error)?;
         js_embedding(self.0.embed_pixels(&image, normalize))
     }
 

@@ -1,13 +1,8 @@
-// Images that only the browser decodes (AVIF, HEIC, …): file bytes -> RGBA pixels.
-
-/**
- * @typedef {{ rgba: Uint8Array, width: number, height: number }} Pixels
- *   `rgba` is [height, width, 4], row by row, alpha not premultiplied
- */
+// Images that only the browser decodes (AVIF, HEIC, …): file bytes -> pixels.
 
 /**
  * @param {Blob} image
- * @returns {Promise<Pixels | null>} null for what this browser cannot decode either
+ * @returns {Promise<ImageData | null>} not premultiplied; null for what this browser cannot decode either
  */
 export async function decodeInBrowser(image) {
   let bitmap;
@@ -25,6 +20,5 @@ export async function decodeInBrowser(image) {
   if (!context) return null;
   context.drawImage(bitmap, 0, 0);
   bitmap.close();
-  const { data } = context.getImageData(0, 0, width, height);
-  return { rgba: new Uint8Array(data.buffer), width, height };
+  return context.getImageData(0, 0, width, height);
 }

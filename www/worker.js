@@ -48,7 +48,7 @@ const methods = {
       if (codeOf(error) !== "unsupported_image") throw error;
       const pixels = await decodeInBrowser(new Blob([/** @type {BlobPart} */ (bytes)]));
       if (!pixels) throw error;
-      return encoder.embedPixels(pixels.rgba, pixels.width, pixels.height, normalize);
+      return encoder.embedPixels(pixels, normalize);
     }
   },
 };

@@ -109,7 +109,7 @@ case "${1:-build}" in
   verify)
     [ $# -eq 2 ] || { usage >&2; exit 2; }
     need_rust
-    cargo run -q --release --example verify -- "$2" $PHOTOS
+    cargo run -q --release --example verify -- "$2" $PHOTOS "$CLIP_TEST_DATA/photos"
     ;;
   -h | --help | help) usage ;;
   *) usage >&2; exit 2 ;;

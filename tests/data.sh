@@ -1,0 +1,34 @@
+# Makes in $CLIP_TEST_DATA the models that tests run on, once. Sourced by tests/run.sh.
+
+python3 tests/support/fetch.py "$CLIP_TEST_DATA"
+cargo build -q --release --bin clip-wasm --example seeded_model
+convert() { target/release/clip-wasm convert "$CLIP_TEST_DATA/$1" --type "$2" "${@:4}" -o "$CLIP_TEST_DATA/$3"; }
+seed() { target/release/examples/seeded_model "$1" "$2" "$CLIP_TEST_DATA/tokenizer.json" "$CLIP_TEST_DATA/$3"; }
+
+# What the data depends on: when it changes, everything seeded is made anew.
+recipe=$(cat tests/data.sh tests/support/seeded.rs examples/seeded_model.rs src/convert.rs \
+  src/format/{gguf,names,checkpoint}.rs | sha256sum)
+if [ "$(cat "$CLIP_TEST_DATA/recipe" 2>/dev/null)" != "$recipe" ]; then
+  rm -rf "$CLIP_TEST_DATA"/{recipe,tiny*,vit-b-32*}
+  for layout in hf hf-sharded hf-f16 hf-bf16 open_clip; do
+    seed tiny $layout tiny-$layout
+  done
+  seed tiny-h hf tiny-h-hf
+  seed vit-b-32 hf vit-b-32
+  for config in tiny tiny-h; do
+    for activation in gelu quick_gelu; do
+      convert $config-hf f32 $config-$activation.f32.gguf --activation $activation
+    done
+  done
+  convert tiny-hf q8_0 tiny-gelu.q8_0.gguf
+  # What the browser's vectors must equal.
+  target/release/clip-wasm embed --model "$CLIP_TEST_DATA/tiny-gelu.q8_0.gguf" \
+    --text "a photo of a cat" --text "" --text "привет, 世界 😀" \
+    --image tests/fixtures/photos/rocket.jpg --image tests/fixtures/photos/horse.png \
+    >"$CLIP_TEST_DATA/tiny-gelu.q8_0.json"
+  for type in f32 q8_0 q5_1 q5_0 q4_1 q4_0; do
+    convert vit-b-32 $type vit-b-32-gelu.$type.gguf
+  done
+  convert vit-b-32 f32 vit-b-32-quick_gelu.f32.gguf --activation quick_gelu
+  printf '%s\n' "$recipe" >"$CLIP_TEST_DATA/recipe"
+fi

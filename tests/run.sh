@@ -1,0 +1,35 @@
+# Every test there is. Sourced by build.sh, which has the functions that install what is missing.
+
+need_rust
+need_python
+need_node_packages
+need_browser
+need_wasm_bindgen
+need_wasm_pack
+
+say "formatting and lints"
+cargo fmt --check
+cargo clippy --release --all-targets -- -D warnings
+cargo clippy --release --target $WASM --no-default-features --lib --tests -- -D warnings
+npm run --silent check
+
+say "test data"
+. tests/data.sh
+
+say "native tests"
+cargo test --release
+
+say "wasm tests in Chromium, isolated"
+# A module of this size takes longer to load than the runner's default of 20 seconds allows.
+export WASM_BINDGEN_TEST_TIMEOUT=300
+wasm_pack_test() {
+  wasm-pack test --headless --chrome --chromedriver "$CHROMEDRIVER" --release \
+    --no-default-features --lib --test wasm
+}
+wasm_pack_test
+say "wasm tests in Chromium, not isolated"
+WASM_BINDGEN_TEST_NO_ORIGIN_ISOLATION=1 wasm_pack_test
+
+build
+say "the page in Chromium"
+node --test tests/page/

@@ -4,6 +4,7 @@ import { WorkerConnection } from "./connection.js";
 import { download } from "./download.js";
 import { ClipError, errorJson } from "./error.js";
 
+/** @import { ModelInfo } from "./pkg/clip_wasm.js" */
 /** @import { Progress } from "./weights.js" */
 
 export { ClipError, errorJson };
@@ -11,19 +12,6 @@ export { ClipError, errorJson };
 /**
  * What the hosted endpoint prints: one list an input, in input order.
  * @typedef {{ data: number[][], status_code: 200 }} Embeddings
- */
-
-/**
- * @typedef {object} ModelInfo
- * @property {string} name as the file gives it
- * @property {string} type of the linear weights, such as `q8_0`
- * @property {("text" | "vision")[]} towers
- * @property {number} embeddingDimension
- * @property {number} imageSize pixels a side
- * @property {number} patchSize pixels a side
- * @property {number} contextLength tokens
- * @property {number} vocabularySize
- * @property {string} activation
  */
 
 /**

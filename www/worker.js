@@ -6,13 +6,13 @@ import { ClipError } from "./error.js";
 import init, { ModelLoader } from "./pkg/clip_wasm.js";
 import { Weights } from "./weights.js";
 
-/** @import { ClipEncoder } from "./pkg/clip_wasm.js" */
+/** @import { ClipEncoder, ModelInfo } from "./pkg/clip_wasm.js" */
 /** @import { ErrorMessage } from "./error.js" */
 /** @import { Progress } from "./weights.js" */
 
 /**
  * @typedef {object} Methods what the worker can be asked
- * @property {(params: { source: string | Blob, size?: number }, progress: (progress: Progress) => void) => Promise<object>} load
+ * @property {(params: { source: string | Blob, size?: number }, progress: (progress: Progress) => void) => Promise<ModelInfo>} load
  *   gives the model's info
  * @property {(params: { text: string, normalize: boolean }) => Float32Array} embedText
  * @property {(params: { image: Blob | Uint8Array, normalize: boolean }) => Promise<Float32Array>} embedImage

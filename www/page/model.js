@@ -16,6 +16,8 @@ import { showError } from "./notice.js";
  * @property {number} [size] bytes
  */
 
+/** @import { ModelInfo } from "../pkg/clip_wasm.js" */
+
 /** @typedef {{ source: string | File, size?: number }} Choice */
 /** @typedef {{ source: string | File, promise: Promise<ClipEncoder>, abort: AbortController }} Load */
 
@@ -210,9 +212,28 @@ export class ModelPanel {
       state.textContent = "No model yet. Embed loads the chosen one first.";
       return;
     }
-    const { name, type, embeddingDimension, imageSize } = this.#loaded.encoder.info;
-    state.textContent = `Ready: ${name} · ${type} · ${embeddingDimension} dimensions · images at ${imageSize} px`;
+    const { info } = this.#loaded.encoder;
+    state.textContent = `Ready: ${modelName(info)} · ${info.embeddingDimension} dimensions · ${towers(info)}`;
   }
+}
+
+/**
+ * @param {ModelInfo} info
+ * @returns {string}
+ */
+export function modelName({ name, type }) {
+  return `${name ?? "CLIP"} · ${type}`;
+}
+
+/**
+ * What a model takes: some files have one tower only.
+ * @param {ModelInfo} info
+ * @returns {string}
+ */
+function towers({ imageSize, contextLength }) {
+  const images = imageSize && `images at ${imageSize} px`;
+  const texts = contextLength && `texts to ${contextLength} tokens`;
+  return [images, texts].filter(Boolean).join(", ");
 }
 
 /** @param {import("../weights.js").Progress} progress */

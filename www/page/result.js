@@ -1,8 +1,9 @@
 // The result: the endpoint's JSON, folded for reading, whole when copied or downloaded.
 
 import { elementById } from "./elements.js";
+import { modelName } from "./model.js";
 
-/** @import { ModelInfo } from "../clip.js" */
+/** @import { ModelInfo } from "../pkg/clip_wasm.js" */
 
 /** @typedef {{ label: string, vector: number[], milliseconds: number }} Embedded */
 
@@ -160,7 +161,7 @@ function legendItem({ label, milliseconds }) {
 function summarise(embedded, info, failures) {
   const total = embedded.reduce((sum, { milliseconds }) => sum + milliseconds, 0);
   const parts = [
-    `${info.name} · ${info.type}`,
+    modelName(info),
     `${info.embeddingDimension} dimensions`,
     `${duration(total / embedded.length)} per input`,
   ];

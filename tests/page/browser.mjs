@@ -9,7 +9,7 @@ import { StaticServer } from "./server.mjs";
 /** @import { Browser, BrowserContextOptions, Locator, Page } from "playwright-core" */
 /** @import { TestContext } from "node:test" */
 
-const REPOSITORY = resolve(import.meta.dirname, "../..");
+export const REPOSITORY = resolve(import.meta.dirname, "../..");
 export const FIXTURES = join(import.meta.dirname, "fixtures");
 export const TEST_DATA = resolve(REPOSITORY, process.env.CLIP_TEST_DATA ?? "target/test-data");
 export const PHOTOS = join(REPOSITORY, "tests/fixtures/photos");

@@ -11,7 +11,6 @@ say "formatting and lints"
 cargo fmt --check
 cargo clippy --release --all-targets -- -D warnings
 cargo clippy --release --target $WASM --no-default-features --lib --tests -- -D warnings
-npm run --silent check
 
 say "test data"
 . tests/data.sh
@@ -31,5 +30,7 @@ say "wasm tests in Chromium, not isolated"
 WASM_BINDGEN_TEST_NO_ORIGIN_ISOLATION=1 wasm_pack_test
 
 build
+say "types of the page's JavaScript, against the module's"
+npm run --silent check
 say "the page in Chromium"
 node --test tests/page/

@@ -11,13 +11,15 @@ Does nothing where they are already there. Needs pip, and nothing beyond the sta
 import gzip
 import hashlib
 import json
+import os
 import subprocess
 import sys
 import tempfile
 import zipfile
 from pathlib import Path
 
-OPEN_CLIP = ["open_clip_torch==3.3.0"]
+# Only read, never imported, so neither wheel need suit the Python that runs this.
+OPEN_CLIP = ["--only-binary=:all:", "--python-version=3.11", "open_clip_torch==3.3.0"]
 # The last release whose wheel still carries the photos; any platform's will do.
 SCIKIT_IMAGE = [
     "--only-binary=:all:", "--python-version=3.8", "--implementation=cp", "--abi=cp38",
@@ -35,10 +37,12 @@ WORDS = (
 def download(arguments: list[str]) -> zipfile.ZipFile:
     with tempfile.TemporaryDirectory() as directory:
         command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", directory]
-        try:
-            subprocess.run(command + arguments, check=True)
-        except (OSError, subprocess.CalledProcessError):
-            sys.exit(f"fetch.py: pip could not download {arguments[-1]}: is pip installed, the network up?")
+        run = subprocess.run(command + arguments, stderr=subprocess.PIPE, text=True)
+        if "No module named pip" in run.stderr:
+            sys.exit("fetch.py: pip is missing: apt-get install python3-pip")
+        if run.returncode != 0:
+            reason = run.stderr.strip().rpartition("\n")[2]
+            sys.exit(f"fetch.py: pip could not download {arguments[-1]}: {reason}")
         wheel = next(Path(directory).glob("*.whl"))
         return zipfile.ZipFile(wheel.open("rb"))
 
@@ -98,6 +102,13 @@ def tokenizer(lines: list[str]) -> dict:
     }
 
 
+def put(file: Path, data: bytes) -> None:
+    """Writes a file whole or not at all: what is there is taken for complete from then on."""
+    part = file.with_name(f"{file.name}.{os.getpid()}.part")
+    part.write_bytes(data)
+    os.replace(part, file)
+
+
 def main(directory: Path) -> None:
     (directory / "photos").mkdir(parents=True, exist_ok=True)
     target = directory / "tokenizer.json"
@@ -105,14 +116,14 @@ def main(directory: Path) -> None:
         wheel = download(OPEN_CLIP)
         packed = wheel.read("open_clip/bpe_simple_vocab_16e6.txt.gz")
         lines = gzip.decompress(packed).decode().split("\n")
-        target.write_text(json.dumps(tokenizer(lines), ensure_ascii=False))
+        put(target, json.dumps(tokenizer(lines), ensure_ascii=False).encode())
     missing = [name for name in PHOTOS if not (directory / "photos" / name).exists()]
     if missing:
         wheel = download(SCIKIT_IMAGE)
         for name in missing:
             photo = wheel.read(f"skimage/data/{name}")
             assert hashlib.sha256(photo).hexdigest() == PHOTOS[name], f"{name} is another photo"
-            (directory / "photos" / name).write_bytes(photo)
+            put(directory / "photos" / name, photo)
 
 
 if __name__ == "__main__":

@@ -33,4 +33,5 @@ build
 say "types of the page's JavaScript, against the module's"
 npm run --silent check
 say "the page in Chromium"
-node --test tests/page/
+# One browser at a time: two cores are too few for more, and tests would time out.
+node --test --test-concurrency=1 tests/page/

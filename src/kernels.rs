@@ -4,6 +4,7 @@
 //! 32 values along `k`. The product of two blocks is exact in i32; blocks are summed in f32, in order,
 //! so that every twin gives the same bits.
 
+pub mod float;
 mod pack;
 #[cfg(any(test, not(all(target_arch = "wasm32", target_feature = "simd128"))))]
 mod scalar;

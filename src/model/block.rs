@@ -1,13 +1,14 @@
 //! The residual attention block, and the stack of them that both towers are.
 
-use candle_core::{Module, Tensor};
+use candle_core::{CpuStorage, CustomOp1, Layout, Module, Shape, Tensor};
 use candle_nn::LayerNorm;
 
 use super::attention::Attention;
-use super::linear::Linear;
+use super::linear::{Linear, contiguous};
 use crate::config::{Activation, LayerSizes};
 use crate::error::Result;
 use crate::format::names::{FC1, FC2};
+use crate::kernels::float::quick_gelu;
 use crate::weights::Weights;
 
 /// The layer norm `name`.
@@ -24,25 +25,25 @@ impl Blocks {
         tower: &str,
         sizes: &LayerSizes,
         activation: Activation,
+        causal: bool,
         weights: &mut Weights,
     ) -> Result<Self> {
-        let blocks = (0..sizes.layers)
-            .map(|layer| Block::new(&format!("{tower}.blk.{layer}"), sizes, activation, weights));
+        let blocks = (0..sizes.layers).map(|layer| {
+            let name = format!("{tower}.blk.{layer}");
+            Block::new(&name, sizes, activation, causal, weights)
+        });
         Ok(Self(blocks.collect::<Result<_>>()?))
     }
 
-    /// `xs` `[n, width]` to the row `pooled` of the last layer's output, `[1, width]`.
-    ///
-    /// Nothing reads the last layer's other rows, so they are not computed. `mask` is added to the
-    /// scores, `[n, n]`.
-    pub fn forward(&self, xs: Tensor, mask: Option<&Tensor>, pooled: usize) -> Result<Tensor> {
+    /// `xs` `[n, width]` to the row `pooled` of the last layer's output, `[1, width]`, which in a causal
+    /// tower is the last. Nothing reads the last layer's other rows, so they are not computed.
+    pub fn forward(&self, xs: Tensor, pooled: usize) -> Result<Tensor> {
         let Some((last, first)) = self.0.split_last() else { return Ok(xs.narrow(0, pooled, 1)?) };
         let mut xs = xs;
         for block in first {
-            xs = block.forward(&xs, mask)?;
+            xs = block.forward(&xs)?;
         }
-        let mask = mask.map(|mask| mask.narrow(0, pooled, 1)).transpose()?;
-        last.forward_row(&xs, mask.as_ref(), pooled)
+        last.forward_row(&xs, pooled)
     }
 }
 
@@ -60,12 +61,13 @@ impl Block {
         name: &str,
         sizes: &LayerSizes,
         activation: Activation,
+        causal: bool,
         weights: &mut Weights,
     ) -> Result<Self> {
         let eps = sizes.layer_norm_eps;
         Ok(Self {
             norm_1: layer_norm(&format!("{name}.ln1"), eps, weights)?,
-            attention: Attention::new(name, sizes, weights)?,
+            attention: Attention::new(name, sizes, causal, weights)?,
             norm_2: layer_norm(&format!("{name}.ln2"), eps, weights)?,
             fc1: Linear::new(&format!("{name}.{FC1}"), weights)?,
             activation,
@@ -73,16 +75,16 @@ impl Block {
         })
     }
 
-    fn forward(&self, xs: &Tensor, mask: Option<&Tensor>) -> Result<Tensor> {
+    fn forward(&self, xs: &Tensor) -> Result<Tensor> {
         let normed = self.norm_1.forward(xs)?;
-        let xs = (xs + self.attention.forward(&normed, &normed, mask)?)?;
+        let xs = (xs + self.attention.forward(&normed, &normed)?)?;
         self.mlp(xs)
     }
 
     /// As `forward`, for one row alone: the others serve as its keys and values.
-    fn forward_row(&self, xs: &Tensor, mask: Option<&Tensor>, row: usize) -> Result<Tensor> {
+    fn forward_row(&self, xs: &Tensor, row: usize) -> Result<Tensor> {
         let normed = self.norm_1.forward(xs)?;
-        let attended = self.attention.forward(&normed.narrow(0, row, 1)?, &normed, mask)?;
+        let attended = self.attention.forward(&normed.narrow(0, row, 1)?, &normed)?;
         self.mlp((xs.narrow(0, row, 1)? + attended)?)
     }
 
@@ -90,9 +92,25 @@ impl Block {
         let hidden = self.fc1.forward(&self.norm_2.forward(&xs)?)?;
         let hidden = match self.activation {
             Activation::Gelu => hidden.gelu_erf()?,
-            // Quick GELU's constant is that of OpenAI's model.py.
-            Activation::QuickGelu => (&hidden * candle_nn::ops::sigmoid(&(&hidden * 1.702)?)?)?,
+            Activation::QuickGelu => hidden.apply_op1_no_bwd(&QuickGelu)?,
         };
         Ok((xs + self.fc2.forward(&hidden)?)?)
+    }
+}
+
+struct QuickGelu;
+
+impl CustomOp1 for QuickGelu {
+    fn name(&self) -> &'static str {
+        "quick-gelu"
+    }
+
+    fn cpu_fwd(
+        &self,
+        storage: &CpuStorage,
+        layout: &Layout,
+    ) -> candle_core::Result<(CpuStorage, Shape)> {
+        let out = contiguous(storage, layout)?.iter().map(|x| quick_gelu(*x)).collect();
+        Ok((CpuStorage::F32(out), layout.shape().clone()))
     }
 }

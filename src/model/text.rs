@@ -25,7 +25,7 @@ impl TextTower {
         Ok(Self {
             token_embedding: weights.rows("t.token_embd.weight")?,
             position_embedding: weights.plain("t.position_embd.weight")?,
-            blocks: Blocks::new("t", &sizes, activation, weights)?,
+            blocks: Blocks::new("t", &sizes, activation, true, weights)?,
             post_norm: layer_norm("t.post_ln", sizes.layer_norm_eps, weights)?,
             projection: Linear::without_bias("text_projection", weights)?,
         })
@@ -41,14 +41,8 @@ impl TextTower {
         let ids = Tensor::new(ids, &Device::Cpu)?;
         let embedded = self.token_embedding.embedding(&ids)?;
         let xs = (embedded + self.position_embedding.narrow(0, 0, n)?)?;
-        let pooled = self.blocks.forward(xs, Some(&causal_mask(n)?), n - 1)?;
+        let pooled = self.blocks.forward(xs, n - 1)?;
         let projected = self.projection.forward(&self.post_norm.forward(&pooled)?)?;
         Ok(projected.flatten_all()?.to_vec1()?)
     }
-}
-
-/// Zero where a row may look, minus infinity where it may not, `[n, n]`.
-fn causal_mask(n: usize) -> Result<Tensor> {
-    let mask = (0..n * n).map(|i| if i % n > i / n { f32::NEG_INFINITY } else { 0.0 });
-    Ok(Tensor::from_iter(mask, &Device::Cpu)?.reshape((n, n))?)
 }

@@ -4,14 +4,14 @@ use candle_core::{Device, Module, Tensor};
 use candle_nn::LayerNorm;
 
 use super::block::{Blocks, layer_norm};
-use super::linear::Linear;
+use super::linear::{FloatProduct, Linear};
 use crate::config::{Activation, VisionConfig};
 use crate::error::Result;
 use crate::weights::Weights;
 
 pub struct VisionTower {
     class_embedding: Tensor,
-    patch_embedding: candle_nn::Linear,
+    patch_embedding: FloatProduct,
     position_embedding: Tensor,
     pre_norm: LayerNorm,
     blocks: Blocks,
@@ -31,10 +31,10 @@ impl VisionTower {
         let patch_embedding = weights.plain("v.patch_embd.weight")?.flatten_from(1)?;
         Ok(Self {
             class_embedding: weights.plain("v.class_embd")?.unsqueeze(0)?,
-            patch_embedding: candle_nn::Linear::new(patch_embedding, None),
+            patch_embedding: FloatProduct::new(&patch_embedding)?,
             position_embedding: weights.plain("v.position_embd.weight")?,
             pre_norm: layer_norm("v.pre_ln", sizes.layer_norm_eps, weights)?,
-            blocks: Blocks::new("v", &sizes, activation, weights)?,
+            blocks: Blocks::new("v", &sizes, activation, false, weights)?,
             post_norm: layer_norm("v.post_ln", sizes.layer_norm_eps, weights)?,
             projection: Linear::without_bias("visual_projection", weights)?,
             grid: config.grid(),
@@ -46,10 +46,10 @@ impl VisionTower {
     ///
     /// `pixels` is `[3, S, S]`, f32, CHW, normalised. Pooled at the class token.
     pub fn forward(&self, pixels: &[f32]) -> Result<Vec<f32>> {
-        let patches = self.patch_embedding.forward(&self.patches(pixels)?)?;
+        let patches = self.patches(pixels)?.apply_op1_no_bwd(&self.patch_embedding)?;
         let xs = Tensor::cat(&[&self.class_embedding, &patches], 0)?;
         let xs = self.pre_norm.forward(&(xs + &self.position_embedding)?)?;
-        let pooled = self.blocks.forward(xs, None, 0)?;
+        let pooled = self.blocks.forward(xs, 0)?;
         let projected = self.projection.forward(&self.post_norm.forward(&pooled)?)?;
         Ok(projected.flatten_all()?.to_vec1()?)
     }

@@ -7,13 +7,14 @@ need_browser
 need_wasm_bindgen
 need_wasm_pack
 
+# The wasm tests carry their models with them, so even to lint them takes the data.
+say "test data"
+. tests/data.sh
+
 say "formatting and lints"
 cargo fmt --check
 cargo clippy --release --all-targets -- -D warnings
 cargo clippy --release --target $WASM --no-default-features --lib --tests -- -D warnings
-
-say "test data"
-. tests/data.sh
 
 say "native tests"
 cargo test --release

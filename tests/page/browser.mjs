@@ -146,7 +146,18 @@ export class ClipPage {
   /** The tiny model, ready. */
   async loadTinyModel() {
     await this.loadUrl(`${this.site.hub.origin}/tiny-gelu.q8_0.gguf`);
-    await this.modelState.filter({ hasText: "Ready" }).waitFor();
+    await this.ready();
+  }
+
+  /** Waits until a model is ready; fails with what the panel says instead. */
+  async ready() {
+    try {
+      await this.modelState.filter({ hasText: "Ready" }).waitFor();
+    } catch (cause) {
+      const panel = await this.page.locator("#model-form").innerText();
+      const asked = [...this.site.own.requests, ...this.site.hub.requests].join(" ");
+      throw new Error(`no model is ready. The panel: ${JSON.stringify(panel)}. Asked for: ${asked}`, { cause });
+    }
   }
 
   /** @param {string[] | { name: string, mimeType: string, buffer: Buffer }} files */

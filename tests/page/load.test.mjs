@@ -39,13 +39,13 @@ describe("a model loads", () => {
     const clip = await site.newPage(t);
     site.own.answer("/weights/m.gguf", withoutLength(TINY_MODEL));
     await clip.loadUrl("weights/m.gguf");
-    await clip.modelState.filter({ hasText: "Ready" }).waitFor();
+    await clip.ready();
   });
 
   test("from a file on disk, asking no server", async (t) => {
     const clip = await site.newPage(t);
     await clip.loadFile(TINY_MODEL);
-    await clip.modelState.filter({ hasText: "Ready" }).waitFor();
+    await clip.ready();
     await assertWorks(clip);
     assert.deepEqual(site.hub.requests, []);
   });
@@ -53,7 +53,7 @@ describe("a model loads", () => {
   test("from a file dropped on the page", async (t) => {
     const clip = await site.newPage(t);
     await clip.giveFiles("drop", "body", [{ name: "dropped.gguf", path: TINY_MODEL }]);
-    await clip.modelState.filter({ hasText: "Ready" }).waitFor();
+    await clip.ready();
   });
 
   test("from the menu, when Embed is pressed before Load", async (t) => {
@@ -75,7 +75,7 @@ describe("a model loads", () => {
   test("compressed on the way", async (t) => {
     const clip = await site.newPage(t);
     await clip.loadUrl(site.hub.answer("/gzip.gguf", gzipped(TINY_MODEL)));
-    await clip.modelState.filter({ hasText: "Ready" }).waitFor();
+    await clip.ready();
   });
 });
 
@@ -91,7 +91,7 @@ describe("progress", () => {
     assert.equal(await bar(clip).getAttribute("max"), String(size));
     assert.equal(await clip.page.locator("#model-bytes").textContent(), `${(half / 1e6).toFixed(1)} MB of ${(size / 1e6).toFixed(1)} MB`);
     resolve();
-    await clip.modelState.filter({ hasText: "Ready" }).waitFor();
+    await clip.ready();
     assert.equal(await clip.page.locator("#model-progress").isVisible(), false);
   });
 
@@ -108,7 +108,7 @@ describe("progress", () => {
     await clip.page.locator("#model-bytes").filter({ hasText: `${(half / 1e6).toFixed(1)} MB` }).waitFor();
     assert.equal(await bar(clip).getAttribute("value"), null);
     resolve();
-    await clip.modelState.filter({ hasText: "Ready" }).waitFor();
+    await clip.ready();
   });
 
   test("takes the total from models.json where the server does not tell", async (t) => {

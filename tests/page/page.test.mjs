@@ -24,7 +24,7 @@ test("by keyboard alone: choose a model, load it, type, embed, copy", async (t) 
   visited.push(await focused(clip.page));
   await keyboard.type(`${site.hub.origin}/tiny-gelu.q8_0.gguf`);
   await keyboard.press("Enter");
-  await clip.modelState.filter({ hasText: "Ready" }).waitFor();
+  await clip.ready();
   await tabTo(clip.page, "texts");
   await keyboard.type("a photo of a cat\na photo of a dog");
   await keyboard.press("Control+Enter");

@@ -34,7 +34,7 @@ test("the page embeds them all", { timeout: 240_000 }, async (t) => {
   const clip = await site.newPage(t);
   clip.page.setDefaultTimeout(180_000);
   await clip.loadUrl(`${site.hub.origin}/${MODEL}`);
-  await clip.modelState.filter({ hasText: "Ready" }).waitFor();
+  await clip.ready();
   await clip.texts.fill(captions.join("\n"));
   await clip.pickImages(photos);
   await clip.embed();

@@ -5,16 +5,24 @@
  * @returns {Promise<ImageData | null>} not premultiplied; null for what this browser cannot decode either
  */
 export async function decodeInBrowser(image) {
-  let bitmap;
   try {
     // Pixels as the file has them: no colour management, as the Python reference does none.
-    bitmap = await createImageBitmap(image, {
+    const bitmap = await createImageBitmap(image, {
       premultiplyAlpha: "none",
       colorSpaceConversion: "none",
     });
+    return readPixels(bitmap);
   } catch {
+    // Besides what is no image to this browser, one with more pixels than a canvas takes.
     return null;
   }
+}
+
+/**
+ * @param {ImageBitmap} bitmap
+ * @returns {ImageData | null}
+ */
+function readPixels(bitmap) {
   const { width, height } = bitmap;
   const context = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
   if (!context) return null;

@@ -44,11 +44,3 @@ pub fn response(embeddings: &[Embedding]) -> Value {
     let data: Vec<&[f32]> = embeddings.iter().map(Embedding::values).collect();
     json!({ "data": data, "status_code": 200 })
 }
-
-/// What went wrong, in the endpoint's form.
-pub fn error_response(error: &Error) -> Value {
-    json!({
-        "error": { "code": error.code(), "message": error.to_string() },
-        "status_code": error.kind().status_code(),
-    })
-}

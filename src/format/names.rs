@@ -111,11 +111,10 @@ pub fn assign(config: &ClipConfig, header: &mut Header) -> Result<Vec<Option<Rol
 }
 
 fn rename_mlp_layers(config: &ClipConfig, tensors: &mut [TensorInfo]) {
-    let expanding = |width, wide| [wide, width];
     let text = config.text.as_ref().map(|text| ("t.", text.sizes()));
     let vision = config.vision.as_ref().map(|vision| ("v.", vision.sizes()));
     for (tower, sizes) in text.into_iter().chain(vision) {
-        let fc1 = expanding(sizes.width, sizes.feed_forward);
+        let fc1 = [sizes.feed_forward, sizes.width];
         let reversed = tensors.iter().any(|tensor| {
             tensor.name.starts_with(tower)
                 && tensor.name.ends_with("ffn_up.weight")

@@ -81,11 +81,6 @@ impl Int8Matrix {
         quant * self.scales[at] + self.offsets.get(at).copied().unwrap_or(0.0)
     }
 
-    /// The bytes it takes.
-    pub fn size(&self) -> usize {
-        self.quants.len() + 4 * (self.scales.len() + self.offsets.len())
-    }
-
     pub(super) fn blocks(&self) -> usize {
         self.k / BLOCK
     }

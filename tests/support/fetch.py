@@ -18,6 +18,9 @@ import tempfile
 import zipfile
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parents[2] / "examples/demo_model"))
+from tokenizer_file import tokenizer_json  # noqa: E402
+
 # Only read, never imported, so neither wheel need suit the Python that runs this.
 OPEN_CLIP = ["--only-binary=:all:", "--python-version=3.11", "open_clip_torch==3.3.0"]
 # The last release whose wheel still carries the photos; any platform's will do.
@@ -29,11 +32,6 @@ PHOTOS = {
     "page.png": "341a6f0a61557662b02734a9b6e56ec33a915b2c41886b97509dedf2a43b47a3",
     "motorcycle_right.png": "5fc913ae870e42a4b662314bc904d1786bcad8e2f0b9b67dba5a229406357797",
 }
-WORDS = (
-    r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
-)
-
-
 def download(arguments: list[str]) -> zipfile.ZipFile:
     with tempfile.TemporaryDirectory() as directory:
         command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", directory]
@@ -45,61 +43,6 @@ def download(arguments: list[str]) -> zipfile.ZipFile:
             sys.exit(f"fetch.py: pip could not download {arguments[-1]}: {reason}")
         wheel = next(Path(directory).glob("*.whl"))
         return zipfile.ZipFile(wheel.open("rb"))
-
-
-def byte_symbols() -> list[str]:
-    """GPT-2's printable stand-ins for the 256 bytes, in the order CLIP's vocabulary has them."""
-    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
-    others = [byte for byte in range(256) if byte not in printable]
-    return [chr(byte) for byte in printable] + [chr(256 + n) for n in range(len(others))]
-
-
-def tokenizer(lines: list[str]) -> dict:
-    """What Hugging Face publishes as CLIP's tokenizer.json."""
-    merges = [line.split() for line in lines[1 : 49152 - 256 - 2 + 1]]
-    symbols = byte_symbols()
-    tokens = symbols + [symbol + "</w>" for symbol in symbols] + ["".join(pair) for pair in merges]
-    tokens += ["<|startoftext|>", "<|endoftext|>"]
-    start, end = len(tokens) - 2, len(tokens) - 1
-    special = lambda id, normalized: {
-        "id": id, "content": tokens[id], "single_word": False, "lstrip": False, "rstrip": False,
-        "normalized": normalized, "special": True,
-    }
-    return {
-        "version": "1.0",
-        "truncation": None,
-        "padding": None,
-        "added_tokens": [special(start, True), special(end, False)],
-        "normalizer": {
-            "type": "Sequence",
-            "normalizers": [
-                {"type": "NFC"},
-                {"type": "Replace", "pattern": {"Regex": r"\s+"}, "content": " "},
-                {"type": "Lowercase"},
-            ],
-        },
-        "pre_tokenizer": {
-            "type": "Sequence",
-            "pretokenizers": [
-                {"type": "Split", "pattern": {"Regex": WORDS}, "behavior": "Removed", "invert": True},
-                {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True},
-            ],
-        },
-        "post_processor": {
-            "type": "RobertaProcessing", "sep": ["<|endoftext|>", end],
-            "cls": ["<|startoftext|>", start], "trim_offsets": False, "add_prefix_space": False,
-        },
-        "decoder": {
-            "type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": True,
-        },
-        "model": {
-            "type": "BPE", "dropout": None, "unk_token": "<|endoftext|>",
-            "continuing_subword_prefix": "", "end_of_word_suffix": "</w>", "fuse_unk": False,
-            "byte_fallback": False, "ignore_merges": False,
-            "vocab": {token: id for id, token in enumerate(tokens)},
-            "merges": merges,
-        },
-    }
 
 
 def put(file: Path, data: bytes) -> None:
@@ -116,7 +59,8 @@ def main(directory: Path) -> None:
         wheel = download(OPEN_CLIP)
         packed = wheel.read("open_clip/bpe_simple_vocab_16e6.txt.gz")
         lines = gzip.decompress(packed).decode().split("\n")
-        put(target, json.dumps(tokenizer(lines), ensure_ascii=False).encode())
+        merges = [line.split() for line in lines[1 : 49152 - 256 - 2 + 1]]
+        put(target, json.dumps(tokenizer_json(merges), ensure_ascii=False).encode())
     missing = [name for name in PHOTOS if not (directory / "photos" / name).exists()]
     if missing:
         wheel = download(SCIKIT_IMAGE)

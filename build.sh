@@ -9,6 +9,7 @@ usage: ./build.sh                build the page into www/
        ./build.sh serve [PORT]   build, then serve the page on localhost (8000)
        ./build.sh test           run every test there is
        ./build.sh verify MODEL   compare a ViT-B/32 GGUF with OpenAI's published cosines
+       ./build.sh demo           draw, train and export the demo model anew (an hour and a half)
 TEXT
 }
 
@@ -102,6 +103,22 @@ serve() {
   exec python3 -m http.server "$1" --bind 127.0.0.1 --directory www
 }
 
+# The model that comes with the page: drawn, trained and converted from nothing but a seed.
+demo() {
+  need_rust
+  need_python
+  local program=examples/demo_model
+  say "installing torch and transformers into target/venv"
+  [ -e target/venv/bin/python ] || python3 -m venv target/venv
+  target/venv/bin/pip install -q -r $program/requirements.txt
+  say "drawing and training"
+  target/venv/bin/python $program/train.py $program/shapes-and-colours
+  say "converting"
+  mkdir -p www/models
+  cargo run -q --release --bin clip-wasm -- convert $program/shapes-and-colours --type q8_0 -o www/models/demo.gguf
+  target/venv/bin/python $program/samples.py www/samples
+}
+
 case "${1:-build}" in
   build) build ;;
   serve) serve "${2:-8000}" ;;
@@ -111,6 +128,7 @@ case "${1:-build}" in
     need_rust
     cargo run -q --release --example verify -- "$2" $PHOTOS "$CLIP_TEST_DATA/photos"
     ;;
+  demo) demo ;;
   -h | --help | help) usage ;;
   *) usage >&2; exit 2 ;;
 esac

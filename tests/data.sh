@@ -28,6 +28,22 @@ if [ "$(cat "$CLIP_TEST_DATA/recipe" 2>/dev/null)" != "$recipe" ]; then
   printf '%s\n' "$recipe" >"$CLIP_TEST_DATA/recipe"
 fi
 
+# Pictures for the tests of meaning, drawn with a seed that the demo model was not trained with, and
+# that model in f32.
+demo=examples/demo_model
+recipe=$(cat tests/data.sh $demo/{draw,scenes,shapes}.py $demo/shapes-and-colours/* src/convert.rs | sha256sum)
+if [ "$(cat "$CLIP_TEST_DATA/demo/recipe" 2>/dev/null)" != "$recipe" ]; then
+  rm -rf "$CLIP_TEST_DATA/demo"
+  grep -E '^(numpy|pillow)=' $demo/requirements.txt |
+    python3 -m pip install -q --disable-pip-version-check --root-user-action=ignore \
+      --upgrade --target "$CLIP_TEST_DATA/python" -r /dev/stdin
+  PYTHONPATH="$CLIP_TEST_DATA/python" python3 $demo/draw.py 20261 "$CLIP_TEST_DATA/demo"
+  for type in f32 q8_0; do
+    target/release/clip-wasm convert $demo/shapes-and-colours --type $type -o "$CLIP_TEST_DATA/demo/demo.$type.gguf"
+  done
+  printf '%s\n' "$recipe" >"$CLIP_TEST_DATA/demo/recipe"
+fi
+
 # What the browser's vectors must equal.
 target/release/clip-wasm embed --model "$CLIP_TEST_DATA/tiny-gelu.q8_0.gguf" \
   --text "a photo of a cat" --text "" --text "привет, 世界 😀" \

@@ -262,24 +262,35 @@ def photographed(rng: np.random.Generator, image: Image.Image) -> Image.Image:
     return image
 
 
+# How many times the held-out pairs of shape and colour are given counts, textures and backgrounds.
+SETS = 3
+
+
 def main(seed: int, directory: Path) -> None:
-    """Writes what `Case`s show: two pictures of each, and the first of them in other files and sizes."""
+    """Writes pictures of `Case`s, and in `cases.json` their captions: sets of held-out pairs of shape and
+    colour, those of the first set in other drawings, files and sizes as well, and letters and digits."""
     directory.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(seed)
-    written = []
-    for kind, cases in (("shape", held_out_cases(rng)), ("glyph", glyph_cases())):
+    sets = [(f"shapes-{number}", held_out_cases(rng)) for number in range(SETS)]
+    written = {}
+    for name, cases in [*sets, ("glyphs", glyph_cases())]:
+        written[name] = []
         for number, case in enumerate(cases):
-            name = f"{kind}-{number:03}"
-            first, second = draw(rng, case.scene, 256), draw(rng, case.scene, 256)
-            first.save(directory / f"{name}.png")
-            second.save(directory / f"{name}-again.png")
-            for quality in (90, 40):
-                first.save(directory / f"{name}-quality-{quality}.jpg", quality=quality)
-            for size in (128, 600):
-                resized = first.resize((size, size), Image.Resampling.LANCZOS)
-                resized.save(directory / f"{name}-size-{size}.png")
-            written.append({"name": name, "kind": kind, "caption": case.caption})
+            file = f"{name}-{number:03}"
+            picture = draw(rng, case.scene, 256)
+            picture.save(directory / f"{file}.png")
+            written[name].append({"file": file, "caption": case.caption})
+            if name == sets[0][0]:
+                save_variants(picture, directory / file)
+                draw(rng, case.scene, 256).save(directory / f"{file}-again.png")
     (directory / "cases.json").write_text(json.dumps(written, indent=1) + "\n")
+
+
+def save_variants(picture: Image.Image, path: Path) -> None:
+    for quality in (90, 40):
+        picture.save(f"{path}-quality-{quality}.jpg", quality=quality)
+    for size in (128, 600):
+        picture.resize((size, size), Image.Resampling.LANCZOS).save(f"{path}-size-{size}.png")
 
 
 if __name__ == "__main__":

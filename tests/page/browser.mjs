@@ -75,13 +75,34 @@ export class Site {
   }
 
   /**
-   * A page in a profile of its own. What the page itself throws fails the test.
-   * @param {TestContext} t
+   * A page in a profile of its own, that offers no samples and so does nothing by itself. What the
+   * page itself throws fails the test.
+   * @param {Pick<TestContext, "after">} t
    * @param {BrowserContextOptions} [options]
    * @returns {Promise<ClipPage>}
    */
   async newPage(t, options = {}) {
     this.own.reset();
+    this.own.answer("/samples.json", (_request, response) => void response.end('{ "samples": [], "drawing": [] }'));
+    return this.#open(t, options);
+  }
+
+  /**
+   * The page as a visitor first sees it, at work on its first sample.
+   * @param {Pick<TestContext, "after">} t
+   * @param {BrowserContextOptions} [options]
+   * @returns {Promise<ClipPage>}
+   */
+  async visit(t, options = {}) {
+    this.own.reset();
+    return this.#open(t, options);
+  }
+
+  /**
+   * @param {Pick<TestContext, "after">} t
+   * @param {BrowserContextOptions} options
+   */
+  async #open(t, options) {
     this.hub.reset();
     const context = await this.#browser.newContext({
       permissions: ["clipboard-read", "clipboard-write"],

@@ -1,11 +1,13 @@
 // The page: gathers the inputs, embeds them one by one, and shows each result where it belongs.
 
 import { ClipError, errorJson } from "./clip.js";
+import { DrawingPad } from "./page/drawing.js";
 import { elementById } from "./page/elements.js";
 import { ImageList } from "./page/images.js";
 import { ModelPanel } from "./page/model.js";
 import { showError } from "./page/notice.js";
 import { ResultPanel } from "./page/result.js";
+import { SampleStrip } from "./page/samples.js";
 import { TextList } from "./page/texts.js";
 
 /** @import { ClipEncoder, Embeddings, EmbedOptions } from "./clip.js" */
@@ -14,7 +16,10 @@ import { TextList } from "./page/texts.js";
 /**
  * A text or an image on the page. Each is embedded by itself, so that one that fails costs no other.
  * @typedef {object} Input
+ * @property {"text" | "image"} kind
  * @property {string} label
+ * @property {string} [picture] the URL of an image
+ * @property {"sample" | "drawing" | null} [slot] of an image: `null` for the user's own
  * @property {(encoder: ClipEncoder, options: EmbedOptions) => Promise<Embeddings>} embed
  * @property {(state: "idle" | "busy" | "done" | "failed", error?: unknown) => void} show
  */
@@ -27,42 +32,86 @@ const runError = elementById("run-error", HTMLElement);
 
 const model = new ModelPanel();
 const texts = new TextList();
-const images = new ImageList();
+const images = new ImageList((slot) => {
+  if (slot === "drawing") drawing.clear();
+});
+const samples = new SampleStrip(({ file, captions }) => {
+  images.put("sample", file);
+  texts.suggest(captions);
+  runUnasked();
+});
+const drawing = new DrawingPad({
+  onOpen: () => texts.suggest(samples.drawingCaptions),
+  onChange: (picture) => {
+    images.put("sample", null);
+    images.put("drawing", picture);
+    runUnasked();
+  },
+});
 const result = new ResultPanel();
 
 /** @type {AbortController | null} of the run that is on */
 let running = null;
+/** Whether the inputs have changed since, and are to be embedded too. */
+let again = false;
 
 form.addEventListener("submit", (event) => {
   event.preventDefault();
-  run();
+  runAndReveal();
 });
-stopButton.addEventListener("click", () => running?.abort());
+stopButton.addEventListener("click", () => {
+  again = false;
+  running?.abort();
+});
 listenForShortcut();
 listenForDrops();
 listenForPaste();
+samples.open();
 
-/** Texts first, then images, as the command line has it. */
-async function run() {
+/** What Embed does. */
+async function runAndReveal() {
   if (running) return;
+  if (await run()) result.reveal();
+}
+
+/** Keeps the result up with a sample or a drawing, where that costs no download. */
+async function runUnasked() {
+  if (running) {
+    again = true;
+    return;
+  }
+  if (!(await model.isAtHand()) || running) return;
+  if (texts.inputs().length + images.inputs().length > 0) await run();
+}
+
+/**
+ * Texts first, then images, as the command line has it.
+ * @returns {Promise<boolean>} whether there is something new to see
+ */
+async function run() {
   showError(runError);
   const inputs = [...texts.inputs(), ...images.inputs()];
   if (inputs.length === 0) {
     showError(runError, new ClipError("empty_input", "nothing to embed yet: type a text or add an image"));
-    return;
+    return false;
   }
   running = new AbortController();
   stopButton.hidden = false;
   try {
     runState.textContent = "Loading the model…";
     const encoder = await untilAborted(model.encoder(), running.signal);
-    await embedAll(encoder, inputs, running.signal);
+    return await embedAll(encoder, inputs, running.signal);
   } catch (error) {
     showError(runError, error);
+    return false;
   } finally {
     running = null;
     stopButton.hidden = true;
     runState.textContent = "";
+    if (again) {
+      again = false;
+      runUnasked();
+    }
   }
 }
 
@@ -70,23 +119,24 @@ async function run() {
  * @param {ClipEncoder} encoder
  * @param {Input[]} inputs
  * @param {AbortSignal} signal
+ * @returns {Promise<boolean>} whether there is something new to see
  */
 async function embedAll(encoder, inputs, signal) {
   /** @type {Embedded[]} */
   const embedded = [];
   /** @type {unknown[]} */
   const errors = [];
+  let foreign = false;
   for (const [index, input] of inputs.entries()) {
     runState.textContent = `Embedding ${index + 1} of ${inputs.length}…`;
     input.show("busy");
     const start = performance.now();
     try {
       const { data } = await input.embed(encoder, { normalize: normalize.checked, signal });
-      embedded.push({
-        label: input.label,
-        vector: /** @type {number[]} */ (data[0]),
-        milliseconds: performance.now() - start,
-      });
+      const { kind, label, picture } = input;
+      const vector = /** @type {number[]} */ (data[0]);
+      embedded.push({ kind, label, picture, vector, milliseconds: performance.now() - start });
+      foreign ||= input.slot === null;
       input.show("done");
     } catch (error) {
       if (signal.aborted) {
@@ -101,8 +151,10 @@ async function embedAll(encoder, inputs, signal) {
       }
     }
   }
-  if (embedded.length) result.show(embedded, encoder.info, errors.length);
+  const caution = foreign ? model.limits : "";
+  if (embedded.length) result.show(embedded, encoder.info, { failures: errors.length, caution });
   else if (errors.length) result.showError(errorJson(errors[0]));
+  return embedded.length + errors.length > 0;
 }
 
 /**
@@ -124,7 +176,7 @@ function listenForShortcut() {
   document.addEventListener("keydown", (event) => {
     if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return;
     event.preventDefault();
-    run();
+    runAndReveal();
   });
 }
 

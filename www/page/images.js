@@ -5,6 +5,8 @@ import { showError } from "./notice.js";
 
 /** @import { Input } from "../main.js" */
 
+/** @typedef {"sample" | "drawing"} Slot a place for one picture of the page's own, which the next replaces */
+
 const list = elementById("thumbnails", HTMLUListElement);
 const picker = elementById("image-files", HTMLInputElement);
 const clearButton = elementById("images-clear", HTMLButtonElement);
@@ -12,30 +14,69 @@ const clearButton = elementById("images-clear", HTMLButtonElement);
 export class ImageList {
   /** @type {Thumbnail[]} */
   #thumbnails = [];
+  #onRemove;
 
-  constructor() {
+  /** @param {(slot: Slot | null) => void} onRemove when the user removes a picture */
+  constructor(onRemove) {
+    this.#onRemove = onRemove;
     picker.addEventListener("change", () => {
       this.add(picker.files ?? []);
       picker.value = ""; // so that the same file can be picked again
     });
     clearButton.addEventListener("click", () => {
-      for (const thumbnail of [...this.#thumbnails]) this.#remove(thumbnail);
+      for (const thumbnail of [...this.#thumbnails]) this.#removeByUser(thumbnail);
       picker.focus();
     });
   }
 
-  /** @param {Iterable<File>} files */
+  /** @param {Iterable<File>} files the user's own */
   add(files) {
-    for (const file of files) {
-      const thumbnail = new Thumbnail(file, () => {
-        const next = this.#thumbnails[this.#thumbnails.indexOf(thumbnail) + 1];
-        this.#remove(thumbnail);
-        (next?.removeButton ?? picker).focus();
-      });
-      this.#thumbnails.push(thumbnail);
-      list.append(thumbnail.element);
+    for (const file of files) this.#add(file, null);
+  }
+
+  /**
+   * @param {Slot} slot
+   * @param {File | null} file takes the place of what the slot holds; `null` empties it
+   */
+  put(slot, file) {
+    const held = this.#thumbnails.find((thumbnail) => thumbnail.slot === slot);
+    if (file) {
+      const added = this.#add(file, slot);
+      if (held) this.#moveTo(added, held);
     }
+    if (held) this.#remove(held);
+  }
+
+  /**
+   * @param {File} file
+   * @param {Slot | null} slot
+   */
+  #add(file, slot) {
+    const thumbnail = new Thumbnail(file, slot, () => {
+      const next = this.#thumbnails[this.#thumbnails.indexOf(thumbnail) + 1];
+      this.#removeByUser(thumbnail);
+      (next?.removeButton ?? picker).focus();
+    });
+    this.#thumbnails.push(thumbnail);
+    list.append(thumbnail.element);
     clearButton.hidden = this.#thumbnails.length < 2;
+    return thumbnail;
+  }
+
+  /**
+   * @param {Thumbnail} thumbnail the last of the list
+   * @param {Thumbnail} before
+   */
+  #moveTo(thumbnail, before) {
+    this.#thumbnails.pop();
+    this.#thumbnails.splice(this.#thumbnails.indexOf(before), 0, thumbnail);
+    before.element.before(thumbnail.element);
+  }
+
+  /** @param {Thumbnail} thumbnail */
+  #removeByUser(thumbnail) {
+    this.#remove(thumbnail);
+    this.#onRemove(thumbnail.slot);
   }
 
   /** @returns {Input[]} */
@@ -54,26 +95,30 @@ export class ImageList {
 /** @implements {Input} */
 class Thumbnail {
   #file;
-  #url;
   #picture = document.createElement("img");
   #error = document.createElement("div");
 
   element = document.createElement("li");
   removeButton = document.createElement("button");
 
+  /** @type {"image"} */
+  kind = "image";
+
   /**
    * @param {File} file
+   * @param {Slot | null} slot
    * @param {() => void} onRemove
    */
-  constructor(file, onRemove) {
+  constructor(file, slot, onRemove) {
     this.#file = file;
-    this.#url = URL.createObjectURL(file);
+    this.slot = slot;
+    this.picture = URL.createObjectURL(file);
     this.label = file.name;
 
     const frame = document.createElement("div");
     frame.className = "frame";
     this.#picture.alt = "";
-    this.#picture.src = this.#url;
+    this.#picture.src = this.picture;
     // A format this browser does not show may still be one that the module decodes.
     this.#picture.addEventListener("error", () => {
       frame.dataset.format = file.name.split(".").pop()?.slice(0, 5) ?? "?";
@@ -113,7 +158,7 @@ class Thumbnail {
   }
 
   dispose() {
-    URL.revokeObjectURL(this.#url);
+    URL.revokeObjectURL(this.picture);
     this.element.remove();
   }
 }

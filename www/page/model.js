@@ -14,11 +14,13 @@ import { showError } from "./notice.js";
  * @property {string} licence
  * @property {string} url relative to models.json
  * @property {number} [size] bytes
+ * @property {boolean} [builtIn] it comes with the page and is small: nobody need be asked before it is loaded
+ * @property {string} [limits] what it does not know, for whoever shows it something else
  */
 
 /** @import { ModelInfo } from "../pkg/clip_wasm.js" */
 
-/** @typedef {{ source: string | File, size?: number }} Choice */
+/** @typedef {{ source: string | File, size?: number, builtIn?: boolean, limits?: string }} Choice */
 /** @typedef {{ source: string | File, promise: Promise<ClipEncoder>, abort: AbortController }} Load */
 
 const MENU_URL = new URL("../models.json", import.meta.url);
@@ -42,7 +44,7 @@ export class ModelPanel {
   #entries = [];
   /** @type {Promise<void>} */
   #menuShown;
-  /** @type {{ encoder: ClipEncoder, source: string | File } | null} */
+  /** @type {{ encoder: ClipEncoder, source: string | File, limits: string } | null} */
   #loaded = null;
   /** @type {Load | null} */
   #loading = null;
@@ -72,6 +74,21 @@ export class ModelPanel {
       return this.#loaded.encoder;
     }
     return this.#load();
+  }
+
+  /** What the model in use does not know; empty for one that knows the world. */
+  get limits() {
+    return this.#loaded?.limits ?? "";
+  }
+
+  /**
+   * Whether the model chosen is ready, or comes with the page.
+   * @returns {Promise<boolean>}
+   */
+  async isAtHand() {
+    await this.#menuShown;
+    const choice = this.#choice();
+    return choice !== null && (choice.source === this.#loaded?.source || choice.builtIn === true);
   }
 
   /**
@@ -114,7 +131,7 @@ export class ModelPanel {
     try {
       const encoder = await promise;
       this.#loaded?.encoder.close();
-      this.#loaded = { encoder, source: choice.source };
+      this.#loaded = { encoder, source: choice.source, limits: choice.limits ?? "" };
       this.#failed = null;
     } catch (error) {
       this.#failed = choice.source;
@@ -136,7 +153,7 @@ export class ModelPanel {
         return fileField.files?.[0] ? { source: fileField.files[0] } : null;
       default: {
         const entry = this.#entries[menu.selectedIndex];
-        return entry ? { source: new URL(entry.url, MENU_URL).href, size: entry.size } : null;
+        return entry ? { ...entry, source: new URL(entry.url, MENU_URL).href } : null;
       }
     }
   }
@@ -159,8 +176,9 @@ export class ModelPanel {
     } catch (error) {
       showError(errorPlace, error);
     }
-    for (const { name, type, size } of this.#entries) {
-      menu.add(new Option(`${name} · ${type}${size ? ` · ${megabytes(size)}` : ""}`));
+    for (const { name, type, size, builtIn } of this.#entries) {
+      const parts = [name, type, size && megabytes(size), builtIn && "built in"];
+      menu.add(new Option(parts.filter(Boolean).join(" · ")));
     }
     this.#showChoice();
   }
@@ -182,7 +200,9 @@ export class ModelPanel {
     if (origin === "file") return "A GGUF file of CLIP weights. It is read here and goes nowhere.";
     const entry = this.#entries[menu.selectedIndex];
     if (!entry) return "";
-    return `${entry.description} ${Math.round(entry.parameters / 1e6)} million parameters, licence ${entry.licence}.`;
+    const millions = entry.parameters / 1e6;
+    const parameters = `${millions.toFixed(millions < 10 ? 1 : 0)} million parameters`;
+    return `${entry.description} ${parameters}, licence ${entry.licence}.`;
   }
 
   /** @param {boolean} loading */

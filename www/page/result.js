@@ -1,17 +1,26 @@
 // The result: the endpoint's JSON, folded for reading, whole when copied or downloaded.
 
+import { showComparison } from "./compare.js";
 import { elementById } from "./elements.js";
 import { modelName } from "./model.js";
 
 /** @import { ModelInfo } from "../pkg/clip_wasm.js" */
 
-/** @typedef {{ label: string, vector: number[], milliseconds: number }} Embedded */
+/**
+ * @typedef {object} Embedded an input with its vector
+ * @property {"text" | "image"} kind
+ * @property {string} label
+ * @property {string} [picture] the URL of an image
+ * @property {number[]} vector
+ * @property {number} milliseconds
+ */
 
 const HEAD = 3;
 const TAIL = 1;
 
 const heading = elementById("result-heading", HTMLElement);
 const summary = elementById("result-summary", HTMLElement);
+const note = elementById("result-note", HTMLElement);
 const legend = elementById("legend", HTMLOListElement);
 const json = elementById("json", HTMLPreElement);
 const copyButton = elementById("copy", HTMLButtonElement);
@@ -29,10 +38,15 @@ export class ResultPanel {
   /**
    * @param {Embedded[]} embedded
    * @param {ModelInfo} info
-   * @param {number} failures inputs that have no vector
+   * @param {object} about
+   * @param {number} about.failures inputs that have no vector
+   * @param {string} about.caution what to know of this model before believing its vectors, or nothing
    */
-  show(embedded, info, failures) {
+  show(embedded, info, { failures, caution }) {
     summary.textContent = summarise(embedded, info, failures);
+    note.textContent = caution;
+    note.hidden = caution === "";
+    showComparison(embedded);
     legend.replaceChildren(...embedded.map(legendItem));
     legend.hidden = false;
     const vectors = embedded.map(({ vector }) => vector);
@@ -46,7 +60,8 @@ export class ResultPanel {
    */
   showError(error) {
     summary.textContent = "No input could be embedded.";
-    legend.hidden = true;
+    note.hidden = legend.hidden = true;
+    showComparison([]);
     this.#whole = `${JSON.stringify(error, null, 2)}\n`;
     json.replaceChildren(this.#whole);
     this.#showButtons();
@@ -56,7 +71,10 @@ export class ResultPanel {
     copyButton.disabled = false;
     downloadButton.disabled = false;
     copyButton.textContent = "Copy JSON";
-    // On a narrow screen the result is below the fold.
+  }
+
+  /** Brings the result into view: on a narrow screen it is below the fold. */
+  reveal() {
     heading.scrollIntoView({ block: "nearest" });
   }
 

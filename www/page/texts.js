@@ -9,8 +9,22 @@ const field = elementById("texts", HTMLTextAreaElement);
 const errors = elementById("text-errors", HTMLUListElement);
 
 export class TextList {
+  /** What the page itself has written into the field. */
+  #suggested = "";
+
   constructor() {
     field.addEventListener("input", () => errors.replaceChildren());
+  }
+
+  /**
+   * Fills the field, unless the user has written in it.
+   * @param {string[]} texts
+   */
+  suggest(texts) {
+    if (field.value !== this.#suggested && field.value.trim() !== "") return;
+    this.#suggested = texts.join("\n");
+    field.value = this.#suggested;
+    errors.replaceChildren();
   }
 
   /** @returns {Input[]} the lines with something on them */
@@ -20,6 +34,7 @@ export class TextList {
       const text = line.trim();
       if (!text) return [];
       return {
+        kind: "text",
         label: `“${text}”`,
         embed: (encoder, options) => encoder.embedText([text], options),
         show: (state, error) => {

@@ -2,16 +2,25 @@
 //!
 //! A weight `[n, k]` and its activations `[m, k]` are both held as int8 with one f32 scale for every
 //! 32 values along `k`. The product of two blocks is exact in i32; blocks are summed in f32, in order,
-//! so that every twin gives the same bits.
+//! so that every twin, and any number of threads, gives the same bits.
 
+pub mod attention;
 pub mod float;
 mod pack;
 #[cfg(any(test, not(all(target_arch = "wasm32", target_feature = "simd128"))))]
 mod scalar;
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
 mod simd128;
+mod target;
 
 pub use pack::{Activations, Int8Matrix};
+pub use target::{Finish, Target};
+
+use crate::threads::POOL;
+#[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
+use scalar as twin;
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+use simd128 as twin;
 
 /// Values that share a scale.
 pub const BLOCK: usize = 32;
@@ -20,39 +29,38 @@ pub const PANEL: usize = 8;
 /// Rows of activations that are computed together.
 pub const ROWS: usize = 4;
 
-/// `out[m, n] = activations[m, k] * weight[n, k]^T + bias[n]`.
+/// Parts a product is split in for each thread, so that one that is held up leaves work to the others.
+const PARTS_PER_THREAD: usize = 4;
+
+/// `target = finish(activations[m, k] * weight[n, k]^T + bias[n])`; an empty bias is none.
 ///
 /// # Panics
-/// If `out` does not hold `m * n` values or `k` differs.
-pub fn int8_matmul(weight: &Int8Matrix, activations: &Activations, bias: &[f32], out: &mut [f32]) {
+/// If the target has not `m` rows of at least `n` columns, or `k` differs.
+pub fn int8_matmul(
+    weight: &Int8Matrix,
+    activations: &Activations,
+    bias: &[f32],
+    finish: Finish,
+    target: Target,
+) {
     assert_eq!(weight.k(), activations.k());
-    assert_eq!(out.len(), activations.m() * weight.n());
     assert!(bias.is_empty() || bias.len() == weight.n());
-    #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
-    simd128::int8_matmul(weight, activations, bias, out);
-    #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
-    scalar::int8_matmul(weight, activations, bias, out);
+    let columns = target.share(activations.m(), weight.n());
+    let panels = weight.n().div_ceil(PANEL);
+    let parts = split(panels);
+    POOL.run(parts, &|part| {
+        let panels = panels * part / parts..panels * (part + 1) / parts;
+        twin::int8_panels(weight, activations, panels, &|tile, row, column| {
+            columns.store(tile, bias, finish, row, column);
+        });
+    });
 }
 
-/// Writes one finished tile of `rows` x [`PANEL`] sums into `out`, leaving out the padding.
-fn store_tile(
-    tile: &[[f32; PANEL]; ROWS],
-    bias: &[f32],
-    (row, column): (usize, usize),
-    (m, n): (usize, usize),
-    out: &mut [f32],
-) {
-    let width = PANEL.min(n - column);
-    for (r, sums) in tile.iter().enumerate().take(m - row) {
-        let out = &mut out[(row + r) * n + column..][..width];
-        match bias.get(column..column + width) {
-            Some(bias) => {
-                for ((out, sum), bias) in out.iter_mut().zip(sums).zip(bias) {
-                    *out = sum + bias;
-                }
-            }
-            None => out.copy_from_slice(&sums[..width]),
-        }
+/// Into how many parts to split `pieces` of work.
+fn split(pieces: usize) -> usize {
+    match POOL.threads() {
+        1 => 1,
+        threads => pieces.min(threads * PARTS_PER_THREAD),
     }
 }
 
@@ -92,10 +100,9 @@ mod tests {
         products.sum()
     }
 
-    fn check(m: usize, n: usize, k: usize, offsets: bool) {
+    fn weight(n: usize, k: usize, offsets: bool) -> Int8Matrix {
         let mut weight = Int8Matrix::zeros(n, k);
-        let rows = values(7, n * k);
-        for (row, values) in rows.chunks(k).enumerate() {
+        for (row, values) in values(7, n * k).chunks(k).enumerate() {
             weight.quantise_row(row, values);
         }
         if offsets {
@@ -106,12 +113,21 @@ mod tests {
                 }
             }
         }
-        let activations = Activations::quantise(&values(3, m * k), k);
+        weight
+    }
+
+    fn check(m: usize, n: usize, k: usize, offsets: bool) {
+        let weight = weight(n, k, offsets);
+        let mut activations = Activations::default();
+        activations.quantise(&values(3, m * k), k);
         let bias = values(5, n);
         let mut out = vec![f32::NAN; m * n];
-        int8_matmul(&weight, &activations, &bias, &mut out);
+        int8_matmul(&weight, &activations, &bias, Finish::Store, Target::whole(&mut out, n));
         let mut taught = vec![f32::NAN; m * n];
-        scalar::int8_matmul(&weight, &activations, &bias, &mut taught);
+        let columns = Target::whole(&mut taught, n).share(m, n);
+        scalar::int8_panels(&weight, &activations, 0..n.div_ceil(PANEL), &|tile, row, column| {
+            columns.store(tile, &bias, Finish::Store, row, column);
+        });
         assert_eq!(out, taught, "the twins differ at {m} x {n} x {k}");
         for (i, out) in out.iter().enumerate() {
             let want = oracle(&weight, &activations, i / n, i % n) + f64::from(bias[i % n]);
@@ -122,17 +138,66 @@ mod tests {
 
     #[test]
     fn products_of_awkward_sizes_equal_the_oracle() {
-        for (m, n, k) in
-            [(1, 1, 32), (1, 8, 64), (3, 7, 32), (4, 9, 96), (5, 17, 64), (50, 40, 128)]
-        {
+        for (m, n, k) in [
+            (1, 1, 32),
+            (1, 8, 64),
+            (2, 16, 64),
+            (3, 7, 32),
+            (4, 9, 96),
+            (5, 17, 64),
+            (50, 40, 128),
+            (77, 24, 64),
+            (257, 9, 32),
+        ] {
             check(m, n, k, false);
             check(m, n, k, true);
         }
     }
 
     #[test]
+    fn rows_are_quantised_alike_by_both_twins() {
+        for (m, k) in [(1, 32), (3, 64), (4, 32), (50, 96)] {
+            let values = values(11, m * k);
+            let (mut ours, mut taught) = (Activations::default(), Activations::default());
+            ours.quantise(&values, k);
+            taught.quantise_with(&values, k, scalar::quantise_rows);
+            assert_eq!(ours, taught, "{m} x {k}");
+            for (i, value) in values.iter().enumerate() {
+                let most = values[i / 32 * 32..][..32].iter().fold(0.0f32, |m, v| m.max(v.abs()));
+                let error = (ours.value(i / k, i % k) - value).abs();
+                assert!(error <= most / 253.0, "{value} became {}", ours.value(i / k, i % k));
+            }
+        }
+    }
+
+    #[test]
+    fn a_product_is_finished_as_asked_and_touches_its_columns_only() {
+        let (m, n, k) = (6, 13, 64);
+        let weight = weight(n, k, false);
+        let mut activations = Activations::default();
+        activations.quantise(&values(3, m * k), k);
+        let mut plain = vec![0.0; m * n];
+        int8_matmul(&weight, &activations, &[], Finish::Store, Target::whole(&mut plain, n));
+        for (finish, want) in [
+            (Finish::Gelu, float::gelu as fn(f32) -> f32),
+            (Finish::QuickGelu, float::quick_gelu),
+            (Finish::Add, |sum| sum + 2.0),
+        ] {
+            let mut out = vec![2.0; m * 20];
+            int8_matmul(&weight, &activations, &[], finish, Target::columns(&mut out, 20, 5));
+            for (i, out) in out.iter().enumerate() {
+                let (row, column) = (i / 20, i % 20);
+                let inside = (5..5 + n).contains(&column);
+                let want = if inside { want(plain[row * n + column - 5]) } else { 2.0 };
+                assert_eq!(*out, want, "{finish:?} at [{row}, {column}]");
+            }
+        }
+    }
+
+    #[test]
     fn blocks_of_zeros_and_denormals_have_no_scale() {
-        let activations = Activations::quantise(&[1e-40; 64], 64);
+        let mut activations = Activations::default();
+        activations.quantise(&[1e-40; 64], 64);
         assert_eq!((activations.value(0, 0), activations.value(0, 63)), (0.0, 0.0));
     }
 }

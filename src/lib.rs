@@ -24,6 +24,7 @@ pub mod kernels;
 pub mod loader;
 pub mod model;
 pub mod preprocess;
+pub mod threads;
 pub mod tokenizer;
 #[cfg(target_arch = "wasm32")]
 pub mod wasm;

@@ -4,6 +4,7 @@
 mod attention;
 mod block;
 mod linear;
+mod norm;
 mod text;
 mod vision;
 

@@ -3,11 +3,19 @@
 //! A tensor library picks fused or split multiplications, and its own exponential, by the processor it
 //! finds. The last bits then differ, and where activations are rounded to 8 bits after every layer, a
 //! last bit becomes a whole step. Multiplications and additions alone round alike on every machine.
+//!
+//! There are no twins here: sums run in lanes of their own and nothing branches, so that the compiler
+//! makes SIMD of it.
 
-use super::{PANEL, ROWS};
+use super::target::{Columns, Finish};
+use super::{PANEL, ROWS, Target, split};
+use crate::threads::POOL;
+
+/// Sums that run side by side, added up at the end.
+const LANES: usize = 8;
 
 /// The right side of a product, `[k, n]`, packed in panels of 8 columns: `[n / 8][k][8]`.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Panels {
     k: usize,
     n: usize,
@@ -17,16 +25,23 @@ pub struct Panels {
 impl Panels {
     /// From `at(k, n)`.
     pub fn pack(k: usize, n: usize, at: impl Fn(usize, usize) -> f32) -> Self {
-        let mut values = vec![0.0; n.next_multiple_of(PANEL) * k];
-        for (panel, values) in values.chunks_exact_mut(PANEL * k.max(1)).enumerate() {
+        let mut panels = Self::default();
+        panels.repack(k, n, at);
+        panels
+    }
+
+    /// As [`Panels::pack`], in the memory that is there.
+    pub fn repack(&mut self, k: usize, n: usize, at: impl Fn(usize, usize) -> f32) {
+        (self.k, self.n) = (k, n);
+        self.values.resize(n.next_multiple_of(PANEL) * k, 0.0);
+        for (panel, values) in self.values.chunks_exact_mut(PANEL * k.max(1)).enumerate() {
+            let columns = panel * PANEL..n.min((panel + 1) * PANEL);
             for (row, values) in values.chunks_exact_mut(PANEL).enumerate() {
-                let columns = panel * PANEL..n.min((panel + 1) * PANEL);
-                for (value, column) in values.iter_mut().zip(columns) {
+                for (value, column) in values.iter_mut().zip(columns.clone()) {
                     *value = at(row, column);
                 }
             }
         }
-        Self { k, n, values }
     }
 
     /// Inputs.
@@ -39,33 +54,58 @@ impl Panels {
         self.n
     }
 
-    /// `store(row, column, sum)` for each element of `a * self`, where `a` is `[m, k]`.
-    pub fn multiply(&self, a: &[f32], mut store: impl FnMut(usize, usize, f32)) {
+    /// The columns of a panel, `[k][8]`.
+    pub(super) fn panel(&self, panel: usize) -> &[f32] {
+        &self.values[panel * PANEL * self.k..][..PANEL * self.k]
+    }
+
+    /// `target = a * self`, where `a` is `[m, k]`.
+    ///
+    /// # Panics
+    /// If the target has not `m` rows of at least `n` columns.
+    pub fn multiply(&self, a: &[f32], target: Target) {
         let m = a.len() / self.k;
-        for (panel, values) in self.values.chunks_exact(PANEL * self.k).enumerate() {
+        let columns = target.share(m, self.n);
+        let panels = self.n.div_ceil(PANEL);
+        let parts = split(panels);
+        POOL.run(parts, &|part| {
+            for panel in panels * part / parts..panels * (part + 1) / parts {
+                self.multiply_panel(a, m, panel, &columns);
+            }
+        });
+    }
+
+    /// By pieces of `k` that stay in the first cache; a sum goes on from piece to piece.
+    fn multiply_panel(&self, a: &[f32], m: usize, panel: usize, columns: &Columns) {
+        const PIECE: usize = 256;
+        for from in (0..self.k).step_by(PIECE) {
+            let to = self.k.min(from + PIECE);
+            let values = &self.panel(panel)[from * PANEL..to * PANEL];
+            let finish = if from == 0 { Finish::Store } else { Finish::Add };
             for first in (0..m).step_by(ROWS) {
                 // Rows beyond the last repeat it, so that one tile fits all.
                 let rows = std::array::from_fn(|row| {
                     let row = (first + row).min(m - 1);
-                    &a[row * self.k..][..self.k]
+                    &a[row * self.k + from..row * self.k + to]
                 });
-                let tile = tile(rows, values);
-                for (row, sums) in tile.iter().enumerate().take(m - first) {
-                    for (column, sum) in sums.iter().enumerate().take(self.n - panel * PANEL) {
-                        store(first + row, panel * PANEL + column, *sum);
-                    }
-                }
+                let mut tile = tile(rows, values, PANEL);
+                columns.store(&mut tile, &[], finish, first, panel * PANEL);
             }
         }
     }
 }
 
-/// Each sum begins at zero and takes its products in the order of `k`.
-fn tile(rows: [&[f32]; ROWS], values: &[f32]) -> [[f32; PANEL]; ROWS] {
+/// `rows[4, k]` times the eight columns that begin each `stride` values. Each sum begins at zero and
+/// takes its products in the order of `k`.
+#[inline]
+pub(super) fn tile(rows: [&[f32]; ROWS], columns: &[f32], stride: usize) -> [[f32; PANEL]; ROWS] {
+    let k = rows[0].len();
+    let rows = rows.map(|row| &row[..k]);
     let mut sums = [[0.0; PANEL]; ROWS];
-    for (k, values) in values.chunks_exact(PANEL).enumerate() {
+    for (i, values) in columns.chunks(stride).take(k).enumerate() {
+        let values: &[f32; PANEL] = values[..PANEL].try_into().expect("eight values");
         for (sums, row) in sums.iter_mut().zip(rows) {
-            let factor = row[k];
+            let factor = row[i];
             for (sum, value) in sums.iter_mut().zip(values) {
                 *sum += factor * value;
             }
@@ -78,42 +118,114 @@ fn tile(rows: [&[f32]; ROWS], values: &[f32]) -> [[f32; PANEL]; ROWS] {
 ///
 /// Cody and Waite's reduction to `|r| <= ln 2 / 2`, then the series of `e^r` to its seventh term, whose
 /// rest is under 2e-8.
+#[inline]
 pub fn exp(x: f32) -> f32 {
     const LN_2_HIGH: f32 = 0.693_359_4;
     const LN_2_LOW: f32 = -2.121_944_4e-4;
-    if x < -87.0 {
-        return 0.0;
-    }
-    let x = x.min(88.0);
-    let n = (x * std::f32::consts::LOG2_E).round_ties_even();
-    let r = x - n * LN_2_HIGH - n * LN_2_LOW;
+    /// Leaves a small number rounded to the nearest whole in the low bits of the sum.
+    const ROUND: f32 = 12_582_912.0;
+    let clamped = x.clamp(-87.0, 88.0);
+    let shifted = clamped * std::f32::consts::LOG2_E + ROUND;
+    let n = shifted - ROUND;
+    let r = clamped - n * LN_2_HIGH - n * LN_2_LOW;
     let mut series = 1.0 / 5040.0;
     for inverse in [1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0] {
         series = series * r + inverse;
     }
-    series * f32::from_bits(((n as i32 + 127) as u32) << 23)
+    let power = shifted.to_bits().wrapping_sub(ROUND.to_bits()).wrapping_add(127) << 23;
+    let value = series * f32::from_bits(power);
+    if x < -87.0 { 0.0 } else { value }
 }
 
 /// Softmax in place.
 pub fn softmax(scores: &mut [f32]) {
-    let largest = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let mut sum = 0.0;
-    for score in scores.iter_mut() {
-        *score = exp(*score - largest);
-        sum += *score;
+    let mut largest = [f32::NEG_INFINITY; LANES];
+    for scores in scores.chunks(LANES) {
+        for (largest, score) in largest.iter_mut().zip(scores) {
+            *largest = if *score > *largest { *score } else { *largest };
+        }
     }
+    let largest = largest.into_iter().fold(f32::NEG_INFINITY, f32::max);
+    let mut sums = [0.0; LANES];
+    for scores in scores.chunks_mut(LANES) {
+        for (sum, score) in sums.iter_mut().zip(scores) {
+            *score = exp(*score - largest);
+            *sum += *score;
+        }
+    }
+    let inverse = 1.0 / total(sums);
     for score in scores {
-        *score /= sum;
+        *score *= inverse;
     }
 }
 
+/// Layer normalisation of each row of `xs` `[n, width]`, by the width's own mean and variance.
+pub fn layer_norm(xs: &[f32], weight: &[f32], bias: &[f32], eps: f32, out: &mut [f32]) {
+    let width = weight.len();
+    for (xs, out) in xs.chunks_exact(width).zip(out.chunks_exact_mut(width)) {
+        let mean = sum(xs, |x| x) / width as f32;
+        let variance = sum(xs, |x| (x - mean) * (x - mean)) / width as f32;
+        let inverse = 1.0 / (variance + eps).sqrt();
+        for (((out, x), weight), bias) in out.iter_mut().zip(xs).zip(weight).zip(bias) {
+            *out = (x - mean) * inverse * weight + bias;
+        }
+    }
+}
+
+fn sum(xs: &[f32], of: impl Fn(f32) -> f32) -> f32 {
+    let mut sums = [0.0; LANES];
+    for xs in xs.chunks(LANES) {
+        for (sum, x) in sums.iter_mut().zip(xs) {
+            *sum += of(*x);
+        }
+    }
+    total(sums)
+}
+
+fn total(sums: [f32; LANES]) -> f32 {
+    let [a, b, c, d, e, f, g, h] = sums;
+    ((a + e) + (c + g)) + ((b + f) + (d + h))
+}
+
 /// `x * sigmoid(1.702 x)`; the constant is that of OpenAI's model.py.
+#[inline]
 pub fn quick_gelu(x: f32) -> f32 {
     x / (1.0 + exp(-1.702 * x))
 }
 
+/// `x * Φ(x)`, the exact GELU.
+#[inline]
+pub fn gelu(x: f32) -> f32 {
+    0.5 * x * (1.0 + erf(x * std::f32::consts::FRAC_1_SQRT_2))
+}
+
+/// The error function to about 5e-7: the rational approximation by which Eigen computes it
+/// (`generic_fast_erf_float`), an odd polynomial over an even one, on `[-4, 4]`.
+#[inline]
+fn erf(x: f32) -> f32 {
+    let x = x.clamp(-4.0, 4.0);
+    let square = x * x;
+    let mut above = -2.726_142e-10;
+    for coefficient in [
+        2.770_681_4e-8,
+        -2.101_024e-6,
+        -5.692_506_5e-5,
+        -7.349_906e-4,
+        -2.954_6e-3,
+        -1.609_603_3e-2,
+    ] {
+        above = above * square + coefficient;
+    }
+    let mut below = -1.456_607_2e-5;
+    for coefficient in [-2.133_740_6e-4, -1.682_827e-3, -7.373_329e-3, -1.426_474e-2] {
+        below = below * square + coefficient;
+    }
+    x * above / below
+}
+
 #[cfg(test)]
 mod tests {
+    use candle_core::cpu::erf::erf_f64;
     #[cfg(target_arch = "wasm32")]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
@@ -132,15 +244,56 @@ mod tests {
     }
 
     #[test]
+    fn activations_are_close_to_the_exact_ones() {
+        for i in -10_000..10_000 {
+            let x = i as f32 / 1000.0;
+            let exact = f64::from(x);
+            let wanted = 0.5 * exact * (1.0 + erf_f64(exact / std::f64::consts::SQRT_2));
+            let error = (f64::from(gelu(x)) - wanted).abs();
+            assert!(error < 1.5e-6, "gelu({x}) is off by {error}");
+            let wanted = exact / (1.0 + (-1.702 * exact).exp());
+            let error = (f64::from(quick_gelu(x)) - wanted).abs();
+            assert!(error < 1.5e-6, "quick_gelu({x}) is off by {error}");
+        }
+        assert_eq!((gelu(0.0), quick_gelu(0.0)), (0.0, 0.0));
+        assert!((gelu(1e4) / 1e4 - 1.0).abs() < 1e-6 && gelu(-1e4).abs() < 1e-3);
+    }
+
+    #[test]
+    fn softmax_and_layer_norm_of_awkward_widths_equal_the_plain_ones() {
+        for width in [1, 7, 8, 50, 77, 257] {
+            let xs: Vec<f32> = (0..width).map(|i| (i * 37 % 101) as f32 / 9.0 - 5.0).collect();
+            let exact: Vec<f64> = xs.iter().map(|x| f64::from(*x)).collect();
+            let mut scores = xs.clone();
+            softmax(&mut scores);
+            let total: f64 = exact.iter().map(|x| x.exp()).sum();
+            for (got, x) in scores.iter().zip(&exact) {
+                assert!((f64::from(*got) - x.exp() / total).abs() < 1e-6, "softmax of {width}");
+            }
+            let weight: Vec<f32> = (0..width).map(|i| 1.0 + i as f32 / 50.0).collect();
+            let mut out = vec![f32::NAN; width];
+            layer_norm(&xs, &weight, &xs, 1e-5, &mut out);
+            let mean = exact.iter().sum::<f64>() / width as f64;
+            let variance = exact.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / width as f64;
+            for (i, got) in out.iter().enumerate() {
+                let normed = (exact[i] - mean) / (variance + 1e-5).sqrt();
+                let want = normed * f64::from(weight[i]) + exact[i];
+                assert!((f64::from(*got) - want).abs() < 1e-4, "layer norm of {width} at {i}");
+            }
+        }
+    }
+
+    #[test]
     fn products_of_awkward_sizes_equal_the_plain_sum() {
-        for (m, k, n) in [(1, 1, 1), (3, 5, 7), (4, 8, 8), (5, 64, 50), (9, 50, 17)] {
+        for (m, k, n) in [(1, 1, 1), (3, 5, 7), (4, 8, 8), (5, 64, 50), (9, 50, 17), (2, 600, 9)] {
             let a: Vec<f32> = (0..m * k).map(|i| (i * 37 % 101) as f32 / 50.0 - 1.0).collect();
             let b = |row: usize, column: usize| ((row * 53 + column * 29) % 97) as f32 / 48.0 - 1.0;
             let mut out = vec![f32::NAN; m * n];
-            Panels::pack(k, n, b).multiply(&a, |row, column, sum| out[row * n + column] = sum);
+            Panels::pack(k, n, b).multiply(&a, Target::whole(&mut out, n));
             for (i, got) in out.iter().enumerate() {
-                let want = (0..k).fold(0.0, |sum, j| sum + a[i / n * k + j] * b(j, i % n));
-                assert_eq!(*got, want, "{m} x {k} x {n} at {i}");
+                let want: f64 =
+                    (0..k).map(|j| f64::from(a[i / n * k + j]) * f64::from(b(j, i % n))).sum();
+                assert!((f64::from(*got) - want).abs() < 1e-4, "{m} x {k} x {n} at {i}");
             }
         }
     }

@@ -1,6 +1,6 @@
 //! The packed forms that the kernels read.
 
-use super::{BLOCK, PANEL, ROWS};
+use super::{BLOCK, PANEL, ROWS, twin};
 
 /// A block whose largest value is below this is taken for zeros: its scale would be denormal, and a
 /// product of denormals runs many times slower than any other.
@@ -68,8 +68,9 @@ impl Int8Matrix {
     /// Sets a row from floats, rounding each block to 8 bits.
     pub fn quantise_row(&mut self, row: usize, values: &[f32]) {
         for (block, values) in values.chunks_exact(BLOCK).enumerate() {
-            let mut quants = [0; BLOCK];
-            let scale = quantise_block(values, &mut quants);
+            let maximum = values.iter().fold(0.0f32, |maximum, value| maximum.max(value.abs()));
+            let (scale, inverse) = scale_of(maximum);
+            let quants = std::array::from_fn(|i| (values[i] * inverse).round_ties_even() as i8);
             self.set_block(row, block, scale, 0.0, &quants);
         }
     }
@@ -107,10 +108,10 @@ impl Int8Matrix {
 }
 
 /// Rows of activations `[m, k]`, quantised as the weights are and widened to i16, which is what the
-/// product multiplies.
+/// product multiplies. Made to be used again: a buffer that is large enough is kept.
 ///
 /// Packed four rows at a time, pairs of neighbouring `k` together: `r0k0 r0k1 r1k0 r1k1 …`.
-#[derive(Debug)]
+#[derive(Debug, Default, PartialEq)]
 pub struct Activations {
     m: usize,
     k: usize,
@@ -121,37 +122,49 @@ pub struct Activations {
     sums: Vec<f32>,
 }
 
+/// The place of four rows in [`Activations`]: `[k / 2][4][2]`, and `[block][4]` twice.
+pub struct Rows<'a> {
+    pub quants: &'a mut [i16],
+    pub scales: &'a mut [f32],
+    pub sums: &'a mut [f32],
+}
+
 impl Activations {
-    /// Quantises `values`, which is `[m, k]`.
+    /// Takes `values`, which is `[m, k]`.
     ///
     /// # Panics
     /// If `k` is not a multiple of 32 or does not divide `values`.
-    pub fn quantise(values: &[f32], k: usize) -> Self {
+    pub fn quantise(&mut self, values: &[f32], k: usize) {
+        self.quantise_with(values, k, twin::quantise_rows);
+    }
+
+    pub(super) fn quantise_with(
+        &mut self,
+        values: &[f32],
+        k: usize,
+        quantise_rows: fn(&[f32], usize, Rows),
+    ) {
         assert!(k.is_multiple_of(BLOCK) && values.len().is_multiple_of(k));
-        let m = values.len() / k;
-        let padded = m.next_multiple_of(ROWS);
-        let mut packed = Self {
-            m,
-            k,
-            quants: vec![0; padded * k],
-            scales: vec![0.0; padded * k / BLOCK],
-            sums: vec![0.0; padded * k / BLOCK],
-        };
-        let mut quants = [0; BLOCK];
-        for (row, values) in values.chunks_exact(k).enumerate() {
-            for (block, values) in values.chunks_exact(BLOCK).enumerate() {
-                let scale = quantise_block(values, &mut quants);
-                let at = packed.at(row, block);
-                packed.scales[at] = scale;
-                packed.sums[at] = scale * quants.iter().map(|q| f32::from(*q)).sum::<f32>();
-                for (i, pair) in quants.chunks_exact(2).enumerate() {
-                    let at = packed.pair(row, block * BLOCK / 2 + i);
-                    packed.quants[at] = i16::from(pair[0]);
-                    packed.quants[at + 1] = i16::from(pair[1]);
-                }
+        (self.m, self.k) = (values.len() / k, k);
+        let padded = self.m.next_multiple_of(ROWS);
+        self.quants.resize(padded * k, 0);
+        self.scales.resize(padded * k / BLOCK, 0.0);
+        self.sums.resize(padded * k / BLOCK, 0.0);
+        let blocks = k / BLOCK;
+        let quants = self.quants.chunks_exact_mut(ROWS * k);
+        let scales = self.scales.chunks_exact_mut(ROWS * blocks);
+        let sums = self.sums.chunks_exact_mut(ROWS * blocks);
+        for (values, ((quants, scales), sums)) in
+            values.chunks(ROWS * k).zip(quants.zip(scales).zip(sums))
+        {
+            if values.len() < ROWS * k {
+                // The padding of the last rows, which may hold rows of another time.
+                quants.fill(0);
+                scales.fill(0.0);
+                sums.fill(0.0);
             }
+            quantise_rows(values, k, Rows { quants, scales, sums });
         }
-        packed
     }
 
     /// Rows.
@@ -166,7 +179,9 @@ impl Activations {
 
     /// What the packed form stands for at `[row, k]`.
     pub fn value(&self, row: usize, k: usize) -> f32 {
-        f32::from(self.quants[self.pair(row, k / 2) + k % 2]) * self.scales[self.at(row, k / BLOCK)]
+        let group = row / ROWS;
+        let quant = self.group(group)[(k / 2 * ROWS + row % ROWS) * 2 + k % 2];
+        f32::from(quant) * self.group_scales(group)[k / BLOCK * ROWS + row % ROWS]
     }
 
     /// `[k / 2][4][2]`.
@@ -185,26 +200,9 @@ impl Activations {
         let blocks = self.k / BLOCK;
         &self.sums[group * ROWS * blocks..][..ROWS * blocks]
     }
-
-    fn at(&self, row: usize, block: usize) -> usize {
-        (row / ROWS * (self.k / BLOCK) + block) * ROWS + row % ROWS
-    }
-
-    fn pair(&self, row: usize, pair: usize) -> usize {
-        row / ROWS * ROWS * self.k + (pair * ROWS + row % ROWS) * 2
-    }
 }
 
-/// Rounds a block to `-127..=127` and gives its scale.
-fn quantise_block(values: &[f32], quants: &mut [i8; BLOCK]) -> f32 {
-    let maximum = values.iter().fold(0.0f32, |maximum, value| maximum.max(value.abs()));
-    if maximum < LEAST_BLOCK_MAXIMUM {
-        quants.fill(0);
-        return 0.0;
-    }
-    let inverse = 127.0 / maximum;
-    for (quant, value) in quants.iter_mut().zip(values) {
-        *quant = (value * inverse).round_ties_even() as i8;
-    }
-    maximum / 127.0
+/// The scale of a block whose largest value is `maximum`, so that it becomes 127, and its inverse.
+pub(super) fn scale_of(maximum: f32) -> (f32, f32) {
+    if maximum < LEAST_BLOCK_MAXIMUM { (0.0, 0.0) } else { (maximum / 127.0, 127.0 / maximum) }
 }

@@ -1,13 +1,21 @@
 //! The kernels written plainly: what the SIMD twins are held against.
 
-use super::{Activations, BLOCK, Int8Matrix, PANEL, ROWS, store_tile};
+use std::ops::Range;
 
-pub fn int8_matmul(weight: &Int8Matrix, activations: &Activations, bias: &[f32], out: &mut [f32]) {
-    let (m, n) = (activations.m(), weight.n());
-    for panel in 0..n.div_ceil(PANEL) {
-        for group in 0..m.div_ceil(ROWS) {
-            let tile = tile(weight, activations, panel, group);
-            store_tile(&tile, bias, (group * ROWS, panel * PANEL), (m, n), out);
+use super::pack::{Rows, scale_of};
+use super::{Activations, BLOCK, Int8Matrix, PANEL, ROWS};
+
+/// The tiles of `panels`, each given to `store` with its first row and column.
+pub fn int8_panels(
+    weight: &Int8Matrix,
+    activations: &Activations,
+    panels: Range<usize>,
+    store: &impl Fn(&mut [[f32; PANEL]; ROWS], usize, usize),
+) {
+    for panel in panels {
+        for group in 0..activations.m().div_ceil(ROWS) {
+            let mut tile = tile(weight, activations, panel, group);
+            store(&mut tile, group * ROWS, panel * PANEL);
         }
     }
 }
@@ -59,4 +67,23 @@ fn block(quants: &[i8], inputs: &[i16]) -> [[i32; PANEL]; ROWS] {
         }
     }
     dots
+}
+
+/// Quantises up to [`ROWS`] rows of `k` values each into a group of packed activations.
+pub fn quantise_rows(values: &[f32], k: usize, group: Rows) {
+    for (row, values) in values.chunks_exact(k).enumerate() {
+        for (block, values) in values.chunks_exact(BLOCK).enumerate() {
+            let maximum = values.iter().fold(0.0f32, |maximum, value| maximum.max(value.abs()));
+            let (scale, inverse) = scale_of(maximum);
+            let mut sum = 0;
+            for (i, value) in values.iter().enumerate() {
+                let quant = (value * inverse).round_ties_even() as i16;
+                let pair = (block * BLOCK + i) / 2;
+                group.quants[(pair * ROWS + row) * 2 + i % 2] = quant;
+                sum += i32::from(quant);
+            }
+            group.scales[block * ROWS + row] = scale;
+            group.sums[block * ROWS + row] = scale * sum as f32;
+        }
+    }
 }

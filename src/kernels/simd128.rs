@@ -1,100 +1,192 @@
 //! The kernels in wasm's 128-bit SIMD.
 
 use std::arch::wasm32::{
-    f32x4, f32x4_add, f32x4_convert_i32x4, f32x4_mul, f32x4_splat, i16x8_load_extend_i8x8,
-    i32x4_add, i32x4_dot_i16x8, i32x4_splat, v128, v128_load, v128_load32_splat, v128_store,
+    f32x4, f32x4_abs, f32x4_add, f32x4_convert_i32x4, f32x4_extract_lane, f32x4_max, f32x4_mul,
+    f32x4_splat, i16x8_load_extend_i8x8, i16x8_narrow_i32x4, i16x8_splat, i32x4_add,
+    i32x4_dot_i16x8, i32x4_extract_lane, i32x4_shuffle, i32x4_splat, i32x4_sub, v128, v128_load,
+    v128_load32_splat, v128_store,
 };
+use std::cell::RefCell;
+use std::ops::Range;
 
-use super::{Activations, BLOCK, Int8Matrix, PANEL, ROWS, store_tile};
+use super::pack::{Rows, scale_of};
+use super::{Activations, BLOCK, Int8Matrix, PANEL, ROWS};
 
-/// Each panel is widened to i16 once and used for every group of rows: widening it in the inner loop
-/// costs a third of the speed.
-pub fn int8_matmul(weight: &Int8Matrix, activations: &Activations, bias: &[f32], out: &mut [f32]) {
-    let (m, n, k) = (activations.m(), weight.n(), weight.k());
-    let mut widened = vec![0i16; PANEL * k];
-    for panel in 0..n.div_ceil(PANEL) {
-        widen(weight.panel(panel), &mut widened);
-        for group in 0..m.div_ceil(ROWS) {
-            let tile = tile(weight, &widened, activations, panel, group);
-            store_tile(&tile, bias, (group * ROWS, panel * PANEL), (m, n), out);
-        }
-    }
+/// One step of a panel: eight outputs by a pair of inputs.
+const STEP: usize = PANEL * 2;
+
+thread_local! {
+    /// A panel widened to i16.
+    static WIDENED: RefCell<Vec<i16>> = const { RefCell::new(Vec::new()) };
 }
 
-fn widen(quants: &[i8], widened: &mut [i16]) {
-    for (quants, widened) in quants.chunks_exact(8).zip(widened.chunks_exact_mut(8)) {
-        // SAFETY: both chunks are 8 elements long, which is what is read and written.
-        unsafe {
-            v128_store(widened.as_mut_ptr().cast(), i16x8_load_extend_i8x8(quants.as_ptr()));
-        }
-    }
-}
-
-/// Four rows of activations times a panel of eight outputs, which is two vectors.
-fn tile(
+/// The tiles of `panels`, each given to `store` with its first row and column.
+///
+/// The first rows of a panel widen it to i16 on their way, for all the rows after them: to widen it for
+/// each costs a third of the speed.
+pub fn int8_panels(
     weight: &Int8Matrix,
-    widened: &[i16],
     activations: &Activations,
-    panel: usize,
-    group: usize,
-) -> [[f32; PANEL]; ROWS] {
-    let mut sums = [[f32x4_splat(0.0); 2]; ROWS];
-    let quants = widened.chunks_exact(PANEL * BLOCK);
-    let inputs = activations.group(group).chunks_exact(ROWS * BLOCK);
-    let scales = weight.panel_scales(panel).chunks_exact(PANEL);
-    let input_scales = activations.group_scales(group).chunks_exact(ROWS);
-    for (((quants, inputs), scales), input_scales) in
-        quants.zip(inputs).zip(scales).zip(input_scales)
-    {
-        let dots = block(quants, inputs);
-        let scales = eight(scales);
-        for row in 0..ROWS {
-            let input_scale = f32x4_splat(input_scales[row]);
-            for half in 0..2 {
-                let scale = f32x4_mul(scales[half], input_scale);
-                let product = f32x4_mul(f32x4_convert_i32x4(dots[row][half]), scale);
-                sums[row][half] = f32x4_add(sums[row][half], product);
+    panels: Range<usize>,
+    store: &impl Fn(&mut [[f32; PANEL]; ROWS], usize, usize),
+) {
+    let m = activations.m();
+    WIDENED.with_borrow_mut(|widened| {
+        widened.resize(PANEL * weight.k(), 0);
+        for panel in panels {
+            let quants = weight.panel(panel);
+            for group in 0..m.div_ceil(ROWS) {
+                let factors = Factors::new(weight, activations, panel, group);
+                let mut tile = match (group, m - group * ROWS) {
+                    (0, 1) => factors.widen_and_multiply::<1>(quants, widened),
+                    (0, 2) => factors.widen_and_multiply::<2>(quants, widened),
+                    (0, 3) => factors.widen_and_multiply::<3>(quants, widened),
+                    (0, _) => factors.widen_and_multiply::<4>(quants, widened),
+                    (_, 1) => factors.multiply::<1>(widened),
+                    (_, 2) => factors.multiply::<2>(widened),
+                    (_, 3) => factors.multiply::<3>(widened),
+                    (_, _) => factors.multiply::<4>(widened),
+                };
+                store(&mut tile, group * ROWS, panel * PANEL);
             }
         }
-    }
-    let offsets = weight.panel_offsets(panel).chunks_exact(PANEL);
-    for (offsets, inputs) in offsets.zip(activations.group_sums(group).chunks_exact(ROWS)) {
-        let offsets = eight(offsets);
-        for row in 0..ROWS {
-            for half in 0..2 {
-                let product = f32x4_mul(offsets[half], f32x4_splat(inputs[row]));
-                sums[row][half] = f32x4_add(sums[row][half], product);
-            }
-        }
-    }
-    let mut tile = [[0.0; PANEL]; ROWS];
-    for (tile, sums) in tile.iter_mut().zip(sums) {
-        // SAFETY: a row of the tile is eight f32, which is two vectors.
-        unsafe {
-            v128_store(tile.as_mut_ptr().cast(), sums[0]);
-            v128_store(tile.as_mut_ptr().add(4).cast(), sums[1]);
-        }
-    }
-    tile
+    });
 }
 
-/// One step of the loop takes a pair of inputs. Unrolling it by hand spills and halves the speed.
-#[inline(always)]
-fn block(quants: &[i16], inputs: &[i16]) -> [[v128; 2]; ROWS] {
-    let mut dots = [[i32x4_splat(0); 2]; ROWS];
-    for (quants, inputs) in quants.chunks_exact(PANEL * 2).zip(inputs.chunks_exact(ROWS * 2)) {
-        // SAFETY: the first chunk is 16 i16, two vectors; the second is 8 i16, four pairs of 32 bits.
-        unsafe {
-            let low = v128_load(quants.as_ptr().cast());
-            let high = v128_load(quants.as_ptr().add(8).cast());
-            for (row, dots) in dots.iter_mut().enumerate() {
-                let pair = v128_load32_splat(inputs.as_ptr().add(2 * row).cast());
-                dots[0] = i32x4_add(dots[0], i32x4_dot_i16x8(low, pair));
-                dots[1] = i32x4_add(dots[1], i32x4_dot_i16x8(high, pair));
-            }
+/// What a tile is made of besides the weight's quants.
+struct Factors<'a> {
+    inputs: &'a [i16],
+    input_scales: &'a [f32],
+    input_sums: &'a [f32],
+    scales: &'a [f32],
+    offsets: &'a [f32],
+}
+
+impl<'a> Factors<'a> {
+    fn new(
+        weight: &'a Int8Matrix,
+        activations: &'a Activations,
+        panel: usize,
+        group: usize,
+    ) -> Self {
+        Self {
+            inputs: activations.group(group),
+            input_scales: activations.group_scales(group),
+            input_sums: activations.group_sums(group),
+            scales: weight.panel_scales(panel),
+            offsets: weight.panel_offsets(panel),
         }
     }
-    dots
+
+    /// `R` rows by a panel that is widened already.
+    fn multiply<const R: usize>(&self, widened: &[i16]) -> [[f32; PANEL]; ROWS] {
+        let quants = widened.chunks_exact(PANEL * BLOCK);
+        self.sum(quants, |quants, inputs| {
+            let mut dots = Dots::<R>::zero();
+            for (quants, inputs) in quants.chunks_exact(STEP).zip(inputs.chunks_exact(ROWS * 2)) {
+                // SAFETY: the chunk is 16 i16, two vectors.
+                let pair = unsafe {
+                    (v128_load(quants.as_ptr().cast()), v128_load(quants.as_ptr().add(8).cast()))
+                };
+                dots.add(pair, inputs);
+            }
+            dots
+        })
+    }
+
+    /// `R` rows by a panel, which is left widened.
+    fn widen_and_multiply<const R: usize>(
+        &self,
+        quants: &[i8],
+        widened: &mut [i16],
+    ) -> [[f32; PANEL]; ROWS] {
+        let blocks =
+            quants.chunks_exact(PANEL * BLOCK).zip(widened.chunks_exact_mut(PANEL * BLOCK));
+        self.sum(blocks, |(quants, widened), inputs| {
+            let mut dots = Dots::<R>::zero();
+            let steps = quants.chunks_exact(STEP).zip(widened.chunks_exact_mut(STEP));
+            for ((quants, widened), inputs) in steps.zip(inputs.chunks_exact(ROWS * 2)) {
+                // SAFETY: the chunks are 16 elements each: 16 bytes are read, two vectors written.
+                let pair = unsafe {
+                    let low = i16x8_load_extend_i8x8(quants.as_ptr());
+                    let high = i16x8_load_extend_i8x8(quants.as_ptr().add(8));
+                    v128_store(widened.as_mut_ptr().cast(), low);
+                    v128_store(widened.as_mut_ptr().add(8).cast(), high);
+                    (low, high)
+                };
+                dots.add(pair, inputs);
+            }
+            dots
+        })
+    }
+
+    /// Sums the blocks, whose dot products `block` gives.
+    #[inline(always)]
+    fn sum<const R: usize, T>(
+        &self,
+        blocks: impl Iterator<Item = T>,
+        block: impl Fn(T, &[i16]) -> Dots<R>,
+    ) -> [[f32; PANEL]; ROWS] {
+        let mut sums = [[f32x4_splat(0.0); 2]; R];
+        let inputs = self.inputs.chunks_exact(ROWS * BLOCK);
+        let scales = self.scales.chunks_exact(PANEL);
+        let input_scales = self.input_scales.chunks_exact(ROWS);
+        for (((quants, inputs), scales), input_scales) in
+            blocks.zip(inputs).zip(scales).zip(input_scales)
+        {
+            let Dots(dots) = block(quants, inputs);
+            let scales = eight(scales);
+            for row in 0..R {
+                let input_scale = f32x4_splat(input_scales[row]);
+                for half in 0..2 {
+                    let scale = f32x4_mul(scales[half], input_scale);
+                    let product = f32x4_mul(f32x4_convert_i32x4(dots[row][half]), scale);
+                    sums[row][half] = f32x4_add(sums[row][half], product);
+                }
+            }
+        }
+        let offsets = self.offsets.chunks_exact(PANEL);
+        for (offsets, inputs) in offsets.zip(self.input_sums.chunks_exact(ROWS)) {
+            let offsets = eight(offsets);
+            for row in 0..R {
+                for half in 0..2 {
+                    let product = f32x4_mul(offsets[half], f32x4_splat(inputs[row]));
+                    sums[row][half] = f32x4_add(sums[row][half], product);
+                }
+            }
+        }
+        let mut tile = [[0.0; PANEL]; ROWS];
+        for (tile, sums) in tile.iter_mut().zip(sums) {
+            // SAFETY: a row of the tile is eight f32, which is two vectors.
+            unsafe {
+                v128_store(tile.as_mut_ptr().cast(), sums[0]);
+                v128_store(tile.as_mut_ptr().add(4).cast(), sums[1]);
+            }
+        }
+        tile
+    }
+}
+
+/// The exact dot products of a block: `R` rows by eight outputs, i32.
+struct Dots<const R: usize>([[v128; 2]; R]);
+
+impl<const R: usize> Dots<R> {
+    fn zero() -> Self {
+        Self([[i32x4_splat(0); 2]; R])
+    }
+
+    /// Adds the products of a pair of inputs. Unrolling the loop around this by hand spills and halves
+    /// the speed.
+    #[inline(always)]
+    fn add(&mut self, (low, high): (v128, v128), inputs: &[i16]) {
+        assert_eq!(inputs.len(), ROWS * 2);
+        for (row, dots) in self.0.iter_mut().enumerate() {
+            // SAFETY: `inputs` is a pair for each of four rows, and a pair is 32 bits.
+            let pair = unsafe { v128_load32_splat(inputs.as_ptr().add(2 * row).cast()) };
+            dots[0] = i32x4_add(dots[0], i32x4_dot_i16x8(low, pair));
+            dots[1] = i32x4_add(dots[1], i32x4_dot_i16x8(high, pair));
+        }
+    }
 }
 
 fn eight(values: &[f32]) -> [v128; 2] {
@@ -102,4 +194,71 @@ fn eight(values: &[f32]) -> [v128; 2] {
         f32x4(values[0], values[1], values[2], values[3]),
         f32x4(values[4], values[5], values[6], values[7]),
     ]
+}
+
+/// Added to a number below 2^22, this leaves it rounded to the nearest whole, ties to even, in the low
+/// bits of the sum: quicker than rounding and converting.
+const ROUND: f32 = 12_582_912.0;
+
+/// Quantises up to [`ROWS`] rows of `k` values each into a group of packed activations.
+pub fn quantise_rows(values: &[f32], k: usize, group: Rows) {
+    let zeros = [0.0; BLOCK];
+    let quants = group.quants.chunks_exact_mut(ROWS * BLOCK);
+    let scales = group.scales.chunks_exact_mut(ROWS);
+    let sums = group.sums.chunks_exact_mut(ROWS);
+    for (block, ((quants, scales), sums)) in quants.zip(scales).zip(sums).enumerate() {
+        let mut rows = [[i32x4_splat(0); 4]; ROWS];
+        for (row, packed) in rows.iter_mut().enumerate() {
+            let block = values.get(row * k + block * BLOCK..).and_then(|rest| rest.get(..BLOCK));
+            (*packed, scales[row], sums[row]) = quantise_block(block.unwrap_or(&zeros));
+        }
+        // Each vector holds four pairs of one row; what is stored holds one pair of four rows.
+        for (i, quants) in quants.chunks_exact_mut(ROWS * 8).enumerate() {
+            let [a, b, c, d] = [rows[0][i], rows[1][i], rows[2][i], rows[3][i]];
+            let (ab_low, ab_high) =
+                (i32x4_shuffle::<0, 4, 1, 5>(a, b), i32x4_shuffle::<2, 6, 3, 7>(a, b));
+            let (cd_low, cd_high) =
+                (i32x4_shuffle::<0, 4, 1, 5>(c, d), i32x4_shuffle::<2, 6, 3, 7>(c, d));
+            for (at, pairs) in [
+                i32x4_shuffle::<0, 1, 4, 5>(ab_low, cd_low),
+                i32x4_shuffle::<2, 3, 6, 7>(ab_low, cd_low),
+                i32x4_shuffle::<0, 1, 4, 5>(ab_high, cd_high),
+                i32x4_shuffle::<2, 3, 6, 7>(ab_high, cd_high),
+            ]
+            .into_iter()
+            .enumerate()
+            {
+                // SAFETY: the chunk is 32 i16, four vectors.
+                unsafe { v128_store(quants.as_mut_ptr().add(8 * at).cast(), pairs) };
+            }
+        }
+    }
+}
+
+/// The quants of 32 values as 16 pairs of i16, their scale, and the sum of what they stand for.
+fn quantise_block(values: &[f32]) -> ([v128; 4], f32, f32) {
+    assert_eq!(values.len(), BLOCK);
+    let at = |i: usize| {
+        // SAFETY: there are 32 values, eight vectors.
+        unsafe { v128_load(values.as_ptr().add(4 * i).cast()) }
+    };
+    let largest = (1..8).fold(f32x4_abs(at(0)), |largest, i| f32x4_max(largest, f32x4_abs(at(i))));
+    let maximum = f32x4_extract_lane::<0>(largest)
+        .max(f32x4_extract_lane::<1>(largest))
+        .max(f32x4_extract_lane::<2>(largest))
+        .max(f32x4_extract_lane::<3>(largest));
+    let (scale, inverse) = scale_of(maximum);
+    let (inverse, round) = (f32x4_splat(inverse), f32x4_splat(ROUND));
+    let quants = |i: usize| i32x4_sub(f32x4_add(f32x4_mul(at(i), inverse), round), round);
+    let mut packed = [i32x4_splat(0); 4];
+    let mut sum = i32x4_splat(0);
+    for (i, packed) in packed.iter_mut().enumerate() {
+        *packed = i16x8_narrow_i32x4(quants(2 * i), quants(2 * i + 1));
+        sum = i32x4_add(sum, i32x4_dot_i16x8(*packed, i16x8_splat(1)));
+    }
+    let sum = i32x4_extract_lane::<0>(sum)
+        + i32x4_extract_lane::<1>(sum)
+        + i32x4_extract_lane::<2>(sum)
+        + i32x4_extract_lane::<3>(sum);
+    (packed, scale, scale * sum as f32)
 }

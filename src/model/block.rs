@@ -1,21 +1,14 @@
 //! The residual attention block, and the stack of them that both towers are.
 
-use candle_core::{CpuStorage, CustomOp1, Layout, Module, Shape, Tensor};
-use candle_nn::LayerNorm;
+use candle_core::{Module, Tensor};
 
 use super::attention::Attention;
-use super::linear::{Linear, contiguous};
+use super::linear::Linear;
+use super::norm::LayerNorm;
 use crate::config::{Activation, LayerSizes};
 use crate::error::Result;
 use crate::format::names::{FC1, FC2};
-use crate::kernels::float::quick_gelu;
 use crate::weights::Weights;
-
-/// The layer norm `name`.
-pub fn layer_norm(name: &str, eps: f64, weights: &mut Weights) -> Result<LayerNorm> {
-    let weight = weights.plain(&format!("{name}.weight"))?;
-    Ok(LayerNorm::new(weight, weights.plain(&format!("{name}.bias"))?, eps))
-}
 
 /// Every block of a tower.
 pub struct Blocks(Vec<Block>);
@@ -41,7 +34,7 @@ impl Blocks {
         let Some((last, first)) = self.0.split_last() else { return Ok(xs.narrow(0, pooled, 1)?) };
         let mut xs = xs;
         for block in first {
-            xs = block.forward(&xs)?;
+            xs = block.forward(xs)?;
         }
         last.forward_row(&xs, pooled)
     }
@@ -66,51 +59,29 @@ impl Block {
     ) -> Result<Self> {
         let eps = sizes.layer_norm_eps;
         Ok(Self {
-            norm_1: layer_norm(&format!("{name}.ln1"), eps, weights)?,
+            norm_1: LayerNorm::new(&format!("{name}.ln1"), eps, weights)?,
             attention: Attention::new(name, sizes, causal, weights)?,
-            norm_2: layer_norm(&format!("{name}.ln2"), eps, weights)?,
+            norm_2: LayerNorm::new(&format!("{name}.ln2"), eps, weights)?,
             fc1: Linear::new(&format!("{name}.{FC1}"), weights)?,
             activation,
             fc2: Linear::new(&format!("{name}.{FC2}"), weights)?,
         })
     }
 
-    fn forward(&self, xs: &Tensor) -> Result<Tensor> {
-        let normed = self.norm_1.forward(xs)?;
-        let xs = (xs + self.attention.forward(&normed, &normed)?)?;
-        self.mlp(xs)
+    fn forward(&self, xs: Tensor) -> Result<Tensor> {
+        let normed = self.norm_1.forward(&xs)?;
+        let all = 0..xs.dim(0)?;
+        self.mlp(self.attention.add_to(xs, &normed, all)?)
     }
 
     /// As `forward`, for one row alone: the others serve as its keys and values.
     fn forward_row(&self, xs: &Tensor, row: usize) -> Result<Tensor> {
         let normed = self.norm_1.forward(xs)?;
-        let attended = self.attention.forward(&normed.narrow(0, row, 1)?, &normed)?;
-        self.mlp((xs.narrow(0, row, 1)? + attended)?)
+        self.mlp(self.attention.add_to(xs.narrow(0, row, 1)?, &normed, row..row + 1)?)
     }
 
     fn mlp(&self, xs: Tensor) -> Result<Tensor> {
-        let hidden = self.fc1.forward(&self.norm_2.forward(&xs)?)?;
-        let hidden = match self.activation {
-            Activation::Gelu => hidden.gelu_erf()?,
-            Activation::QuickGelu => hidden.apply_op1_no_bwd(&QuickGelu)?,
-        };
-        Ok((xs + self.fc2.forward(&hidden)?)?)
-    }
-}
-
-struct QuickGelu;
-
-impl CustomOp1 for QuickGelu {
-    fn name(&self) -> &'static str {
-        "quick-gelu"
-    }
-
-    fn cpu_fwd(
-        &self,
-        storage: &CpuStorage,
-        layout: &Layout,
-    ) -> candle_core::Result<(CpuStorage, Shape)> {
-        let out = contiguous(storage, layout)?.iter().map(|x| quick_gelu(*x)).collect();
-        Ok((CpuStorage::F32(out), layout.shape().clone()))
+        let hidden = self.fc1.forward_activated(&self.norm_2.forward(&xs)?, self.activation)?;
+        self.fc2.add_to(xs, &hidden)
     }
 }

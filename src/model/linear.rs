@@ -1,13 +1,22 @@
 //! A linear layer in either resident form.
 
-use candle_core::{CpuStorage, CustomOp1, Layout, Module, Shape, Tensor};
+use std::cell::RefCell;
+use std::ops::Range;
 
-use crate::error::Result;
-use crate::kernels::float::Panels;
-use crate::kernels::{Activations, Int8Matrix, int8_matmul};
+use candle_core::{CpuStorage, CustomOp1, InplaceOp2, Layout, Module, Shape, Tensor};
+
+use crate::config::Activation;
+use crate::error::{Error, ErrorKind, Result};
+use crate::kernels::float::{Panels, gelu, quick_gelu};
+use crate::kernels::{Activations, Finish, Int8Matrix, Target, int8_matmul};
 use crate::weights::{LinearWeight, Weights};
 
-/// `x[.., in] -> x W^T + b`, `[.., out]`, f32.
+thread_local! {
+    /// What a product's input becomes, in memory that is used again and again.
+    static ACTIVATIONS: RefCell<Activations> = RefCell::default();
+}
+
+/// `x[n, in] -> x W^T + b`, `[n, out]`, f32.
 pub enum Linear {
     Float(candle_nn::Linear),
     Int8(Int8Linear),
@@ -34,13 +43,38 @@ impl Linear {
             }
         })
     }
+
+    /// `activation(x W^T + b)`.
+    pub fn forward_activated(&self, xs: &Tensor, activation: Activation) -> Result<Tensor> {
+        Ok(match self {
+            Self::Float(linear) => linear.forward(xs)?.apply_op1_no_bwd(&Activated(activation))?,
+            Self::Int8(linear) => {
+                let finish = match activation {
+                    Activation::Gelu => Finish::Gelu,
+                    Activation::QuickGelu => Finish::QuickGelu,
+                };
+                xs.apply_op1_no_bwd(&Finished { linear, finish })?
+            }
+        })
+    }
+
+    /// `residual + x W^T + b`, in the residual's own memory where the form allows.
+    pub fn add_to(&self, residual: Tensor, xs: &Tensor) -> Result<Tensor> {
+        match self {
+            Self::Float(linear) => Ok((residual + linear.forward(xs)?)?),
+            Self::Int8(linear) => {
+                residual.inplace_op2(xs, linear)?;
+                Ok(residual)
+            }
+        }
+    }
 }
 
 impl Module for Linear {
     fn forward(&self, xs: &Tensor) -> candle_core::Result<Tensor> {
         match self {
             Self::Float(linear) => linear.forward(xs),
-            Self::Int8(linear) => xs.contiguous()?.apply_op1_no_bwd(linear),
+            Self::Int8(linear) => xs.apply_op1_no_bwd(&Finished { linear, finish: Finish::Store }),
         }
     }
 }
@@ -51,7 +85,46 @@ pub struct Int8Linear {
     bias: Vec<f32>,
 }
 
-impl CustomOp1 for Int8Linear {
+impl Int8Linear {
+    fn multiply(&self, xs: &[f32], finish: Finish, target: Target) {
+        ACTIVATIONS.with_borrow_mut(|activations| {
+            activations.quantise(xs, self.weight.k());
+            int8_matmul(&self.weight, activations, &self.bias, finish, target);
+        });
+    }
+}
+
+/// Adds to a residual.
+impl InplaceOp2 for Int8Linear {
+    fn name(&self) -> &'static str {
+        "int8-linear-add"
+    }
+
+    fn cpu_fwd(
+        &self,
+        residual: &mut CpuStorage,
+        residual_layout: &Layout,
+        xs: &CpuStorage,
+        xs_layout: &Layout,
+    ) -> candle_core::Result<()> {
+        let xs = contiguous(xs, xs_layout)?;
+        let Some((from, to)) = residual_layout.contiguous_offsets() else {
+            candle_core::bail!("int8-linear-add takes contiguous tensors")
+        };
+        let CpuStorage::F32(residual) = residual else {
+            candle_core::bail!("int8-linear-add takes f32")
+        };
+        self.multiply(xs, Finish::Add, Target::whole(&mut residual[from..to], self.weight.n()));
+        Ok(())
+    }
+}
+
+struct Finished<'a> {
+    linear: &'a Int8Linear,
+    finish: Finish,
+}
+
+impl CustomOp1 for Finished<'_> {
     fn name(&self) -> &'static str {
         "int8-linear"
     }
@@ -61,16 +134,107 @@ impl CustomOp1 for Int8Linear {
         storage: &CpuStorage,
         layout: &Layout,
     ) -> candle_core::Result<(CpuStorage, Shape)> {
-        let values = contiguous(storage, layout)?;
-        let mut dims = layout.dims().to_vec();
-        let Some(last) = dims.last_mut().filter(|last| **last == self.weight.k()) else {
-            candle_core::bail!("int8-linear takes [.., {}], not {dims:?}", self.weight.k())
+        let xs = contiguous(storage, layout)?;
+        let (m, n) = (xs.len() / self.linear.weight.k(), self.linear.weight.n());
+        let mut out = vec![0.0; m * n];
+        self.linear.multiply(xs, self.finish, Target::whole(&mut out, n));
+        Ok((CpuStorage::F32(out), Shape::from((m, n))))
+    }
+}
+
+struct Activated(Activation);
+
+impl CustomOp1 for Activated {
+    fn name(&self) -> &'static str {
+        "activation"
+    }
+
+    fn cpu_fwd(
+        &self,
+        storage: &CpuStorage,
+        layout: &Layout,
+    ) -> candle_core::Result<(CpuStorage, Shape)> {
+        let function = match self.0 {
+            Activation::Gelu => gelu,
+            Activation::QuickGelu => quick_gelu,
         };
-        *last = self.weight.n();
-        let activations = Activations::quantise(values, self.weight.k());
-        let mut out = vec![0.0; activations.m() * self.weight.n()];
-        int8_matmul(&self.weight, &activations, &self.bias, &mut out);
-        Ok((CpuStorage::F32(out), Shape::from(dims)))
+        let out = contiguous(storage, layout)?.iter().map(|x| function(*x)).collect();
+        Ok((CpuStorage::F32(out), layout.shape().clone()))
+    }
+}
+
+/// The three projections of attention, whose results stand side by side: `[n, in] -> [n, 3 * out]`.
+pub enum QkvLinear {
+    Float([candle_nn::Linear; 3]),
+    Int8(Box<[Int8Linear; 3]>),
+}
+
+impl QkvLinear {
+    /// The layers `block.attn_q`, `attn_k` and `attn_v`.
+    pub fn new(block: &str, weights: &mut Weights) -> Result<Self> {
+        let mut linear = |part| Linear::new(&format!("{block}.attn_{part}"), weights);
+        Ok(match (linear("q")?, linear("k")?, linear("v")?) {
+            (Linear::Int8(q), Linear::Int8(k), Linear::Int8(v)) => Self::Int8(Box::new([q, k, v])),
+            (Linear::Float(q), Linear::Float(k), Linear::Float(v)) => Self::Float([q, k, v]),
+            _ => {
+                let message = format!(
+                    "{block} mixes float and quantised projections; convert the model anew"
+                );
+                return Err(Error::new(ErrorKind::UnsupportedModel, message));
+            }
+        })
+    }
+
+    /// Keys and values of every row; queries of the rows `queries` only, what stands for the others
+    /// means nothing.
+    pub fn forward(&self, xs: &Tensor, queries: Range<usize>) -> Result<Tensor> {
+        Ok(match self {
+            Self::Float(linears) => {
+                let parts = linears.iter().map(|linear| linear.forward(xs));
+                Tensor::cat(&parts.collect::<candle_core::Result<Vec<_>>>()?, 1)?
+            }
+            Self::Int8(linears) => xs.apply_op1_no_bwd(&Int8Qkv { linears, queries })?,
+        })
+    }
+}
+
+/// Quantises its input once for all three.
+struct Int8Qkv<'a> {
+    linears: &'a [Int8Linear; 3],
+    queries: Range<usize>,
+}
+
+impl CustomOp1 for Int8Qkv<'_> {
+    fn name(&self) -> &'static str {
+        "int8-qkv"
+    }
+
+    fn cpu_fwd(
+        &self,
+        storage: &CpuStorage,
+        layout: &Layout,
+    ) -> candle_core::Result<(CpuStorage, Shape)> {
+        let xs = contiguous(storage, layout)?;
+        let [q, k, v] = self.linears;
+        let (width, n) = (q.weight.k(), q.weight.n());
+        let m = xs.len() / width;
+        let mut out = vec![0.0; m * 3 * n];
+        let rows = self.queries.clone();
+        if rows.len() < m {
+            let out = &mut out[rows.start * 3 * n..rows.end * 3 * n];
+            let xs = &xs[rows.start * width..rows.end * width];
+            q.multiply(xs, Finish::Store, Target::columns(out, 3 * n, 0));
+        }
+        ACTIVATIONS.with_borrow_mut(|activations| {
+            activations.quantise(xs, width);
+            let of_all =
+                if rows.len() < m { &[(1, k), (2, v)][..] } else { &[(0, q), (1, k), (2, v)] };
+            for (part, Int8Linear { weight, bias }) in of_all {
+                let target = Target::columns(&mut out, 3 * n, part * n);
+                int8_matmul(weight, activations, bias, Finish::Store, target);
+            }
+        });
+        Ok((CpuStorage::F32(out), Shape::from((m, 3 * n))))
     }
 }
 
@@ -107,7 +271,7 @@ impl CustomOp1 for FloatProduct {
         let values = contiguous(storage, layout)?;
         let (m, n) = (values.len() / self.0.k(), self.0.n());
         let mut out = vec![0.0; m * n];
-        self.0.multiply(values, |row, column, sum| out[row * n + column] = sum);
+        self.0.multiply(values, Target::whole(&mut out, n));
         Ok((CpuStorage::F32(out), Shape::from((m, n))))
     }
 }

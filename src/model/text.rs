@@ -2,10 +2,10 @@
 
 use candle_core::quantized::QTensor;
 use candle_core::{Device, Module, Tensor};
-use candle_nn::LayerNorm;
 
-use super::block::{Blocks, layer_norm};
+use super::block::Blocks;
 use super::linear::Linear;
+use super::norm::LayerNorm;
 use crate::config::{Activation, TextConfig};
 use crate::error::Result;
 use crate::tokenizer::Tokens;
@@ -26,7 +26,7 @@ impl TextTower {
             token_embedding: weights.rows("t.token_embd.weight")?,
             position_embedding: weights.plain("t.position_embd.weight")?,
             blocks: Blocks::new("t", &sizes, activation, true, weights)?,
-            post_norm: layer_norm("t.post_ln", sizes.layer_norm_eps, weights)?,
+            post_norm: LayerNorm::new("t.post_ln", sizes.layer_norm_eps, weights)?,
             projection: Linear::without_bias("text_projection", weights)?,
         })
     }

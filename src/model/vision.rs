@@ -1,10 +1,10 @@
 //! The vision tower: pixels -> projection.
 
 use candle_core::{Device, Module, Tensor};
-use candle_nn::LayerNorm;
 
-use super::block::{Blocks, layer_norm};
+use super::block::Blocks;
 use super::linear::{FloatProduct, Linear};
+use super::norm::LayerNorm;
 use crate::config::{Activation, VisionConfig};
 use crate::error::Result;
 use crate::weights::Weights;
@@ -33,9 +33,9 @@ impl VisionTower {
             class_embedding: weights.plain("v.class_embd")?.unsqueeze(0)?,
             patch_embedding: FloatProduct::new(&patch_embedding)?,
             position_embedding: weights.plain("v.position_embd.weight")?,
-            pre_norm: layer_norm("v.pre_ln", sizes.layer_norm_eps, weights)?,
+            pre_norm: LayerNorm::new("v.pre_ln", sizes.layer_norm_eps, weights)?,
             blocks: Blocks::new("v", &sizes, activation, false, weights)?,
-            post_norm: layer_norm("v.post_ln", sizes.layer_norm_eps, weights)?,
+            post_norm: LayerNorm::new("v.post_ln", sizes.layer_norm_eps, weights)?,
             projection: Linear::without_bias("visual_projection", weights)?,
             grid: config.grid(),
             patch: config.stock.patch_size,

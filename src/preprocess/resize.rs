@@ -66,8 +66,13 @@ struct Pixels<'a> {
 
 impl Pixels<'_> {
     fn row(&self, y: usize) -> &[u8] {
+        &self.rows_from(y)[..self.width * CHANNELS]
+    }
+
+    /// A row and all that follow it.
+    fn rows_from(&self, y: usize) -> &[u8] {
         debug_assert!(y < self.height);
-        &self.bytes[y * self.width * CHANNELS..][..self.width * CHANNELS]
+        &self.bytes[y * self.width * CHANNELS..]
     }
 }
 
@@ -168,23 +173,37 @@ fn resize_columns(source: &Pixels, used: std::ops::Range<usize>, axis: &Axis) ->
     let mut out = vec![0; used.len() * axis.spans.len() * CHANNELS];
     let out_rows = out.chunks_exact_mut((axis.spans.len() * CHANNELS).max(1));
     for (out_row, y) in out_rows.zip(used) {
-        let row = source.row(y);
+        let row = source.rows_from(y);
         for (pixel, &span) in out_row.as_chunks_mut::<CHANNELS>().0.iter_mut().zip(&axis.spans) {
-            let (read, _) = row[span.source * CHANNELS..][..span.len * CHANNELS].as_chunks();
-            *pixel = if axis.is_identity() { read[0] } else { weigh(read, axis.taps(span)) };
+            let read = &row[span.source * CHANNELS..];
+            *pixel = match axis.is_identity() {
+                true => [read[0], read[1], read[2]],
+                false => weigh(read, axis.taps(span)),
+            };
         }
     }
     out
 }
 
-fn weigh(pixels: &[[u8; CHANNELS]], taps: &[i32]) -> [u8; CHANNELS] {
-    let mut sum = [HALF; CHANNELS];
-    for (pixel, &tap) in pixels.iter().zip(taps) {
+/// The pixels at the start of `bytes`, weighed. Four bytes are taken at a time, the fourth for nothing:
+/// that is a SIMD vector, and three are not.
+fn weigh(bytes: &[u8], taps: &[i32]) -> [u8; CHANNELS] {
+    let mut sum = [HALF; CHANNELS + 1];
+    let whole = taps.len().min((bytes.len() - 1) / CHANNELS);
+    let pixels = bytes.windows(CHANNELS + 1).step_by(CHANNELS);
+    for (pixel, &tap) in pixels.zip(&taps[..whole]) {
         for (sum, &value) in sum.iter_mut().zip(pixel) {
             *sum += i32::from(value) * tap;
         }
     }
-    sum.map(to_pixel)
+    // After the last pixel of an image there is no fourth byte.
+    let rest = bytes.chunks_exact(CHANNELS).zip(taps).skip(whole);
+    for (pixel, &tap) in rest {
+        for (sum, &value) in sum.iter_mut().zip(pixel) {
+            *sum += i32::from(value) * tap;
+        }
+    }
+    [to_pixel(sum[0]), to_pixel(sum[1]), to_pixel(sum[2])]
 }
 
 /// The vertical pass over the columns `used`: `[axis.len(), used.len(), 3]`.

@@ -1,0 +1,112 @@
+//! Where a product goes, and what becomes of its sums on the way.
+
+use std::marker::PhantomData;
+
+use super::float::{gelu, quick_gelu};
+use super::{PANEL, ROWS};
+
+/// What a product does with a finished sum.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Finish {
+    Store,
+    /// `gelu(sum)`.
+    Gelu,
+    /// `quick_gelu(sum)`.
+    QuickGelu,
+    /// Adds to what is there: a residual.
+    Add,
+}
+
+/// Columns of a row-major matrix of f32.
+pub struct Target<'a> {
+    out: &'a mut [f32],
+    stride: usize,
+    column: usize,
+}
+
+impl<'a> Target<'a> {
+    /// `[m, n]`, all of it.
+    pub fn whole(out: &'a mut [f32], n: usize) -> Self {
+        Self::columns(out, n, 0)
+    }
+
+    /// `[m, stride]`, the columns from `column` on.
+    pub fn columns(out: &'a mut [f32], stride: usize, column: usize) -> Self {
+        Self { out, stride, column }
+    }
+
+    /// For several threads to write in.
+    ///
+    /// # Panics
+    /// If there are not `m` rows with `n` columns from `column` on.
+    pub(super) fn share(self, m: usize, n: usize) -> Columns<'a> {
+        assert!(self.column + n <= self.stride && self.out.len() == m * self.stride);
+        let Self { out, stride, column } = self;
+        Columns { out: out.as_mut_ptr(), stride, column, m, n, lives: PhantomData }
+    }
+}
+
+/// A [`Target`] that threads share, each writing columns of its own.
+pub(super) struct Columns<'a> {
+    out: *mut f32,
+    stride: usize,
+    column: usize,
+    m: usize,
+    n: usize,
+    lives: PhantomData<&'a mut [f32]>,
+}
+
+// SAFETY: every element is written by one thread only: the one whose columns it lies in.
+unsafe impl Sync for Columns<'_> {}
+
+impl Columns<'_> {
+    /// Columns from `column` on of a row.
+    ///
+    /// # Safety
+    /// No two threads may hold the same element at the same time.
+    #[expect(clippy::mut_from_ref, reason = "threads share this, each for elements of its own")]
+    #[inline]
+    pub(super) unsafe fn piece(&self, row: usize, column: usize, width: usize) -> &mut [f32] {
+        assert!(row < self.m && column + width <= self.n);
+        // SAFETY: inside the matrix, as just checked, and by the caller's word nobody else's.
+        unsafe {
+            let start = self.out.add(row * self.stride + self.column + column);
+            std::slice::from_raw_parts_mut(start, width)
+        }
+    }
+
+    /// Finishes a tile of [`ROWS`] x [`PANEL`] sums, leaving out what is padding. A panel is worked on by
+    /// one thread.
+    #[inline]
+    pub(super) fn store(
+        &self,
+        tile: &mut [[f32; PANEL]; ROWS],
+        bias: &[f32],
+        finish: Finish,
+        row: usize,
+        column: usize,
+    ) {
+        let width = PANEL.min(self.n - column);
+        let bias = bias.get(column..column + width);
+        for (sums, row) in tile.iter_mut().zip(row..self.m) {
+            if let Some(bias) = bias {
+                for (sum, bias) in sums.iter_mut().zip(bias) {
+                    *sum += bias;
+                }
+            }
+            // SAFETY: these columns are of a panel, and the panel this thread's.
+            let out = unsafe { self.piece(row, column, width) };
+            match finish {
+                Finish::Store => {}
+                Finish::Gelu => *sums = sums.map(gelu),
+                Finish::QuickGelu => *sums = sums.map(quick_gelu),
+                Finish::Add => {
+                    for (sum, out) in sums.iter_mut().zip(out.iter()) {
+                        *sum += out;
+                    }
+                }
+            }
+            out.copy_from_slice(&sums[..width]);
+        }
+    }
+}

@@ -88,8 +88,8 @@ impl Panels {
                     let row = (first + row).min(m - 1);
                     &a[row * self.k + from..row * self.k + to]
                 });
-                let mut tile = tile(rows, values, PANEL);
-                columns.store(&mut tile, &[], finish, first, panel * PANEL);
+                let tile = tile(rows, values, PANEL);
+                columns.store(&tile, &[], finish, first, panel * PANEL);
             }
         }
     }

@@ -10,12 +10,12 @@ pub fn int8_panels(
     weight: &Int8Matrix,
     activations: &Activations,
     panels: Range<usize>,
-    store: &impl Fn(&mut [[f32; PANEL]; ROWS], usize, usize),
+    store: &impl Fn(&[[f32; PANEL]; ROWS], usize, usize),
 ) {
     for panel in panels {
         for group in 0..activations.m().div_ceil(ROWS) {
-            let mut tile = tile(weight, activations, panel, group);
-            store(&mut tile, group * ROWS, panel * PANEL);
+            let tile = tile(weight, activations, panel, group);
+            store(&tile, group * ROWS, panel * PANEL);
         }
     }
 }

@@ -28,7 +28,7 @@ pub fn int8_panels(
     weight: &Int8Matrix,
     activations: &Activations,
     panels: Range<usize>,
-    store: &impl Fn(&mut [[f32; PANEL]; ROWS], usize, usize),
+    store: &impl Fn(&[[f32; PANEL]; ROWS], usize, usize),
 ) {
     let m = activations.m();
     WIDENED.with_borrow_mut(|widened| {
@@ -37,7 +37,7 @@ pub fn int8_panels(
             let quants = weight.panel(panel);
             for group in 0..m.div_ceil(ROWS) {
                 let factors = Factors::new(weight, activations, panel, group);
-                let mut tile = match (group, m - group * ROWS) {
+                let tile = match (group, m - group * ROWS) {
                     (0, 1) => factors.widen_and_multiply::<1>(quants, widened),
                     (0, 2) => factors.widen_and_multiply::<2>(quants, widened),
                     (0, 3) => factors.widen_and_multiply::<3>(quants, widened),
@@ -47,7 +47,7 @@ pub fn int8_panels(
                     (_, 3) => factors.multiply::<3>(widened),
                     (_, _) => factors.multiply::<4>(widened),
                 };
-                store(&mut tile, group * ROWS, panel * PANEL);
+                store(&tile, group * ROWS, panel * PANEL);
             }
         }
     });

@@ -80,33 +80,45 @@ impl Columns<'_> {
     #[inline]
     pub(super) fn store(
         &self,
-        tile: &mut [[f32; PANEL]; ROWS],
+        tile: &[[f32; PANEL]; ROWS],
         bias: &[f32],
         finish: Finish,
         row: usize,
         column: usize,
     ) {
         let width = PANEL.min(self.n - column);
-        let bias = bias.get(column..column + width);
-        for (sums, row) in tile.iter_mut().zip(row..self.m) {
-            if let Some(bias) = bias {
-                for (sum, bias) in sums.iter_mut().zip(bias) {
-                    *sum += bias;
-                }
-            }
+        let bias = match bias.get(column..column + width) {
+            Some(bias) => eight(bias),
+            None => [0.0; PANEL],
+        };
+        for (sums, row) in tile.iter().zip(row..self.m) {
             // SAFETY: these columns are of a panel, and the panel this thread's.
             let out = unsafe { self.piece(row, column, width) };
-            match finish {
-                Finish::Store => {}
-                Finish::Gelu => *sums = sums.map(gelu),
-                Finish::QuickGelu => *sums = sums.map(quick_gelu),
-                Finish::Add => {
-                    for (sum, out) in sums.iter_mut().zip(out.iter()) {
-                        *sum += out;
-                    }
-                }
+            let sums = plus(sums, &bias);
+            let finished = match finish {
+                Finish::Store => sums,
+                Finish::Gelu => sums.map(gelu),
+                Finish::QuickGelu => sums.map(quick_gelu),
+                Finish::Add => plus(&sums, &eight(out)),
+            };
+            match out.first_chunk_mut() {
+                Some(out) => *out = finished,
+                None => out.copy_from_slice(&finished[..width]),
             }
-            out.copy_from_slice(&sums[..width]);
         }
     }
+}
+
+/// Up to eight values, and zeros after them: a fixed number makes SIMD of what is done with them.
+#[inline]
+fn eight(values: &[f32]) -> [f32; PANEL] {
+    match values.first_chunk() {
+        Some(values) => *values,
+        None => std::array::from_fn(|i| values.get(i).copied().unwrap_or(0.0)),
+    }
+}
+
+#[inline]
+fn plus(a: &[f32; PANEL], b: &[f32; PANEL]) -> [f32; PANEL] {
+    std::array::from_fn(|i| a[i] + b[i])
 }

@@ -16,7 +16,7 @@ export const PHOTOS = join(REPOSITORY, "tests/fixtures/photos");
 export const TINY_MODEL = join(TEST_DATA, "tiny-gelu.q8_0.gguf");
 
 /** What the browser needs so as to run as root and to ask no one but the page's servers. */
-const CHROMIUM_FLAGS = [
+export const CHROMIUM_FLAGS = [
   "--no-sandbox",
   "--disable-gpu",
   "--disable-background-networking",
@@ -25,7 +25,7 @@ const CHROMIUM_FLAGS = [
 ];
 
 /** @returns {string} the browser's path, from CHROMIUM or from PATH */
-function findChromium() {
+export function findChromium() {
   if (process.env.CHROMIUM) return process.env.CHROMIUM;
   for (const name of ["chromium", "google-chrome", "chromium-browser"]) {
     try {

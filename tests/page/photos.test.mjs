@@ -7,6 +7,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { PHOTOS, REPOSITORY, Site, TEST_DATA } from "./browser.mjs";
+import { readTensors } from "./safetensors.mjs";
 import { cosine, largestDifference, median } from "./vectors.mjs";
 
 const MODEL = "vit-b-32-gelu.q8_0.gguf";
@@ -70,21 +71,3 @@ test("equal to the command line's", { timeout: 120_000 }, (t) => {
   t.diagnostic(`largest difference to the command line in any component: ${largest} (${worst})`);
   assert.ok(largest <= 1e-5, `a component differs by ${largest}, for ${worst}`);
 });
-
-/**
- * A safetensors file of f32 matrices: a length, a JSON header, and the values.
- * @param {string} path
- * @returns {(name: string) => number[][]} the rows of a tensor
- */
-function readTensors(path) {
-  const file = readFileSync(path);
-  const start = 8 + Number(file.readBigUInt64LE(0));
-  const header = JSON.parse(file.toString("utf8", 8, start));
-  return (name) => {
-    const { dtype, shape, data_offsets: [begin, end] } = header[name];
-    assert.equal(dtype, "F32", name);
-    const values = new Float32Array(file.buffer.slice(file.byteOffset + start + begin, file.byteOffset + start + end));
-    const [rows, columns] = shape;
-    return Array.from({ length: rows }, (_, row) => Array.from(values.subarray(row * columns, (row + 1) * columns)));
-  };
-}

@@ -1,0 +1,73 @@
+// Times the products of kernels.rs and their ceiling, in turn.
+
+/** @typedef {[m: number, k: number, n: number]} Shape */
+
+/** @typedef {Record<string, Shape[]>} Groups products that are run one after the other, each on its own weights */
+
+/** @typedef {{ ceiling: number[], groups: Record<string, number[]> }} Rates in GOP/s; the same index is the same round */
+
+const MODULE = "../../target/bench/kernels/kernels.js";
+const WARM_UP_MILLISECONDS = 500;
+/** Long enough for the clock's resolution, and short enough for the machine not to change within a round. */
+const SAMPLE_MILLISECONDS = 40;
+
+/**
+ * @typedef {object} Subject
+ * @property {(times: number) => void} run
+ * @property {number} operations of one time
+ * @property {number} times that make a sample
+ */
+
+/**
+ * @param {Groups} shapes
+ * @param {number} rounds
+ * @returns {Promise<Rates>}
+ */
+export async function measureKernels(shapes, rounds) {
+  const module = await import(MODULE);
+  await module.default();
+  const ceiling = warmUp(module.ceiling, module.ceilingOperations());
+  const subjects = Object.entries(shapes).map(([name, shapes]) => {
+    const products = shapes.map((shape) => new module.Product(...shape));
+    const run = (/** @type {number} */ times) => {
+      for (let time = 0; time < times; time++) for (const product of products) product.run(1);
+    };
+    const operations = shapes.reduce((sum, [m, k, n]) => sum + 2 * m * k * n, 0);
+    return { name, subject: warmUp(run, operations) };
+  });
+  /** @type {Rates} */
+  const rates = { ceiling: [], groups: Object.fromEntries(subjects.map(({ name }) => [name, []])) };
+  for (let round = 0; round < rounds; round++) {
+    rates.ceiling.push(rate(ceiling));
+    for (const { name, subject } of subjects) rates.groups[name]?.push(rate(subject));
+  }
+  return rates;
+}
+
+/**
+ * The engine's fastest code replaces the first only between calls, so there must be many.
+ * @param {(times: number) => void} run
+ * @param {number} operations
+ * @returns {Subject}
+ */
+function warmUp(run, operations) {
+  let times = 1;
+  let duration = 0;
+  for (const begin = performance.now(); performance.now() - begin < WARM_UP_MILLISECONDS; ) {
+    duration = milliseconds(() => run(times));
+    if (duration < SAMPLE_MILLISECONDS / 10) times *= 2;
+  }
+  return { run, operations, times: Math.max(1, Math.round((times * SAMPLE_MILLISECONDS) / duration)) };
+}
+
+/** @param {Subject} subject */
+function rate({ run, operations, times }) {
+  return (operations * times) / milliseconds(() => run(times)) / 1e6;
+}
+
+/** @param {() => void} run */
+function milliseconds(run) {
+  const begin = performance.now();
+  run();
+  return performance.now() - begin;
+}

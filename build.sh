@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds, serves and tests clip-wasm. Installs what it lacks, or says in one line what to install.
+# Builds, serves, tests and measures clip-wasm. Installs what it lacks, or says in one line what to install.
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -8,6 +8,7 @@ usage() {
 usage: ./build.sh                build the page into www/
        ./build.sh serve [PORT]   build, then serve the page on localhost (8000)
        ./build.sh test           run every test there is
+       ./build.sh bench          measure it beside its peers; writes BENCHMARKS.md
        ./build.sh verify MODEL   compare a ViT-B/32 GGUF with OpenAI's published cosines
        ./build.sh demo           draw, train and export the demo model anew (an hour and a half)
 TEXT
@@ -123,6 +124,7 @@ case "${1:-build}" in
   build) build ;;
   serve) serve "${2:-8000}" ;;
   test) . tests/run.sh ;;
+  bench) . benches/run.sh ;;
   verify)
     [ $# -eq 2 ] || { usage >&2; exit 2; }
     need_rust

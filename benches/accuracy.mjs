@@ -1,0 +1,47 @@
+// How near each contestant comes to Hugging Face transformers in f32: eight photos and their captions.
+
+import { join } from "node:path";
+import { readTensors } from "../tests/page/safetensors.mjs";
+import { cosine } from "../tests/page/vectors.mjs";
+import { ContestantPage, REPOSITORY, withBrowser } from "./browser.mjs";
+import { CONTESTANTS } from "./cases.mjs";
+
+/** @import { StaticServer } from "../tests/page/server.mjs" */
+/** @import { Name } from "./page/contestants.js" */
+
+/** @typedef {{ image: number[], text: number[] }} Cosines one an input */
+
+const PAIRS = 8;
+
+/**
+ * @param {StaticServer} host
+ * @returns {Promise<Partial<Record<Name, Cosines>>>}
+ */
+export async function measureAccuracy(host) {
+  const expected = readTensors(join(REPOSITORY, "tests/fixtures/towers/vit-b-32.safetensors"));
+  const [images, texts] = [expected("gelu.f32.image"), expected("gelu.f32.text")];
+  return withBrowser(async (context) => {
+    /** @type {Partial<Record<Name, Cosines>>} */
+    const cosines = {};
+    for (const name of CONTESTANTS) {
+      const page = await ContestantPage.create(context, host);
+      await page.open(name, { towers: ["image", "text"] });
+      await page.prepare();
+      /** @type {Cosines} */
+      const found = { image: [], text: [] };
+      // One by one: a peer that quantises activations by the tensor is coarser in a batch.
+      for (let pair = 0; pair < PAIRS; pair++) {
+        const image =
+          name === "onnxruntime-web"
+            ? await page.vectors("imageTower", [pair, 1])
+            : await page.vectors("embedImage", [pair + 1]);
+        const text = await page.vectors(name === "onnxruntime-web" ? "textTower" : "embedText", [`reference ${pair}`]);
+        found.image.push(cosine(image[0] ?? [], images[pair] ?? []));
+        found.text.push(cosine(text[0] ?? [], texts[pair] ?? []));
+      }
+      cosines[name] = found;
+      await page.close();
+    }
+    return cosines;
+  });
+}

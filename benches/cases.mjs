@@ -1,0 +1,56 @@
+// What is timed call by call, and on which kind of page.
+
+/** @import { Call, Name } from "./page/contestants.js" */
+
+/**
+ * @typedef {object} Case
+ * @property {string} name
+ * @property {Call} call
+ * @property {unknown[]} params
+ * @property {boolean} [long] a call takes seconds: fewer rounds do
+ */
+
+/**
+ * @typedef {object} Setup
+ * @property {string} name
+ * @property {boolean} isolated the page may share memory between threads
+ * @property {number} [threads] as many as each library chooses, where absent
+ * @property {Case[]} cases
+ */
+
+/** @type {Name[]} */
+export const CONTESTANTS = ["clip-wasm", "onnxruntime-web", "transformers.js"];
+
+/** @type {Case[]} */
+const SHORT_CASES = [
+  { name: "image tower, 1 image", call: "imageTower", params: [0, 1] },
+  { name: "text tower, 12 tokens", call: "textTower", params: ["short"] },
+  { name: "JPEG 1024 x 768 to vector", call: "embedImage", params: [0] },
+  { name: "string of 12 tokens to vector", call: "embedText", params: ["short"] },
+];
+
+/** @type {Case[]} */
+const ALL_CASES = [
+  ...SHORT_CASES,
+  { name: "image tower, 8 images", call: "imageTower", params: [0, 8], long: true },
+  { name: "text tower, 77 tokens", call: "textTower", params: ["long"] },
+  { name: "text tower, 32 captions", call: "textTower", params: ["captions"], long: true },
+  { name: "32 captions to vectors", call: "embedText", params: ["captions"], long: true },
+];
+
+/** @type {Setup[]} */
+export const SETUPS = [
+  { name: "1 thread", isolated: true, threads: 1, cases: ALL_CASES },
+  { name: "2 threads", isolated: true, threads: 2, cases: ALL_CASES },
+  { name: "plain static host, defaults of each", isolated: false, cases: SHORT_CASES },
+  { name: "isolated page, defaults of each", isolated: true, cases: SHORT_CASES },
+];
+
+/**
+ * onnxruntime-web runs towers and nothing before them.
+ * @param {Call} call
+ * @returns {Name[]}
+ */
+export function contestantsOf(call) {
+  return CONTESTANTS.filter((name) => name !== "onnxruntime-web" || call.endsWith("Tower"));
+}

@@ -1,0 +1,71 @@
+// The most memory that the process of a page has held, while its contestant loads both towers and runs.
+
+import { readFile } from "node:fs/promises";
+import { ContestantPage, withBrowser } from "./browser.mjs";
+import { CONTESTANTS } from "./cases.mjs";
+
+/** @import { BrowserContext } from "playwright-core" */
+/** @import { StaticServer } from "../tests/page/server.mjs" */
+/** @import { Name } from "./page/contestants.js" */
+
+/** @typedef {{ loaded: number, used: number }} Peak bytes, when the model is open and when it has run */
+
+const CALLS = 5;
+
+/**
+ * @param {StaticServer} host
+ * @returns {Promise<{ page: number, contestants: Partial<Record<Name, Peak>> }>} `page` is what an empty one holds
+ */
+export async function measureMemory(host) {
+  const page = await withBrowser(async (context) => {
+    await ContestantPage.create(context, host);
+    return peak(context);
+  });
+  /** @type {Partial<Record<Name, Peak>>} */
+  const contestants = {};
+  for (const name of CONTESTANTS) contestants[name] = await withBrowser((context) => measure(context, host, name));
+  return { page, contestants };
+}
+
+/**
+ * @param {BrowserContext} context of a browser that has shown nothing else
+ * @param {StaticServer} host
+ * @param {Name} name
+ * @returns {Promise<Peak>}
+ */
+async function measure(context, host, name) {
+  const page = await ContestantPage.create(context, host);
+  await page.open(name, { towers: ["image", "text"] });
+  const loaded = await peak(context);
+  await page.prepare();
+  for (let call = 0; call < CALLS; call++) {
+    await page.time("imageTower", [0, 1]);
+    await page.time("textTower", ["long"]);
+  }
+  return { loaded, used: await peak(context) };
+}
+
+/**
+ * The largest of the renderers: the others are kept by the browser in reserve.
+ * @param {BrowserContext} context
+ * @returns {Promise<number>} bytes
+ */
+async function peak(context) {
+  const browser = context.browser();
+  if (!browser) throw new Error("this browser cannot be asked for its processes");
+  const session = await browser.newBrowserCDPSession();
+  const { processInfo } = await session.send("SystemInfo.getProcessInfo");
+  await session.detach();
+  const renderers = processInfo.filter(({ type }) => type === "renderer");
+  return Math.max(...(await Promise.all(renderers.map(({ id }) => highWaterMark(id)))));
+}
+
+/**
+ * @param {number} process
+ * @returns {Promise<number>} bytes
+ */
+async function highWaterMark(process) {
+  const status = await readFile(`/proc/${process}/status`, "utf8");
+  const kibibytes = /^VmHWM:\s*(\d+) kB$/m.exec(status)?.[1];
+  return Number(kibibytes) * 1024;
+}

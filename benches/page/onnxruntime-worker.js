@@ -1,0 +1,60 @@
+// Owns onnxruntime-web and a session a tower.
+
+import { answer } from "./answer.js";
+
+/** @import { Inputs, OpenOptions } from "./contestants.js" */
+
+const LIBRARY = "../peers/node_modules/onnxruntime-web/dist/ort.wasm.min.mjs";
+const MODELS = "/target/bench/models/clip-vit-base-patch32/onnx";
+const VALUES = 3 * 224 * 224;
+
+/** @type {any} */
+let ort;
+/** @type {any} */
+let image;
+/** @type {any} */
+let text;
+/** @type {Inputs} */
+let inputs;
+
+/**
+ * From a URL of its own: transformers.js reads the same files, and neither may find them in the
+ * browser's cache because the other has been there.
+ * @param {string} file
+ */
+async function createSession(file) {
+  return ort.InferenceSession.create(`${MODELS}/${file}?for=onnxruntime-web`);
+}
+
+answer({
+  /** @param {OpenOptions} options */
+  async open({ towers, threads }) {
+    ort = await import(LIBRARY);
+    if (threads) ort.env.wasm.numThreads = threads;
+    if (towers.includes("image")) image = await createSession("vision_model_quantized.onnx");
+    if (towers.includes("text")) text = await createSession("text_model_quantized.onnx");
+  },
+
+  /** @param {Inputs} given */
+  prepare(given) {
+    inputs = given;
+  },
+
+  /**
+   * @param {number} first
+   * @param {number} count
+   */
+  async imageTower(first, count) {
+    const pixels = inputs.pixels.subarray(first * VALUES, (first + count) * VALUES);
+    const { image_embeds } = await image.run({ pixel_values: new ort.Tensor("float32", pixels, [count, 3, 224, 224]) });
+    return image_embeds.data;
+  },
+
+  /** @param {string} set */
+  async textTower(set) {
+    const tokens = inputs.tokens[set] ?? [];
+    const ids = BigInt64Array.from(tokens.flat(), BigInt);
+    const { text_embeds } = await text.run({ input_ids: new ort.Tensor("int64", ids, [tokens.length, tokens[0]?.length]) });
+    return text_embeds.data;
+  },
+});

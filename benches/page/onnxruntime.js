@@ -1,0 +1,10 @@
+// onnxruntime-web: towers alone, since it neither decodes images nor splits texts.
+
+import { openPeer } from "./peer.js";
+
+/** @import { OpenOptions } from "./contestants.js" */
+
+/** @param {OpenOptions} options */
+export async function open(options) {
+  return openPeer(new URL("./onnxruntime-worker.js", import.meta.url), options);
+}

@@ -1,0 +1,183 @@
+// The tables, in Markdown.
+
+import { median } from "../tests/page/vectors.mjs";
+import { CONTESTANTS } from "./cases.mjs";
+
+/** @import { Cosines } from "./accuracy.mjs" */
+/** @import { Downloads } from "./downloads.mjs" */
+/** @import { Peak } from "./memory.mjs" */
+/** @import { Visit, Visits } from "./opening.mjs" */
+/** @import { Name } from "./page/contestants.js" */
+/** @import { Rates } from "./page/kernels.js" */
+/** @import { Times } from "./timing.mjs" */
+
+/**
+ * Raw numbers of a run; what was not selected is absent.
+ * @typedef {object} Results
+ * @property {Record<string, string>} machine
+ * @property {number} rounds
+ * @property {Record<string, Record<string, Times>>} setups by setup and case
+ * @property {Record<string, Visits>} visits by what was opened
+ * @property {Partial<Record<Name, Downloads>>} [downloads]
+ * @property {{ page: number, contestants: Partial<Record<Name, Peak>> }} [memory]
+ * @property {Partial<Record<Name, Cosines>>} [accuracy]
+ * @property {Rates} [kernels]
+ */
+
+const OURS = "clip-wasm";
+const PEERS = CONTESTANTS.filter((name) => name !== OURS);
+const MEGABYTE = 1e6;
+
+/**
+ * @param {Results} results
+ * @returns {string}
+ */
+export function renderReport(results) {
+  const { machine, setups, visits, downloads, memory, accuracy, kernels } = results;
+  const sections = [
+    ["# Benchmarks", table(["", ""], Object.entries(machine))],
+    ...Object.entries(setups).map(([name, cases]) => [`## Milliseconds a call: ${name}`, timesTable(cases)]),
+    ...Object.entries(visits).map(([name, found]) => [`## Second visit, ${name}: milliseconds`, visitsTable(found)]),
+    downloads && ["## Loaded by a first visit, megabytes", downloadsTable(downloads)],
+    memory && ["## Most memory of the page's process, megabytes", memoryTable(memory)],
+    accuracy && ["## Cosine to transformers in f32: least / median", accuracyTable(accuracy)],
+    kernels && ["## int8 products alone, 1 thread", kernelsTable(kernels)],
+    ["## Notes", notes(results.rounds)],
+  ];
+  return sections.flatMap((section) => section || []).join("\n\n") + "\n";
+}
+
+/** @param {Record<string, Times>} cases */
+function timesTable(cases) {
+  const rows = Object.entries(cases).map(([name, times]) => {
+    const ours = times[OURS] ?? [];
+    const cells = CONTESTANTS.map((contestant) => spread(times[contestant]));
+    const ratios = PEERS.map((peer) => ratio(times[peer], ours));
+    return [name, ...cells, ...ratios];
+  });
+  return table(["median [best]", ...CONTESTANTS, ...PEERS.map((peer) => `${peer} / ours`)], rows);
+}
+
+/** @param {Visits} visits */
+function visitsTable(visits) {
+  const total = (/** @type {Visit} */ { open, first }) => open + first;
+  const ours = visits[OURS]?.again.map(total) ?? [];
+  const rows = CONTESTANTS.map((name) => {
+    const again = visits[name]?.again ?? [];
+    const reloaded = again.map(({ loaded }) => Object.values(loaded).reduce((sum, bytes) => sum + bytes, 0));
+    return [
+      name,
+      spread(again.map(({ open }) => open)),
+      spread(again.map(({ first }) => first)),
+      spread(again.map(total)),
+      spread(again.map(({ warm }) => warm)),
+      name === OURS ? "" : ratio(again.map(total), ours),
+      megabytes(median(reloaded)),
+    ];
+  });
+  const header = ["median [best]", "open", "first call", "together", "a later call", "together / ours", "asked of the server again, MB"];
+  return table(header, rows);
+}
+
+/** @param {Partial<Record<Name, Downloads>>} downloads */
+function downloadsTable(downloads) {
+  const size = (/** @type {{ bytes: number, gzipped: number } | undefined} */ size) =>
+    size ? `${megabytes(size.bytes)} (${megabytes(size.gzipped)})` : "";
+  const rows = CONTESTANTS.map((name) => {
+    const found = downloads[name];
+    return [name, size(found?.wasm), size(found?.script), found ? megabytes(found.model) : ""];
+  });
+  return table(["", "wasm (gzipped)", "JavaScript (gzipped)", "model"], rows);
+}
+
+/** @param {{ page: number, contestants: Partial<Record<Name, Peak>> }} memory */
+function memoryTable({ page, contestants }) {
+  const ours = contestants[OURS]?.used ?? NaN;
+  const rows = CONTESTANTS.map((name) => {
+    const { loaded, used } = contestants[name] ?? { loaded: NaN, used: NaN };
+    return [name, megabytes(loaded), megabytes(used), name === OURS ? "" : (used / ours).toFixed(2)];
+  });
+  return table(["", "both towers open", "and run", "/ ours"], [["an empty page", megabytes(page), "", ""], ...rows]);
+}
+
+/** @param {Partial<Record<Name, Cosines>>} accuracy */
+function accuracyTable(accuracy) {
+  const cell = (/** @type {number[]} */ cosines) => `${Math.min(...cosines).toFixed(5)} / ${median(cosines).toFixed(5)}`;
+  const rows = CONTESTANTS.flatMap((name) => {
+    const cosines = accuracy[name];
+    return cosines ? [[name, cell(cosines.image), cell(cosines.text)]] : [];
+  });
+  return table(["", "eight photos", "their captions"], rows);
+}
+
+/** @param {Rates} rates */
+function kernelsTable({ ceiling, groups }) {
+  const share = (/** @type {number[]} */ rates) =>
+    `${(100 * median(rates.map((rate, round) => rate / (ceiling[round] ?? NaN)))).toFixed(0)} %`;
+  const best = (/** @type {number[]} */ rates) => `${number(median(rates))} [${number(Math.max(...rates))}]`;
+  const rows = Object.entries(groups).map(([name, rates]) => [name, best(rates), share(rates)]);
+  const header = ["rows x inputs x outputs", "GOP/s, median [best]", "of the ceiling"];
+  return table(header, [["ceiling: `i32x4_dot_i16x8` and an addition, in registers", best(ceiling), ""], ...rows]);
+}
+
+/** @param {number} rounds */
+function notes(rounds) {
+  return [
+    `- One browser; ${rounds} rounds a case after warming up (a third of that where a call takes seconds), in each of`,
+    "  which every contestant has one call in turn. A ratio is the median of the rounds' ratios, above 1 where",
+    "  clip-wasm is faster. Every contestant runs in a worker, and is timed on the page, from call to result.",
+    "- A tower alone: the peers are given normalised pixels or token ids. clip-wasm has no such call; it is given",
+    "  224 x 224 bitmaps or strings, so that decoding and normalising, or splitting into tokens, count against it.",
+    "- A batch is one call: the peers pad its texts to the longest, as transformers.js does.",
+    "- Defaults: no number of threads is set. onnxruntime-web then takes half the cores where the page is",
+    "  isolated, and one thread where it is not.",
+    "- Second visit: from importing the library to the first vector of an image, on a plain static host that allows",
+    "  an hour of caching, in a new page of a browser that has been there before. The JPEG, and for onnxruntime-web",
+    "  ready pixels. clip-wasm's file has both towers, the peers have one for each. What was asked of the server",
+    "  again came from this machine; over a network it would take longer.",
+    "- Memory: VmHWM of the renderer, a new browser each, plain static host, defaults.",
+    "- Cosines: onnxruntime-web is given Pillow's pixels, so its distance is that of its 8 bits alone;",
+    "  transformers.js decodes and resizes by itself, as clip-wasm does.",
+    "- Products alone: a shape's own weights stay in the cache from one run to the next; a tower's, each layer on its",
+    "  own, do not. The activations are quantised beforehand.",
+  ].join("\n");
+}
+
+/**
+ * @param {number[] | undefined} times
+ * @returns {string}
+ */
+function spread(times) {
+  return times ? `${number(median(times))} [${number(Math.min(...times))}]` : "";
+}
+
+/**
+ * @param {number[] | undefined} peer
+ * @param {number[]} ours
+ */
+function ratio(peer, ours) {
+  return peer ? median(peer.map((time, round) => time / (ours[round] ?? NaN))).toFixed(2) : "";
+}
+
+/**
+ * Three digits.
+ * @param {number} value
+ */
+function number(value) {
+  return value.toFixed(value >= 100 ? 0 : value >= 10 ? 1 : 2);
+}
+
+/** @param {number} bytes */
+function megabytes(bytes) {
+  return number(bytes / MEGABYTE);
+}
+
+/**
+ * @param {string[]} header
+ * @param {string[][]} rows
+ */
+function table(header, rows) {
+  const line = (/** @type {string[]} */ cells) => `| ${cells.join(" | ")} |`;
+  const rule = header.map((_, column) => (column === 0 ? "---" : "---:"));
+  return [line(header), line(rule), ...rows.map(line)].join("\n");
+}

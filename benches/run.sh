@@ -1,0 +1,59 @@
+# clip-wasm beside its peers, in Chromium. Sourced by build.sh. BENCH_ROUNDS and BENCH_ONLY: see main.mjs.
+
+need_rust
+need_python
+need_node_packages
+need_browser
+need_wasm_bindgen
+
+BENCH=target/bench
+PEERS=benches/peers
+
+need_peers() {
+  if [ ! -e $PEERS/node_modules/.package-lock.json ] ||
+    [ $PEERS/package-lock.json -nt $PEERS/node_modules/.package-lock.json ]; then
+    say "installing the peers of $PEERS/package-lock.json"
+    # Their scripts fetch binaries for Node.js, which nothing here runs.
+    npm ci --prefix $PEERS --ignore-scripts --no-audit --no-fund
+    touch $PEERS/node_modules/.package-lock.json
+  fi
+}
+
+need_venv() {
+  cmp -s benches/requirements.txt $BENCH/venv/requirements.txt && return
+  say "installing the packages of benches/requirements.txt"
+  python3 -c 'import ensurepip' 2>/dev/null || install_debian python3-venv ||
+    fail "Python's venv is missing: apt-get install python3-venv"
+  python3 -m venv $BENCH/venv
+  $BENCH/venv/bin/pip install -q --disable-pip-version-check -r benches/requirements.txt
+  cp benches/requirements.txt $BENCH/venv/
+}
+
+say "test data"
+. tests/data.sh
+build
+
+say "the kernels by themselves"
+env -u RUSTFLAGS cargo build --profile page --example kernels --target $WASM --no-default-features
+if [ target/$WASM/page/examples/kernels.wasm -nt $BENCH/kernels/kernels_bg.wasm ]; then
+  wasm-bindgen --target web --out-dir $BENCH/kernels target/$WASM/page/examples/kernels.wasm
+  node_modules/.bin/wasm-opt -O3 $BENCH/kernels/kernels_bg.wasm -o $BENCH/kernels/kernels_bg.wasm
+fi
+
+mkdir -p $BENCH
+need_peers
+need_venv
+
+# What the models and the inputs depend on: when it changes, they are made anew.
+bench_recipe=$(cat "$CLIP_TEST_DATA/recipe" benches/{models.py,inputs.py,captions.txt,requirements.txt} | sha256sum)
+if [ "$(cat $BENCH/recipe 2>/dev/null)" != "$bench_recipe" ]; then
+  say "the peers' models, and the inputs"
+  rm -rf $BENCH/{recipe,models,inputs}
+  $BENCH/venv/bin/python benches/models.py "$CLIP_TEST_DATA" $BENCH/models/clip-vit-base-patch32
+  $BENCH/venv/bin/python benches/inputs.py "$CLIP_TEST_DATA" $BENCH/inputs
+  ln -s "$(realpath "$CLIP_TEST_DATA")/vit-b-32-gelu.q8_0.gguf" $BENCH/models/vit-b-32.q8_0.gguf
+  printf '%s\n' "$bench_recipe" >$BENCH/recipe
+fi
+
+say "measuring: leave the machine alone"
+node benches/main.mjs

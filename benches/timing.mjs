@@ -1,0 +1,72 @@
+// Times the calls of a setup: every contestant in a page of its own, one call each in turn.
+
+import { setTimeout as pause } from "node:timers/promises";
+import { ContestantPage } from "./browser.mjs";
+import { CONTESTANTS, contestantsOf } from "./cases.mjs";
+
+/** @import { BrowserContext } from "playwright-core" */
+/** @import { Hosts } from "./browser.mjs" */
+/** @import { Case, Setup } from "./cases.mjs" */
+/** @import { Name } from "./page/contestants.js" */
+
+/**
+ * Milliseconds a call, for each contestant that took part; the same index is the same round.
+ * @typedef {Partial<Record<Name, number[]>>} Times
+ */
+
+/** An engine compiles in tiers, the last when code has run for a while. */
+const WARM_UP = { calls: 3, milliseconds: 2000 };
+/** Threads of a pool spin for a moment after their work, which would slow the next contestant. */
+const REST_MILLISECONDS = 30;
+const LONG_CASE_SHARE = 0.3;
+
+/**
+ * @param {BrowserContext} context
+ * @param {Hosts} hosts
+ * @param {Setup} setup
+ * @param {Case[]} cases
+ * @param {number} rounds
+ * @param {(timed: Case, measure: () => Promise<Times>) => Promise<void>} run takes each case in turn
+ */
+export async function timeSetup(context, hosts, setup, cases, rounds, run) {
+  const host = setup.isolated ? hosts.isolated : hosts.plain;
+  const names = CONTESTANTS.filter((name) => cases.some(({ call }) => contestantsOf(call).includes(name)));
+  /** @type {Map<Name, ContestantPage>} */
+  const pages = new Map();
+  for (const name of names) {
+    const page = await ContestantPage.create(context, host);
+    await page.open(name, { towers: ["image", "text"], threads: setup.threads });
+    await page.prepare();
+    pages.set(name, page);
+  }
+  for (const timed of cases) {
+    const players = contestantsOf(timed.call).map((name) => ({ name, page: /** @type {ContestantPage} */ (pages.get(name)) }));
+    await run(timed, () => timeCase(timed, players, timed.long ? Math.ceil(rounds * LONG_CASE_SHARE) : rounds));
+  }
+  for (const page of pages.values()) await page.close();
+}
+
+/**
+ * @param {Case} timed
+ * @param {{ name: Name, page: ContestantPage }[]} players
+ * @param {number} rounds
+ * @returns {Promise<Times>}
+ */
+async function timeCase({ call, params }, players, rounds) {
+  for (const { page } of players) {
+    for (let calls = 0, total = 0; calls < WARM_UP.calls || total < WARM_UP.milliseconds; calls++) {
+      total += await page.time(call, params);
+    }
+  }
+  /** @type {Times} */
+  const times = Object.fromEntries(players.map(({ name }) => [name, []]));
+  for (let round = 0; round < rounds; round++) {
+    // Each is first in turn, so that none has always the same predecessor's heat.
+    for (let turn = 0; turn < players.length; turn++) {
+      const { name, page } = /** @type {typeof players[number]} */ (players[(round + turn) % players.length]);
+      await pause(REST_MILLISECONDS);
+      times[name]?.push(await page.time(call, params));
+    }
+  }
+  return times;
+}

@@ -2,17 +2,20 @@
 
 import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
-import { cpus, loadavg, release } from "node:os";
+import { cpus, release } from "node:os";
 import { join } from "node:path";
+import { setTimeout as pause } from "node:timers/promises";
 import { REPOSITORY } from "./browser.mjs";
 
 const PEERS = join(REPOSITORY, "benches/peers/node_modules");
 
+const SAMPLE_MILLISECONDS = 2000;
+
 /**
  * @param {string} browser its version
- * @returns {Record<string, string>}
+ * @returns {Promise<Record<string, string>>}
  */
-export function describeMachine(browser) {
+export async function describeMachine(browser) {
   const [cpu] = cpus();
   const onnxruntime = version("onnxruntime-web");
   const transformers = version("@huggingface/transformers");
@@ -20,7 +23,7 @@ export function describeMachine(browser) {
   return {
     Date: new Date().toISOString().slice(0, 10),
     CPU: `${cpu?.model.trim()}, ${cpus().length} cores`,
-    "Load before": loadavg()[0]?.toFixed(2) ?? "unknown",
+    "Busy with other things before": `${(100 * (await busyShare())).toFixed(0)} %`,
     OS: `${distribution()}, Linux ${release()}`,
     Browser: `Chromium ${browser}, headless`,
     "clip-wasm": execFileSync("git", ["describe", "--always", "--dirty"], { cwd: REPOSITORY, encoding: "utf8" }).trim(),
@@ -28,6 +31,16 @@ export function describeMachine(browser) {
     "transformers.js": `${transformers}, with onnxruntime-web ${inside}`,
     Model: "ViT-B/32 with GELU, seeded weights; q8_0 here, int8 by onnxruntime's dynamic quantisation there",
   };
+}
+
+/** How much of all cores is taken while nothing is measured: above a few per cent, no number is to be trusted. */
+async function busyShare() {
+  const sum = (/** @type {(times: import("node:os").CpuInfo["times"]) => number} */ part) =>
+    cpus().reduce((total, { times }) => total + part(times), 0);
+  const all = () => sum(({ user, nice, sys, irq, idle }) => user + nice + sys + irq + idle);
+  const [idleBefore, allBefore] = [sum(({ idle }) => idle), all()];
+  await pause(SAMPLE_MILLISECONDS);
+  return 1 - (sum(({ idle }) => idle) - idleBefore) / (all() - allBefore);
 }
 
 /** @param {string} name */

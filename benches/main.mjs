@@ -48,7 +48,7 @@ async function downloads(visits) {
 
 try {
   await withBrowser(async (context) => {
-    results.machine = describeMachine(context.browser()?.version() ?? "unknown");
+    results.machine = await describeMachine(context.browser()?.version() ?? "unknown");
     for (const setup of SETUPS) {
       const cases = setup.cases.filter(({ name }) => only.test(`${setup.name}: ${name}`));
       if (cases.length === 0) continue;

@@ -14,7 +14,7 @@ say "test data"
 say "formatting and lints"
 cargo fmt --check
 cargo clippy --release --all-targets -- -D warnings
-cargo clippy --release --target $WASM --no-default-features --lib --tests -- -D warnings
+cargo clippy --release --target $WASM --no-default-features --lib --tests --example kernels -- -D warnings
 
 say "native tests"
 cargo test --release

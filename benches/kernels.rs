@@ -9,11 +9,9 @@ use std::hint::black_box;
 use clip_wasm::kernels::{Activations, Finish, Int8Matrix, Target, int8_matmul};
 use wasm_bindgen::prelude::*;
 
-/// Independent sums, enough to hide the latency of a multiplication and an addition, and few enough
-/// to stay in registers.
-const CHAINS: usize = 12;
 /// Multiplications and additions of one `i32x4_dot_i16x8` and the addition to its sum.
 const OPERATIONS: usize = 16;
+const UNROLLED: usize = 2;
 
 /// A product of seeded matrices, `[m, k] x [n, k]^T`, ready to be run.
 #[wasm_bindgen]
@@ -74,15 +72,29 @@ impl Values {
     }
 }
 
-/// `steps` times a dot product and an addition for each chain, all in registers.
+/// `steps` times a dot product and an addition for each of 10 to 13 independent sums: fewer do not hide
+/// the latency of both, and more do not fit in registers. Which number is fastest differs with the engine.
 #[wasm_bindgen]
-pub fn ceiling(steps: usize) -> i32 {
+pub fn ceiling(chains: usize, steps: usize) -> i32 {
+    match chains {
+        10 => chained::<10>(steps),
+        11 => chained::<11>(steps),
+        12 => chained::<12>(steps),
+        13 => chained::<13>(steps),
+        _ => unimplemented!("{chains} chains"),
+    }
+}
+
+fn chained<const CHAINS: usize>(steps: usize) -> i32 {
     let factor = black_box(i16x8(3, -1, 2, 5, -7, 1, 4, -2));
     let mut sums: [v128; CHAINS] = std::array::from_fn(|chain| i32x4_splat(chain as i32 + 1));
     for _ in 0..steps {
-        for sum in &mut sums {
-            // Each depends on the last, so that no compiler takes it out of the loop.
-            *sum = i32x4_add(*sum, i32x4_dot_i16x8(*sum, factor));
+        // Twice, so that the loop itself costs less.
+        for _ in 0..UNROLLED {
+            for sum in &mut sums {
+                // Each depends on the last, so that no compiler takes it out of the loop.
+                *sum = i32x4_add(*sum, i32x4_dot_i16x8(*sum, factor));
+            }
         }
     }
     sums.into_iter().fold(0, |total, sum| total ^ i32x4_extract_lane::<0>(sum))
@@ -90,6 +102,6 @@ pub fn ceiling(steps: usize) -> i32 {
 
 /// Operations of one step of [`ceiling`].
 #[wasm_bindgen(js_name = ceilingOperations)]
-pub fn ceiling_operations() -> usize {
-    CHAINS * OPERATIONS
+pub fn ceiling_operations(chains: usize) -> usize {
+    UNROLLED * chains * OPERATIONS
 }

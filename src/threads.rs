@@ -1,13 +1,13 @@
 //! A pool of threads that split one piece of work.
 //!
-//! A matrix product takes tens of microseconds, so whoever waits for the next one spins first and
-//! sleeps only after a while. A thread that is late, because the system runs something else, is not
+//! The products of a tower follow one another within microseconds, so whoever waits for the next one
+//! spins first and sleeps only after a while. A thread that is late, because the system runs something else, is not
 //! waited for: what it has not begun, the others do.
 
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-/// How often a thread that waits looks again before it sleeps: about 50 microseconds.
+/// How often a thread that waits looks again before it sleeps.
 const SPINS: u32 = 20_000;
 
 /// A job in the caller's stack frame, which [`Pool::run`] does not leave before the last thread that

@@ -80,7 +80,9 @@ async function runUnasked() {
     again = true;
     return;
   }
-  if (!(await model.isAtHand()) || running) return;
+  const atHand = await model.isAtHand();
+  if (running) again = true; // since it was looked at
+  if (running || !atHand) return;
   if (texts.inputs().length + images.inputs().length > 0) await run();
 }
 

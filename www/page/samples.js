@@ -42,7 +42,7 @@ export class SampleStrip {
     this.drawingCaptions = file.drawing;
     list.replaceChildren(...file.samples.map((sample) => this.#button(sample)));
     section.hidden = file.samples.length === 0;
-    if (file.samples[0]) await this.#choose(file.samples[0]);
+    if (file.samples[0]) await this.#choose(file.samples[0]).catch(() => {});
   }
 
   /**

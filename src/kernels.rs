@@ -30,7 +30,7 @@ pub const PANEL: usize = 8;
 pub const ROWS: usize = 4;
 
 /// Parts a product is split in for each thread, so that one that is held up leaves work to the others.
-const PARTS_PER_THREAD: usize = 4;
+const PARTS_PER_THREAD: usize = 12;
 
 /// `target = finish(activations[m, k] * weight[n, k]^T + bias[n])`; an empty bias is none.
 ///

@@ -1,17 +1,23 @@
 //! A pool of threads that split one piece of work.
 //!
-//! The products of a tower follow one another within microseconds, so whoever waits for the next one
-//! spins first and sleeps only after a while. A thread that is late, because the system runs something else, is not
-//! waited for: what it has not begun, the others do.
+//! The products of a tower follow one another within microseconds, so whoever waits for the next one spins
+//! first, and sleeps only after a while; nobody takes a lock meanwhile. A thread that is late, because
+//! the system runs something else, is not waited for: what it has not begun, the others do.
 
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::cell::UnsafeCell;
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-/// How often a thread that waits looks again before it sleeps.
-const SPINS: u32 = 20_000;
+/// How often a thread that waits looks again before it sleeps: about a millisecond, longer than what a
+/// tower does between two products.
+const SPINS: u32 = 1_000_000;
 
-/// A job in the caller's stack frame, which [`Pool::run`] does not leave before the last thread that
-/// entered the job has left it.
+/// What the caller sleeps when it has waited that long for threads that the system has put aside.
+const NAP: Duration = Duration::from_micros(100);
+
+/// Work in the caller's stack frame, which [`Pool::run`] does not leave before the last thread that entered
+/// has left it.
 #[derive(Clone, Copy)]
 struct Job {
     work: *const (dyn Fn(usize) + Sync),
@@ -19,25 +25,30 @@ struct Job {
     parts: usize,
 }
 
-// SAFETY: the pointers are to values that are `Sync`, and outlive every use: see `Pool::run`.
-unsafe impl Send for Job {}
-
-#[derive(Default)]
-struct State {
-    job: Option<Job>,
-    /// Threads that are at work on `job`.
-    entered: usize,
-}
-
 /// Threads that wait for work. [`POOL`] is the only one.
 pub struct Pool {
-    state: Mutex<State>,
+    /// Held by the one caller whose work is shared.
+    caller: Mutex<()>,
+    /// Written by that caller while it is closed and nobody is inside.
+    job: UnsafeCell<Option<Job>>,
+    /// The number of the job that may be entered, or [`CLOSED`].
+    open: AtomicU32,
     /// Goes up with every job: what idle threads watch.
     jobs: AtomicU32,
-    asleep: Condvar,
-    left: Condvar,
+    /// Threads that have entered, or are about to look whether they may.
+    inside: AtomicUsize,
+    asleep: Mutex<usize>,
+    awake: Condvar,
     threads: AtomicUsize,
 }
+
+/// No job has this number.
+const CLOSED: u32 = 0;
+
+// SAFETY: the job is read only by threads that have counted themselves in and then found it open, and
+// written only when it is closed and none is counted. Every access to both numbers is sequentially consistent, so
+// either the thread finds it closed, or the caller finds the thread counted.
+unsafe impl Sync for Pool {}
 
 /// The threads that have joined: see [`Pool::join`].
 pub static POOL: Pool = Pool::new();
@@ -45,91 +56,127 @@ pub static POOL: Pool = Pool::new();
 impl Pool {
     const fn new() -> Self {
         Self {
-            state: Mutex::new(State { job: None, entered: 0 }),
-            jobs: AtomicU32::new(0),
-            asleep: Condvar::new(),
-            left: Condvar::new(),
+            caller: Mutex::new(()),
+            job: UnsafeCell::new(None),
+            open: AtomicU32::new(CLOSED),
+            jobs: AtomicU32::new(CLOSED),
+            inside: AtomicUsize::new(0),
+            asleep: Mutex::new(0),
+            awake: Condvar::new(),
             threads: AtomicUsize::new(0),
         }
     }
 
     /// Threads that share the work, the caller's own among them.
     pub fn threads(&self) -> usize {
-        self.threads.load(Ordering::Relaxed) + 1
+        self.threads.load(SeqCst) + 1
     }
 
     /// Calls `work` with each number below `parts`, each once, on whatever threads are free, and
     /// returns when all calls have.
     pub fn run(&self, parts: usize, work: &(dyn Fn(usize) + Sync)) {
-        if parts <= 1 || self.threads() == 1 {
+        let shared = parts > 1 && self.threads() > 1;
+        // Who finds the pool at work for another does its own alone.
+        let Some(_caller) = shared.then(|| self.caller.try_lock().ok()).flatten() else {
             (0..parts).for_each(work);
             return;
-        }
+        };
         let next = AtomicUsize::new(0);
-        // SAFETY: only the lifetime changes. The job is taken back below, and nobody who entered it is
-        // in it any more when this function returns.
+        // SAFETY: only the lifetime changes. The job is closed below, and nobody is in it any more when
+        // this function returns.
         let work: *const (dyn Fn(usize) + Sync) = unsafe { std::mem::transmute(work) };
         let job = Job { work, next: &next, parts };
-        {
-            let mut state = self.lock();
-            state.job = Some(job);
-            // Under the lock, so that nobody falls asleep between looking and waiting.
-            self.jobs.fetch_add(1, Ordering::Release);
-        }
-        self.asleep.notify_all();
+        // SAFETY: closed, and nobody is inside: the last caller saw to it.
+        unsafe { *self.job.get() = Some(job) };
+        let number = match self.jobs.load(SeqCst).wrapping_add(1) {
+            CLOSED => CLOSED + 1,
+            number => number,
+        };
+        self.open.store(number, SeqCst);
+        self.jobs.store(number, SeqCst);
+        let _closed_when_left = Opened(self);
+        self.wake();
         job.work_off();
-        let mut state = self.lock();
-        state.job = None;
-        let mut spins = 0;
-        while state.entered > 0 {
-            if spins < SPINS {
-                spins += 1;
-                drop(state);
-                std::hint::spin_loop();
-                state = self.lock();
-            } else {
-                state = self.left.wait(state).unwrap_or_else(PoisonError::into_inner);
-            }
+    }
+
+    /// Calls `work` with each item once, on whatever threads are free, and returns when all calls have.
+    pub fn each<T: Send>(&self, items: impl Iterator<Item = T> + Send, work: impl Fn(T) + Sync) {
+        if self.threads() == 1 {
+            items.for_each(work);
+            return;
         }
+        let items = Mutex::new(items);
+        let next = || lock(&items).next();
+        self.run(self.threads(), &|_| {
+            while let Some(item) = next() {
+                work(item);
+            }
+        });
     }
 
     /// Makes this thread one of the pool's: it works from now on, and never returns.
     pub fn join(&self) -> ! {
-        self.threads.fetch_add(1, Ordering::Relaxed);
-        let mut seen = 0;
+        self.threads.fetch_add(1, SeqCst);
+        let mut seen = CLOSED;
         loop {
-            self.wait(seen);
-            seen = self.jobs.load(Ordering::Acquire);
-            let job = {
-                let mut state = self.lock();
-                state.entered += usize::from(state.job.is_some());
-                state.job
-            };
-            if let Some(job) = job {
-                job.work_off();
-                self.lock().entered -= 1;
-                self.left.notify_one();
+            seen = self.wait(seen);
+            self.inside.fetch_add(1, SeqCst);
+            if self.open.load(SeqCst) != CLOSED {
+                // SAFETY: counted in, and then found open: the caller waits for this thread to leave.
+                if let Some(job) = unsafe { *self.job.get() } {
+                    job.work_off();
+                }
             }
+            self.inside.fetch_sub(1, SeqCst);
         }
     }
 
-    /// Waits until there has been a job after the `seen`th.
-    fn wait(&self, seen: u32) {
+    /// Waits for a job other than the `seen`th, and gives its number.
+    fn wait(&self, seen: u32) -> u32 {
         for _ in 0..SPINS {
-            if self.jobs.load(Ordering::Acquire) != seen {
-                return;
+            let number = self.jobs.load(SeqCst);
+            if number != seen {
+                return number;
             }
             std::hint::spin_loop();
         }
-        let mut state = self.lock();
-        while self.jobs.load(Ordering::Acquire) == seen {
-            state = self.asleep.wait(state).unwrap_or_else(PoisonError::into_inner);
+        let mut asleep = lock(&self.asleep);
+        *asleep += 1;
+        while self.jobs.load(SeqCst) == seen {
+            asleep = self.awake.wait(asleep).unwrap_or_else(PoisonError::into_inner);
         }
+        *asleep -= 1;
+        self.jobs.load(SeqCst)
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn wake(&self) {
+        // The lock is held by those who are about to sleep and have not looked yet, so none is missed.
+        if *lock(&self.asleep) > 0 {
+            self.awake.notify_all();
+        }
     }
+}
+
+/// A job that may be entered; dropped, also by a panic, it is closed and empty.
+struct Opened<'a>(&'a Pool);
+
+impl Drop for Opened<'_> {
+    fn drop(&mut self) {
+        self.0.open.store(CLOSED, SeqCst);
+        let mut spins = 0;
+        while self.0.inside.load(SeqCst) > 0 {
+            if spins < SPINS {
+                spins += 1;
+                std::hint::spin_loop();
+            } else {
+                std::thread::sleep(NAP);
+            }
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Job {
@@ -137,7 +184,7 @@ impl Job {
     fn work_off(&self) {
         loop {
             // SAFETY: the frame these point into waits for every thread in here.
-            let part = unsafe { &*self.next }.fetch_add(1, Ordering::Relaxed);
+            let part = unsafe { &*self.next }.fetch_add(1, SeqCst);
             if part >= self.parts {
                 return;
             }
@@ -163,9 +210,12 @@ mod tests {
         for parts in (0..400).chain([10_000]) {
             let done: Vec<AtomicU32> = (0..parts).map(|_| AtomicU32::new(0)).collect();
             OURS.run(parts, &|part| {
-                done[part].fetch_add(1, Ordering::Relaxed);
+                done[part].fetch_add(1, SeqCst);
             });
-            assert!(done.iter().all(|count| count.load(Ordering::Relaxed) == 1), "{parts} parts");
+            assert!(done.iter().all(|count| count.load(SeqCst) == 1), "{parts} parts");
+            let mut halves = vec![0; parts];
+            OURS.each(halves.iter_mut().enumerate(), |(i, half)| *half = i / 2);
+            assert!(halves.iter().enumerate().all(|(i, half)| *half == i / 2), "{parts} items");
             if parts % 50 == 0 {
                 // Long enough for the threads to fall asleep.
                 std::thread::sleep(std::time::Duration::from_millis(5));

@@ -162,14 +162,17 @@ pub fn softmax(scores: &mut [f32]) {
 /// Layer normalisation of each row of `xs` `[n, width]`, by the width's own mean and variance.
 pub fn layer_norm(xs: &[f32], weight: &[f32], bias: &[f32], eps: f32, out: &mut [f32]) {
     let width = weight.len();
-    for (xs, out) in xs.chunks_exact(width).zip(out.chunks_exact_mut(width)) {
-        let mean = sum(xs, |x| x) / width as f32;
-        let variance = sum(xs, |x| (x - mean) * (x - mean)) / width as f32;
-        let inverse = 1.0 / (variance + eps).sqrt();
-        for (((out, x), weight), bias) in out.iter_mut().zip(xs).zip(weight).zip(bias) {
-            *out = (x - mean) * inverse * weight + bias;
+    let rows = xs.chunks(ROWS * width).zip(out.chunks_mut(ROWS * width));
+    POOL.each(rows, |(xs, out)| {
+        for (xs, out) in xs.chunks_exact(width).zip(out.chunks_exact_mut(width)) {
+            let mean = sum(xs, |x| x) / width as f32;
+            let variance = sum(xs, |x| (x - mean) * (x - mean)) / width as f32;
+            let inverse = 1.0 / (variance + eps).sqrt();
+            for (((out, x), weight), bias) in out.iter_mut().zip(xs).zip(weight).zip(bias) {
+                *out = (x - mean) * inverse * weight + bias;
+            }
         }
-    }
+    });
 }
 
 fn sum(xs: &[f32], of: impl Fn(f32) -> f32) -> f32 {

@@ -1,6 +1,7 @@
 //! The packed forms that the kernels read.
 
 use super::{BLOCK, PANEL, ROWS, twin};
+use crate::threads::POOL;
 
 /// A block whose largest value is below this is taken for zeros: its scale would be denormal, and a
 /// product of denormals runs many times slower than any other.
@@ -154,9 +155,8 @@ impl Activations {
         let quants = self.quants.chunks_exact_mut(ROWS * k);
         let scales = self.scales.chunks_exact_mut(ROWS * blocks);
         let sums = self.sums.chunks_exact_mut(ROWS * blocks);
-        for (values, ((quants, scales), sums)) in
-            values.chunks(ROWS * k).zip(quants.zip(scales).zip(sums))
-        {
+        let groups = values.chunks(ROWS * k).zip(quants.zip(scales).zip(sums));
+        POOL.each(groups, |(values, ((quants, scales), sums))| {
             if values.len() < ROWS * k {
                 // The padding of the last rows, which may hold rows of another time.
                 quants.fill(0);
@@ -164,7 +164,7 @@ impl Activations {
                 sums.fill(0.0);
             }
             quantise_rows(values, k, Rows { quants, scales, sums });
-        }
+        });
     }
 
     /// Rows.

@@ -79,22 +79,54 @@ need_browser() {
 
 need_python() { need python3 "apt-get install python3 python3-pip"; }
 
+# Rust whose standard library is compiled anew for threads, and with the compiler's unstable flags, so the
+# version is fixed. Sets THREADS_CARGO.
+need_rust_for_threads() {
+  local version=1.95
+  if rustc --version | grep -q "^rustc $version\."; then
+    THREADS_CARGO=(cargo)
+    [ -d "$(rustc --print sysroot)/lib/rustlib/src/rust/library" ] || rustup component add rust-src
+  else
+    THREADS_CARGO=(rustup run $version cargo)
+    rustup run $version rustc --version >/dev/null 2>&1 ||
+      rustup toolchain install $version --profile minimal --component rust-src --target $WASM
+  fi
+}
+
+# One build of the page's module in www/pkg/NAME, from what cargo made.
+pack_module() { # NAME MODULE
+  local made=target/pkg/$1 into=www/pkg/$1
+  if [ ! -e "$into/clip_wasm_bg.wasm" ] || [ "$2" -nt "$into/clip_wasm_bg.wasm" ]; then
+    rm -rf "$made" "$into"
+    wasm-bindgen --target web --out-dir "$made" "$2"
+    node_modules/.bin/wasm-opt -O3 "$made/clip_wasm_bg.wasm" -o "$made/clip_wasm_bg.wasm"
+    mkdir -p "$into"
+    cp "$made"/clip_wasm{.js,.d.ts,_bg.wasm} "$into/"
+  fi
+  say "www/pkg/$1: $(wc -c <"$into/clip_wasm_bg.wasm") bytes of wasm"
+}
+
+# RUSTFLAGS would replace the flags in .cargo/config.toml, SIMD among them.
+PAGE_BUILD=(build --profile page --lib --target $WASM --no-default-features)
+
 build() {
   need_rust
   need_wasm_bindgen
   need_node_packages
   say "building the page's module"
-  # RUSTFLAGS would replace the flags in .cargo/config.toml, SIMD among them.
-  env -u RUSTFLAGS cargo build --profile page --lib --target $WASM --no-default-features
-  local module=target/$WASM/page/clip_wasm.wasm
-  if [ ! -e www/pkg/clip_wasm_bg.wasm ] || [ $module -nt www/pkg/clip_wasm_bg.wasm ]; then
-    rm -rf target/pkg
-    wasm-bindgen --target web --out-dir target/pkg $module
-    node_modules/.bin/wasm-opt -O3 target/pkg/clip_wasm_bg.wasm -o target/pkg/clip_wasm_bg.wasm
-    rm -rf www/pkg && mkdir -p www/pkg
-    cp target/pkg/clip_wasm{.js,.d.ts,_bg.wasm} www/pkg/
+  env -u RUSTFLAGS cargo "${PAGE_BUILD[@]}"
+  pack_module single target/$WASM/page/clip_wasm.wasm
+  if need_rust_for_threads; then
+    say "building it with threads, and the standard library with it (4 minutes the first time)"
+    # A folder of its own: the flags differ, and with them everything that is compiled.
+    env -u RUSTFLAGS RUSTC_BOOTSTRAP=1 "${THREADS_CARGO[@]}" --config .cargo/threads.toml "${PAGE_BUILD[@]}" \
+      --target-dir target/threads -Zbuild-std=panic_abort,std
+    pack_module threads target/threads/$WASM/page/clip_wasm.wasm
+  else
+    rm -rf www/pkg/threads
+    say "WITHOUT THREADS: Rust 1.95 with its rust-src is not to be had, so the page runs on one thread"
   fi
-  say "www/ is the site: $(wc -c <www/pkg/clip_wasm_bg.wasm) bytes of wasm"
+  say "www/ is the site"
 }
 
 serve() {

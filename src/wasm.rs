@@ -40,6 +40,28 @@ pub fn start() {
     console_error_panic_hook::set_once();
 }
 
+/// Grows the memory by `bytes` and keeps them for what is allocated later; `false` where they are not to be
+/// had. Memory that threads share is best not grown once they run.
+#[cfg(target_feature = "atomics")]
+#[wasm_bindgen]
+pub fn reserve(bytes: usize) -> bool {
+    /// No allocation may have half the address space.
+    const MOST: usize = 1 << 30;
+    let pieces = (0..bytes).step_by(MOST).map(|from| {
+        let mut piece = Vec::<u8>::new();
+        piece.try_reserve_exact(MOST.min(bytes - from)).map(|()| piece)
+    });
+    // The allocator keeps what it has once been given. A compiler that saw through this would ask it for nothing.
+    std::hint::black_box(pieces.collect::<Result<Vec<_>, _>>()).is_ok()
+}
+
+/// Gives the calling thread to the products of all the others, for good: it does not return.
+#[cfg(target_feature = "atomics")]
+#[wasm_bindgen(js_name = joinPool)]
+pub fn join_pool() {
+    crate::threads::POOL.join()
+}
+
 /// Reads a GGUF file as it arrives.
 #[wasm_bindgen]
 #[derive(Default)]

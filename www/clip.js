@@ -4,7 +4,7 @@ import { WorkerConnection } from "./connection.js";
 import { download } from "./download.js";
 import { ClipError, errorJson } from "./error.js";
 
-/** @import { ModelInfo } from "./pkg/clip_wasm.js" */
+/** @import { ModelInfo } from "./pkg/single/clip_wasm.js" */
 /** @import { Progress } from "./weights.js" */
 
 export { ClipError, errorJson };
@@ -32,12 +32,14 @@ export class ClipEncoder {
   /**
    * Use {@link ClipEncoder.load}.
    * @param {WorkerConnection} connection
-   * @param {ModelInfo} info
+   * @param {{ info: ModelInfo, threads: number }} loaded
    */
-  constructor(connection, info) {
+  constructor(connection, { info, threads }) {
     this.#connection = connection;
     /** What the model is. @readonly */
-    this.info = info;
+    this.info = Object.freeze(info);
+    /** How many threads share the work on an input. @readonly */
+    this.threads = threads;
   }
 
   /**
@@ -45,16 +47,20 @@ export class ClipEncoder {
    * @param {string | URL | Blob} source a URL, relative to the page, or a file
    * @param {object} [options]
    * @param {number} [options.size] bytes of the file, for progress where the server does not tell
+   * @param {number} [options.threads] at most; as many as the processor has cores, up to 8, if absent. A
+   *   page that is not cross-origin isolated has one, whatever is asked for; see sw.js
    * @param {(progress: Progress) => void} [options.onProgress]
    * @param {AbortSignal} [options.signal]
    * @returns {Promise<ClipEncoder>}
    */
-  static async load(source, { size, onProgress, signal } = {}) {
+  static async load(source, { size, threads = defaultThreads(), onProgress, signal } = {}) {
     if (!(source instanceof Blob)) source = absoluteUrl(source);
+    if (!Number.isInteger(threads) || threads < 1) {
+      throw new ClipError("invalid_input", `threads is ${threads}, not a whole number from 1 on`);
+    }
     const connection = new WorkerConnection();
     try {
-      const info = await connection.call("load", { source, size }, { onProgress, signal });
-      return new ClipEncoder(connection, Object.freeze(info));
+      return new ClipEncoder(connection, await connection.call("load", { source, size, threads }, { onProgress, signal }));
     } catch (error) {
       connection.end(/** @type {ClipError} */ (error));
       throw error;
@@ -105,6 +111,13 @@ export class ClipEncoder {
   async #embed(method, params, options) {
     return Array.from(/** @type {Float32Array} */ (await this.#connection.call(method, params, options)));
   }
+}
+
+/** Of many cores some are slow and some are wanted elsewhere, and what cannot be shared comes to weigh more. */
+const MOST_THREADS = 8;
+
+function defaultThreads() {
+  return Math.min(navigator.hardwareConcurrency || 1, MOST_THREADS);
 }
 
 /**

@@ -67,6 +67,7 @@ listenForShortcut();
 listenForDrops();
 listenForPaste();
 samples.open();
+becomeIsolated();
 
 /** What Embed does. */
 async function runAndReveal() {
@@ -154,7 +155,7 @@ async function embedAll(encoder, inputs, signal) {
     }
   }
   const caution = foreign ? model.limits : "";
-  if (embedded.length) result.show(embedded, encoder.info, { failures: errors.length, caution });
+  if (embedded.length) result.show(embedded, encoder, { failures: errors.length, caution });
   else if (errors.length) result.showError(errorJson(errors[0]));
   return embedded.length + errors.length > 0;
 }
@@ -170,6 +171,16 @@ function untilAborted(promise, signal) {
     signal.addEventListener("abort", () => reject(new ClipError("aborted", "stopped")));
     promise.then(resolve, reject);
   });
+}
+
+/** From the next visit on, where the host does not see to it: see sw.js. */
+async function becomeIsolated() {
+  if (crossOriginIsolated || !("serviceWorker" in navigator)) return;
+  try {
+    await navigator.serviceWorker.register(new URL("sw.js", import.meta.url));
+  } catch (error) {
+    console.warn(`the page stays without threads: ${error}`);
+  }
 }
 
 function listenForShortcut() {

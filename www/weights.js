@@ -38,6 +38,11 @@ export class Weights {
     return typeof source === "string" ? openUrl(source, size) : openFile(source);
   }
 
+  /** Bytes, as far as anybody tells. */
+  get total() {
+    return this.#total;
+  }
+
   /**
    * The bytes, once. Progress is told before each chunk, and after the last.
    * @param {(progress: Progress) => void} onProgress

@@ -3,17 +3,20 @@
 
 import { decodeInBrowser } from "./decode.js";
 import { ClipError } from "./error.js";
-import init, { ModelLoader } from "./pkg/clip_wasm.js";
+import { startModule } from "./module.js";
 import { Weights } from "./weights.js";
 
-/** @import { ClipEncoder, ModelInfo } from "./pkg/clip_wasm.js" */
+/** @import { ClipEncoder, ModelInfo } from "./pkg/single/clip_wasm.js" */
 /** @import { ErrorMessage } from "./error.js" */
+/** @import { Module } from "./module.js" */
 /** @import { Progress } from "./weights.js" */
+
+/** @typedef {{ source: string | Blob, size?: number, threads: number }} LoadParams */
+/** @typedef {{ info: ModelInfo, threads: number }} Loaded */
 
 /**
  * @typedef {object} Methods what the worker can be asked
- * @property {(params: { source: string | Blob, size?: number }, progress: (progress: Progress) => void) => Promise<ModelInfo>} load
- *   gives the model's info
+ * @property {(params: LoadParams, progress: (progress: Progress) => void) => Promise<Loaded>} load
  * @property {(params: { text: string, normalize: boolean }) => Float32Array} embedText
  * @property {(params: { image: Blob | Uint8Array, normalize: boolean }) => Promise<Float32Array>} embedImage
  */
@@ -23,17 +26,17 @@ let encoder;
 
 /** @type {Methods} */
 const methods = {
-  async load({ source, size }, onProgress) {
-    await startModule();
-    const loader = new ModelLoader();
+  async load({ source, size, threads }, onProgress) {
     const weights = await Weights.open(source, size);
+    const module = await openModule(threads, weights.total);
+    const loader = new module.bindings.ModelLoader();
     for await (const chunk of weights.chunks(onProgress)) loader.push(chunk);
     try {
       encoder = loader.finish();
     } catch (error) {
       throw weights.shortfall() ?? error;
     }
-    return encoder.info;
+    return { info: encoder.info, threads: await module.threads() };
   },
 
   embedText({ text, normalize }) {
@@ -66,10 +69,14 @@ self.addEventListener("message", async ({ data: { id, method, params } }) => {
   }
 });
 
-/** Fails where the module cannot be fetched, and where the browser has no WebAssembly SIMD. */
-async function startModule() {
+/**
+ * @param {number} threads
+ * @param {number | null} fileSize
+ * @returns {Promise<Module>}
+ */
+async function openModule(threads, fileSize) {
   try {
-    await init();
+    return await startModule(threads, fileSize);
   } catch (cause) {
     throw new ClipError("worker_failed", `the WebAssembly module does not start: ${cause}`);
   }

@@ -11,9 +11,7 @@ const MODEL = "/target/bench/models/vit-b-32.q8_0.gguf";
  * @returns {Promise<Contestant>}
  */
 export async function open({ threads }) {
-  /** @type {object} */
-  const options = { threads };
-  const clip = await ClipEncoder.load(MODEL, options);
+  const clip = await ClipEncoder.load(MODEL, { threads });
   /** @type {Inputs} */
   let inputs;
   return {

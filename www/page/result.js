@@ -4,7 +4,7 @@ import { showComparison } from "./compare.js";
 import { elementById } from "./elements.js";
 import { modelName } from "./model.js";
 
-/** @import { ModelInfo } from "../pkg/clip_wasm.js" */
+/** @import { ClipEncoder } from "../clip.js" */
 
 /**
  * @typedef {object} Embedded an input with its vector
@@ -37,13 +37,13 @@ export class ResultPanel {
 
   /**
    * @param {Embedded[]} embedded
-   * @param {ModelInfo} info
+   * @param {ClipEncoder} encoder
    * @param {object} about
    * @param {number} about.failures inputs that have no vector
    * @param {string} about.caution what to know of this model before believing its vectors, or nothing
    */
-  show(embedded, info, { failures, caution }) {
-    summary.textContent = summarise(embedded, info, failures);
+  show(embedded, encoder, { failures, caution }) {
+    summary.textContent = summarise(embedded, encoder, failures);
     note.textContent = caution;
     note.hidden = caution === "";
     showComparison(embedded);
@@ -172,16 +172,16 @@ function legendItem({ label, milliseconds }) {
 
 /**
  * @param {Embedded[]} embedded
- * @param {ModelInfo} info
+ * @param {ClipEncoder} encoder
  * @param {number} failures
  * @returns {string}
  */
-function summarise(embedded, info, failures) {
+function summarise(embedded, { info, threads }, failures) {
   const total = embedded.reduce((sum, { milliseconds }) => sum + milliseconds, 0);
   const parts = [
     modelName(info),
     `${info.embeddingDimension} dimensions`,
-    `${duration(total / embedded.length)} per input`,
+    `${duration(total / embedded.length)} per input${threads > 1 ? ` on ${threads} threads` : ""}`,
   ];
   if (failures) parts.push(`${failures} failed and ${failures === 1 ? "is" : "are"} left out`);
   return parts.join(" · ");

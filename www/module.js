@@ -1,0 +1,96 @@
+// The wasm module: which build of it runs here, and the threads of the one that has some.
+
+/** @import { ModelLoader } from "./pkg/single/clip_wasm.js" */
+
+/**
+ * A running module.
+ * @typedef {object} Module
+ * @property {{ ModelLoader: typeof ModelLoader }} bindings
+ * @property {() => Promise<number>} threads how many share its work, once those that can have started
+ */
+
+/** @typedef {{ module: WebAssembly.Module, memory: WebAssembly.Memory }} Shared what threads have in common */
+
+const PAGE_BYTES = 65_536;
+const MOST_PAGES = 65_536;
+/** More than the module asks for at its start. */
+const FIRST_PAGES = 64;
+/** What the allocator may have taken before it is asked for all. */
+const TAKEN_PAGES = 32;
+/** Bytes of memory for a byte of the file where it grows most: 4 bits and their scales, packed into 8. */
+const MEMORY_PER_FILE = 2.25;
+/** For images on their way, and for the layers' values. What is reserved and not used costs nothing. */
+const WORKING_BYTES = 2 ** 30;
+/** The size taken for a file whose size nobody tells. */
+const UNKNOWN_FILE_BYTES = 500_000_000;
+
+/**
+ * Starts the build for so many threads, or the one for a single thread where the first does not run.
+ * Fails where no module can be fetched, and where the browser has no WebAssembly SIMD.
+ * @param {number} threads at most; more than one take a page that is cross-origin isolated
+ * @param {number | null} fileSize bytes of the model
+ * @returns {Promise<Module>}
+ */
+export async function startModule(threads, fileSize) {
+  if (threads > 1 && crossOriginIsolated) {
+    try {
+      return await startThreads(threads, fileSize);
+    } catch (error) {
+      // Not built, or more memory than this browser shares: the other build does the same in more time.
+      console.warn(`clip-wasm runs on one thread: ${error}`);
+    }
+  }
+  const bindings = await import("./pkg/single/clip_wasm.js");
+  await bindings.default({ module_or_path: await compile("single") });
+  return { bindings, threads: async () => 1 };
+}
+
+/**
+ * @param {number} threads
+ * @param {number | null} fileSize
+ * @returns {Promise<Module>}
+ */
+async function startThreads(threads, fileSize) {
+  const bindings = await import("./pkg/threads/clip_wasm.js");
+  const module = await compile("threads");
+  const bytes = (fileSize ?? UNKNOWN_FILE_BYTES) * MEMORY_PER_FILE + WORKING_BYTES;
+  const maximum = Math.min(FIRST_PAGES + TAKEN_PAGES + Math.ceil(bytes / PAGE_BYTES), MOST_PAGES);
+  const memory = new WebAssembly.Memory({ initial: FIRST_PAGES, maximum, shared: true });
+  await bindings.default({ module_or_path: module, memory });
+  // All of it now, while nobody shares it: not every browser lets memory grow under running threads.
+  if (!bindings.reserve((maximum - FIRST_PAGES - TAKEN_PAGES) * PAGE_BYTES)) throw new RangeError("too little memory");
+  const started = Array.from({ length: threads - 1 }, () => startThread({ module, memory }));
+  return {
+    bindings,
+    async threads() {
+      const settled = await Promise.allSettled(started);
+      return 1 + settled.filter(({ status }) => status === "fulfilled").length;
+    },
+  };
+}
+
+/**
+ * @param {Shared} shared
+ * @returns {Promise<void>}
+ */
+async function startThread(shared) {
+  const worker = new Worker(new URL("./thread.js", import.meta.url), { type: "module" });
+  await new Promise((resolve, reject) => {
+    worker.addEventListener("message", resolve);
+    worker.addEventListener("error", reject);
+    worker.postMessage(shared);
+  });
+}
+
+/**
+ * @param {"single" | "threads"} build
+ * @returns {Promise<WebAssembly.Module>}
+ */
+async function compile(build) {
+  const response = await fetch(new URL(`./pkg/${build}/clip_wasm_bg.wasm`, import.meta.url));
+  if (!response.ok) throw new Error(`${response.url}: status ${response.status}`);
+  // Only what has the right type is compiled while it comes, and not every host knows it.
+  return response.headers.get("content-type") === "application/wasm"
+    ? WebAssembly.compileStreaming(response)
+    : WebAssembly.compile(await response.arrayBuffer());
+}

@@ -93,37 +93,42 @@ need_rust_for_threads() {
   fi
 }
 
-# One build of the page's module in www/pkg/NAME, from what cargo made.
-pack_module() { # NAME MODULE
-  local made=target/pkg/$1 into=www/pkg/$1
-  if [ ! -e "$into/clip_wasm_bg.wasm" ] || [ "$2" -nt "$into/clip_wasm_bg.wasm" ]; then
+# The page's module is built four ways, with and without relaxed SIMD and threads; www/module.js chooses.
+# RUSTFLAGS would replace the flags in .cargo/config.toml, SIMD among them.
+build_module() { # NAME MODULE COMMAND...
+  local name=$1 module=$2 made=target/pkg/$1 into=www/pkg/$1
+  shift 2
+  say "building www/pkg/$name"
+  env -u RUSTFLAGS "$@"
+  if [ ! -e "$into/clip_wasm_bg.wasm" ] || [ "$module" -nt "$into/clip_wasm_bg.wasm" ]; then
     rm -rf "$made" "$into"
-    wasm-bindgen --target web --out-dir "$made" "$2"
+    wasm-bindgen --target web --out-dir "$made" "$module"
     node_modules/.bin/wasm-opt -O3 "$made/clip_wasm_bg.wasm" -o "$made/clip_wasm_bg.wasm"
     mkdir -p "$into"
     cp "$made"/clip_wasm{.js,.d.ts,_bg.wasm} "$into/"
   fi
-  say "www/pkg/$1: $(wc -c <"$into/clip_wasm_bg.wasm") bytes of wasm"
+  wc -c "$into/clip_wasm_bg.wasm"
 }
-
-# RUSTFLAGS would replace the flags in .cargo/config.toml, SIMD among them.
-PAGE_BUILD=(build --profile page --lib --target $WASM --no-default-features)
 
 build() {
   need_rust
   need_wasm_bindgen
   need_node_packages
-  say "building the page's module"
-  env -u RUSTFLAGS cargo "${PAGE_BUILD[@]}"
-  pack_module single target/$WASM/page/clip_wasm.wasm
+  local cargo=(rustc --profile page --lib --crate-type cdylib --target $WASM --no-default-features)
+  local module=$WASM/page/clip_wasm.wasm
+  # The flag is for the crate as a whole: nothing is inlined into code that has a feature of its own.
+  local relaxed=(--features relaxed-simd -- -C target-feature=+relaxed-simd)
+  build_module simd128 target/$module cargo "${cargo[@]}"
+  build_module relaxed target/$module cargo "${cargo[@]}" "${relaxed[@]}"
   if need_rust_for_threads; then
-    say "building it with threads, and the standard library with it (4 minutes the first time)"
-    # A folder of its own: the flags differ, and with them everything that is compiled.
-    env -u RUSTFLAGS RUSTC_BOOTSTRAP=1 "${THREADS_CARGO[@]}" --config .cargo/threads.toml "${PAGE_BUILD[@]}" \
-      --target-dir target/threads -Zbuild-std=panic_abort,std
-    pack_module threads target/threads/$WASM/page/clip_wasm.wasm
+    # A folder of its own: the flags differ, and with them everything that is compiled, the standard library too.
+    local threads=(env RUSTC_BOOTSTRAP=1 "${THREADS_CARGO[@]}" --config .cargo/threads.toml "${cargo[@]}"
+      --target-dir target/threads -Zbuild-std=panic_abort,std)
+    say "with threads it takes 4 minutes the first time"
+    build_module simd128-threads target/threads/$module "${threads[@]}"
+    build_module relaxed-threads target/threads/$module "${threads[@]}" "${relaxed[@]}"
   else
-    rm -rf www/pkg/threads
+    rm -rf www/pkg/*-threads
     say "WITHOUT THREADS: Rust 1.95 with its rust-src is not to be had, so the page runs on one thread"
   fi
   say "www/ is the site"

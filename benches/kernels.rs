@@ -6,7 +6,7 @@
 use std::arch::wasm32::{i16x8, i32x4_add, i32x4_dot_i16x8, i32x4_extract_lane, i32x4_splat, v128};
 use std::hint::black_box;
 
-use clip_wasm::kernels::{Activations, Finish, Int8Matrix, Target, int8_matmul};
+use clip_wasm::kernels::{Activations, Finish, Int8Matrix, Layout, Target, int8_matmul};
 use wasm_bindgen::prelude::*;
 
 /// Multiplications and additions of one `i32x4_dot_i16x8` and the addition to its sum.
@@ -40,7 +40,7 @@ fn prepare(m: usize, k: usize, n: usize) -> Box<dyn FnMut()> {
         weight.quantise_row(row, &values.take(k, deviation));
     }
     let mut activations = Activations::default();
-    activations.quantise(&values.take(m * k, 1.0), k);
+    activations.quantise(&values.take(m * k, 1.0), k, Layout::Pairs);
     let bias = values.take(n, 0.1);
     let mut out = vec![0.0; m * n];
     Box::new(move || {

@@ -7,20 +7,35 @@
 pub mod attention;
 pub mod float;
 mod pack;
-#[cfg(any(test, not(all(target_arch = "wasm32", target_feature = "simd128"))))]
+#[cfg(all(target_arch = "wasm32", feature = "relaxed-simd"))]
+mod relaxed;
+#[cfg_attr(
+    all(target_arch = "wasm32", target_feature = "simd128", not(test)),
+    allow(dead_code, reason = "it serves where a SIMD twin is lacking")
+)]
 mod scalar;
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
 mod simd128;
 mod target;
 
-pub use pack::{Activations, Int8Matrix};
+pub use pack::{Activations, Int8Matrix, Layout};
 pub use target::{Finish, Target};
+
+use std::ops::Range;
 
 use crate::threads::POOL;
 #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
 use scalar as twin;
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
 use simd128 as twin;
+
+#[cfg(all(target_arch = "wasm32", feature = "relaxed-simd"))]
+use relaxed as twin_of_fours;
+#[cfg(not(all(target_arch = "wasm32", feature = "relaxed-simd")))]
+use scalar as twin_of_fours;
+
+/// Whether weights of at most 5 bits are better packed in fours.
+pub const FOURS_PAY: bool = cfg!(all(target_arch = "wasm32", feature = "relaxed-simd"));
 
 /// Values that share a scale.
 pub const BLOCK: usize = 32;
@@ -43,17 +58,32 @@ pub fn int8_matmul(
     finish: Finish,
     target: Target,
 ) {
-    assert_eq!(weight.k(), activations.k());
+    assert_eq!((weight.k(), weight.layout()), (activations.k(), activations.layout()));
     assert!(bias.is_empty() || bias.len() == weight.n());
     let columns = target.share(activations.m(), weight.n());
     let panels = weight.n().div_ceil(PANEL);
     let parts = split(panels);
     POOL.run(parts, &|part| {
         let panels = panels * part / parts..panels * (part + 1) / parts;
-        twin::int8_panels(weight, activations, panels, &|tile, row, column| {
-            columns.store(tile, bias, finish, row, column);
-        });
+        let store = |tile: &_, row, column| columns.store(tile, bias, finish, row, column);
+        match weight.layout() {
+            Layout::Pairs => twin::int8_panels(weight, activations, panels, &store),
+            Layout::Fours => int8_panels_of_fours(weight, activations, panels, &store),
+        }
     });
+}
+
+fn int8_panels_of_fours(
+    weight: &Int8Matrix,
+    activations: &Activations,
+    panels: Range<usize>,
+    store: &impl Fn(&[[f32; PANEL]; ROWS], usize, usize),
+) {
+    // SAFETY: a build with the feature is for engines that have relaxed SIMD, and refused by others as a whole.
+    #[allow(unused_unsafe, reason = "the scalar twin is safe")]
+    unsafe {
+        twin_of_fours::int8_panels(weight, activations, panels, store);
+    }
 }
 
 /// Into how many parts to split `pieces` of work.
@@ -116,13 +146,43 @@ mod tests {
         weight
     }
 
+    /// With the least and the largest quants that there may be, and blocks of them alone.
+    fn narrow_weight(n: usize, k: usize, bits: u32, lift: i8, layout: Layout) -> Int8Matrix {
+        let most = (1 << bits) - 1;
+        let mut weight = match layout {
+            Layout::Pairs => Int8Matrix::zeros(n, k),
+            Layout::Fours => Int8Matrix::in_fours(n, k, bits, lift),
+        };
+        for row in 0..n {
+            for block in 0..k / BLOCK {
+                let lifted: [i8; BLOCK] = match (row + block) % 4 {
+                    0 => [0; BLOCK],
+                    1 => [most; BLOCK],
+                    _ => std::array::from_fn(|i| (row * 31 + block * 17 + i * 41) as i8 & most),
+                };
+                let offset = if row % 2 == 0 { 0.0 } else { -0.03 };
+                let scale = 0.01 * (1 + row % 5) as f32;
+                weight.set_block(row, block, scale, offset, &lifted.map(|quant| quant - lift));
+            }
+        }
+        weight
+    }
+
+    fn product(weight: &Int8Matrix, values: &[f32], bias: &[f32]) -> Vec<f32> {
+        let mut activations = Activations::default();
+        activations.quantise(values, weight.k(), weight.layout());
+        let mut out = vec![f32::NAN; activations.m() * weight.n()];
+        let target = Target::whole(&mut out, weight.n());
+        int8_matmul(weight, &activations, bias, Finish::Store, target);
+        out
+    }
+
     fn check(m: usize, n: usize, k: usize, offsets: bool) {
         let weight = weight(n, k, offsets);
+        let (values, bias) = (values(3, m * k), values(5, n));
+        let out = product(&weight, &values, &bias);
         let mut activations = Activations::default();
-        activations.quantise(&values(3, m * k), k);
-        let bias = values(5, n);
-        let mut out = vec![f32::NAN; m * n];
-        int8_matmul(&weight, &activations, &bias, Finish::Store, Target::whole(&mut out, n));
+        activations.quantise(&values, k, Layout::Pairs);
         let mut taught = vec![f32::NAN; m * n];
         let columns = Target::whole(&mut taught, n).share(m, n);
         scalar::int8_panels(&weight, &activations, 0..n.div_ceil(PANEL), &|tile, row, column| {
@@ -136,31 +196,55 @@ mod tests {
         }
     }
 
+    const AWKWARD: [(usize, usize, usize); 9] = [
+        (1, 1, 32),
+        (1, 8, 64),
+        (2, 16, 64),
+        (3, 7, 32),
+        (4, 9, 96),
+        (5, 17, 64),
+        (50, 40, 128),
+        (77, 24, 64),
+        (257, 9, 32),
+    ];
+
     #[test]
     fn products_of_awkward_sizes_equal_the_oracle() {
-        for (m, n, k) in [
-            (1, 1, 32),
-            (1, 8, 64),
-            (2, 16, 64),
-            (3, 7, 32),
-            (4, 9, 96),
-            (5, 17, 64),
-            (50, 40, 128),
-            (77, 24, 64),
-            (257, 9, 32),
-        ] {
+        for (m, n, k) in AWKWARD {
             check(m, n, k, false);
             check(m, n, k, true);
         }
     }
 
     #[test]
+    fn either_layout_gives_the_same_bits() {
+        let types = [(4, 8), (4, 0), (5, 16), (5, 0)];
+        for ((m, n, k), (bits, lift)) in
+            AWKWARD.into_iter().flat_map(|size| types.map(|of| (size, of)))
+        {
+            let bias = values(5, n);
+            // The last are all as large as may be, so that the largest sums are met.
+            for values in [values(3, m * k), vec![1.0; m * k], vec![-1.0; m * k]] {
+                let [pairs, fours] = [Layout::Pairs, Layout::Fours].map(|layout| {
+                    let weight = narrow_weight(n, k, bits, lift, layout);
+                    (product(&weight, &values, &bias), weight.value(n - 1, k - 1))
+                });
+                assert_eq!(pairs, fours, "{m} x {n} x {k}");
+            }
+        }
+    }
+
+    #[test]
     fn rows_are_quantised_alike_by_both_twins() {
-        for (m, k) in [(1, 32), (3, 64), (4, 32), (50, 96)] {
+        let layouts = [Layout::Pairs, Layout::Fours];
+        for ((m, k), layout) in [(1, 32), (3, 64), (4, 32), (50, 96)]
+            .into_iter()
+            .flat_map(|size| layouts.map(|l| (size, l)))
+        {
             let values = values(11, m * k);
             let (mut ours, mut taught) = (Activations::default(), Activations::default());
-            ours.quantise(&values, k);
-            taught.quantise_with(&values, k, scalar::quantise_rows);
+            ours.quantise(&values, k, layout);
+            taught.quantise_with(&values, k, layout, scalar::quantise_rows);
             assert_eq!(ours, taught, "{m} x {k}");
             for (i, value) in values.iter().enumerate() {
                 let most = values[i / 32 * 32..][..32].iter().fold(0.0f32, |m, v| m.max(v.abs()));
@@ -175,7 +259,7 @@ mod tests {
         let (m, n, k) = (6, 13, 64);
         let weight = weight(n, k, false);
         let mut activations = Activations::default();
-        activations.quantise(&values(3, m * k), k);
+        activations.quantise(&values(3, m * k), k, Layout::Pairs);
         let mut plain = vec![0.0; m * n];
         int8_matmul(&weight, &activations, &[], Finish::Store, Target::whole(&mut plain, n));
         for (finish, want) in [
@@ -197,7 +281,7 @@ mod tests {
     #[test]
     fn blocks_of_zeros_and_denormals_have_no_scale() {
         let mut activations = Activations::default();
-        activations.quantise(&[1e-40; 64], 64);
+        activations.quantise(&[1e-40; 64], 64, Layout::Pairs);
         assert_eq!((activations.value(0, 0), activations.value(0, 63)), (0.0, 0.0));
     }
 }

@@ -12,7 +12,7 @@ use crate::config::missing;
 use crate::error::Result;
 use crate::format::gguf::{TensorInfo, byte_size};
 use crate::format::names::Role;
-use crate::kernels::{BLOCK, Int8Matrix};
+use crate::kernels::{BLOCK, FOURS_PAY, Int8Matrix};
 
 /// The tensors of a model by canonical name, each in its resident form.
 #[derive(Default)]
@@ -84,7 +84,10 @@ fn read(dtype: GgmlDType, shape: &[usize], bytes: &[u8]) -> Result<QTensor> {
 /// anew to 8 bits.
 fn pack(info: &TensorInfo, bytes: &[u8]) -> Result<Int8Matrix> {
     let [n, k] = info.shape[..] else { unreachable!("a linear weight's shape has been checked") };
-    let mut packed = Int8Matrix::zeros(n, k);
+    let mut packed = match narrow(info.dtype) {
+        Some((bits, lift)) if FOURS_PAY => Int8Matrix::in_fours(n, k, bits, lift),
+        _ => Int8Matrix::zeros(n, k),
+    };
     let row_bytes = byte_size(info.dtype, &[k]).expect("checked with the header") as usize;
     for (row, bytes) in bytes.chunks_exact(row_bytes).enumerate() {
         if let Some(unpack) = unpacker(info.dtype) {
@@ -98,6 +101,17 @@ fn pack(info: &TensorInfo, bytes: &[u8]) -> Result<Int8Matrix> {
         }
     }
     Ok(packed)
+}
+
+/// Of a type of 4 or 5 bits: how many, and what makes its quants ones without a sign.
+fn narrow(dtype: GgmlDType) -> Option<(u32, i8)> {
+    match dtype {
+        GgmlDType::Q4_0 => Some((4, 8)),
+        GgmlDType::Q4_1 => Some((4, 0)),
+        GgmlDType::Q5_0 => Some((5, 16)),
+        GgmlDType::Q5_1 => Some((5, 0)),
+        _ => None,
+    }
 }
 
 /// Scale, offset and quants of a block.

@@ -15,6 +15,7 @@ say "formatting and lints"
 cargo fmt --check
 cargo clippy --release --all-targets -- -D warnings
 cargo clippy --release --target $WASM --no-default-features --lib --tests --example kernels -- -D warnings
+cargo clippy --release --target $WASM --no-default-features --features relaxed-simd --lib -- -D warnings
 
 say "native tests"
 cargo test --release
@@ -23,12 +24,13 @@ say "wasm tests in Chromium, isolated"
 # A module of this size takes longer to load than the runner's default of 20 seconds allows.
 export WASM_BINDGEN_TEST_TIMEOUT=300
 wasm_pack_test() {
-  wasm-pack test --headless --chrome --chromedriver "$CHROMEDRIVER" --release \
-    --no-default-features --lib --test wasm
+  wasm-pack test --headless --chrome --chromedriver "$CHROMEDRIVER" --release --no-default-features "$@"
 }
-wasm_pack_test
+wasm_pack_test --lib --test wasm
 say "wasm tests in Chromium, not isolated"
-WASM_BINDGEN_TEST_NO_ORIGIN_ISOLATION=1 wasm_pack_test
+WASM_BINDGEN_TEST_NO_ORIGIN_ISOLATION=1 wasm_pack_test --lib --test wasm
+say "the kernels in Chromium, with relaxed SIMD"
+wasm_pack_test --features relaxed-simd --lib
 
 build
 say "types of the page's JavaScript, against the module's"

@@ -4,7 +4,7 @@ import { WorkerConnection } from "./connection.js";
 import { download } from "./download.js";
 import { ClipError, errorJson } from "./error.js";
 
-/** @import { ModelInfo } from "./pkg/single/clip_wasm.js" */
+/** @import { ModelInfo } from "./pkg/simd128/clip_wasm.js" */
 /** @import { Progress } from "./weights.js" */
 
 export { ClipError, errorJson };

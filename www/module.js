@@ -1,6 +1,6 @@
-// The wasm module: which build of it runs here, and the threads of the one that has some.
+// The wasm module: which of its builds runs here, and the threads of those that have some.
 
-/** @import { ModelLoader } from "./pkg/single/clip_wasm.js" */
+/** @import { ModelLoader } from "./pkg/simd128/clip_wasm.js" */
 
 /**
  * A running module.
@@ -9,7 +9,38 @@
  * @property {() => Promise<number>} threads how many share its work, once those that can have started
  */
 
-/** @typedef {{ module: WebAssembly.Module, memory: WebAssembly.Memory }} Shared what threads have in common */
+/**
+ * What threads have in common.
+ * @typedef {{ build: ThreadsBuild, module: WebAssembly.Module, memory: WebAssembly.Memory }} Shared
+ */
+
+const BUILDS = {
+  simd128: () => import("./pkg/simd128/clip_wasm.js"),
+  relaxed: () => import("./pkg/relaxed/clip_wasm.js"),
+};
+
+/** Builds whose memory threads share. */
+export const THREADS_BUILDS = {
+  "simd128-threads": () => import("./pkg/simd128-threads/clip_wasm.js"),
+  "relaxed-threads": () => import("./pkg/relaxed-threads/clip_wasm.js"),
+};
+
+/** @typedef {keyof typeof BUILDS} SingleBuild */
+/** @typedef {keyof typeof THREADS_BUILDS} ThreadsBuild */
+
+/**
+ * A module of one function, `(v128, v128, v128) -> v128`, that is one relaxed dot product: an engine without
+ * relaxed SIMD finds it invalid.
+ */
+const RELAXED_DOT = new Uint8Array([
+  0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00, // magic, version
+  0x01, 0x08, 0x01, 0x60, 0x03, 0x7b, 0x7b, 0x7b, 0x01, 0x7b, // its type
+  0x03, 0x02, 0x01, 0x00, // the function
+  0x0a, 0x0d, 0x01, 0x0b, 0x00, // its code
+  0x20, 0x00, 0x20, 0x01, 0x20, 0x02, // the three parameters
+  0xfd, 0x93, 0x02, // i32x4.relaxed_dot_i8x16_i7x16_add_s
+  0x0b,
+]);
 
 const PAGE_BYTES = 65_536;
 const MOST_PAGES = 65_536;
@@ -32,34 +63,44 @@ const UNKNOWN_FILE_BYTES = 500_000_000;
  * @returns {Promise<Module>}
  */
 export async function startModule(threads, fileSize) {
+  const relaxed = WebAssembly.validate(RELAXED_DOT);
   if (threads > 1 && crossOriginIsolated) {
     try {
-      return await startThreads(threads, fileSize);
+      return await startThreads(relaxed ? "relaxed-threads" : "simd128-threads", threads, fileSize);
     } catch (error) {
-      // Not built, or more memory than this browser shares: the other build does the same in more time.
+      // Not built, or more memory than this browser shares: another build does the same in more time.
       console.warn(`clip-wasm runs on one thread: ${error}`);
     }
   }
-  const bindings = await import("./pkg/single/clip_wasm.js");
-  await bindings.default({ module_or_path: await compile("single") });
+  return startSingle(relaxed ? "relaxed" : "simd128");
+}
+
+/**
+ * @param {SingleBuild} build
+ * @returns {Promise<Module>}
+ */
+async function startSingle(build) {
+  const bindings = await BUILDS[build]();
+  await bindings.default({ module_or_path: await compile(build) });
   return { bindings, threads: async () => 1 };
 }
 
 /**
+ * @param {ThreadsBuild} build
  * @param {number} threads
  * @param {number | null} fileSize
  * @returns {Promise<Module>}
  */
-async function startThreads(threads, fileSize) {
-  const bindings = await import("./pkg/threads/clip_wasm.js");
-  const module = await compile("threads");
+async function startThreads(build, threads, fileSize) {
+  const bindings = await THREADS_BUILDS[build]();
+  const module = await compile(build);
   const bytes = (fileSize ?? UNKNOWN_FILE_BYTES) * MEMORY_PER_FILE + WORKING_BYTES;
   const maximum = Math.min(FIRST_PAGES + TAKEN_PAGES + Math.ceil(bytes / PAGE_BYTES), MOST_PAGES);
   const memory = new WebAssembly.Memory({ initial: FIRST_PAGES, maximum, shared: true });
   await bindings.default({ module_or_path: module, memory });
   // All of it now, while nobody shares it: not every browser lets memory grow under running threads.
   if (!bindings.reserve((maximum - FIRST_PAGES - TAKEN_PAGES) * PAGE_BYTES)) throw new RangeError("too little memory");
-  const started = Array.from({ length: threads - 1 }, () => startThread({ module, memory }));
+  const started = Array.from({ length: threads - 1 }, () => startThread({ build, module, memory }));
   return {
     bindings,
     async threads() {
@@ -83,7 +124,7 @@ async function startThread(shared) {
 }
 
 /**
- * @param {"single" | "threads"} build
+ * @param {SingleBuild | ThreadsBuild} build
  * @returns {Promise<WebAssembly.Module>}
  */
 async function compile(build) {

@@ -6,7 +6,7 @@ import { ClipError } from "./error.js";
 import { startModule } from "./module.js";
 import { Weights } from "./weights.js";
 
-/** @import { ClipEncoder, ModelInfo } from "./pkg/single/clip_wasm.js" */
+/** @import { ClipEncoder, ModelInfo } from "./pkg/simd128/clip_wasm.js" */
 /** @import { ErrorMessage } from "./error.js" */
 /** @import { Module } from "./module.js" */
 /** @import { Progress } from "./weights.js" */

@@ -7,15 +7,40 @@ use crate::threads::POOL;
 /// product of denormals runs many times slower than any other.
 const LEAST_BLOCK_MAXIMUM: f32 = 1e-30;
 
+/// How quants lie, and with that what multiplies them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Layout {
+    /// Pairs of neighbouring `k`, 8 bits on both sides; activations are widened to i16.
+    #[default]
+    Pairs,
+    /// Fours of neighbouring `k`, bytes on both sides, for weights of at most 5 bits.
+    Fours,
+}
+
+impl Layout {
+    /// Neighbours along `k` that lie together.
+    pub(super) fn run(self) -> usize {
+        match self {
+            Self::Pairs => 2,
+            Self::Fours => 4,
+        }
+    }
+}
+
 /// A linear weight `[n, k]`: int8 in blocks of 32 along `k`, each with a scale and, for the types that
 /// have one, an offset: `value = quant * scale + offset`.
 ///
-/// Packed in panels of 8 outputs. In a panel, pairs of neighbouring `k` of the 8 outputs follow one
-/// another (`o0k0 o0k1 o1k0 o1k1 …`), so that one SIMD lane holds one output.
+/// Packed in panels of 8 outputs. In a panel, neighbouring `k` of the 8 outputs follow one another, as for
+/// pairs `o0k0 o0k1 o1k0 o1k1 …`, so that one SIMD lane holds one output.
 #[derive(Debug)]
 pub struct Int8Matrix {
     n: usize,
     k: usize,
+    layout: Layout,
+    /// Bits of a quant.
+    bits: u32,
+    /// What has been added to each quant, with fours, so that none is below zero.
+    lift: i8,
     quants: Vec<i8>,
     /// `[panel][block][8]`.
     scales: Vec<f32>,
@@ -24,13 +49,25 @@ pub struct Int8Matrix {
 }
 
 impl Int8Matrix {
+    /// For quants of 8 bits.
+    ///
     /// # Panics
     /// If `k` is not a multiple of 32.
     pub fn zeros(n: usize, k: usize) -> Self {
         assert!(k.is_multiple_of(BLOCK));
         let padded = n.next_multiple_of(PANEL);
+        let (layout, quants) = (Layout::Pairs, vec![0; padded * k]);
         let scales = vec![0.0; padded * k / BLOCK];
-        Self { n, k, quants: vec![0; padded * k], scales, offsets: Vec::new() }
+        Self { n, k, layout, bits: 8, lift: 0, quants, scales, offsets: Vec::new() }
+    }
+
+    /// For quants of 4 or 5 bits, which become so by adding `lift`.
+    ///
+    /// # Panics
+    /// If `k` is not a multiple of 32.
+    pub fn in_fours(n: usize, k: usize, bits: u32, lift: i8) -> Self {
+        assert!(bits == 4 || bits == 5);
+        Self { layout: Layout::Fours, bits, lift, ..Self::zeros(n, k) }
     }
 
     /// Outputs.
@@ -41,6 +78,19 @@ impl Int8Matrix {
     /// Inputs.
     pub fn k(&self) -> usize {
         self.k
+    }
+
+    pub fn layout(&self) -> Layout {
+        self.layout
+    }
+
+    pub fn bits(&self) -> u32 {
+        self.bits
+    }
+
+    /// What a dot product has too much for each quant of the other side.
+    pub fn lift(&self) -> i8 {
+        self.lift
     }
 
     /// Sets the 32 values of `row` that begin at `32 * block`.
@@ -60,9 +110,19 @@ impl Int8Matrix {
         if let Some(slot) = self.offsets.get_mut(at) {
             *slot = offset;
         }
-        for (i, pair) in quants.chunks_exact(2).enumerate() {
-            let at = self.pair(row, block * BLOCK / 2 + i);
-            self.quants[at..at + 2].copy_from_slice(pair);
+        match self.layout {
+            Layout::Pairs => {
+                for (i, pair) in quants.as_chunks::<2>().0.iter().enumerate() {
+                    let at = self.place(row, block * BLOCK + 2 * i);
+                    self.quants[at..at + 2].copy_from_slice(pair);
+                }
+            }
+            Layout::Fours => {
+                for (i, four) in quants.as_chunks::<4>().0.iter().enumerate() {
+                    let at = self.place(row, block * BLOCK + 4 * i);
+                    self.quants[at..at + 4].copy_from_slice(&four.map(|quant| quant + self.lift));
+                }
+            }
         }
     }
 
@@ -78,7 +138,7 @@ impl Int8Matrix {
 
     /// What the packed form stands for at `[row, k]`.
     pub fn value(&self, row: usize, k: usize) -> f32 {
-        let quant = f32::from(self.quants[self.pair(row, k / 2) + k % 2]);
+        let quant = f32::from(self.quants[self.place(row, k)] - self.lift);
         let at = (row / PANEL * self.blocks() + k / BLOCK) * PANEL + row % PANEL;
         quant * self.scales[at] + self.offsets.get(at).copied().unwrap_or(0.0)
     }
@@ -87,7 +147,7 @@ impl Int8Matrix {
         self.k / BLOCK
     }
 
-    /// `[k / 2][8][2]`.
+    /// `[k / run][8][run]`.
     pub(super) fn panel(&self, panel: usize) -> &[i8] {
         &self.quants[panel * PANEL * self.k..][..PANEL * self.k]
     }
@@ -103,68 +163,113 @@ impl Int8Matrix {
         self.offsets.get(from..from + PANEL * self.blocks()).unwrap_or(&[])
     }
 
-    fn pair(&self, row: usize, pair: usize) -> usize {
-        row / PANEL * PANEL * self.k + (pair * PANEL + row % PANEL) * 2
+    fn place(&self, row: usize, k: usize) -> usize {
+        let run = self.layout.run();
+        row / PANEL * PANEL * self.k + (k / run * PANEL + row % PANEL) * run + k % run
     }
 }
 
-/// Rows of activations `[m, k]`, quantised as the weights are and widened to i16, which is what the
-/// product multiplies. Made to be used again: a buffer that is large enough is kept.
+/// Rows of activations `[m, k]`, quantised as the weights are, in the layout of the weight that they meet. Made to
+/// be used again: a buffer that is large enough is kept.
 ///
-/// Packed four rows at a time, pairs of neighbouring `k` together: `r0k0 r0k1 r1k0 r1k1 …`.
+/// Packed four rows at a time, neighbouring `k` together, as for pairs `r0k0 r0k1 r1k0 r1k1 …`.
 #[derive(Debug, Default, PartialEq)]
 pub struct Activations {
     m: usize,
     k: usize,
-    quants: Vec<i16>,
+    layout: Layout,
+    /// The quants in pairs, widened.
+    pairs: Vec<i16>,
+    /// The quants in fours.
+    fours: Vec<i8>,
+    /// With fours, the sum of a block's quants, for weights that are lifted; as `scales`.
+    totals: Vec<i32>,
     /// `[row / 4][block][4]`.
     scales: Vec<f32>,
     /// The sum of a block's values, for weights with offsets; as `scales`.
     sums: Vec<f32>,
 }
 
-/// The place of four rows in [`Activations`]: `[k / 2][4][2]`, and `[block][4]` twice.
+/// The place of four rows in [`Activations`]: their quants, and `[block][4]` twice.
 pub struct Rows<'a> {
-    pub quants: &'a mut [i16],
+    pub quants: RowQuants<'a>,
     pub scales: &'a mut [f32],
     pub sums: &'a mut [f32],
 }
 
+/// `[k / run][4][run]`, and for fours `[block][4]` totals.
+pub enum RowQuants<'a> {
+    Pairs(&'a mut [i16]),
+    Fours { quants: &'a mut [i8], totals: &'a mut [i32] },
+}
+
+impl Rows<'_> {
+    /// What pads the last rows, which may hold rows of another time.
+    fn clear(&mut self) {
+        match &mut self.quants {
+            RowQuants::Pairs(quants) => quants.fill(0),
+            RowQuants::Fours { quants, totals } => {
+                quants.fill(0);
+                totals.fill(0);
+            }
+        }
+        self.scales.fill(0.0);
+        self.sums.fill(0.0);
+    }
+}
+
 impl Activations {
-    /// Takes `values`, which is `[m, k]`.
+    /// Takes `values`, which is `[m, k]`, for weights of the layout.
     ///
     /// # Panics
     /// If `k` is not a multiple of 32 or does not divide `values`.
-    pub fn quantise(&mut self, values: &[f32], k: usize) {
-        self.quantise_with(values, k, twin::quantise_rows);
+    pub fn quantise(&mut self, values: &[f32], k: usize, layout: Layout) {
+        self.quantise_with(values, k, layout, twin::quantise_rows);
     }
 
     pub(super) fn quantise_with(
         &mut self,
         values: &[f32],
         k: usize,
+        layout: Layout,
         quantise_rows: fn(&[f32], usize, Rows),
     ) {
         assert!(k.is_multiple_of(BLOCK) && values.len().is_multiple_of(k));
-        (self.m, self.k) = (values.len() / k, k);
+        (self.m, self.k, self.layout) = (values.len() / k, k, layout);
         let padded = self.m.next_multiple_of(ROWS);
-        self.quants.resize(padded * k, 0);
-        self.scales.resize(padded * k / BLOCK, 0.0);
-        self.sums.resize(padded * k / BLOCK, 0.0);
         let blocks = k / BLOCK;
-        let quants = self.quants.chunks_exact_mut(ROWS * k);
+        self.scales.resize(padded * blocks, 0.0);
+        self.sums.resize(padded * blocks, 0.0);
+        let values = values.chunks(ROWS * k);
         let scales = self.scales.chunks_exact_mut(ROWS * blocks);
         let sums = self.sums.chunks_exact_mut(ROWS * blocks);
-        let groups = values.chunks(ROWS * k).zip(quants.zip(scales).zip(sums));
-        POOL.each(groups, |(values, ((quants, scales), sums))| {
+        let quantise = |values: &[f32], mut rows: Rows| {
             if values.len() < ROWS * k {
-                // The padding of the last rows, which may hold rows of another time.
-                quants.fill(0);
-                scales.fill(0.0);
-                sums.fill(0.0);
+                rows.clear();
             }
-            quantise_rows(values, k, Rows { quants, scales, sums });
-        });
+            quantise_rows(values, k, rows);
+        };
+        match layout {
+            Layout::Pairs => {
+                self.pairs.resize(padded * k, 0);
+                let quants = self.pairs.chunks_exact_mut(ROWS * k).map(RowQuants::Pairs);
+                let rows = quants.zip(scales.zip(sums));
+                POOL.each(values.zip(rows), |(values, (quants, (scales, sums)))| {
+                    quantise(values, Rows { quants, scales, sums });
+                });
+            }
+            Layout::Fours => {
+                self.fours.resize(padded * k, 0);
+                self.totals.resize(padded * blocks, 0);
+                let totals = self.totals.chunks_exact_mut(ROWS * blocks);
+                let quants = self.fours.chunks_exact_mut(ROWS * k).zip(totals);
+                let quants = quants.map(|(quants, totals)| RowQuants::Fours { quants, totals });
+                let rows = quants.zip(scales.zip(sums));
+                POOL.each(values.zip(rows), |(values, (quants, (scales, sums)))| {
+                    quantise(values, Rows { quants, scales, sums });
+                });
+            }
+        }
     }
 
     /// Rows.
@@ -177,28 +282,48 @@ impl Activations {
         self.k
     }
 
+    pub fn layout(&self) -> Layout {
+        self.layout
+    }
+
     /// What the packed form stands for at `[row, k]`.
     pub fn value(&self, row: usize, k: usize) -> f32 {
-        let group = row / ROWS;
-        let quant = self.group(group)[(k / 2 * ROWS + row % ROWS) * 2 + k % 2];
-        f32::from(quant) * self.group_scales(group)[k / BLOCK * ROWS + row % ROWS]
+        let (group, run) = (row / ROWS, self.layout.run());
+        let at = (k / run * ROWS + row % ROWS) * run + k % run;
+        let quant = match self.layout {
+            Layout::Pairs => f32::from(self.pairs(group)[at]),
+            Layout::Fours => f32::from(self.fours(group)[at]),
+        };
+        quant * self.group_scales(group)[k / BLOCK * ROWS + row % ROWS]
     }
 
     /// `[k / 2][4][2]`.
-    pub(super) fn group(&self, group: usize) -> &[i16] {
-        &self.quants[group * ROWS * self.k..][..ROWS * self.k]
+    pub(super) fn pairs(&self, group: usize) -> &[i16] {
+        &self.pairs[group * ROWS * self.k..][..ROWS * self.k]
+    }
+
+    /// `[k / 4][4][4]`.
+    pub(super) fn fours(&self, group: usize) -> &[i8] {
+        &self.fours[group * ROWS * self.k..][..ROWS * self.k]
+    }
+
+    /// With fours, `[block][4]`.
+    pub(super) fn group_totals(&self, group: usize) -> &[i32] {
+        &self.totals[group * ROWS * self.blocks()..][..ROWS * self.blocks()]
     }
 
     /// `[block][4]`.
     pub(super) fn group_scales(&self, group: usize) -> &[f32] {
-        let blocks = self.k / BLOCK;
-        &self.scales[group * ROWS * blocks..][..ROWS * blocks]
+        &self.scales[group * ROWS * self.blocks()..][..ROWS * self.blocks()]
     }
 
     /// `[block][4]`.
     pub(super) fn group_sums(&self, group: usize) -> &[f32] {
-        let blocks = self.k / BLOCK;
-        &self.sums[group * ROWS * blocks..][..ROWS * blocks]
+        &self.sums[group * ROWS * self.blocks()..][..ROWS * self.blocks()]
+    }
+
+    fn blocks(&self) -> usize {
+        self.k / BLOCK
     }
 }
 

@@ -2,14 +2,14 @@
 
 use std::arch::wasm32::{
     f32x4, f32x4_abs, f32x4_add, f32x4_convert_i32x4, f32x4_extract_lane, f32x4_max, f32x4_mul,
-    f32x4_splat, i16x8_load_extend_i8x8, i16x8_narrow_i32x4, i16x8_splat, i32x4_add,
-    i32x4_dot_i16x8, i32x4_extract_lane, i32x4_shuffle, i32x4_splat, i32x4_sub, v128, v128_load,
-    v128_load32_splat, v128_store,
+    f32x4_splat, i8x16_narrow_i16x8, i16x8_load_extend_i8x8, i16x8_narrow_i32x4, i16x8_splat,
+    i32x4_add, i32x4_dot_i16x8, i32x4_extract_lane, i32x4_shuffle, i32x4_splat, i32x4_sub, v128,
+    v128_load, v128_load32_splat, v128_store,
 };
 use std::cell::RefCell;
 use std::ops::Range;
 
-use super::pack::{Rows, scale_of};
+use super::pack::{RowQuants, Rows, scale_of};
 use super::{Activations, BLOCK, Int8Matrix, PANEL, ROWS};
 
 /// One step of a panel: eight outputs by a pair of inputs.
@@ -37,15 +37,16 @@ pub fn int8_panels(
             let quants = weight.panel(panel);
             for group in 0..m.div_ceil(ROWS) {
                 let factors = Factors::new(weight, activations, panel, group);
+                let inputs = activations.pairs(group);
                 let tile = match (group, m - group * ROWS) {
-                    (0, 1) => factors.widen_and_multiply::<1>(quants, widened),
-                    (0, 2) => factors.widen_and_multiply::<2>(quants, widened),
-                    (0, 3) => factors.widen_and_multiply::<3>(quants, widened),
-                    (0, _) => factors.widen_and_multiply::<4>(quants, widened),
-                    (_, 1) => factors.multiply::<1>(widened),
-                    (_, 2) => factors.multiply::<2>(widened),
-                    (_, 3) => factors.multiply::<3>(widened),
-                    (_, _) => factors.multiply::<4>(widened),
+                    (0, 1) => widen_and_multiply::<1>(&factors, inputs, quants, widened),
+                    (0, 2) => widen_and_multiply::<2>(&factors, inputs, quants, widened),
+                    (0, 3) => widen_and_multiply::<3>(&factors, inputs, quants, widened),
+                    (0, _) => widen_and_multiply::<4>(&factors, inputs, quants, widened),
+                    (_, 1) => multiply::<1>(&factors, inputs, widened),
+                    (_, 2) => multiply::<2>(&factors, inputs, widened),
+                    (_, 3) => multiply::<3>(&factors, inputs, widened),
+                    (_, _) => multiply::<4>(&factors, inputs, widened),
                 };
                 store(&tile, group * ROWS, panel * PANEL);
             }
@@ -53,9 +54,47 @@ pub fn int8_panels(
     });
 }
 
-/// What a tile is made of besides the weight's quants.
-struct Factors<'a> {
-    inputs: &'a [i16],
+/// `R` rows by a panel that is widened already.
+fn multiply<const R: usize>(
+    factors: &Factors,
+    inputs: &[i16],
+    widened: &[i16],
+) -> [[f32; PANEL]; ROWS] {
+    let blocks = widened.chunks_exact(PANEL * BLOCK).zip(inputs.chunks_exact(ROWS * BLOCK));
+    factors.sum(blocks, |(quants, inputs)| -> Dots<R> {
+        // SAFETY: two vectors are read at each step of the block.
+        block(quants, inputs, |quants| unsafe {
+            (v128_load(quants.cast()), v128_load(quants.add(8).cast()))
+        })
+    })
+}
+
+/// `R` rows by a panel, which is left widened.
+fn widen_and_multiply<const R: usize>(
+    factors: &Factors,
+    inputs: &[i16],
+    quants: &[i8],
+    widened: &mut [i16],
+) -> [[f32; PANEL]; ROWS] {
+    let blocks = quants.chunks_exact(PANEL * BLOCK).zip(widened.chunks_exact_mut(PANEL * BLOCK));
+    let blocks = blocks.zip(inputs.chunks_exact(ROWS * BLOCK));
+    factors.sum(blocks, |((quants, widened), inputs)| -> Dots<R> {
+        assert_eq!(quants.len(), widened.len());
+        let mut widened = widened.as_mut_ptr();
+        // SAFETY: 16 bytes are read at each step of the block, and two vectors written.
+        block(quants, inputs, |quants| unsafe {
+            let low = i16x8_load_extend_i8x8(quants);
+            let high = i16x8_load_extend_i8x8(quants.add(8));
+            v128_store(widened.cast(), low);
+            v128_store(widened.add(8).cast(), high);
+            widened = widened.add(STEP);
+            (low, high)
+        })
+    })
+}
+
+/// What makes values of a tile's dot products.
+pub(super) struct Factors<'a> {
     input_scales: &'a [f32],
     input_sums: &'a [f32],
     scales: &'a [f32],
@@ -63,14 +102,13 @@ struct Factors<'a> {
 }
 
 impl<'a> Factors<'a> {
-    fn new(
+    pub(super) fn new(
         weight: &'a Int8Matrix,
         activations: &'a Activations,
         panel: usize,
         group: usize,
     ) -> Self {
         Self {
-            inputs: activations.group(group),
             input_scales: activations.group_scales(group),
             input_sums: activations.group_sums(group),
             scales: weight.panel_scales(panel),
@@ -78,55 +116,18 @@ impl<'a> Factors<'a> {
         }
     }
 
-    /// `R` rows by a panel that is widened already.
-    fn multiply<const R: usize>(&self, widened: &[i16]) -> [[f32; PANEL]; ROWS] {
-        let quants = widened.chunks_exact(PANEL * BLOCK);
-        self.sum(quants, |quants, inputs| -> Dots<R> {
-            // SAFETY: two vectors are read at each step of the block.
-            block(quants, inputs, |quants| unsafe {
-                (v128_load(quants.cast()), v128_load(quants.add(8).cast()))
-            })
-        })
-    }
-
-    /// `R` rows by a panel, which is left widened.
-    fn widen_and_multiply<const R: usize>(
-        &self,
-        quants: &[i8],
-        widened: &mut [i16],
-    ) -> [[f32; PANEL]; ROWS] {
-        let blocks =
-            quants.chunks_exact(PANEL * BLOCK).zip(widened.chunks_exact_mut(PANEL * BLOCK));
-        self.sum(blocks, |(quants, widened), inputs| -> Dots<R> {
-            assert_eq!(quants.len(), widened.len());
-            let mut widened = widened.as_mut_ptr();
-            // SAFETY: 16 bytes are read at each step of the block, and two vectors written.
-            block(quants, inputs, |quants| unsafe {
-                let low = i16x8_load_extend_i8x8(quants);
-                let high = i16x8_load_extend_i8x8(quants.add(8));
-                v128_store(widened.cast(), low);
-                v128_store(widened.add(8).cast(), high);
-                widened = widened.add(STEP);
-                (low, high)
-            })
-        })
-    }
-
-    /// Sums the blocks, whose dot products `block` gives.
+    /// Sums the blocks, whose dot products `dots` gives.
     #[inline(always)]
-    fn sum<const R: usize, T>(
+    pub(super) fn sum<const R: usize, T>(
         &self,
         blocks: impl Iterator<Item = T>,
-        block: impl Fn(T, &[i16]) -> Dots<R>,
+        dots: impl Fn(T) -> Dots<R>,
     ) -> [[f32; PANEL]; ROWS] {
         let mut sums = [[f32x4_splat(0.0); 2]; R];
-        let inputs = self.inputs.chunks_exact(ROWS * BLOCK);
         let scales = self.scales.chunks_exact(PANEL);
         let input_scales = self.input_scales.chunks_exact(ROWS);
-        for (((quants, inputs), scales), input_scales) in
-            blocks.zip(inputs).zip(scales).zip(input_scales)
-        {
-            let dots = block(quants, inputs);
+        for ((block, scales), input_scales) in blocks.zip(scales).zip(input_scales) {
+            let dots = dots(block);
             let scales = eight(scales);
             for row in 0..R {
                 let input_scale = f32x4_splat(input_scales[row]);
@@ -160,7 +161,7 @@ impl<'a> Factors<'a> {
 }
 
 /// The exact dot products of a block: `R` rows by eight outputs, i32.
-type Dots<const R: usize> = [[v128; 2]; R];
+pub(super) type Dots<const R: usize> = [[v128; 2]; R];
 
 /// The dot products of a block, `step` giving the eight outputs' next pair of inputs, widened.
 ///
@@ -194,6 +195,7 @@ fn block<const R: usize, T>(
     dots
 }
 
+#[inline(always)]
 fn eight(values: &[f32]) -> [v128; 2] {
     [
         f32x4(values[0], values[1], values[2], values[3]),
@@ -207,41 +209,63 @@ const ROUND: f32 = 12_582_912.0;
 
 /// Quantises up to [`ROWS`] rows of `k` values each into a group of packed activations.
 pub fn quantise_rows(values: &[f32], k: usize, group: Rows) {
-    let zeros = [0.0; BLOCK];
-    let quants = group.quants.chunks_exact_mut(ROWS * BLOCK);
     let scales = group.scales.chunks_exact_mut(ROWS);
     let sums = group.sums.chunks_exact_mut(ROWS);
-    for (block, ((quants, scales), sums)) in quants.zip(scales).zip(sums).enumerate() {
+    let blocks = (0..k / BLOCK).zip(scales.zip(sums)).map(|(block, (scales, sums))| {
         let mut rows = [[i32x4_splat(0); 4]; ROWS];
+        let mut totals = [0; ROWS];
         for (row, packed) in rows.iter_mut().enumerate() {
-            let block = values.get(row * k + block * BLOCK..).and_then(|rest| rest.get(..BLOCK));
-            (*packed, scales[row], sums[row]) = quantise_block(block.unwrap_or(&zeros));
+            let values = values.get(row * k + block * BLOCK..).and_then(|rest| rest.get(..BLOCK));
+            let Some(values) = values else { continue };
+            (*packed, scales[row], totals[row]) = quantise_block(values);
+            sums[row] = scales[row] * totals[row] as f32;
         }
-        // Each vector holds four pairs of one row; what is stored holds one pair of four rows.
-        for (i, quants) in quants.chunks_exact_mut(ROWS * 8).enumerate() {
-            let [a, b, c, d] = [rows[0][i], rows[1][i], rows[2][i], rows[3][i]];
-            let (ab_low, ab_high) =
-                (i32x4_shuffle::<0, 4, 1, 5>(a, b), i32x4_shuffle::<2, 6, 3, 7>(a, b));
-            let (cd_low, cd_high) =
-                (i32x4_shuffle::<0, 4, 1, 5>(c, d), i32x4_shuffle::<2, 6, 3, 7>(c, d));
-            for (at, pairs) in [
-                i32x4_shuffle::<0, 1, 4, 5>(ab_low, cd_low),
-                i32x4_shuffle::<2, 3, 6, 7>(ab_low, cd_low),
-                i32x4_shuffle::<0, 1, 4, 5>(ab_high, cd_high),
-                i32x4_shuffle::<2, 3, 6, 7>(ab_high, cd_high),
-            ]
-            .into_iter()
-            .enumerate()
-            {
-                // SAFETY: the chunk is 32 i16, four vectors.
-                unsafe { v128_store(quants.as_mut_ptr().add(8 * at).cast(), pairs) };
+        (rows, totals)
+    });
+    match group.quants {
+        RowQuants::Pairs(quants) => {
+            for ((rows, _), quants) in blocks.zip(quants.chunks_exact_mut(ROWS * BLOCK)) {
+                interleave(rows, quants);
+            }
+        }
+        RowQuants::Fours { quants, totals } => {
+            let quants = quants.chunks_exact_mut(ROWS * BLOCK);
+            let totals = totals.chunks_exact_mut(ROWS);
+            for ((rows, sums), (quants, totals)) in blocks.zip(quants.zip(totals)) {
+                let bytes =
+                    rows.map(|[a, b, c, d]| [i8x16_narrow_i16x8(a, b), i8x16_narrow_i16x8(c, d)]);
+                interleave(bytes, quants);
+                totals.copy_from_slice(&sums);
             }
         }
     }
 }
 
-/// The quants of 32 values as 16 pairs of i16, their scale, and the sum of what they stand for.
-fn quantise_block(values: &[f32]) -> ([v128; 4], f32, f32) {
+/// Each vector of `rows` holds four runs of one row, 32 bits each; what is stored holds one run of four rows.
+fn interleave<const N: usize, T>(rows: [[v128; N]; ROWS], quants: &mut [T]) {
+    assert_eq!(size_of_val(quants), size_of_val(&rows));
+    let to = quants.as_mut_ptr().cast::<v128>();
+    for i in 0..N {
+        let [a, b, c, d] = rows.map(|row| row[i]);
+        let (ab_low, ab_high) =
+            (i32x4_shuffle::<0, 4, 1, 5>(a, b), i32x4_shuffle::<2, 6, 3, 7>(a, b));
+        let (cd_low, cd_high) =
+            (i32x4_shuffle::<0, 4, 1, 5>(c, d), i32x4_shuffle::<2, 6, 3, 7>(c, d));
+        let runs = [
+            i32x4_shuffle::<0, 1, 4, 5>(ab_low, cd_low),
+            i32x4_shuffle::<2, 3, 6, 7>(ab_low, cd_low),
+            i32x4_shuffle::<0, 1, 4, 5>(ab_high, cd_high),
+            i32x4_shuffle::<2, 3, 6, 7>(ab_high, cd_high),
+        ];
+        for (at, run) in runs.into_iter().enumerate() {
+            // SAFETY: there is room for as many vectors as the rows are, and a store may be unaligned.
+            unsafe { v128_store(to.add(4 * i + at), run) };
+        }
+    }
+}
+
+/// The quants of 32 values as 16 pairs of i16, their scale, and their sum.
+fn quantise_block(values: &[f32]) -> ([v128; 4], f32, i32) {
     assert_eq!(values.len(), BLOCK);
     let at = |i: usize| {
         // SAFETY: there are 32 values, eight vectors.
@@ -265,5 +289,5 @@ fn quantise_block(values: &[f32]) -> ([v128; 4], f32, f32) {
         + i32x4_extract_lane::<1>(sum)
         + i32x4_extract_lane::<2>(sum)
         + i32x4_extract_lane::<3>(sum);
-    (packed, scale, scale * sum as f32)
+    (packed, scale, sum)
 }

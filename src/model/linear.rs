@@ -88,7 +88,7 @@ pub struct Int8Linear {
 impl Int8Linear {
     fn multiply(&self, xs: &[f32], finish: Finish, target: Target) {
         ACTIVATIONS.with_borrow_mut(|activations| {
-            activations.quantise(xs, self.weight.k());
+            activations.quantise(xs, self.weight.k(), self.weight.layout());
             int8_matmul(&self.weight, activations, &self.bias, finish, target);
         });
     }
@@ -226,10 +226,14 @@ impl CustomOp1 for Int8Qkv<'_> {
             q.multiply(xs, Finish::Store, Target::columns(out, 3 * n, 0));
         }
         ACTIVATIONS.with_borrow_mut(|activations| {
-            activations.quantise(xs, width);
+            activations.quantise(xs, width, k.weight.layout());
             let of_all =
                 if rows.len() < m { &[(1, k), (2, v)][..] } else { &[(0, q), (1, k), (2, v)] };
             for (part, Int8Linear { weight, bias }) in of_all {
+                // A file may have them in different types.
+                if activations.layout() != weight.layout() {
+                    activations.quantise(xs, width, weight.layout());
+                }
                 let target = Target::columns(&mut out, 3 * n, part * n);
                 int8_matmul(weight, activations, bias, Finish::Store, target);
             }

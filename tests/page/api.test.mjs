@@ -252,7 +252,7 @@ describe("a worker that dies", () => {
 
   test("that cannot start says so", async (t) => {
     const { page } = await site.newPage(t);
-    site.own.answer("/pkg/single/clip_wasm.js", status(404));
+    site.own.answer("/pkg/relaxed/clip_wasm.js", status(404));
     const load = `import("/clip.js").then(({ ClipEncoder }) => ClipEncoder.load(new Blob(["any"]))).catch(({ code }) => code)`;
     assert.equal(await page.evaluate(load), "worker_failed");
     serveModule(`export default async function init() { throw new WebAssembly.CompileError("no SIMD here"); } export class ModelLoader {}`);
@@ -261,7 +261,7 @@ describe("a worker that dies", () => {
 
   /** @param {string} source in the wasm module's place */
   function serveModule(source) {
-    site.own.answer("/pkg/single/clip_wasm.js", (_request, response) => {
+    site.own.answer("/pkg/relaxed/clip_wasm.js", (_request, response) => {
       response.writeHead(200, { "content-type": "text/javascript", "cache-control": "no-store" }).end(source);
     });
   }

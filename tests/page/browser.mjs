@@ -60,7 +60,7 @@ export class Site {
   }
 
   static async open() {
-    if (!existsSync(join(REPOSITORY, "www/pkg/single/clip_wasm.js"))) {
+    if (!existsSync(join(REPOSITORY, "www/pkg/simd128/clip_wasm.js"))) {
       throw new Error("www/pkg is missing: run ./build.sh first");
     }
     const own = await new StaticServer(join(REPOSITORY, "www")).start();

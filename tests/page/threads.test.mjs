@@ -132,18 +132,18 @@ describe("a host that isolates the page", () => {
 
   test("without the threads' build, one thread does it", async (t) => {
     const page = await isolatedPage(t);
-    isolated.answer("/pkg/threads/clip_wasm_bg.wasm", status(404));
+    isolated.answer("/pkg/relaxed-threads/clip_wasm_bg.wasm", status(404));
     t.after(() => isolated.reset());
     assert.equal((await embed(page)).threads, 1);
   });
 
   test("whose wasm has the wrong type serves it none the less", async (t) => {
     const page = await isolatedPage(t);
-    isolated.answer("/pkg/threads/clip_wasm_bg.wasm", (request, response) => {
+    isolated.answer("/pkg/relaxed-threads/clip_wasm_bg.wasm", (request, response) => {
       const { writeHead } = response;
       response.writeHead = (/** @type {any} */ code, /** @type {any} */ headers) =>
         writeHead.call(response, code, { ...headers, "content-type": "application/octet-stream" });
-      return file(join(REPOSITORY, "www/pkg/threads/clip_wasm_bg.wasm"))(request, response);
+      return file(join(REPOSITORY, "www/pkg/relaxed-threads/clip_wasm_bg.wasm"))(request, response);
     });
     t.after(() => isolated.reset());
     assert.equal((await embed(page)).threads, EXPECTED_THREADS);

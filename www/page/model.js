@@ -18,7 +18,7 @@ import { showError } from "./notice.js";
  * @property {string} [limits] what it does not know, for whoever shows it something else
  */
 
-/** @import { ModelInfo } from "../pkg/single/clip_wasm.js" */
+/** @import { ModelInfo } from "../pkg/simd128/clip_wasm.js" */
 
 /** @typedef {{ source: string | File, size?: number, builtIn?: boolean, limits?: string }} Choice */
 /** @typedef {{ source: string | File, promise: Promise<ClipEncoder>, abort: AbortController }} Load */

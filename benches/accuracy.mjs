@@ -6,7 +6,7 @@ import { cosine } from "../tests/page/vectors.mjs";
 import { ContestantPage, REPOSITORY, withBrowser } from "./browser.mjs";
 import { CONTESTANTS } from "./cases.mjs";
 
-/** @import { StaticServer } from "../tests/page/server.mjs" */
+/** @import { Hosts } from "./browser.mjs" */
 /** @import { Name } from "./page/contestants.js" */
 
 /** @typedef {{ image: number[], text: number[] }} Cosines one an input */
@@ -14,17 +14,17 @@ import { CONTESTANTS } from "./cases.mjs";
 const PAIRS = 8;
 
 /**
- * @param {StaticServer} host
+ * @param {Hosts} hosts
  * @returns {Promise<Partial<Record<Name, Cosines>>>}
  */
-export async function measureAccuracy(host) {
+export async function measureAccuracy(hosts) {
   const expected = readTensors(join(REPOSITORY, "tests/fixtures/towers/vit-b-32.safetensors"));
   const [images, texts] = [expected("gelu.f32.image"), expected("gelu.f32.text")];
   return withBrowser(async (context) => {
     /** @type {Partial<Record<Name, Cosines>>} */
     const cosines = {};
     for (const name of CONTESTANTS) {
-      const page = await ContestantPage.create(context, host);
+      const page = await ContestantPage.create(context, hosts.plain(name), name);
       await page.open(name, { towers: ["image", "text"] });
       await page.prepare();
       /** @type {Cosines} */

@@ -10,24 +10,41 @@ import { StaticServer } from "../tests/page/server.mjs";
 /** @import { BrowserContext, JSHandle, Page } from "playwright-core" */
 /** @import { Call, Name, OpenOptions } from "./page/contestants.js" */
 
+/** @type {Name} */
+const OURS = "clip-wasm";
+
 export const REPOSITORY = resolve(import.meta.dirname, "..");
 
 /** As static hosts send it; without it a second visit would ask for everything again. */
 const CACHED = { "cache-control": "max-age=3600" };
 const ISOLATED = { "cross-origin-opener-policy": "same-origin", "cross-origin-embedder-policy": "require-corp" };
 
-/** The repository on two origins: a plain static host, and one whose headers allow shared memory. */
+/** So that a service worker may serve the whole origin from www/sw.js: a user would copy it to the top. */
+const ANY_SCOPE = { "service-worker-allowed": "/" };
+
+/** The repository on several origins: plain static hosts, and one whose headers allow shared memory. */
 export class Hosts {
-  plain = new StaticServer(REPOSITORY, CACHED);
   isolated = new StaticServer(REPOSITORY, { ...CACHED, ...ISOLATED });
+  #plain = new StaticServer(REPOSITORY, CACHED);
+  /** An origin of its own, for the service worker that clip-wasm brings would isolate the others' pages too. */
+  #plainForOurs = new StaticServer(REPOSITORY, { ...CACHED, ...ANY_SCOPE });
+
+  /** @param {Name} name whose page it is to serve */
+  plain(name) {
+    return name === OURS ? this.#plainForOurs : this.#plain;
+  }
 
   async start() {
-    await Promise.all([this.plain.start(), this.isolated.start()]);
+    await Promise.all(this.#all().map((host) => host.start()));
     return this;
   }
 
   async stop() {
-    await Promise.all([this.plain.stop(), this.isolated.stop()]);
+    await Promise.all(this.#all().map((host) => host.stop()));
+  }
+
+  #all() {
+    return [this.isolated, this.#plain, this.#plainForOurs];
   }
 }
 
@@ -68,11 +85,20 @@ export class ContestantPage {
   /**
    * @param {BrowserContext} context
    * @param {StaticServer} host
+   * @param {Name} name of the contestant
    */
-  static async create(context, host) {
+  static async create(context, host, name) {
     const page = await context.newPage();
     page.on("pageerror", (error) => console.error(error));
     await page.goto(`${host.origin}/benches/page/`);
+    if (name === OURS && !(await page.evaluate(() => crossOriginIsolated))) {
+      // What its own page does at the first visit; this is the second.
+      await page.evaluate(async () => {
+        await navigator.serviceWorker.register("/www/sw.js", { scope: "/" });
+        await navigator.serviceWorker.ready;
+      });
+      await page.reload();
+    }
     const bench = await page.evaluateHandle(
       (url) => /** @type {Promise<typeof import("./page/bench.js")>} */ (import(url)),
       `${host.origin}/benches/page/bench.js`,

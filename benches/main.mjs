@@ -60,21 +60,21 @@ try {
     }
   });
   await section("second visit, image tower", async () => {
-    results.visits["image tower"] = await measureVisits(hosts.plain, ["image"], visits);
+    results.visits["image tower"] = await measureVisits(hosts, ["image"], visits);
   });
   await section("second visit, both towers", async () => {
-    const found = await measureVisits(hosts.plain, ["image", "text"], visits);
+    const found = await measureVisits(hosts, ["image", "text"], visits);
     results.visits["both towers"] = found;
     results.downloads = await downloads(found);
   });
   await section("memory", async () => {
-    results.memory = await measureMemory(hosts.plain);
+    results.memory = await measureMemory(hosts);
   });
   await section("accuracy", async () => {
-    results.accuracy = await measureAccuracy(hosts.plain);
+    results.accuracy = await measureAccuracy(hosts);
   });
   await section("kernels", async () => {
-    results.kernels = await measureKernels(hosts.plain, rounds);
+    results.kernels = await measureKernels(hosts.isolated, rounds);
   });
 } finally {
   await hosts.stop();

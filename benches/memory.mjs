@@ -5,7 +5,7 @@ import { ContestantPage, withBrowser } from "./browser.mjs";
 import { CONTESTANTS } from "./cases.mjs";
 
 /** @import { BrowserContext } from "playwright-core" */
-/** @import { StaticServer } from "../tests/page/server.mjs" */
+/** @import { Hosts } from "./browser.mjs" */
 /** @import { Name } from "./page/contestants.js" */
 
 /** @typedef {{ loaded: number, used: number }} Peak bytes, when the model is open and when it has run */
@@ -13,28 +13,29 @@ import { CONTESTANTS } from "./cases.mjs";
 const CALLS = 5;
 
 /**
- * @param {StaticServer} host
+ * @param {Hosts} hosts
  * @returns {Promise<{ page: number, contestants: Partial<Record<Name, Peak>> }>} `page` is what an empty one holds
  */
-export async function measureMemory(host) {
+export async function measureMemory(hosts) {
   const page = await withBrowser(async (context) => {
-    await ContestantPage.create(context, host);
+    const name = "onnxruntime-web";
+    await ContestantPage.create(context, hosts.plain(name), name);
     return peak(context);
   });
   /** @type {Partial<Record<Name, Peak>>} */
   const contestants = {};
-  for (const name of CONTESTANTS) contestants[name] = await withBrowser((context) => measure(context, host, name));
+  for (const name of CONTESTANTS) contestants[name] = await withBrowser((context) => measure(context, hosts, name));
   return { page, contestants };
 }
 
 /**
  * @param {BrowserContext} context of a browser that has shown nothing else
- * @param {StaticServer} host
+ * @param {Hosts} hosts
  * @param {Name} name
  * @returns {Promise<Peak>}
  */
-async function measure(context, host, name) {
-  const page = await ContestantPage.create(context, host);
+async function measure(context, hosts, name) {
+  const page = await ContestantPage.create(context, hosts.plain(name), name);
   await page.open(name, { towers: ["image", "text"] });
   const loaded = await peak(context);
   await page.prepare();

@@ -9,7 +9,7 @@ import { ContestantPage, REPOSITORY, withBrowser } from "./browser.mjs";
 import { CONTESTANTS } from "./cases.mjs";
 
 /** @import { BrowserContext } from "playwright-core" */
-/** @import { StaticServer } from "../tests/page/server.mjs" */
+/** @import { Hosts } from "./browser.mjs" */
 /** @import { Name, Tower } from "./page/contestants.js" */
 
 /**
@@ -27,22 +27,22 @@ const SETTLE_MILLISECONDS = 1000;
 const LATER_CALLS = 10;
 
 /**
- * @param {StaticServer} host
+ * @param {Hosts} hosts
  * @param {Tower[]} towers
  * @param {number} rounds
  * @returns {Promise<Visits>}
  */
-export async function measureVisits(host, towers, rounds) {
+export async function measureVisits(hosts, towers, rounds) {
   return withBrowser(async (context) => {
     /** @type {Visits} */
     const visits = {};
     for (const name of CONTESTANTS) {
-      visits[name] = { first: await visit(context, host, name, towers), again: [] };
+      visits[name] = { first: await visit(context, hosts, name, towers), again: [] };
       await pause(SETTLE_MILLISECONDS);
     }
     for (let round = 0; round < rounds; round++) {
       for (const name of CONTESTANTS) {
-        visits[name]?.again.push(await visit(context, host, name, towers));
+        visits[name]?.again.push(await visit(context, hosts, name, towers));
       }
     }
     return visits;
@@ -51,14 +51,15 @@ export async function measureVisits(host, towers, rounds) {
 
 /**
  * @param {BrowserContext} context
- * @param {StaticServer} host
+ * @param {Hosts} hosts
  * @param {Name} name
  * @param {Tower[]} towers
  * @returns {Promise<Visit>}
  */
-async function visit(context, host, name, towers) {
+async function visit(context, hosts, name, towers) {
+  const host = hosts.plain(name);
+  const page = await ContestantPage.create(context, host, name);
   host.reset();
-  const page = await ContestantPage.create(context, host);
   const open = await page.open(name, { towers });
   const loaded = await sizes(host.requests);
   await page.prepare();

@@ -29,12 +29,12 @@ const LONG_CASE_SHARE = 0.3;
  * @param {(timed: Case, measure: () => Promise<Times>) => Promise<void>} run takes each case in turn
  */
 export async function timeSetup(context, hosts, setup, cases, rounds, run) {
-  const host = setup.isolated ? hosts.isolated : hosts.plain;
   const names = CONTESTANTS.filter((name) => cases.some(({ call }) => contestantsOf(call).includes(name)));
   /** @type {Map<Name, ContestantPage>} */
   const pages = new Map();
   for (const name of names) {
-    const page = await ContestantPage.create(context, host);
+    const host = setup.isolated ? hosts.isolated : hosts.plain(name);
+    const page = await ContestantPage.create(context, host, name);
     await page.open(name, { towers: ["image", "text"], threads: setup.threads });
     await page.prepare();
     pages.set(name, page);

@@ -3,9 +3,10 @@
 import { WorkerConnection } from "./connection.js";
 import { download } from "./download.js";
 import { ClipError, errorJson } from "./error.js";
+import { Helpers } from "./helpers.js";
 
-/** @import { ModelInfo } from "./pkg/simd128/clip_wasm.js" */
 /** @import { Progress } from "./weights.js" */
+/** @import { Loaded, LoadParams } from "./worker.js" */
 
 export { ClipError, errorJson };
 
@@ -28,18 +29,21 @@ export { ClipError, errorJson };
  */
 export class ClipEncoder {
   #connection;
+  #helpers;
 
   /**
    * Use {@link ClipEncoder.load}.
    * @param {WorkerConnection} connection
-   * @param {{ info: ModelInfo, threads: number }} loaded
+   * @param {LoadParams} params
+   * @param {Loaded} loaded
    */
-  constructor(connection, { info, threads }) {
+  constructor(connection, params, loaded) {
     this.#connection = connection;
+    this.#helpers = new Helpers(params, loaded);
     /** What the model is. @readonly */
-    this.info = Object.freeze(info);
+    this.info = Object.freeze(loaded.info);
     /** How many threads share the work on an input. @readonly */
-    this.threads = threads;
+    this.threads = loaded.threads;
   }
 
   /**
@@ -59,8 +63,9 @@ export class ClipEncoder {
       throw new ClipError("invalid_input", `threads is ${threads}, not a whole number from 1 on`);
     }
     const connection = new WorkerConnection();
+    const params = { source, size, threads };
     try {
-      return new ClipEncoder(connection, await connection.call("load", { source, size, threads }, { onProgress, signal }));
+      return new ClipEncoder(connection, params, await connection.call("load", params, { onProgress, signal }));
     } catch (error) {
       connection.end(/** @type {ClipError} */ (error));
       throw error;
@@ -76,40 +81,33 @@ export class ClipEncoder {
     requireList(texts, (text) => typeof text === "string", "a string");
     const data = [];
     for (const text of texts) {
-      data.push(await this.#embed("embedText", { text, normalize }, { signal }));
+      data.push(Array.from(await this.#connection.call("embedText", { text, normalize }, { signal })));
     }
     return { data, status_code: 200 };
   }
 
   /**
+   * A page without threads that has 16 images or more to embed loads the model again in workers beside the first,
+   * as many as there are cores and room for, and they stay until the encoder is closed; `threads: 1` forbids it.
    * @param {ImageSource[]} images
    * @param {EmbedOptions} [options]
    * @returns {Promise<Embeddings>}
    */
   async embedImage(images, { normalize = true, signal } = {}) {
     requireList(images, isImageSource, "a File, a Blob, a URL, a Uint8Array or an ArrayBuffer");
-    const data = [];
-    for (const source of images) {
-      const image = await openImage(source, signal);
+    const data = await this.#helpers.share(images.length, this.#connection, async (connection, index) => {
+      const image = await openImage(/** @type {ImageSource} */ (images[index]), signal);
       const transfer = image instanceof Blob ? [] : [image.buffer];
-      data.push(await this.#embed("embedImage", { image, normalize }, { signal, transfer }));
-    }
+      return Array.from(await connection.call("embedImage", { image, normalize }, { signal, transfer }));
+    });
     return { data, status_code: 200 };
   }
 
-  /** Ends the worker, which frees the model's memory. Calls that still wait fail with `closed`. */
+  /** Ends the workers, which frees the model's memory. Calls that still wait fail with `closed`. */
   close() {
-    this.#connection.end(new ClipError("closed", "the encoder is closed; load a model again"));
-  }
-
-  /**
-   * @param {string} method
-   * @param {object} params
-   * @param {{ signal?: AbortSignal, transfer?: Transferable[] }} options
-   * @returns {Promise<number[]>}
-   */
-  async #embed(method, params, options) {
-    return Array.from(/** @type {Float32Array} */ (await this.#connection.call(method, params, options)));
+    const closed = new ClipError("closed", "the encoder is closed; load a model again");
+    this.#connection.end(closed);
+    this.#helpers.end(closed);
   }
 }
 

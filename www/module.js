@@ -6,6 +6,7 @@
  * A running module.
  * @typedef {object} Module
  * @property {{ ModelLoader: typeof ModelLoader }} bindings
+ * @property {WebAssembly.Memory} memory
  * @property {() => Promise<number>} threads how many share its work, once those that can have started
  */
 
@@ -81,8 +82,8 @@ export async function startModule(threads, fileSize) {
  */
 async function startSingle(build) {
   const bindings = await BUILDS[build]();
-  await bindings.default({ module_or_path: await compile(build) });
-  return { bindings, threads: async () => 1 };
+  const { memory } = await bindings.default({ module_or_path: await compile(build) });
+  return { bindings, memory, threads: async () => 1 };
 }
 
 /**
@@ -103,6 +104,7 @@ async function startThreads(build, threads, fileSize) {
   const started = Array.from({ length: threads - 1 }, () => startThread({ build, module, memory }));
   return {
     bindings,
+    memory,
     async threads() {
       const settled = await Promise.allSettled(started);
       return 1 + settled.filter(({ status }) => status === "fulfilled").length;

@@ -12,7 +12,7 @@ import { Weights } from "./weights.js";
 /** @import { Progress } from "./weights.js" */
 
 /** @typedef {{ source: string | Blob, size?: number, threads: number }} LoadParams */
-/** @typedef {{ info: ModelInfo, threads: number }} Loaded */
+/** @typedef {{ info: ModelInfo, threads: number, memory: number }} Loaded `memory` in bytes */
 
 /**
  * @typedef {object} Methods what the worker can be asked
@@ -36,7 +36,7 @@ const methods = {
     } catch (error) {
       throw weights.shortfall() ?? error;
     }
-    return { info: encoder.info, threads: await module.threads() };
+    return { info: encoder.info, threads: await module.threads(), memory: module.memory.buffer.byteLength };
   },
 
   embedText({ text, normalize }) {

@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
+import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { FIXTURES, Site, TINY_MODEL } from "./browser.mjs";
@@ -185,6 +186,73 @@ describe("close", () => {
       return codeOf(other.embedText(["a cat"]));
     })()`);
     assert.equal(code, "no error");
+  });
+});
+
+describe("a batch of images on a page without threads", () => {
+  /** 24 images, each with another corner cut off, so that no two have the same vector. */
+  const IMAGES = `(async () => {
+    const bitmap = await createImageBitmap(await (await fetch("/images/cat.png")).blob());
+    return Promise.all(Array.from({ length: 24 }, (_, i) => {
+      const canvas = new OffscreenCanvas(64, 64);
+      canvas.getContext("2d").drawImage(bitmap, -i, -2 * i);
+      return canvas.convertToBlob();
+    }));
+  })()`;
+
+  test("is shared with other workers, in input order", async (t) => {
+    const page = await pageWithEncoder(t);
+    const loads = () => site.hub.requests.filter((path) => path.endsWith(".gguf")).length;
+    const [one, all, again] = await page.evaluate(`(async () => {
+      const images = await ${IMAGES};
+      const one = [];
+      for (const image of images) one.push(...(await clip.embedImage([image])).data);
+      const all = (await clip.embedImage(Array.from({ length: 40 }, () => images).flat())).data;
+      return [one, all, (await clip.embedImage(images)).data];
+    })()`);
+    assert.equal(new Set(one.map(String)).size, 24);
+    assert.deepEqual(all, Array.from({ length: 40 }, () => one).flat());
+    assert.deepEqual(again, one);
+    assert.equal(loads(), 1 + Math.min(availableParallelism() - 1, 3));
+  });
+
+  test("of few images, or where one thread was asked for, loads nothing anew", async (t) => {
+    const page = await pageWithEncoder(t);
+    await page.evaluate(`(async () => {
+      const images = await ${IMAGES};
+      await clip.embedImage(images.slice(0, 15));
+      const single = await ClipEncoder.load(modelUrl, { threads: 1 });
+      await single.embedImage(images);
+    })()`);
+    assert.equal(site.hub.requests.filter((path) => path.endsWith(".gguf")).length, 2);
+  });
+
+  test("fails with the error of the first input that fails, and the next call works", async (t) => {
+    const page = await pageWithEncoder(t);
+    const [codes, count] = await page.evaluate(`(async () => {
+      const images = await ${IMAGES};
+      const many = Array.from({ length: 20 }, () => images).flat();
+      many[100] = new Blob(["no image"]);
+      many[101] = "/images/missing.png";
+      const codes = [];
+      for (let round = 0; round < 3; round++) codes.push(await codeOf(clip.embedImage(many)));
+      return [codes, (await clip.embedImage(images)).data.length];
+    })()`);
+    assert.deepEqual([codes, count], [["unsupported_image", "unsupported_image", "unsupported_image"], 24]);
+  });
+
+  test("goes on without a helper that cannot load, and ends with close", async (t) => {
+    const page = await pageWithEncoder(t);
+    site.hub.answer("/tiny-gelu.q8_0.gguf", status(503));
+    const [count, code] = await page.evaluate(`(async () => {
+      const images = await ${IMAGES};
+      const many = Array.from({ length: 20 }, () => images).flat();
+      const { data } = await clip.embedImage(many);
+      const waiting = codeOf(clip.embedImage(many));
+      setTimeout(() => clip.close(), 20);
+      return [data.length, await waiting];
+    })()`);
+    assert.deepEqual([count, code], [480, "closed"]);
   });
 });
 

@@ -274,7 +274,7 @@ test("fewer bytes than models.json promises, in a body without a length, is the 
 describe("a worker that dies", () => {
   /** A module that loads anything and traps on the text "trap", as a bug or a lack of memory would. */
   const TRAPPING_MODULE = `
-    export default async function init() {}
+    export default async function init() { return { memory: new WebAssembly.Memory({ initial: 1 }) }; }
     export class ModelLoader { push() {} finish() { return new Encoder(); } }
     class Encoder {
       info = { name: "stand-in", type: "q8_0", embeddingDimension: 2, imageSize: 1 };

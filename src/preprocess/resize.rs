@@ -5,6 +5,7 @@
 //! order of the passes.
 
 use crate::decode::RgbImage;
+use crate::threads::POOL;
 
 const CHANNELS: usize = 3;
 
@@ -172,7 +173,7 @@ fn to_pixel(accumulator: i32) -> u8 {
 fn resize_columns(source: &Pixels, used: std::ops::Range<usize>, axis: &Axis) -> Vec<u8> {
     let mut out = vec![0; used.len() * axis.spans.len() * CHANNELS];
     let out_rows = out.chunks_exact_mut((axis.spans.len() * CHANNELS).max(1));
-    for (out_row, y) in out_rows.zip(used) {
+    POOL.each(out_rows.zip(used), |(out_row, y)| {
         let row = source.rows_from(y);
         for (pixel, &span) in out_row.as_chunks_mut::<CHANNELS>().0.iter_mut().zip(&axis.spans) {
             let read = &row[span.source * CHANNELS..];
@@ -181,7 +182,7 @@ fn resize_columns(source: &Pixels, used: std::ops::Range<usize>, axis: &Axis) ->
                 false => weigh(read, axis.taps(span)),
             };
         }
-    }
+    });
     out
 }
 
@@ -209,21 +210,23 @@ fn weigh(bytes: &[u8], taps: &[i32]) -> [u8; CHANNELS] {
 /// The vertical pass over the columns `used`: `[axis.len(), used.len(), 3]`.
 fn resize_rows(source: &Pixels, used: std::ops::Range<usize>, axis: &Axis) -> Vec<u8> {
     let bytes = used.start * CHANNELS..used.end * CHANNELS;
-    let mut out = Vec::with_capacity(axis.spans.len() * bytes.len());
-    let mut sums = vec![HALF; bytes.len()];
-    for &span in &axis.spans {
+    let mut out = vec![0; axis.spans.len() * bytes.len()];
+    let out_rows = out.chunks_exact_mut(bytes.len().max(1));
+    POOL.each(out_rows.zip(&axis.spans), |(out_row, &span)| {
         if axis.is_identity() {
-            out.extend_from_slice(&source.row(span.source)[bytes.clone()]);
-            continue;
+            out_row.copy_from_slice(&source.row(span.source)[bytes.clone()]);
+            return;
         }
         // Row by row rather than column by column: each source row is read once, in order.
-        sums.fill(HALF);
+        let mut sums = vec![HALF; bytes.len()];
         for (y, &tap) in (span.source..).zip(axis.taps(span)) {
             for (sum, &value) in sums.iter_mut().zip(&source.row(y)[bytes.clone()]) {
                 *sum += i32::from(value) * tap;
             }
         }
-        out.extend(sums.iter().map(|&sum| to_pixel(sum)));
-    }
+        for (pixel, sum) in out_row.iter_mut().zip(sums) {
+            *pixel = to_pixel(sum);
+        }
+    });
     out
 }

@@ -165,8 +165,8 @@ pub(super) type Dots<const R: usize> = [[v128; 2]; R];
 
 /// The dot products of a block, `step` giving the eight outputs' next pair of inputs, widened.
 ///
-/// The fastest that one engine makes of it is this: a small loop, as V8 unrolls it by itself and spills where it
-/// is unrolled here, and pointers that go up, so that all but one load of a step find their place by a constant.
+/// A small loop, for V8 unrolls it by itself and spills where it is unrolled here; and pointers that go up, so
+/// that the loads of a step differ by a constant, which V8 puts in the instruction for all but the splats.
 #[inline(always)]
 fn block<const R: usize, T>(
     quants: &[T],

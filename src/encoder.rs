@@ -19,6 +19,23 @@ pub struct ClipEncoder {
     model: ClipModel,
 }
 
+/// One of a model's two encoders.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tower {
+    Text,
+    Vision,
+}
+
+impl Tower {
+    /// As [`ModelInfo`] names it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Vision => "vision",
+        }
+    }
+}
+
 /// What a model is. Absent values belong to a tower that the file does not have.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -53,6 +70,29 @@ impl ClipEncoder {
             std: vision.image_std,
         });
         Self { config, file_type, tokenizer, preprocess, model }
+    }
+
+    /// Takes over the towers of `other`, which has been loaded from the same file as this one.
+    ///
+    /// # Errors
+    /// `malformed_model` where their embeddings differ in length, as those of one file never do.
+    pub fn add(&mut self, other: Self) -> Result<()> {
+        let (ours, theirs) = (self.config.projection_dim, other.config.projection_dim);
+        if ours != theirs {
+            let message = format!("towers of {ours} and of {theirs} dimensions are of two models");
+            return Err(Error::new(ErrorKind::MalformedModel, message));
+        }
+        if other.model.text.is_some() {
+            self.config.text = other.config.text;
+            self.tokenizer = other.tokenizer;
+            self.model.text = other.model.text;
+        }
+        if other.model.vision.is_some() {
+            self.config.vision = other.config.vision;
+            self.preprocess = other.preprocess;
+            self.model.vision = other.model.vision;
+        }
+        Ok(())
     }
 
     /// Reads a GGUF file.
@@ -120,7 +160,7 @@ impl ClipEncoder {
     pub fn info(&self) -> ModelInfo {
         let text = self.config.text.as_ref().map(|text| &text.stock);
         let vision = self.config.vision.as_ref().map(|vision| &vision.stock);
-        let towers = [text.map(|_| "text"), vision.map(|_| "vision")];
+        let towers = [text.map(|_| Tower::Text.name()), vision.map(|_| Tower::Vision.name())];
         ModelInfo {
             name: self.config.name.clone(),
             file_type: self.file_type.clone(),
@@ -136,16 +176,21 @@ impl ClipEncoder {
 
     fn text(&self) -> Result<(&Tokenizer, &TextTower)> {
         let parts = self.tokenizer.as_ref().zip(self.model.text.as_ref());
-        parts.ok_or_else(|| missing_tower("text", "texts"))
+        parts.ok_or_else(|| missing_tower(Tower::Text))
     }
 
     fn vision(&self) -> Result<(&Preprocess, &VisionTower)> {
         let parts = self.preprocess.as_ref().zip(self.model.vision.as_ref());
-        parts.ok_or_else(|| missing_tower("vision", "images"))
+        parts.ok_or_else(|| missing_tower(Tower::Vision))
     }
 }
 
-fn missing_tower(tower: &str, inputs: &str) -> Error {
-    let message = format!("this model has no {tower} tower; load one that embeds {inputs}");
+pub(crate) fn missing_tower(tower: Tower) -> Error {
+    let inputs = match tower {
+        Tower::Text => "texts",
+        Tower::Vision => "images",
+    };
+    let message =
+        format!("this model has no {} tower; load one that embeds {inputs}", tower.name());
     Error::new(ErrorKind::MissingTower, message)
 }

@@ -1,21 +1,29 @@
 //! A model file in chunks of any size -> [`ClipEncoder`].
 
+use std::ops::Range;
+
 use crate::config::ClipConfig;
-use crate::encoder::ClipEncoder;
+use crate::encoder::{ClipEncoder, Tower, missing_tower};
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::gguf::{Header, TensorInfo, Value};
+use crate::format::gguf::{Header, Value};
 use crate::format::names::{Role, assign};
 use crate::format::{SNIFF_BYTES, expect_gguf};
 use crate::model::ClipModel;
 use crate::tokenizer::Tokenizer;
-use crate::weights::Weights;
+use crate::weights::{Incoming, Weights, resident_size};
 
-/// Reads a GGUF file as it arrives. Each tensor is put in its resident form as soon as it is complete,
-/// so the file is never held whole, and a wrong file is refused at the first chunk that shows it.
+/// Bytes that nobody wants are read all the same where there are no more of them than this between two
+/// that are wanted: another request takes longer.
+const NEAR: u64 = 256 << 10;
+
+/// Reads a GGUF file as it arrives. Each tensor is put in its resident form row by row, so the file is
+/// never held, nor any tensor of it, and a wrong file is refused at the first chunk that shows it.
 #[derive(Default)]
 pub struct ModelLoader {
-    /// Bytes taken so far.
-    received: u64,
+    /// `None` for those that the file has.
+    towers: Option<Vec<Tower>>,
+    /// Where in the file the next chunk begins.
+    position: u64,
     state: State,
 }
 
@@ -33,12 +41,17 @@ enum State {
 struct Tensors {
     config: ClipConfig,
     header: Header,
-    roles: Vec<Option<Role>>,
+    /// One for each tensor of the header.
+    slots: Vec<Slot>,
     weights: Weights,
-    /// The tensor that comes next or is coming.
-    next: usize,
-    /// Its bytes so far.
-    partial: Vec<u8>,
+}
+
+/// What has come of a tensor.
+enum Slot {
+    Unwanted,
+    Wanted(Role),
+    Coming(Role, Incoming),
+    Complete(Role),
 }
 
 impl Default for State {
@@ -48,15 +61,21 @@ impl Default for State {
 }
 
 impl ModelLoader {
+    /// A loader of every tower that the file has.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// A loader that leaves out all other towers.
+    pub fn of_towers(towers: &[Tower]) -> Self {
+        Self { towers: Some(towers.to_vec()), ..Self::default() }
     }
 
     /// Takes the next bytes of the file.
     ///
     /// # Errors
-    /// `not_a_model`, `unsupported_model`, `malformed_model` or `missing_tensor`. After an error the
-    /// loader takes nothing more.
+    /// `not_a_model`, `unsupported_model`, `malformed_model`, `missing_tensor`, or `missing_tower` for a
+    /// tower that the file has not got. After an error the loader takes nothing more.
     pub fn push(&mut self, chunk: &[u8]) -> Result<()> {
         match self.take(chunk) {
             Ok(()) => Ok(()),
@@ -65,6 +84,52 @@ impl ModelLoader {
                 Err(error)
             }
         }
+    }
+
+    /// The next chunk begins at `position`. The header is read from the file's start without a gap, and
+    /// each tensor's bytes come in order; tensors may come in any.
+    pub fn seek(&mut self, position: u64) {
+        self.position = position;
+    }
+
+    /// Once the header has come, the parts of the file that are yet to come, in file order: those of the
+    /// towers asked for.
+    pub fn wanted(&self) -> Option<Vec<Range<u64>>> {
+        let State::Tensors(tensors) = &self.state else { return None };
+        let mut ranges: Vec<Range<u64>> = Vec::new();
+        for (info, slot) in tensors.header.tensors.iter().zip(&tensors.slots) {
+            let from = match slot {
+                Slot::Unwanted | Slot::Complete(_) => continue,
+                Slot::Wanted(_) => info.offset,
+                Slot::Coming(_, incoming) => info.offset + info.size - incoming.missing(),
+            };
+            let to = info.offset + info.size;
+            match ranges.last_mut() {
+                Some(last) if from - last.end <= NEAR => last.end = to,
+                _ => ranges.push(from..to),
+            }
+        }
+        Some(ranges)
+    }
+
+    /// Once the header has come, the bytes of a whole file.
+    pub fn file_size(&self) -> Option<u64> {
+        let State::Tensors(tensors) = &self.state else { return None };
+        Some(tensors.header.file_size())
+    }
+
+    /// Once the header has come, the bytes of memory that the weights of the towers asked for take when all
+    /// have come.
+    pub fn resident_size(&self) -> Option<u64> {
+        let State::Tensors(tensors) = &self.state else { return None };
+        let each =
+            tensors.header.tensors.iter().zip(&tensors.slots).map(|(info, slot)| match slot {
+                Slot::Unwanted => 0,
+                Slot::Wanted(role) | Slot::Coming(role, _) | Slot::Complete(role) => {
+                    resident_size(info, *role)
+                }
+            });
+        Some(each.sum())
     }
 
     /// The encoder, once every byte has come.
@@ -77,10 +142,10 @@ impl ModelLoader {
             State::Failed => Err(Error::new(ErrorKind::Internal, "the loader has failed before")),
             State::Header { bytes, .. } => {
                 expect_gguf(&bytes)?;
-                Err(truncated(self.received, None))
+                Err(truncated(self.position, None))
             }
-            State::Tensors(tensors) if tensors.next < tensors.header.tensors.len() => {
-                Err(truncated(self.received, Some(tensors.header.file_size())))
+            State::Tensors(tensors) if !tensors.complete() => {
+                Err(truncated(self.position, Some(tensors.header.file_size())))
             }
             State::Tensors(tensors) => {
                 let Tensors { config, header, weights, .. } = *tensors;
@@ -92,8 +157,8 @@ impl ModelLoader {
     }
 
     fn take(&mut self, chunk: &[u8]) -> Result<()> {
-        let start = self.received;
-        self.received += chunk.len() as u64;
+        let start = self.position;
+        self.position += chunk.len() as u64;
         match &mut self.state {
             State::Failed => Err(Error::new(ErrorKind::Internal, "the loader has failed before")),
             State::Tensors(tensors) => tensors.take(chunk, start),
@@ -108,7 +173,7 @@ impl ModelLoader {
                     return Ok(());
                 };
                 let bytes = std::mem::take(bytes);
-                let mut tensors = Tensors::new(header)?;
+                let mut tensors = Tensors::new(header, self.towers.as_deref())?;
                 tensors.take(&bytes, 0)?;
                 self.state = State::Tensors(Box::new(tensors));
                 Ok(())
@@ -118,51 +183,65 @@ impl ModelLoader {
 }
 
 impl Tensors {
-    fn new(mut header: Header) -> Result<Self> {
-        let config = ClipConfig::from_gguf(&header)?;
-        let roles = assign(&config, &mut header)?;
-        let weights = Weights::default();
-        Ok(Self { config, header, roles, weights, next: 0, partial: Vec::new() })
+    fn new(mut header: Header, towers: Option<&[Tower]>) -> Result<Self> {
+        let mut config = ClipConfig::from_gguf(&header)?;
+        if let Some(towers) = towers {
+            keep_towers(&mut config, towers)?;
+        }
+        let slot = |role: Option<Role>| role.map_or(Slot::Unwanted, Slot::Wanted);
+        let slots = assign(&config, &mut header)?.into_iter().map(slot).collect();
+        Ok(Self { config, header, slots, weights: Weights::default() })
     }
 
-    /// Takes `chunk`, which begins at `start` in the file: the header and the padding between tensors
-    /// are passed over, and whole tensors are read where they lie.
+    /// Takes `chunk`, which begins at `start` in the file. The header, the padding between tensors, and what
+    /// nobody wants, are passed over.
     fn take(&mut self, chunk: &[u8], start: u64) -> Result<()> {
         let end = start + chunk.len() as u64;
-        while let Some(info) = self.header.tensors.get(self.next) {
-            let tensor_end = info.offset + info.size;
-            if end <= info.offset && info.size > 0 {
+        let tensors = &self.header.tensors;
+        let first = tensors.partition_point(|info| info.offset + info.size <= start);
+        for (info, slot) in tensors.iter().zip(&mut self.slots).skip(first) {
+            if info.offset >= end {
                 break;
             }
-            let from = (info.offset.max(start) - start) as usize;
-            let to = (tensor_end.min(end) - start) as usize;
-            let piece = &chunk[from..to];
-            if piece.len() as u64 == info.size {
-                finish_tensor(&mut self.weights, info, self.roles[self.next], piece)?;
-            } else {
-                if self.partial.is_empty() {
-                    self.partial.reserve_exact(info.size as usize);
-                }
-                self.partial.extend_from_slice(piece);
-                if (self.partial.len() as u64) < info.size {
-                    break;
-                }
-                let partial = std::mem::take(&mut self.partial);
-                finish_tensor(&mut self.weights, info, self.roles[self.next], &partial)?;
+            if let Slot::Wanted(role) = *slot {
+                *slot = Slot::Coming(role, Incoming::new(info, role));
             }
-            self.next += 1;
+            let Slot::Coming(role, incoming) = slot else { continue };
+            let role = *role;
+            let from = info.offset.max(start);
+            if from != info.offset + info.size - incoming.missing() {
+                let message = format!("the bytes of tensor {} are out of order", info.name);
+                return Err(Error::new(ErrorKind::Internal, message));
+            }
+            let to = (info.offset + info.size).min(end);
+            incoming.push(&chunk[(from - start) as usize..(to - start) as usize])?;
+            if incoming.missing() == 0
+                && let Slot::Coming(_, incoming) = std::mem::replace(slot, Slot::Complete(role))
+            {
+                self.weights.insert(incoming)?;
+            }
         }
         Ok(())
     }
+
+    fn complete(&self) -> bool {
+        self.slots.iter().all(|slot| matches!(slot, Slot::Unwanted | Slot::Complete(_)))
+    }
 }
 
-fn finish_tensor(
-    weights: &mut Weights,
-    info: &TensorInfo,
-    role: Option<Role>,
-    bytes: &[u8],
-) -> Result<()> {
-    role.map_or(Ok(()), |role| weights.insert(info, role, bytes))
+fn keep_towers(config: &mut ClipConfig, towers: &[Tower]) -> Result<()> {
+    for tower in towers {
+        let there = match tower {
+            Tower::Text => config.text.is_some(),
+            Tower::Vision => config.vision.is_some(),
+        };
+        if !there {
+            return Err(missing_tower(*tower));
+        }
+    }
+    config.text.take_if(|_| !towers.contains(&Tower::Text));
+    config.vision.take_if(|_| !towers.contains(&Tower::Vision));
+    Ok(())
 }
 
 fn tokenizer(config: &ClipConfig, header: &Header) -> Result<Option<Tokenizer>> {

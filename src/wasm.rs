@@ -1,11 +1,13 @@
 //! The bindings: the only file that knows JavaScript. Everything here converts and delegates.
 
 use js_sys::{Error as JsError, Float32Array, Reflect};
+use sha2::Digest;
 use wasm_bindgen::prelude::*;
 use web_sys::ImageData;
 
 use crate::decode::RgbImage;
 use crate::embedding::Embedding;
+use crate::encoder::Tower;
 use crate::error::Error;
 
 #[wasm_bindgen(typescript_custom_section)]
@@ -15,6 +17,7 @@ export interface ModelInfo {
     name: string | null;
     /** The type most weights are stored in: "q8_0", "f16", … */
     type: string;
+    /** Those that are loaded. */
     towers: ("text" | "vision")[];
     /** The length of an embedding. */
     embeddingDimension: number;
@@ -64,22 +67,54 @@ pub fn join_pool() {
 
 /// Reads a GGUF file as it arrives.
 #[wasm_bindgen]
-#[derive(Default)]
 pub struct ModelLoader(crate::ModelLoader);
 
 #[wasm_bindgen]
 impl ModelLoader {
+    /// A loader of the towers named, `"text"` or `"vision"`; of those that the file has, where none are.
     #[wasm_bindgen(constructor)]
-    pub fn new() -> Self {
-        Self::default()
+    pub fn new(towers: Option<Vec<String>>) -> Self {
+        let named = |towers: Vec<String>| {
+            let all = [Tower::Text, Tower::Vision];
+            all.into_iter().filter(|tower| towers.iter().any(|name| name == tower.name())).collect()
+        };
+        Self(match towers.map(named) {
+            Some::<Vec<_>>(towers) => crate::ModelLoader::of_towers(&towers),
+            None => crate::ModelLoader::new(),
+        })
     }
 
     /// Takes the next bytes of the file.
     ///
     /// Throws an `Error` with a `code` as soon as the bytes are wrong: `not_a_model`,
-    /// `unsupported_model`, `malformed_model` or `missing_tensor`.
+    /// `unsupported_model`, `malformed_model` or `missing_tensor`; `missing_tower` for a tower that the
+    /// file has not got.
     pub fn push(&mut self, chunk: &[u8]) -> Result<(), JsValue> {
         self.0.push(chunk).map_err(js_error)
+    }
+
+    /// The next chunk begins at `position` in the file, which is the header's end or beyond.
+    pub fn seek(&mut self, position: f64) {
+        self.0.seek(position as u64);
+    }
+
+    /// The parts of the file that are yet to come, in file order, as `from, to, from, to, …`; `undefined`
+    /// before the header is complete.
+    pub fn wanted(&self) -> Option<Vec<f64>> {
+        let ranges = self.0.wanted()?;
+        Some(ranges.iter().flat_map(|range| [range.start as f64, range.end as f64]).collect())
+    }
+
+    /// Bytes of a whole file; `undefined` before the header is complete.
+    #[wasm_bindgen(getter, js_name = fileSize)]
+    pub fn file_size(&self) -> Option<f64> {
+        self.0.file_size().map(|size| size as f64)
+    }
+
+    /// Bytes of memory that the weights take once they are loaded; `undefined` before the header is complete.
+    #[wasm_bindgen(getter, js_name = residentSize)]
+    pub fn resident_size(&self) -> Option<f64> {
+        self.0.resident_size().map(|size| size as f64)
     }
 
     /// Gives the encoder and ends the loader.
@@ -87,6 +122,28 @@ impl ModelLoader {
     /// Throws an `Error` whose `code` is `truncated_model` where bytes are missing.
     pub fn finish(self) -> Result<ClipEncoder, JsValue> {
         self.0.finish().map(ClipEncoder).map_err(js_error)
+    }
+}
+
+/// The SHA-256 of bytes that come in chunks.
+#[wasm_bindgen]
+#[derive(Default)]
+pub struct Sha256(sha2::Sha256);
+
+#[wasm_bindgen]
+impl Sha256 {
+    #[wasm_bindgen(constructor)]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    pub fn update(&mut self, chunk: &[u8]) {
+        self.0.update(chunk);
+    }
+
+    /// In hexadecimal, lower case. Ends the hash.
+    pub fn finish(self) -> String {
+        self.0.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
     }
 }
 
@@ -122,6 +179,13 @@ impl ClipEncoder {
         let image =
             RgbImage::from_rgba(pixels.width(), pixels.height(), &rgba).map_err(js_error)?;
         js_embedding(self.0.embed_pixels(&image, normalize))
+    }
+
+    /// Takes over the towers of another encoder, loaded from the same file, and ends it.
+    ///
+    /// Throws an `Error` whose `code` is `malformed_model` where the two do not fit.
+    pub fn add(&mut self, other: ClipEncoder) -> Result<(), JsValue> {
+        self.0.add(other.0).map_err(js_error)
     }
 
     /// What the model is.

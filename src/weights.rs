@@ -1,25 +1,27 @@
 //! Tensors' bytes -> the forms the towers keep in memory.
 
+mod packer;
+
 use std::borrow::Cow;
 use std::collections::HashMap;
 
 use candle_core::quantized::ggml_file::qtensor_from_ggml;
 use candle_core::quantized::{GgmlDType, QTensor};
 use candle_core::{Device, Tensor};
-use half::f16;
 
 use crate::config::missing;
 use crate::error::Result;
 use crate::format::gguf::{TensorInfo, byte_size};
 use crate::format::names::Role;
-use crate::kernels::{BLOCK, FOURS_PAY, Int8Matrix};
+use crate::kernels::{BLOCK, Int8Matrix, PANEL};
+use packer::Packer;
 
 /// The tensors of a model by canonical name, each in its resident form.
 #[derive(Default)]
 pub struct Weights {
     plain: HashMap<String, Tensor>,
     packed: HashMap<String, Int8Matrix>,
-    rows: HashMap<String, QTensor>,
+    rows: HashMap<String, RowTable>,
 }
 
 /// A linear weight in one of its two resident forms, as the file decides.
@@ -29,20 +31,44 @@ pub enum LinearWeight {
     Int8(Int8Matrix),
 }
 
+/// A table `[rows, width]` in the file's own form, whose rows are gathered.
+pub struct RowTable {
+    dtype: GgmlDType,
+    width: usize,
+    bytes: Vec<u8>,
+}
+
+/// A tensor whose bytes are coming, in pieces of any size. It is put in its resident form as they come, so
+/// that no more of the file is held than a few rows.
+pub struct Incoming {
+    name: String,
+    form: Form,
+    missing: u64,
+    /// What has come of the rows that are taken together.
+    partial: Vec<u8>,
+    /// Bytes of those rows.
+    group: usize,
+}
+
+enum Form {
+    Packed(Packer),
+    Rows(RowTable),
+    Plain { dtype: GgmlDType, shape: Vec<usize>, values: Vec<f32> },
+}
+
 impl Weights {
-    /// Takes a tensor's bytes, as they stand in the file.
-    pub fn insert(&mut self, info: &TensorInfo, role: Role, bytes: &[u8]) -> Result<()> {
-        let name = info.name.clone();
-        match role {
-            Role::Linear if is_quantised(info.dtype) => {
-                self.packed.insert(name, pack(info, bytes)?);
+    /// Takes a tensor that is complete.
+    pub fn insert(&mut self, incoming: Incoming) -> Result<()> {
+        let name = incoming.name;
+        match incoming.form {
+            Form::Packed(packer) => {
+                self.packed.insert(name, packer.finish());
             }
-            Role::Rows => {
-                self.rows.insert(name, read(info.dtype, &info.shape, bytes)?);
+            Form::Rows(table) => {
+                self.rows.insert(name, table);
             }
-            Role::Linear | Role::Plain => {
-                let tensor = read(info.dtype, &info.shape, bytes)?.dequantize(&Device::Cpu)?;
-                self.plain.insert(name, tensor);
+            Form::Plain { shape, values, .. } => {
+                self.plain.insert(name, Tensor::from_vec(values, shape, &Device::Cpu)?);
             }
         }
         Ok(())
@@ -59,14 +85,112 @@ impl Weights {
         }
     }
 
-    /// A table that stays in the file's own form; its rows are gathered.
-    pub fn rows(&mut self, name: &str) -> Result<QTensor> {
+    pub fn rows(&mut self, name: &str) -> Result<RowTable> {
         self.rows.remove(name).ok_or_else(|| missing(name))
     }
 }
 
-pub fn is_quantised(dtype: GgmlDType) -> bool {
+impl Incoming {
+    pub fn new(info: &TensorInfo, role: Role) -> Self {
+        let width = info.shape.last().copied().unwrap_or(1);
+        let row = byte_size(info.dtype, &[width]).expect("checked with the header");
+        let form = match role {
+            Role::Linear if is_quantised(info.dtype) => Form::Packed(Packer::new(info)),
+            Role::Rows => Form::Rows(RowTable {
+                dtype: info.dtype,
+                width,
+                bytes: Vec::with_capacity(info.size as usize),
+            }),
+            Role::Linear | Role::Plain => Form::Plain {
+                dtype: info.dtype,
+                shape: info.shape.clone(),
+                values: Vec::with_capacity(info.shape.iter().product()),
+            },
+        };
+        Self {
+            name: info.name.clone(),
+            form,
+            missing: info.size,
+            partial: Vec::new(),
+            group: row as usize * PANEL,
+        }
+    }
+
+    /// Bytes that have not come yet.
+    pub fn missing(&self) -> u64 {
+        self.missing
+    }
+
+    /// Takes the next bytes, of which there may not be more than are missing.
+    pub fn push(&mut self, mut bytes: &[u8]) -> Result<()> {
+        self.missing -= bytes.len() as u64;
+        if !self.partial.is_empty() {
+            let (completing, rest) =
+                bytes.split_at(bytes.len().min(self.group - self.partial.len()));
+            self.partial.extend_from_slice(completing);
+            bytes = rest;
+            if self.partial.len() == self.group || self.missing == 0 && bytes.is_empty() {
+                let group = std::mem::take(&mut self.partial);
+                self.form.push(&group)?;
+            }
+        }
+        let whole =
+            if self.missing == 0 { bytes.len() } else { bytes.len() / self.group * self.group };
+        self.form.push(&bytes[..whole])?;
+        self.partial.extend_from_slice(&bytes[whole..]);
+        Ok(())
+    }
+}
+
+impl Form {
+    /// Takes whole rows.
+    fn push(&mut self, bytes: &[u8]) -> Result<()> {
+        match self {
+            Self::Packed(packer) => packer.push(bytes)?,
+            Self::Rows(table) => table.bytes.extend_from_slice(bytes),
+            Self::Plain { dtype, values, .. } => {
+                let count = bytes.len() / dtype.type_size() * dtype.block_size();
+                let rows = read(*dtype, &[count], bytes)?.dequantize(&Device::Cpu)?;
+                values.extend(rows.to_vec1::<f32>()?);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl RowTable {
+    /// The rows `ids`, `[ids.len(), width]`, f32.
+    ///
+    /// # Panics
+    /// If the table has not so many rows.
+    pub fn gather(&self, ids: &[u32]) -> Result<Tensor> {
+        let row = self.width / self.dtype.block_size() * self.dtype.type_size();
+        let rows = ids.iter().flat_map(|id| &self.bytes[*id as usize * row..][..row]);
+        let bytes: Vec<u8> = rows.copied().collect();
+        Ok(read(self.dtype, &[ids.len(), self.width], &bytes)?.dequantize(&Device::Cpu)?)
+    }
+}
+
+/// The bytes of memory that a tensor takes in its resident form.
+pub fn resident_size(info: &TensorInfo, role: Role) -> u64 {
+    let elements = info.shape.iter().product::<usize>() as u64;
+    match role {
+        // A byte each, and for every block a scale and perhaps an offset.
+        Role::Linear if is_quantised(info.dtype) => {
+            let floats = if has_offsets(info.dtype) { 2 } else { 1 };
+            elements + elements / BLOCK as u64 * floats * 4
+        }
+        Role::Rows => info.size,
+        Role::Linear | Role::Plain => elements * 4,
+    }
+}
+
+fn is_quantised(dtype: GgmlDType) -> bool {
     !matches!(dtype, GgmlDType::F32 | GgmlDType::F16 | GgmlDType::BF16)
+}
+
+fn has_offsets(dtype: GgmlDType) -> bool {
+    matches!(dtype, GgmlDType::Q4_1 | GgmlDType::Q5_1)
 }
 
 /// candle reads the bytes through a pointer to its own block type, so they must be aligned as f32 is:
@@ -78,118 +202,4 @@ fn read(dtype: GgmlDType, shape: &[usize], bytes: &[u8]) -> Result<QTensor> {
         Cow::Owned(bytes.to_vec())
     };
     Ok(qtensor_from_ggml(dtype, &aligned, shape.to_vec(), &Device::Cpu)?)
-}
-
-/// The types with blocks of 32 keep their very values; K-quants, whose blocks are not, are rounded
-/// anew to 8 bits.
-fn pack(info: &TensorInfo, bytes: &[u8]) -> Result<Int8Matrix> {
-    let [n, k] = info.shape[..] else { unreachable!("a linear weight's shape has been checked") };
-    let mut packed = match narrow(info.dtype) {
-        Some((bits, lift)) if FOURS_PAY => Int8Matrix::in_fours(n, k, bits, lift),
-        _ => Int8Matrix::zeros(n, k),
-    };
-    let row_bytes = byte_size(info.dtype, &[k]).expect("checked with the header") as usize;
-    for (row, bytes) in bytes.chunks_exact(row_bytes).enumerate() {
-        if let Some(unpack) = unpacker(info.dtype) {
-            for (block, bytes) in bytes.chunks_exact(info.dtype.type_size()).enumerate() {
-                let (scale, offset, quants) = unpack(bytes);
-                packed.set_block(row, block, scale, offset, &quants);
-            }
-        } else {
-            let values = read(info.dtype, &[1, k], bytes)?.dequantize(&Device::Cpu)?;
-            packed.quantise_row(row, &values.flatten_all()?.to_vec1::<f32>()?);
-        }
-    }
-    Ok(packed)
-}
-
-/// Of a type of 4 or 5 bits: how many, and what makes its quants ones without a sign.
-fn narrow(dtype: GgmlDType) -> Option<(u32, i8)> {
-    match dtype {
-        GgmlDType::Q4_0 => Some((4, 8)),
-        GgmlDType::Q4_1 => Some((4, 0)),
-        GgmlDType::Q5_0 => Some((5, 16)),
-        GgmlDType::Q5_1 => Some((5, 0)),
-        _ => None,
-    }
-}
-
-/// Scale, offset and quants of a block.
-type Block = (f32, f32, [i8; BLOCK]);
-
-/// The block layouts of ggml-common.h: the low nibbles hold the first half of a block.
-fn unpacker(dtype: GgmlDType) -> Option<fn(&[u8]) -> Block> {
-    Some(match dtype {
-        GgmlDType::Q4_0 => |b| (float(b, 0), 0.0, nibbles(&b[2..], |_| 0, 8)),
-        GgmlDType::Q4_1 => |b| (float(b, 0), float(b, 2), nibbles(&b[4..], |_| 0, 0)),
-        GgmlDType::Q5_0 => |b| (float(b, 0), 0.0, nibbles(&b[6..], fifth_bits(&b[2..6]), 16)),
-        GgmlDType::Q5_1 => {
-            |b| (float(b, 0), float(b, 2), nibbles(&b[8..], fifth_bits(&b[4..8]), 0))
-        }
-        GgmlDType::Q8_0 => |b| (float(b, 0), 0.0, std::array::from_fn(|i| b[2 + i] as i8)),
-        _ => return None,
-    })
-}
-
-fn float(block: &[u8], at: usize) -> f32 {
-    f16::from_le_bytes([block[at], block[at + 1]]).to_f32()
-}
-
-fn nibbles(bytes: &[u8], fifth: impl Fn(usize) -> u8, zero: i8) -> [i8; BLOCK] {
-    std::array::from_fn(|i| {
-        let byte = bytes[i % 16];
-        let nibble = if i < 16 { byte & 15 } else { byte >> 4 };
-        (nibble | fifth(i) << 4) as i8 - zero
-    })
-}
-
-fn fifth_bits(bytes: &[u8]) -> impl Fn(usize) -> u8 {
-    let bits = u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
-    move |i| (bits >> i & 1) as u8
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_type_keeps_the_values_candle_reads() {
-        let (n, k) = (5, 256);
-        let values: Vec<f32> =
-            (0..n * k).map(|i| ((i * 7919 % 1009) as f32 / 504.0 - 1.0).powi(3)).collect();
-        let source = Tensor::from_vec(values, (n, k), &Device::Cpu).unwrap();
-        for (dtype, bound) in [
-            (GgmlDType::Q4_0, 1e-6),
-            (GgmlDType::Q4_1, 1e-6),
-            (GgmlDType::Q5_0, 1e-6),
-            (GgmlDType::Q5_1, 1e-6),
-            (GgmlDType::Q8_0, 1e-6),
-            (GgmlDType::Q2K, 1.0 / 150.0),
-            (GgmlDType::Q3K, 1.0 / 150.0),
-            (GgmlDType::Q4K, 1.0 / 150.0),
-            (GgmlDType::Q5K, 1.0 / 150.0),
-            (GgmlDType::Q6K, 1.0 / 150.0),
-        ] {
-            let quantised = QTensor::quantize(&source, dtype).unwrap();
-            let bytes = quantised.data().unwrap();
-            let info = TensorInfo {
-                name: "w".into(),
-                dtype,
-                shape: vec![n, k],
-                offset: 0,
-                size: bytes.len() as u64,
-            };
-            let packed = pack(&info, &bytes).unwrap();
-            let want = quantised.dequantize(&Device::Cpu).unwrap().to_vec2::<f32>().unwrap();
-            for row in 0..n {
-                for column in 0..k {
-                    let (got, want) = (packed.value(row, column), want[row][column]);
-                    assert!(
-                        (got - want).abs() <= bound,
-                        "{dtype:?} at [{row}, {column}]: {got} for {want}"
-                    );
-                }
-            }
-        }
-    }
 }

@@ -6,7 +6,7 @@ mod support;
 use candle_core::quantized::GgmlDType;
 use clip_wasm::config::ClipConfig;
 use clip_wasm::format::gguf::{Header, TensorInfo, Value, header_bytes, padding};
-use clip_wasm::{ClipEncoder, ErrorKind, ModelLoader, Result};
+use clip_wasm::{ClipEncoder, ErrorKind, ModelLoader, Result, Tower};
 use support::data;
 
 const SIZES: [(&str, u32); 5] = [
@@ -174,6 +174,80 @@ fn one_tower_alone_loads_and_says_what_it_cannot_do() {
     let vision = load(&vision.without("tokenizer.ggml.tokens").bytes(), 4096).unwrap();
     assert_eq!(vision.embed_text("a", true).unwrap_err().kind(), ErrorKind::MissingTower);
     assert_eq!(vision.info().towers, ["vision"]);
+}
+
+/// Bytes of a small model that a loader of one tower asks for; the rest of the file is overwritten.
+fn load_tower(bytes: &[u8], tower: Tower) -> ClipEncoder {
+    let mut loader = ModelLoader::of_towers(&[tower]);
+    let header = bytes.len() - tensor_bytes(bytes);
+    loader.push(&bytes[..header]).unwrap();
+    let wanted = loader.wanted().expect("the header has come");
+    assert_eq!(loader.file_size(), Some(bytes.len() as u64));
+    let mut tensors = vec![0xff; bytes.len()];
+    for range in &wanted {
+        let range = range.start as usize..range.end as usize;
+        tensors[range.clone()].copy_from_slice(&bytes[range]);
+    }
+    // The last part first: any order will do.
+    for range in wanted.iter().rev() {
+        loader.seek(range.start);
+        for chunk in tensors[range.start as usize..range.end as usize].chunks(1000) {
+            loader.push(chunk).unwrap();
+        }
+    }
+    assert_eq!(loader.wanted(), Some(Vec::new()));
+    loader.finish().unwrap()
+}
+
+fn tensor_bytes(bytes: &[u8]) -> usize {
+    let header = Header::parse(bytes).unwrap().unwrap();
+    bytes.len() - header.tensors[0].offset as usize
+}
+
+#[test]
+fn towers_load_one_after_the_other_from_their_own_bytes() {
+    let path = data("tiny-gelu.q8_0.gguf");
+    let whole = ClipEncoder::open(&path).unwrap();
+    let bytes = std::fs::read(&path).unwrap();
+    let mut encoder = load_tower(&bytes, Tower::Text);
+    assert_eq!(encoder.info().towers, ["text"]);
+    let text = whole.embed_text("a dog", true).unwrap();
+    assert_eq!(encoder.embed_text("a dog", true).unwrap(), text);
+    let image = include_bytes!("page/fixtures/cat.png");
+    assert_eq!(encoder.embed_image(image, true).unwrap_err().kind(), ErrorKind::MissingTower);
+
+    encoder.add(load_tower(&bytes, Tower::Vision)).unwrap();
+    assert_eq!(encoder.info().towers, ["text", "vision"]);
+    assert_eq!(encoder.embed_text("a dog", true).unwrap(), text);
+    let want = whole.embed_image(image, true).unwrap();
+    assert_eq!(encoder.embed_image(image, true).unwrap(), want);
+}
+
+#[test]
+fn a_tower_that_the_file_has_not_got_is_refused_with_its_header() {
+    let mut text = Model::new().set("clip.has_vision_encoder", Value::Bool(false));
+    text.tensors.retain(|tensor| tensor.name.starts_with('t'));
+    let bytes = text.bytes();
+    let mut loader = ModelLoader::of_towers(&[Tower::Vision]);
+    let error = loader.push(&bytes[..bytes.len() - tensor_bytes(&bytes)]).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::MissingTower);
+}
+
+#[test]
+fn towers_of_two_models_are_not_put_together() {
+    let mut tiny = load(&Model::new().bytes(), 4096).unwrap();
+    let other = ClipEncoder::open(data("tiny-gelu.q8_0.gguf")).unwrap();
+    assert_eq!(tiny.add(other).unwrap_err().kind(), ErrorKind::MalformedModel);
+}
+
+#[test]
+fn bytes_out_of_order_are_not_taken_for_others() {
+    let bytes = Model::new().bytes();
+    let mut loader = ModelLoader::new();
+    let half = bytes.len() - tensor_bytes(&bytes) / 2;
+    loader.push(&bytes[..half]).unwrap();
+    loader.seek(half as u64 + 4);
+    assert_eq!(loader.push(&bytes[half + 4..]).unwrap_err().kind(), ErrorKind::Internal);
 }
 
 /// clip.cpp calls the expanding layer "down"; files named as llama.cpp names them load alike.

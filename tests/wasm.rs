@@ -20,7 +20,7 @@ const IMAGES: [&[u8]; 2] =
     [include_bytes!("fixtures/photos/rocket.jpg"), include_bytes!("fixtures/photos/horse.png")];
 
 fn load(bytes: &[u8], chunk: usize) -> Result<ClipEncoder, JsValue> {
-    let mut loader = ModelLoader::new();
+    let mut loader = ModelLoader::new(None);
     for chunk in bytes.chunks(chunk) {
         loader.push(chunk)?;
     }

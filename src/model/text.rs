@@ -1,7 +1,6 @@
 //! The text tower: token ids -> projection.
 
-use candle_core::quantized::QTensor;
-use candle_core::{Device, Module, Tensor};
+use candle_core::{Module, Tensor};
 
 use super::block::Blocks;
 use super::linear::Linear;
@@ -9,10 +8,10 @@ use super::norm::LayerNorm;
 use crate::config::{Activation, TextConfig};
 use crate::error::Result;
 use crate::tokenizer::Tokens;
-use crate::weights::Weights;
+use crate::weights::{RowTable, Weights};
 
 pub struct TextTower {
-    token_embedding: QTensor,
+    token_embedding: RowTable,
     position_embedding: Tensor,
     blocks: Blocks,
     post_norm: LayerNorm,
@@ -38,8 +37,7 @@ impl TextTower {
     pub fn forward(&self, tokens: &Tokens) -> Result<Vec<f32>> {
         let ids = &tokens.ids()[..=tokens.end()];
         let n = ids.len();
-        let ids = Tensor::new(ids, &Device::Cpu)?;
-        let embedded = self.token_embedding.embedding(&ids)?;
+        let embedded = self.token_embedding.gather(ids)?;
         let xs = (embedded + self.position_embedding.narrow(0, 0, n)?)?;
         let pooled = self.blocks.forward(xs, n - 1)?;
         let projected = self.projection.forward(&self.post_norm.forward(&pooled)?)?;

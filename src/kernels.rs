@@ -168,6 +168,28 @@ mod tests {
         weight
     }
 
+    #[test]
+    fn eight_rows_at_once_are_what_they_are_one_by_one() {
+        let rows: [[i8; BLOCK]; PANEL] =
+            std::array::from_fn(|row| std::array::from_fn(|i| (row * BLOCK + i) as i8));
+        let narrow = rows.map(|quants| quants.map(|quant| (quant & 31) - 16));
+        let (scales, offsets) = ([0.5; PANEL], [-0.5; PANEL]);
+        for (empty, rows) in [
+            (Int8Matrix::zeros as fn(_, _) -> _, rows),
+            ((|n, k| Int8Matrix::in_fours(n, k, 5, 16)) as fn(_, _) -> _, narrow),
+        ] {
+            let [mut at_once, mut one_by_one] = [(); 2].map(|()| empty(2 * PANEL, 2 * BLOCK));
+            at_once.set_blocks(1, 1, &scales, &offsets, &rows);
+            for (row, quants) in rows.iter().enumerate() {
+                one_by_one.set_block(PANEL + row, 1, 0.5, -0.5, quants);
+            }
+            assert_eq!(at_once, one_by_one);
+            let mut taught = [0; PANEL * BLOCK];
+            scalar::interleave_rows(&rows, at_once.layout(), at_once.lift(), &mut taught);
+            assert_eq!(&at_once.panel(1)[PANEL * BLOCK..], taught);
+        }
+    }
+
     fn product(weight: &Int8Matrix, values: &[f32], bias: &[f32]) -> Vec<f32> {
         let mut activations = Activations::default();
         activations.quantise(values, weight.k(), weight.layout());

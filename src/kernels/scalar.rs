@@ -110,3 +110,13 @@ pub fn quantise_rows(values: &[f32], k: usize, mut group: Rows) {
         }
     }
 }
+
+/// A block of a packed weight `[32 / run][8][run]`, from eight rows of it, each quant with `lift` added.
+pub fn interleave_rows(rows: &[[i8; BLOCK]; PANEL], layout: Layout, lift: i8, into: &mut [i8]) {
+    let run = layout.run();
+    for (row, quants) in rows.iter().enumerate() {
+        for (i, quant) in quants.iter().enumerate() {
+            into[(i / run * PANEL + row) * run + i % run] = quant + lift;
+        }
+    }
+}

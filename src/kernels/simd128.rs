@@ -2,15 +2,15 @@
 
 use std::arch::wasm32::{
     f32x4, f32x4_abs, f32x4_add, f32x4_convert_i32x4, f32x4_extract_lane, f32x4_max, f32x4_mul,
-    f32x4_splat, i8x16_narrow_i16x8, i16x8_load_extend_i8x8, i16x8_narrow_i32x4, i16x8_splat,
-    i32x4_add, i32x4_dot_i16x8, i32x4_extract_lane, i32x4_shuffle, i32x4_splat, i32x4_sub, v128,
-    v128_load, v128_load32_splat, v128_store,
+    f32x4_splat, i8x16_add, i8x16_narrow_i16x8, i8x16_splat, i16x8_load_extend_i8x8,
+    i16x8_narrow_i32x4, i16x8_shuffle, i16x8_splat, i32x4_add, i32x4_dot_i16x8, i32x4_extract_lane,
+    i32x4_shuffle, i32x4_splat, i32x4_sub, v128, v128_load, v128_load32_splat, v128_store,
 };
 use std::cell::RefCell;
 use std::ops::Range;
 
 use super::pack::{RowQuants, Rows, scale_of};
-use super::{Activations, BLOCK, Int8Matrix, PANEL, ROWS};
+use super::{Activations, BLOCK, Int8Matrix, Layout, PANEL, ROWS};
 
 /// One step of a panel: eight outputs by a pair of inputs.
 const STEP: usize = PANEL * 2;
@@ -290,4 +290,47 @@ fn quantise_block(values: &[f32]) -> ([v128; 4], f32, i32) {
         + i32x4_extract_lane::<2>(sum)
         + i32x4_extract_lane::<3>(sum);
     (packed, scale, sum)
+}
+
+/// A block of a packed weight `[32 / run][8][run]`, from eight rows of it, each quant with `lift` added.
+pub fn interleave_rows(rows: &[[i8; BLOCK]; PANEL], layout: Layout, lift: i8, into: &mut [i8]) {
+    assert_eq!(into.len(), PANEL * BLOCK);
+    let lift = i8x16_splat(lift);
+    for (half, into) in into.chunks_exact_mut(PANEL * 16).enumerate() {
+        let rows = std::array::from_fn(|row| {
+            // SAFETY: a row has two vectors, and a load may be unaligned.
+            let quants = unsafe { v128_load(rows[row].as_ptr().cast::<v128>().add(half)) };
+            i8x16_add(quants, lift)
+        });
+        let runs = match layout {
+            Layout::Pairs => transpose(rows, |a, b| {
+                let low = i16x8_shuffle::<0, 8, 1, 9, 2, 10, 3, 11>(a, b);
+                (low, i16x8_shuffle::<4, 12, 5, 13, 6, 14, 7, 15>(a, b))
+            }),
+            Layout::Fours => transpose(rows, |a, b| {
+                (i32x4_shuffle::<0, 4, 1, 5>(a, b), i32x4_shuffle::<2, 6, 3, 7>(a, b))
+            }),
+        };
+        for (i, runs) in runs.into_iter().enumerate() {
+            // SAFETY: half a block has room for eight vectors.
+            unsafe { v128_store(into.as_mut_ptr().cast::<v128>().add(i), runs) };
+        }
+    }
+}
+
+/// Lane `i` of each vector, and then lane `i + 1` of each, with `zip` to interleave two.
+///
+/// The number of a lane, counted through all vectors, has the vector's in its first three bits. To interleave each with
+/// the one four further on makes the first bit the last; after three times they are where the lane's were.
+#[inline(always)]
+fn transpose(
+    mut vectors: [v128; PANEL],
+    zip: impl Fn(v128, v128) -> (v128, v128),
+) -> [v128; PANEL] {
+    for _ in 0..PANEL.ilog2() {
+        let [a, b, c, d, e, f, g, h] = vectors;
+        let [(a, b), (c, d), (e, f), (g, h)] = [zip(a, e), zip(b, f), zip(c, g), zip(d, h)];
+        vectors = [a, b, c, d, e, f, g, h];
+    }
+    vectors
 }

@@ -5,7 +5,7 @@ use std::ops::Range;
 use crate::config::ClipConfig;
 use crate::encoder::{ClipEncoder, Tower, missing_tower};
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::gguf::{Header, Value};
+use crate::format::gguf::{Header, TensorInfo, Value};
 use crate::format::names::{Role, assign};
 use crate::format::{SNIFF_BYTES, expect_gguf};
 use crate::model::ClipModel;
@@ -40,8 +40,10 @@ enum State {
 
 struct Tensors {
     config: ClipConfig,
-    header: Header,
-    /// One for each tensor of the header.
+    file_type: String,
+    tokenizer: Option<Tokenizer>,
+    tensors: Vec<TensorInfo>,
+    /// One for each tensor.
     slots: Vec<Slot>,
     weights: Weights,
 }
@@ -97,7 +99,7 @@ impl ModelLoader {
     pub fn wanted(&self) -> Option<Vec<Range<u64>>> {
         let State::Tensors(tensors) = &self.state else { return None };
         let mut ranges: Vec<Range<u64>> = Vec::new();
-        for (info, slot) in tensors.header.tensors.iter().zip(&tensors.slots) {
+        for (info, slot) in tensors.tensors.iter().zip(&tensors.slots) {
             let from = match slot {
                 Slot::Unwanted | Slot::Complete(_) => continue,
                 Slot::Wanted(_) => info.offset,
@@ -115,28 +117,26 @@ impl ModelLoader {
     /// Once the header has come, the bytes of a whole file.
     pub fn file_size(&self) -> Option<u64> {
         let State::Tensors(tensors) = &self.state else { return None };
-        Some(tensors.header.file_size())
+        Some(tensors.file_size())
     }
 
     /// Once the header has come, the bytes of memory that the weights of the towers asked for take when all
     /// have come.
     pub fn resident_size(&self) -> Option<u64> {
         let State::Tensors(tensors) = &self.state else { return None };
-        let each =
-            tensors.header.tensors.iter().zip(&tensors.slots).map(|(info, slot)| match slot {
-                Slot::Unwanted => 0,
-                Slot::Wanted(role) | Slot::Coming(role, _) | Slot::Complete(role) => {
-                    resident_size(info, *role)
-                }
-            });
+        let each = tensors.tensors.iter().zip(&tensors.slots).map(|(info, slot)| match slot {
+            Slot::Unwanted => 0,
+            Slot::Wanted(role) | Slot::Coming(role, _) | Slot::Complete(role) => {
+                resident_size(info, *role)
+            }
+        });
         Some(each.sum())
     }
 
     /// The encoder, once every byte has come.
     ///
     /// # Errors
-    /// `truncated_model` where they have not; `malformed_model` for a vocabulary that is none of
-    /// CLIP's scheme.
+    /// `truncated_model` where they have not.
     pub fn finish(self) -> Result<ClipEncoder> {
         match self.state {
             State::Failed => Err(Error::new(ErrorKind::Internal, "the loader has failed before")),
@@ -145,13 +145,12 @@ impl ModelLoader {
                 Err(truncated(self.position, None))
             }
             State::Tensors(tensors) if !tensors.complete() => {
-                Err(truncated(self.position, Some(tensors.header.file_size())))
+                Err(truncated(self.position, Some(tensors.file_size())))
             }
             State::Tensors(tensors) => {
-                let Tensors { config, header, weights, .. } = *tensors;
-                let tokenizer = tokenizer(&config, &header)?;
+                let Tensors { config, file_type, tokenizer, weights, .. } = *tensors;
                 let model = ClipModel::new(&config, weights)?;
-                Ok(ClipEncoder::new(config, file_type(&header), tokenizer, model))
+                Ok(ClipEncoder::new(config, file_type, tokenizer, model))
             }
         }
     }
@@ -190,16 +189,19 @@ impl Tensors {
         }
         let slot = |role: Option<Role>| role.map_or(Slot::Unwanted, Slot::Wanted);
         let slots = assign(&config, &mut header)?.into_iter().map(slot).collect();
-        Ok(Self { config, header, slots, weights: Weights::default() })
+        let file_type = file_type(&header);
+        // Made before the weights come: what it takes meanwhile is theirs afterwards.
+        let tokenizer = tokenizer(&config, &header)?;
+        let Header { tensors, .. } = header;
+        Ok(Self { config, file_type, tokenizer, tensors, slots, weights: Weights::default() })
     }
 
     /// Takes `chunk`, which begins at `start` in the file. The header, the padding between tensors, and what
     /// nobody wants, are passed over.
     fn take(&mut self, chunk: &[u8], start: u64) -> Result<()> {
         let end = start + chunk.len() as u64;
-        let tensors = &self.header.tensors;
-        let first = tensors.partition_point(|info| info.offset + info.size <= start);
-        for (info, slot) in tensors.iter().zip(&mut self.slots).skip(first) {
+        let first = self.tensors.partition_point(|info| info.offset + info.size <= start);
+        for (info, slot) in self.tensors.iter().zip(&mut self.slots).skip(first) {
             if info.offset >= end {
                 break;
             }
@@ -222,6 +224,11 @@ impl Tensors {
             }
         }
         Ok(())
+    }
+
+    /// The end of the last tensor.
+    fn file_size(&self) -> u64 {
+        self.tensors.last().map_or(0, |info| info.offset + info.size)
     }
 
     fn complete(&self) -> bool {

@@ -30,6 +30,23 @@ impl Activation {
     }
 }
 
+/// One of a model's two encoders.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tower {
+    Text,
+    Vision,
+}
+
+impl Tower {
+    /// As [`ModelInfo`] names it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Vision => "vision",
+        }
+    }
+}
+
 /// What a CLIP model is made of. Everything in it has been checked: widths divide into heads, images
 /// into patches, and no number is beyond what a plain ViT CLIP may have.
 #[derive(Clone, Debug)]
@@ -110,6 +127,13 @@ impl LayerSizes {
 pub(crate) const UNREAD: StockActivation = StockActivation::QuickGelu;
 
 impl ClipConfig {
+    /// The towers that the model has.
+    pub fn towers(&self) -> Vec<Tower> {
+        let text = self.text.as_ref().map(|_| Tower::Text);
+        let vision = self.vision.as_ref().map(|_| Tower::Vision);
+        text.into_iter().chain(vision).collect()
+    }
+
     /// The configuration of a GGUF in clip.cpp's layout.
     ///
     /// # Errors

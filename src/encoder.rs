@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::config::ClipConfig;
+use crate::config::{ClipConfig, Tower};
 use crate::decode::{self, RgbImage};
 use crate::embedding::Embedding;
 use crate::error::{Error, ErrorKind, Result};
@@ -17,23 +17,6 @@ pub struct ClipEncoder {
     tokenizer: Option<Tokenizer>,
     preprocess: Option<Preprocess>,
     model: ClipModel,
-}
-
-/// One of a model's two encoders.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Tower {
-    Text,
-    Vision,
-}
-
-impl Tower {
-    /// As [`ModelInfo`] names it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Text => "text",
-            Self::Vision => "vision",
-        }
-    }
 }
 
 /// What a model is. Absent values belong to a tower that the file does not have.
@@ -160,11 +143,10 @@ impl ClipEncoder {
     pub fn info(&self) -> ModelInfo {
         let text = self.config.text.as_ref().map(|text| &text.stock);
         let vision = self.config.vision.as_ref().map(|vision| &vision.stock);
-        let towers = [text.map(|_| Tower::Text.name()), vision.map(|_| Tower::Vision.name())];
         ModelInfo {
             name: self.config.name.clone(),
             file_type: self.file_type.clone(),
-            towers: towers.into_iter().flatten().collect(),
+            towers: self.config.towers().into_iter().map(Tower::name).collect(),
             embedding_dimension: self.config.projection_dim,
             image_size: vision.map(|vision| vision.image_size),
             patch_size: vision.map(|vision| vision.patch_size),

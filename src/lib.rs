@@ -30,6 +30,7 @@ pub mod tokenizer;
 pub mod wasm;
 pub mod weights;
 
-pub use encoder::{ClipEncoder, Tower};
+pub use config::Tower;
+pub use encoder::ClipEncoder;
 pub use error::{Error, ErrorKind, Result};
 pub use loader::ModelLoader;

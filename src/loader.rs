@@ -2,11 +2,11 @@
 
 use std::ops::Range;
 
-use crate::config::ClipConfig;
-use crate::encoder::{ClipEncoder, Tower, missing_tower};
+use crate::config::{ClipConfig, Tower};
+use crate::encoder::{ClipEncoder, missing_tower};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::gguf::{Header, TensorInfo, Value};
-use crate::format::names::{Role, assign};
+use crate::format::names::{Role, assign, tower_of};
 use crate::format::{SNIFF_BYTES, expect_gguf};
 use crate::model::ClipModel;
 use crate::tokenizer::Tokenizer;
@@ -94,9 +94,15 @@ impl ModelLoader {
         self.position = position;
     }
 
-    /// Once the header has come, the parts of the file that are yet to come, in file order: those of the
-    /// towers asked for.
-    pub fn wanted(&self) -> Option<Vec<Range<u64>>> {
+    /// Once the header has come, the towers that are loaded.
+    pub fn towers(&self) -> Option<Vec<Tower>> {
+        let State::Tensors(tensors) = &self.state else { return None };
+        Some(tensors.config.towers())
+    }
+
+    /// Once the header has come, the parts of the file that are yet to come, in file order: those of one
+    /// tower, or of all that are loaded.
+    pub fn wanted(&self, tower: Option<Tower>) -> Option<Vec<Range<u64>>> {
         let State::Tensors(tensors) = &self.state else { return None };
         let mut ranges: Vec<Range<u64>> = Vec::new();
         for (info, slot) in tensors.tensors.iter().zip(&tensors.slots) {
@@ -105,6 +111,9 @@ impl ModelLoader {
                 Slot::Wanted(_) => info.offset,
                 Slot::Coming(_, incoming) => info.offset + info.size - incoming.missing(),
             };
+            if tower.is_some_and(|tower| tower_of(&info.name) != tower) {
+                continue;
+            }
             let to = info.offset + info.size;
             match ranges.last_mut() {
                 Some(last) if from - last.end <= NEAR => last.end = to,
@@ -133,7 +142,18 @@ impl ModelLoader {
         Some(each.sum())
     }
 
-    /// The encoder, once every byte has come.
+    /// An encoder with one tower, once its bytes have come; the loader goes on with the other. See
+    /// [`ClipEncoder::add`].
+    ///
+    /// # Errors
+    /// `truncated_model` where they have not; `missing_tower` where the loader has not got it, or has given
+    /// it already.
+    pub fn finish_tower(&mut self, tower: Tower) -> Result<ClipEncoder> {
+        let State::Tensors(tensors) = &mut self.state else { return Err(missing_tower(tower)) };
+        tensors.finish(&[tower], self.position)
+    }
+
+    /// The encoder, once every byte has come, with all towers that have not been given yet.
     ///
     /// # Errors
     /// `truncated_model` where they have not.
@@ -144,13 +164,9 @@ impl ModelLoader {
                 expect_gguf(&bytes)?;
                 Err(truncated(self.position, None))
             }
-            State::Tensors(tensors) if !tensors.complete() => {
-                Err(truncated(self.position, Some(tensors.file_size())))
-            }
-            State::Tensors(tensors) => {
-                let Tensors { config, file_type, tokenizer, weights, .. } = *tensors;
-                let model = ClipModel::new(&config, weights)?;
-                Ok(ClipEncoder::new(config, file_type, tokenizer, model))
+            State::Tensors(mut tensors) => {
+                let towers = tensors.config.towers();
+                tensors.finish(&towers, self.position)
             }
         }
     }
@@ -231,20 +247,32 @@ impl Tensors {
         self.tensors.last().map_or(0, |info| info.offset + info.size)
     }
 
-    fn complete(&self) -> bool {
-        self.slots.iter().all(|slot| matches!(slot, Slot::Unwanted | Slot::Complete(_)))
+    fn finish(&mut self, towers: &[Tower], position: u64) -> Result<ClipEncoder> {
+        let mut config = self.config.clone();
+        keep_towers(&mut config, towers)?;
+        let file_size = self.file_size();
+        for (info, slot) in self.tensors.iter().zip(&mut self.slots) {
+            let ours = towers.contains(&tower_of(&info.name));
+            match slot {
+                Slot::Wanted(_) | Slot::Coming(..) if ours => {
+                    return Err(truncated(position, Some(file_size)));
+                }
+                Slot::Complete(_) if ours => *slot = Slot::Unwanted,
+                _ => {}
+            }
+        }
+        let model = ClipModel::new(&config, &mut self.weights)?;
+        let tokenizer = if config.text.is_some() { self.tokenizer.take() } else { None };
+        self.config.text.take_if(|_| config.text.is_some());
+        self.config.vision.take_if(|_| config.vision.is_some());
+        Ok(ClipEncoder::new(config, self.file_type.clone(), tokenizer, model))
     }
 }
 
 fn keep_towers(config: &mut ClipConfig, towers: &[Tower]) -> Result<()> {
-    for tower in towers {
-        let there = match tower {
-            Tower::Text => config.text.is_some(),
-            Tower::Vision => config.vision.is_some(),
-        };
-        if !there {
-            return Err(missing_tower(*tower));
-        }
+    let there = config.towers();
+    if let Some(tower) = towers.iter().find(|tower| !there.contains(tower)) {
+        return Err(missing_tower(*tower));
     }
     config.text.take_if(|_| !towers.contains(&Tower::Text));
     config.vision.take_if(|_| !towers.contains(&Tower::Vision));

@@ -22,15 +22,17 @@ pub struct ClipModel {
 }
 
 impl ClipModel {
+    /// Takes the tensors of `config`'s towers out of `weights`.
+    ///
     /// # Errors
     /// `missing_tensor` where `weights` lacks one that `config` calls for.
-    pub fn new(config: &ClipConfig, mut weights: Weights) -> Result<Self> {
+    pub fn new(config: &ClipConfig, weights: &mut Weights) -> Result<Self> {
         let activation = config.activation;
         let text = config.text.as_ref();
         let vision = config.vision.as_ref();
         Ok(Self {
-            text: text.map(|c| TextTower::new(c, activation, &mut weights)).transpose()?,
-            vision: vision.map(|c| VisionTower::new(c, activation, &mut weights)).transpose()?,
+            text: text.map(|c| TextTower::new(c, activation, weights)).transpose()?,
+            vision: vision.map(|c| VisionTower::new(c, activation, weights)).transpose()?,
         })
     }
 }

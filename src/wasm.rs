@@ -5,9 +5,9 @@ use sha2::Digest;
 use wasm_bindgen::prelude::*;
 use web_sys::ImageData;
 
+use crate::config::Tower;
 use crate::decode::RgbImage;
 use crate::embedding::Embedding;
-use crate::encoder::Tower;
 use crate::error::Error;
 
 #[wasm_bindgen(typescript_custom_section)]
@@ -74,10 +74,7 @@ impl ModelLoader {
     /// A loader of the towers named, `"text"` or `"vision"`; of those that the file has, where none are.
     #[wasm_bindgen(constructor)]
     pub fn new(towers: Option<Vec<String>>) -> Self {
-        let named = |towers: Vec<String>| {
-            let all = [Tower::Text, Tower::Vision];
-            all.into_iter().filter(|tower| towers.iter().any(|name| name == tower.name())).collect()
-        };
+        let named = |towers: Vec<String>| towers.iter().filter_map(|name| tower(name)).collect();
         Self(match towers.map(named) {
             Some::<Vec<_>>(towers) => crate::ModelLoader::of_towers(&towers),
             None => crate::ModelLoader::new(),
@@ -98,10 +95,16 @@ impl ModelLoader {
         self.0.seek(position as u64);
     }
 
-    /// The parts of the file that are yet to come, in file order, as `from, to, from, to, …`; `undefined`
-    /// before the header is complete.
-    pub fn wanted(&self) -> Option<Vec<f64>> {
-        let ranges = self.0.wanted()?;
+    /// The towers that are loaded; `undefined` before the header is complete.
+    #[wasm_bindgen(getter)]
+    pub fn towers(&self) -> Option<Vec<String>> {
+        Some(self.0.towers()?.into_iter().map(|tower| tower.name().into()).collect())
+    }
+
+    /// The parts of the file that are yet to come, of one tower or of all, in file order, as
+    /// `from, to, from, to, …`; `undefined` before the header is complete.
+    pub fn wanted(&self, of: Option<String>) -> Option<Vec<f64>> {
+        let ranges = self.0.wanted(of.as_deref().and_then(tower))?;
         Some(ranges.iter().flat_map(|range| [range.start as f64, range.end as f64]).collect())
     }
 
@@ -117,7 +120,16 @@ impl ModelLoader {
         self.0.resident_size().map(|size| size as f64)
     }
 
-    /// Gives the encoder and ends the loader.
+    /// Gives an encoder with one tower, `"text"` or `"vision"`; the loader goes on with the other.
+    ///
+    /// Throws an `Error` whose `code` is `truncated_model` where bytes are missing.
+    #[wasm_bindgen(js_name = finishTower)]
+    pub fn finish_tower(&mut self, name: &str) -> Result<ClipEncoder, JsValue> {
+        let Some(tower) = tower(name) else { return Err(JsError::new("no such tower").into()) };
+        self.0.finish_tower(tower).map(ClipEncoder).map_err(js_error)
+    }
+
+    /// Gives the encoder, with all that has not been given yet, and ends the loader.
     ///
     /// Throws an `Error` whose `code` is `truncated_model` where bytes are missing.
     pub fn finish(self) -> Result<ClipEncoder, JsValue> {
@@ -199,6 +211,10 @@ impl ClipEncoder {
 
 fn js_embedding(embedding: crate::error::Result<Embedding>) -> Result<Float32Array, JsValue> {
     embedding.map(|embedding| Float32Array::from(embedding.values())).map_err(js_error)
+}
+
+fn tower(name: &str) -> Option<Tower> {
+    [Tower::Text, Tower::Vision].into_iter().find(|tower| tower.name() == name)
 }
 
 /// An `Error` with `code` and `statusCode`.

@@ -181,7 +181,7 @@ fn load_tower(bytes: &[u8], tower: Tower) -> ClipEncoder {
     let mut loader = ModelLoader::of_towers(&[tower]);
     let header = bytes.len() - tensor_bytes(bytes);
     loader.push(&bytes[..header]).unwrap();
-    let wanted = loader.wanted().expect("the header has come");
+    let wanted = loader.wanted(None).expect("the header has come");
     assert_eq!(loader.file_size(), Some(bytes.len() as u64));
     let mut tensors = vec![0xff; bytes.len()];
     for range in &wanted {
@@ -195,7 +195,7 @@ fn load_tower(bytes: &[u8], tower: Tower) -> ClipEncoder {
             loader.push(chunk).unwrap();
         }
     }
-    assert_eq!(loader.wanted(), Some(Vec::new()));
+    assert_eq!(loader.wanted(None), Some(Vec::new()));
     loader.finish().unwrap()
 }
 
@@ -221,6 +221,34 @@ fn towers_load_one_after_the_other_from_their_own_bytes() {
     assert_eq!(encoder.embed_text("a dog", true).unwrap(), text);
     let want = whole.embed_image(image, true).unwrap();
     assert_eq!(encoder.embed_image(image, true).unwrap(), want);
+}
+
+#[test]
+fn a_tower_is_given_before_the_other_has_come() {
+    let bytes = Model::new().bytes();
+    let whole = load(&bytes, bytes.len()).unwrap();
+    let mut loader = ModelLoader::new();
+    loader.push(&bytes[..bytes.len() - tensor_bytes(&bytes)]).unwrap();
+    assert_eq!(loader.towers(), Some(vec![Tower::Text, Tower::Vision]));
+    let error = loader.finish_tower(Tower::Text).err().expect("nothing has come");
+    assert_eq!(error.kind(), ErrorKind::TruncatedModel);
+
+    let push = |loader: &mut ModelLoader, tower| {
+        for range in loader.wanted(Some(tower)).unwrap() {
+            loader.seek(range.start);
+            loader.push(&bytes[range.start as usize..range.end as usize]).unwrap();
+        }
+    };
+    push(&mut loader, Tower::Text);
+    let mut encoder = loader.finish_tower(Tower::Text).unwrap();
+    let want = whole.embed_text("ab b", true).unwrap();
+    assert_eq!(encoder.embed_text("ab b", true).unwrap(), want);
+    let error = loader.finish_tower(Tower::Text).err().expect("it has been given");
+    assert_eq!(error.kind(), ErrorKind::MissingTower);
+
+    push(&mut loader, Tower::Vision);
+    encoder.add(loader.finish().unwrap()).unwrap();
+    assert_eq!(encoder.info().towers, ["text", "vision"]);
 }
 
 #[test]

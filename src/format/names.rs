@@ -2,7 +2,7 @@
 //!
 //! The canonical names are those of clip.cpp's GGUF files, because that is the form that is computed.
 
-use crate::config::ClipConfig;
+use crate::config::{ClipConfig, Tower};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::gguf::{Header, TensorInfo};
 
@@ -135,6 +135,14 @@ fn rename_mlp_layers(config: &ClipConfig, tensors: &mut [TensorInfo]) {
                 _ => continue,
             };
         }
+    }
+}
+
+/// The tower that a canonical tensor belongs to.
+pub fn tower_of(canonical: &str) -> Tower {
+    match canonical.starts_with("v.") || canonical.starts_with("visual_") {
+        true => Tower::Vision,
+        false => Tower::Text,
     }
 }
 

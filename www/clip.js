@@ -4,8 +4,11 @@ import { WorkerConnection } from "./connection.js";
 import { download } from "./download.js";
 import { ClipError, errorJson } from "./error.js";
 import { Helpers } from "./helpers.js";
+import { modelLock, Store } from "./store.js";
 
-/** @import { Progress } from "./weights.js" */
+/** @import { Progress, Tower } from "./loading.js" */
+/** @import { KeptModel } from "./store.js" */
+/** @import { Warning } from "./weights.js" */
 /** @import { Loaded, LoadParams } from "./worker.js" */
 
 export { ClipError, errorJson };
@@ -24,12 +27,36 @@ export { ClipError, errorJson };
 /** @typedef {Blob | Uint8Array | ArrayBuffer | URL | string} ImageSource a string is a URL */
 
 /**
+ * @typedef {object} LoadOptions
+ * @property {Tower[]} [towers] only these, where a text or an image is all that is to be embedded: where the
+ *   server gives parts of a file, no more is fetched. Both, or those that the file has, if absent
+ * @property {Tower} [first] the tower that is to come first, where both are loaded: the encoder is given as soon as
+ *   it has come, the other goes on loading, calls that need it wait, and {@link ClipEncoder.loaded} tells its end
+ * @property {number} [size] bytes of the file, for progress where the server does not tell
+ * @property {string} [sha256] of the file, in hexadecimal: what differs is refused and not kept
+ * @property {(string | URL)[]} [mirrors] further addresses of the same file, asked in turn when the one before fails
+ * @property {boolean} [keep] whether to keep what comes from a URL for the next visit, which is the default
+ * @property {number} [idleTimeout] milliseconds without a byte after which a connection is taken up anew; 20 s if
+ *   absent
+ * @property {boolean} [ignoreMemory] whether to load what this device is not likely to have memory for
+ * @property {(progress: Progress) => void} [onProgress]
+ * @property {(warning: Warning) => void} [onWarning] told what went wrong where the model runs all the same; it is
+ *   printed to the console if absent
+ * @property {AbortSignal} [signal]
+ */
+
+/**
  * Every method rejects with a {@link ClipError}, whose `code` is stable. A failed call leaves the
  * encoder as it was, but for `worker_failed`: then it has lost its model, and another is to be loaded.
  */
 export class ClipEncoder {
   #connection;
   #helpers;
+  #params;
+  #info;
+  #memory;
+  /** @type {Promise<void>} of what is coming, if anything is */
+  #loading = Promise.resolve();
 
   /**
    * Use {@link ClipEncoder.load}.
@@ -39,37 +66,90 @@ export class ClipEncoder {
    */
   constructor(connection, params, loaded) {
     this.#connection = connection;
+    this.#params = params;
     this.#helpers = new Helpers(params, loaded);
-    /** What the model is. @readonly */
-    this.info = Object.freeze(loaded.info);
+    this.#info = Object.freeze(loaded.info);
+    this.#memory = Object.freeze(loaded.memory);
     /** How many threads share the work on an input. @readonly */
     this.threads = loaded.threads;
   }
 
+  /** What the model is, and which of its towers are loaded. */
+  get info() {
+    return this.#info;
+  }
+
+  /** Bytes of memory that the module has, and of them those of the weights; its values of the moment come on top. */
+  get memory() {
+    return this.#memory;
+  }
+
   /**
-   * Streams a GGUF file of CLIP weights into a new worker.
+   * Streams a GGUF file of CLIP weights into a new worker. What comes from a URL is kept on the way: an
+   * interrupted load goes on where it was, and the next visit needs no network.
    * @param {string | URL | Blob} source a URL, relative to the page, or a file
-   * @param {object} [options]
-   * @param {number} [options.size] bytes of the file, for progress where the server does not tell
-   * @param {number} [options.threads] at most; as many as the processor has cores, up to 8, if absent. A
-   *   page that is not cross-origin isolated has one, whatever is asked for; see sw.js
-   * @param {(progress: Progress) => void} [options.onProgress]
-   * @param {AbortSignal} [options.signal]
+   * @param {LoadOptions & { threads?: number }} [options] `threads`: at most; as many as the processor has cores, up
+   *   to 8, if absent. A page that is not cross-origin isolated has one, whatever is asked for; see sw.js
    * @returns {Promise<ClipEncoder>}
    */
-  static async load(source, { size, threads = defaultThreads(), onProgress, signal } = {}) {
+  static async load(source, { threads = defaultThreads(), ...options } = {}) {
     if (!(source instanceof Blob)) source = absoluteUrl(source);
     if (!Number.isInteger(threads) || threads < 1) {
       throw new ClipError("invalid_input", `threads is ${threads}, not a whole number from 1 on`);
     }
+    const params = loadParams(source, threads, options);
+    const { signal, onProgress, onWarning = printWarning } = options;
     const connection = new WorkerConnection();
-    const params = { source, size, threads };
-    try {
-      return new ClipEncoder(connection, params, await connection.call("load", params, { onProgress, signal }));
-    } catch (error) {
-      connection.end(/** @type {ClipError} */ (error));
-      throw error;
-    }
+    if (params.keep) askToPersist();
+    return new Promise((resolve, reject) => {
+      /** @type {ClipEncoder | null} */
+      let encoder = null;
+      const onEarly = (/** @type {Loaded} */ loaded) => {
+        const early = new ClipEncoder(connection, params, loaded);
+        early.#loading = whole.then((loaded) => early.#take(loaded));
+        early.#loading.catch(() => {}); // it is told to whoever waits for it
+        resolve((encoder = early));
+      };
+      const whole = connection.call("load", params, { onProgress, onWarning, onEarly, signal });
+      whole.then(
+        (loaded) => resolve(new ClipEncoder(connection, params, loaded)),
+        (error) => {
+          if (!encoder) connection.end(error);
+          reject(error);
+        },
+      );
+    });
+  }
+
+  /** Settles when all that was asked for has come, or has failed to; what has come before goes on working. */
+  get loaded() {
+    return this.#loading;
+  }
+
+  /**
+   * Loads further towers of the same file. What the encoder has already goes on working meanwhile, and calls that
+   * need what is coming wait for it.
+   * @param {Tower[]} towers
+   * @param {Pick<LoadOptions, "onProgress" | "onWarning" | "signal">} [options]
+   * @returns {Promise<void>}
+   */
+  async loadTowers(towers, { onProgress, onWarning = printWarning, signal } = {}) {
+    requireTowers(towers);
+    const load = async () => {
+      const wanted = towers.filter((tower) => !this.#info.towers.includes(tower));
+      if (wanted.length === 0) return;
+      const params = { ...this.#params, towers: wanted, first: undefined };
+      const loaded = await this.#connection.call("load", params, { onProgress, onWarning, signal });
+      this.#take(loaded);
+    };
+    this.#loading = this.#loading.catch(() => {}).then(load);
+    await this.#loading;
+  }
+
+  /** @param {Loaded} loaded */
+  #take({ info, memory }) {
+    this.#info = Object.freeze(info);
+    this.#memory = Object.freeze(memory);
   }
 
   /**
@@ -80,6 +160,7 @@ export class ClipEncoder {
   async embedText(texts, { normalize = true, signal } = {}) {
     requireList(texts, (text) => typeof text === "string", "a string");
     const data = [];
+    await this.#waitFor("text");
     for (const text of texts) {
       data.push(Array.from(await this.#connection.call("embedText", { text, normalize }, { signal })));
     }
@@ -95,6 +176,7 @@ export class ClipEncoder {
    */
   async embedImage(images, { normalize = true, signal } = {}) {
     requireList(images, isImageSource, "a File, a Blob, a URL, a Uint8Array or an ArrayBuffer");
+    await this.#waitFor("vision");
     const data = await this.#helpers.share(images.length, this.#connection, async (connection, index) => {
       const image = await openImage(/** @type {ImageSource} */ (images[index]), signal);
       const transfer = image instanceof Blob ? [] : [image.buffer];
@@ -103,12 +185,87 @@ export class ClipEncoder {
     return { data, status_code: 200 };
   }
 
+  /**
+   * Waits for a tower that is coming; the worker says so where none is.
+   * @param {Tower} tower
+   */
+  async #waitFor(tower) {
+    if (this.#info.towers.includes(tower)) return;
+    await this.#loading.catch((error) => {
+      if (error.code !== "aborted") throw error;
+    });
+  }
+
   /** Ends the workers, which frees the model's memory. Calls that still wait fail with `closed`. */
   close() {
     const closed = new ClipError("closed", "the encoder is closed; load a model again");
     this.#connection.end(closed);
     this.#helpers.end(closed);
   }
+}
+
+/**
+ * The models that are kept on this device, by the URLs they were loaded from.
+ * @returns {Promise<KeptModel[]>}
+ */
+export async function keptModels() {
+  return (await Store.open())?.list() ?? [];
+}
+
+/**
+ * Deletes what is kept of a model. Fails with `in_use` while it is being loaded.
+ * @param {string | URL} url
+ * @returns {Promise<void>}
+ */
+export async function deleteKeptModel(url) {
+  const address = absoluteUrl(url);
+  const store = await Store.open();
+  await modelLock(address, { ifAvailable: true }, async (lock) => {
+    if (!lock && navigator.locks) throw new ClipError("in_use", "this model is being loaded; try again when it has come");
+    await store?.delete(address);
+  });
+}
+
+/**
+ * @param {string | Blob} source
+ * @param {number} threads
+ * @param {LoadOptions} options
+ * @returns {LoadParams}
+ */
+function loadParams(source, threads, { towers, first, size, sha256, mirrors = [], keep = true, idleTimeout = 20_000, ignoreMemory = false }) {
+  if (towers !== undefined) requireTowers(towers);
+  if (first !== undefined) requireTowers([first]);
+  if (sha256 !== undefined && !/^[0-9a-f]{64}$/i.test(sha256)) {
+    throw new ClipError("invalid_input", "sha256 is not 64 hexadecimal digits");
+  }
+  return {
+    source,
+    threads,
+    towers,
+    first,
+    size,
+    sha256: sha256?.toLowerCase(),
+    mirrors: mirrors.map(absoluteUrl),
+    keep: keep && !(source instanceof Blob),
+    idleTimeout,
+    ignoreMemory,
+  };
+}
+
+/** @param {unknown} towers */
+function requireTowers(towers) {
+  const isTower = (/** @type {unknown} */ tower) => tower === "text" || tower === "vision";
+  requireList(towers, isTower, '"text" or "vision"');
+}
+
+/** @param {Warning} warning */
+function printWarning({ message }) {
+  console.warn(`clip-wasm: ${message}`);
+}
+
+/** Without this the browser may delete what is kept when the disk fills up; it may ask the user, or refuse. */
+function askToPersist() {
+  globalThis.navigator?.storage?.persist?.().catch(() => {});
 }
 
 /** Of many cores some are slow and some are wanted elsewhere, and what cannot be shared comes to weigh more. */

@@ -2,18 +2,24 @@
 
 import { abortedError, ClipError } from "./error.js";
 
-/** @import { Progress } from "./weights.js" */
+/** @import { Progress } from "./loading.js" */
+/** @import { Warning } from "./weights.js" */
+/** @import { Loaded } from "./worker.js" */
 
 /**
  * @typedef {object} Call a call that waits for its answer
  * @property {(result: any) => void} resolve
  * @property {(error: ClipError) => void} reject
  * @property {(progress: Progress) => void} onProgress
+ * @property {(warning: Warning) => void} onWarning
+ * @property {(loaded: Loaded) => void} onEarly
  * @property {() => void} forgetSignal
  */
 
 export class WorkerConnection {
-  #worker = new Worker(new URL("./worker.js", import.meta.url), { type: "module" });
+  /** Of the lock that the worker holds as long as it lives. */
+  #name = `clip-wasm worker ${Date.now()} ${Math.random()}`;
+  #worker = new Worker(new URL("./worker.js", import.meta.url), { type: "module", name: this.#name });
   #nextId = 0;
   /** @type {Map<number, Call>} */
   #calls = new Map();
@@ -27,24 +33,29 @@ export class WorkerConnection {
   }
 
   /**
-   * Rejects at once when `signal` aborts; a computation that has begun still runs to its end.
+   * Rejects at once when `signal` aborts; a computation that has begun still runs to its end, a load does not.
    * @param {string} method
    * @param {object} params
    * @param {object} [options]
    * @param {AbortSignal} [options.signal]
    * @param {(progress: Progress) => void} [options.onProgress]
+   * @param {(warning: Warning) => void} [options.onWarning]
+   * @param {(loaded: Loaded) => void} [options.onEarly]
    * @param {Transferable[]} [options.transfer]
    * @returns {Promise<any>}
    */
-  async call(method, params, { signal, onProgress = () => {}, transfer = [] } = {}) {
+  async call(method, params, { signal, onProgress = () => {}, onWarning = () => {}, onEarly = () => {}, transfer = [] } = {}) {
     if (this.#ended) throw this.#ended;
     if (signal?.aborted) throw abortedError(signal);
     const id = this.#nextId++;
     return new Promise((resolve, reject) => {
-      const abort = () => this.#take(id)?.reject(abortedError(/** @type {AbortSignal} */ (signal)));
+      const abort = () => {
+        this.#worker.postMessage({ id, abort: true });
+        this.#take(id)?.reject(abortedError(/** @type {AbortSignal} */ (signal)));
+      };
       signal?.addEventListener("abort", abort);
       const forgetSignal = () => signal?.removeEventListener("abort", abort);
-      this.#calls.set(id, { resolve, reject, onProgress, forgetSignal });
+      this.#calls.set(id, { resolve, reject, onProgress, onWarning, onEarly, forgetSignal });
       this.#worker.postMessage({ id, method, params }, transfer);
     });
   }
@@ -60,10 +71,17 @@ export class WorkerConnection {
     for (const id of [...this.#calls.keys()]) this.#take(id)?.reject(error);
   }
 
-  /** @param {{ id: number, progress?: Progress, result?: any, error?: import("./error.js").ErrorMessage }} answer */
-  #receive({ id, progress, result, error }) {
-    if (progress) {
-      this.#calls.get(id)?.onProgress(progress);
+  /** @param {{ alive?: true, id: number, progress?: Progress, warning?: Warning, early?: Loaded, result?: any, error?: import("./error.js").ErrorMessage }} answer */
+  #receive({ alive, id, progress, warning, early, result, error }) {
+    if (alive) {
+      this.#watch();
+      return;
+    }
+    if (progress || warning || early) {
+      const call = this.#calls.get(id);
+      if (progress) call?.onProgress(progress);
+      if (warning) call?.onWarning(warning);
+      if (early) call?.onEarly(early);
       return;
     }
     if (!error) {
@@ -75,9 +93,18 @@ export class WorkerConnection {
     else this.#take(id)?.reject(failure);
   }
 
+  /** A worker that the browser ends, as for want of memory, says nothing; but its lock is free then. */
+  async #watch() {
+    await navigator.locks.request(this.#name, () => this.#lose("the browser has ended it"));
+  }
+
   /** @param {Event} event */
   #fail(event) {
-    const reason = event instanceof ErrorEvent && event.message ? event.message : "it does not start";
+    this.#lose(event instanceof ErrorEvent && event.message ? event.message : "it does not start");
+  }
+
+  /** @param {string} reason */
+  #lose(reason) {
     this.end(new ClipError("worker_failed", `the encoder's worker failed: ${reason}; load the model again`));
   }
 

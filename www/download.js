@@ -1,16 +1,17 @@
-// One GET whose failures have codes: no answer is `network`, an answer other than 2xx `http_status`.
+// One GET whose failures have codes: no answer is `network`, an answer other than 2xx `http_status`
+// with the response as its cause.
 
 import { abortedError, ClipError } from "./error.js";
 
 /**
  * @param {string} url absolute
- * @param {{ signal?: AbortSignal }} [options]
+ * @param {{ signal?: AbortSignal, headers?: Record<string, string>, cache?: RequestCache }} [options]
  * @returns {Promise<Response>} an answer with status 2xx, its body unread
  */
-export async function download(url, { signal } = {}) {
+export async function download(url, { signal, headers, cache } = {}) {
   let response;
   try {
-    response = await fetch(url, { signal });
+    response = await fetch(url, { signal, headers, cache });
   } catch (cause) {
     if (signal?.aborted) throw abortedError(signal);
     throw new ClipError(
@@ -22,7 +23,7 @@ export async function download(url, { signal } = {}) {
   }
   if (!response.ok) {
     const status = `${response.status} ${response.statusText}`.trim();
-    throw new ClipError("http_status", `${url} answered ${status}`);
+    throw new ClipError("http_status", `${url} answered ${status}`, { cause: response });
   }
   return response;
 }

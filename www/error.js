@@ -5,11 +5,14 @@ const STATUS_CODES = /** @type {const} */ ({
   empty_input: 400,
   invalid_input: 400,
   closed: 409,
+  in_use: 409,
   not_a_model: 422,
+  corrupt_model: 422,
   aborted: 499,
   io: 500,
   internal: 500,
   worker_failed: 500,
+  low_memory: 507,
   http_status: 502,
   network: 502,
 });
@@ -67,4 +70,16 @@ export function asClipError(error) {
  */
 export function abortedError(signal) {
   return new ClipError("aborted", "the call was aborted", { cause: signal.reason });
+}
+
+/**
+ * The error of a web page where a model was expected.
+ * @param {string} name the address or the file's name
+ * @returns {ClipError}
+ */
+export function webPageError(name) {
+  return new ClipError(
+    "not_a_model",
+    `${name} is a web page, not a model file; on the Hub, a file's own address has /resolve/ in it, not /blob/`,
+  );
 }

@@ -22,12 +22,12 @@ export class Helpers {
 
   /**
    * @param {LoadParams} params how the first worker loaded the model
-   * @param {{ threads: number, memory: number }} loaded what the first worker has, `memory` in bytes
+   * @param {{ threads: number, memory: { memory: number } }} loaded what the first worker has, in bytes
    */
   constructor(params, { threads, memory }) {
     const { hardwareConcurrency, deviceMemory = SUPPOSED_GIGABYTES } =
       /** @type {Navigator & { deviceMemory?: number }} */ (navigator);
-    const room = Math.floor((deviceMemory * 2 ** 30 * MEMORY_SHARE) / memory) - 1;
+    const room = Math.floor((deviceMemory * 2 ** 30 * MEMORY_SHARE) / memory.memory) - 1;
     this.#params = params;
     // Threads use the cores already, and whoever asked for one is to have one.
     this.#most = threads > 1 || params.threads === 1 ? 0 : Math.min(hardwareConcurrency - 1, MOST_HELPERS, room);
@@ -86,7 +86,7 @@ export class Helpers {
       const connection = new WorkerConnection();
       this.#connections.push(connection);
       this.#ready.push(
-        connection.call("load", this.#params).then(
+        connection.call("load", { ...this.#params, towers: ["vision"], first: undefined }).then(
           () => connection,
           (error) => {
             connection.end(error);

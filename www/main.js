@@ -67,7 +67,7 @@ listenForShortcut();
 listenForDrops();
 listenForPaste();
 samples.open();
-becomeIsolated();
+installServiceWorker();
 
 /** What Embed does. */
 async function runAndReveal() {
@@ -173,13 +173,13 @@ function untilAborted(promise, signal) {
   });
 }
 
-/** From the next visit on, where the host does not see to it: see sw.js. */
-async function becomeIsolated() {
-  if (crossOriginIsolated || !("serviceWorker" in navigator)) return;
+/** From the next visit on the page needs no network, and is isolated where its host does not see to it: see sw.js. */
+async function installServiceWorker() {
+  if (!("serviceWorker" in navigator)) return;
   try {
     await navigator.serviceWorker.register(new URL("sw.js", import.meta.url));
   } catch (error) {
-    console.warn(`the page stays without threads: ${error}`);
+    console.warn(`the page needs a network at every visit, and stays without threads: ${error}`);
   }
 }
 

@@ -1,11 +1,11 @@
 // The wasm module: which of its builds runs here, and the threads of those that have some.
 
-/** @import { ModelLoader } from "./pkg/simd128/clip_wasm.js" */
+/** @import { ModelLoader, Sha256 } from "./pkg/simd128/clip_wasm.js" */
 
 /**
  * A running module.
  * @typedef {object} Module
- * @property {{ ModelLoader: typeof ModelLoader }} bindings
+ * @property {{ ModelLoader: typeof ModelLoader, Sha256: typeof Sha256 }} bindings
  * @property {WebAssembly.Memory} memory
  * @property {() => Promise<number>} threads how many share its work, once those that can have started
  */
@@ -60,7 +60,7 @@ const UNKNOWN_FILE_BYTES = 500_000_000;
  * Starts the build for so many threads, or the one for a single thread where the first does not run.
  * Fails where no module can be fetched, and where the browser has no WebAssembly SIMD.
  * @param {number} threads at most; more than one take a page that is cross-origin isolated
- * @param {number | null} fileSize bytes of the model
+ * @param {Promise<number | null>} fileSize bytes of the model, `null` if nobody tells
  * @returns {Promise<Module>}
  */
 export async function startModule(threads, fileSize) {
@@ -89,13 +89,12 @@ async function startSingle(build) {
 /**
  * @param {ThreadsBuild} build
  * @param {number} threads
- * @param {number | null} fileSize
+ * @param {Promise<number | null>} fileSize
  * @returns {Promise<Module>}
  */
 async function startThreads(build, threads, fileSize) {
-  const bindings = await THREADS_BUILDS[build]();
-  const module = await compile(build);
-  const bytes = (fileSize ?? UNKNOWN_FILE_BYTES) * MEMORY_PER_FILE + WORKING_BYTES;
+  const [bindings, module] = await Promise.all([THREADS_BUILDS[build](), compile(build)]);
+  const bytes = ((await fileSize) ?? UNKNOWN_FILE_BYTES) * MEMORY_PER_FILE + WORKING_BYTES;
   const maximum = Math.min(FIRST_PAGES + TAKEN_PAGES + Math.ceil(bytes / PAGE_BYTES), MOST_PAGES);
   const memory = new WebAssembly.Memory({ initial: FIRST_PAGES, maximum, shared: true });
   await bindings.default({ module_or_path: module, memory });

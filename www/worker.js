@@ -1,50 +1,87 @@
 // Owns the wasm module and one model; turns a message into a call on it.
-//   {id, method, params} -> {id, progress}* -> {id, result} | {id, error: {code, message, statusCode}}
+//   {id, method, params} -> {id, progress | warning | early}* -> {id, result} | {id, error: {code, message, statusCode}}
+//   {alive: true} once, when the lock that is called as this worker is held
+//   {id, abort: true} gives up on a call that listens for it
 
 import { decodeInBrowser } from "./decode.js";
-import { ClipError } from "./error.js";
+import { abortedError, ClipError } from "./error.js";
+import { loadTowers } from "./loading.js";
 import { startModule } from "./module.js";
-import { Weights } from "./weights.js";
+import { FileChanged } from "./remote.js";
+import { modelLock } from "./store.js";
+import { isKept, openWeights } from "./weights.js";
 
 /** @import { ClipEncoder, ModelInfo } from "./pkg/simd128/clip_wasm.js" */
 /** @import { ErrorMessage } from "./error.js" */
+/** @import { Progress, Tower } from "./loading.js" */
 /** @import { Module } from "./module.js" */
-/** @import { Progress } from "./weights.js" */
+/** @import { Warning } from "./weights.js" */
 
-/** @typedef {{ source: string | Blob, size?: number, threads: number }} LoadParams */
-/** @typedef {{ info: ModelInfo, threads: number, memory: number }} Loaded `memory` in bytes */
+/**
+ * @typedef {object} LoadParams
+ * @property {string | Blob} source
+ * @property {Tower[]} [towers]
+ * @property {Tower} [first] to be told of as soon as it has come, before the others
+ * @property {number} [size]
+ * @property {string} [sha256]
+ * @property {string[]} mirrors
+ * @property {boolean} keep
+ * @property {number} idleTimeout
+ * @property {number} threads
+ * @property {boolean} ignoreMemory
+ */
+
+/**
+ * @typedef {object} Loaded
+ * @property {ModelInfo} info
+ * @property {number} threads
+ * @property {{ memory: number, weights: number }} memory bytes that the module has, and of them those of the weights
+ */
+
+/**
+ * What a call can say before its result, and hear.
+ * @typedef {object} Exchange
+ * @property {(progress: Progress) => void} onProgress
+ * @property {(warning: Warning) => void} onWarning
+ * @property {(loaded: Loaded) => void} onEarly
+ * @property {AbortSignal} signal
+ */
 
 /**
  * @typedef {object} Methods what the worker can be asked
- * @property {(params: LoadParams, progress: (progress: Progress) => void) => Promise<Loaded>} load
+ * @property {(params: LoadParams, exchange: Exchange) => Promise<Loaded>} load the first towers, or further ones
  * @property {(params: { text: string, normalize: boolean }) => Float32Array} embedText
  * @property {(params: { image: Blob | Uint8Array, normalize: boolean }) => Promise<Float32Array>} embedImage
  */
 
-/** @type {ClipEncoder} set by `load`, which comes before every other message */
-let encoder;
+/** How often a file may change while it is read before it is given up. */
+const CHANGES = 3;
+/** Errors that say that the file is wrong, so that nothing of it is to be kept. */
+const WRONG_FILE = ["not_a_model", "unsupported_model", "truncated_model", "malformed_model", "missing_tensor", "corrupt_model"];
+
+/** @type {Module | null} started by the first `load` */
+let module = null;
+/** @type {ClipEncoder | null} set by the first `load`, which comes before every other message */
+let encoder = null;
+/** Bytes of memory that the weights take, or will when all have come. */
+let weightsSize = 0;
+/** @type {Map<number, AbortController>} */
+const aborts = new Map();
 
 /** @type {Methods} */
 const methods = {
-  async load({ source, size, threads }, onProgress) {
-    const weights = await Weights.open(source, size);
-    const module = await openModule(threads, weights.total);
-    const loader = new module.bindings.ModelLoader();
-    for await (const chunk of weights.chunks(onProgress)) loader.push(chunk);
-    try {
-      encoder = loader.finish();
-    } catch (error) {
-      throw weights.shortfall() ?? error;
-    }
-    return { info: encoder.info, threads: await module.threads(), memory: module.memory.buffer.byteLength };
+  async load(params, exchange) {
+    await load(params, exchange);
+    return loaded();
   },
 
   embedText({ text, normalize }) {
-    return encoder.embedText(text, normalize);
+    return theEncoder().embedText(text, normalize);
   },
 
   async embedImage({ image, normalize }) {
     const bytes = image instanceof Blob ? await readBlob(image) : image;
+    const encoder = theEncoder();
     try {
       return encoder.embedImage(bytes, normalize);
     } catch (error) {
@@ -56,28 +93,109 @@ const methods = {
   },
 };
 
-self.addEventListener("message", async ({ data: { id, method, params } }) => {
+self.addEventListener("message", async ({ data: { id, method, params, abort } }) => {
+  if (abort) {
+    aborts.get(id)?.abort();
+    return;
+  }
+  const controller = new AbortController();
+  aborts.set(id, controller);
   try {
-    const result = await methods[/** @type {keyof Methods} */ (method)](
-      params,
-      (/** @type {Progress} */ progress) => self.postMessage({ id, progress }),
-    );
+    const result = await methods[/** @type {keyof Methods} */ (method)](params, {
+      onProgress: (progress) => self.postMessage({ id, progress }),
+      onWarning: (warning) => self.postMessage({ id, warning }),
+      onEarly: (early) => self.postMessage({ id, early }),
+      signal: controller.signal,
+    });
     const transfer = result instanceof Float32Array ? [result.buffer] : [];
     self.postMessage({ id, result }, { transfer });
   } catch (error) {
-    self.postMessage({ id, error: errorMessage(error) });
+    self.postMessage({ id, error: errorMessage(controller.signal.aborted ? abortedError(controller.signal) : error) });
+  } finally {
+    aborts.delete(id);
   }
 });
 
 /**
+ * Whoever finds all that it wants kept reads it beside others; whoever has to fetch something is alone.
+ * @param {LoadParams} params
+ * @param {Exchange} exchange
+ */
+async function load(params, exchange) {
+  const { source, keep } = params;
+  if (typeof source !== "string" || !keep) return loadFrom(params, exchange);
+  const { signal } = exchange;
+  const done = await modelLock(source, { mode: "shared", signal }, async () => {
+    const all = await isKept(source, params);
+    if (all) await loadFrom(params, exchange);
+    return all;
+  });
+  if (!done) await modelLock(source, { signal }, () => loadFrom(params, exchange));
+}
+
+/**
+ * @param {LoadParams} params
+ * @param {Exchange} exchange
+ */
+async function loadFrom(params, exchange) {
+  for (let changes = 0; ; changes++) {
+    const weights = await openWeights(params.source, { ...params, ...exchange });
+    const onHeader = (/** @type {{ weightsSize: number }} */ header) => (weightsSize += header.weightsSize);
+    try {
+      const start = weights.read(0, Infinity);
+      const fileSize = start.then(() => params.size ?? weights.size);
+      fileSize.catch(() => {}); // it is the load's failure, below
+      module ??= await openModule(params.threads, fileSize);
+      const { towers, first, sha256, ignoreMemory } = params;
+      const options = { towers, first, sha256, ignoreMemory, start: await start, onHeader, ...exchange };
+      for await (const stage of loadTowers(module, weights, options)) {
+        if (encoder) encoder.add(stage);
+        else encoder = stage;
+        if (first && encoder.info.towers.length === 1) exchange.onEarly(await loaded());
+      }
+      await weights.complete(params.towers);
+      return;
+    } catch (error) {
+      if (error instanceof FileChanged || WRONG_FILE.includes(codeOf(error) ?? "")) await weights.discard();
+      if (!(error instanceof FileChanged)) throw error;
+      if (changes === CHANGES) throw new ClipError("network", `${weights.name} changes while it is read; try again later`);
+    } finally {
+      await weights.close();
+    }
+  }
+}
+
+/** @returns {Promise<Loaded>} */
+async function loaded() {
+  const { memory, threads } = /** @type {Module} */ (module);
+  return {
+    info: theEncoder().info,
+    threads: await threads(),
+    memory: { memory: memory.buffer.byteLength, weights: weightsSize },
+  };
+}
+
+// Held as long as this worker lives.
+navigator.locks?.request(self.name, () => {
+  self.postMessage({ alive: true });
+  return new Promise(() => {});
+});
+
+function theEncoder() {
+  if (!encoder) throw new ClipError("internal", "no model is loaded");
+  return encoder;
+}
+
+/**
  * @param {number} threads
- * @param {number | null} fileSize
+ * @param {Promise<number | null>} fileSize
  * @returns {Promise<Module>}
  */
 async function openModule(threads, fileSize) {
   try {
     return await startModule(threads, fileSize);
   } catch (cause) {
+    await fileSize; // whose failure is not the module's
     throw new ClipError("worker_failed", `the WebAssembly module does not start: ${cause}`);
   }
 }

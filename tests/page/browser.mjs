@@ -15,6 +15,12 @@ export const TEST_DATA = resolve(REPOSITORY, process.env.CLIP_TEST_DATA ?? "targ
 export const PHOTOS = join(REPOSITORY, "tests/fixtures/photos");
 export const TINY_MODEL = join(TEST_DATA, "tiny-gelu.q8_0.gguf");
 
+/** Other origins may read its files, and see what they are. */
+const HUB_HEADERS = {
+  "access-control-allow-origin": "*",
+  "access-control-expose-headers": "ETag, Content-Range, Accept-Ranges",
+};
+
 /** What the browser needs so as to run as root and to ask no one but the page's servers. */
 export const CHROMIUM_FLAGS = [
   "--no-sandbox",
@@ -64,7 +70,7 @@ export class Site {
       throw new Error("www/pkg is missing: run ./build.sh first");
     }
     const own = await new StaticServer(join(REPOSITORY, "www")).start();
-    const hub = await new StaticServer(TEST_DATA, { "access-control-allow-origin": "*" }).start();
+    const hub = await new StaticServer(TEST_DATA, HUB_HEADERS).start();
     const browser = await chromium.launch({ executablePath: findChromium(), args: CHROMIUM_FLAGS });
     return new Site(browser, own, hub);
   }

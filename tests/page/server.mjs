@@ -12,6 +12,17 @@ import { gzipSync } from "node:zlib";
 
 /** @typedef {(request: IncomingMessage, response: ServerResponse) => void | Promise<void>} Answer */
 
+/**
+ * How a server that gives parts misbehaves.
+ * @typedef {object} PartFaults
+ * @property {string | null} [etag] `"one"` if absent
+ * @property {(from: number) => number} [cutAfter] bytes after which an answer that begins at `from` is cut off
+ * @property {(from: number) => number} [silentAfter] bytes after which nothing more comes
+ * @property {number} [shift] how far beside the part asked for the answer lies, as its header says too
+ * @property {(bytes: Buffer) => Buffer} [change] of the whole file
+ * @property {number} [bytesPerSecond]
+ */
+
 /** @type {Record<string, string>} */
 const CONTENT_TYPES = {
   ".html": "text/html; charset=utf-8",
@@ -28,6 +39,10 @@ export class StaticServer {
   requests = [];
   /** @type {string[]} paths whose answers the client cut off */
   cutOff = [];
+  /** @type {string[]} the parts asked for, as `from-to`, of what {@link parts} answers */
+  ranges = [];
+  /** Bytes of bodies that {@link parts} has written. */
+  sent = 0;
   #root;
   #headers;
   /** @type {Map<string, Answer>} */
@@ -68,6 +83,45 @@ export class StaticServer {
     this.#answers.clear();
     this.requests = [];
     this.cutOff = [];
+    this.ranges = [];
+    this.sent = 0;
+  }
+
+  /**
+   * Answers as a good file server does, with parts, an ETag and `If-Range`, but for the faults wished for.
+   * @param {string} path
+   * @param {string} source the file
+   * @param {PartFaults} [faults]
+   * @returns {string} the whole URL
+   */
+  parts(path, source, { etag = '"one"', cutAfter, silentAfter, shift = 0, change = (bytes) => bytes, bytesPerSecond } = {}) {
+    return this.answer(path, async (request, response) => {
+      const whole = change(await readFile(source));
+      const asked = /^bytes=(\d+)-(\d*)$/.exec(request.headers.range ?? "");
+      const ifRange = request.headers["if-range"];
+      const part = asked && (ifRange === undefined || ifRange === etag);
+      const from = part ? Number(asked[1]) + shift : 0;
+      const to = part && asked[2] ? Math.min(Number(asked[2]) + shift + 1, whole.length) : whole.length;
+      this.ranges.push(asked ? `${asked[1]}-${asked[2]}` : "");
+      if (etag !== null) response.setHeader("etag", etag);
+      response.setHeader("content-type", "application/octet-stream");
+      if (from >= whole.length) {
+        response.writeHead(416, { "content-range": `bytes */${whole.length}` }).end();
+        return;
+      }
+      if (part) response.setHeader("content-range", `bytes ${from}-${to - 1}/${whole.length}`);
+      response.writeHead(part ? 206 : 200, { "accept-ranges": "bytes", "content-length": to - from });
+      const stop = Math.min(to, from + (cutAfter?.(from) ?? silentAfter?.(from) ?? Infinity));
+      const step = bytesPerSecond ? Math.ceil(bytesPerSecond / 50) : 1 << 16;
+      for (let at = from; at < stop && !response.destroyed; at += step) {
+        const bytes = whole.subarray(at, Math.min(at + step, stop));
+        this.sent += bytes.length;
+        await new Promise((resolve) => response.write(bytes, resolve));
+        if (bytesPerSecond) await pause(20);
+      }
+      if (stop === to) response.end();
+      else if (cutAfter) response.destroy();
+    });
   }
 
   async stop() {

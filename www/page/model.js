@@ -3,7 +3,10 @@
 import { ClipEncoder, ClipError } from "../clip.js";
 import { download } from "../download.js";
 import { elementById } from "./elements.js";
+import { showKept } from "./kept.js";
+import { lastLoadDied, markLoad } from "./lastload.js";
 import { showError } from "./notice.js";
+import { duration, megabytes } from "./sizes.js";
 
 /**
  * @typedef {object} MenuEntry an entry of models.json
@@ -14,13 +17,25 @@ import { showError } from "./notice.js";
  * @property {string} licence
  * @property {string} url relative to models.json
  * @property {number} [size] bytes
+ * @property {string} [sha256]
+ * @property {string[]} [mirrors] further addresses, as `url`
  * @property {boolean} [builtIn] it comes with the page and is small: nobody need be asked before it is loaded
  * @property {string} [limits] what it does not know, for whoever shows it something else
  */
 
+/** @import { Progress } from "../loading.js" */
 /** @import { ModelInfo } from "../pkg/simd128/clip_wasm.js" */
 
-/** @typedef {{ source: string | File, size?: number, builtIn?: boolean, limits?: string }} Choice */
+/**
+ * @typedef {object} Choice
+ * @property {string | File} source
+ * @property {number} [size]
+ * @property {string} [sha256]
+ * @property {string[]} [mirrors]
+ * @property {boolean} [builtIn]
+ * @property {string} [limits]
+ */
+
 /** @typedef {{ source: string | File, promise: Promise<ClipEncoder>, abort: AbortController }} Load */
 
 const MENU_URL = new URL("../models.json", import.meta.url);
@@ -37,19 +52,26 @@ const bar = elementById("model-bar", HTMLProgressElement);
 const bytes = elementById("model-bytes", HTMLElement);
 const cancelButton = elementById("model-cancel", HTMLButtonElement);
 const state = elementById("model-state", HTMLElement);
+const note = elementById("model-note", HTMLElement);
 const errorPlace = elementById("model-error", HTMLElement);
+const offer = elementById("model-offer", HTMLElement);
+
+/** Smaller models that are offered where one is too large. */
+const MOST_OFFERS = 2;
 
 export class ModelPanel {
   /** @type {MenuEntry[]} */
   #entries = [];
   /** @type {Promise<void>} */
   #menuShown;
-  /** @type {{ encoder: ClipEncoder, source: string | File, limits: string } | null} */
+  /** @type {{ encoder: ClipEncoder, source: string | File, limits: string, whole: boolean } | null} */
   #loaded = null;
   /** @type {Load | null} */
   #loading = null;
   /** @type {string | File | null} what failed to load last */
   #failed = null;
+  /** @type {AbortController | null} of the images' half, while it is still coming */
+  #rest = null;
 
   constructor() {
     this.#menuShown = this.#showMenu();
@@ -58,7 +80,11 @@ export class ModelPanel {
       event.preventDefault();
       this.#menuShown.then(() => this.#load()).catch(() => {}); // said in the panel
     });
-    cancelButton.addEventListener("click", () => this.#loading?.abort.abort());
+    cancelButton.addEventListener("click", () => (this.#loading?.abort ?? this.#rest)?.abort());
+    this.#menuShown.then(() => {
+      showKept((url) => this.#nameOf(url));
+      this.#recallDeath();
+    });
   }
 
   /**
@@ -111,8 +137,11 @@ export class ModelPanel {
     state.textContent = "The model was lost. Embed loads it again.";
   }
 
-  /** Two callers share one load. */
-  async #load() {
+  /**
+   * Two callers share one load. It gives the encoder as soon as texts can be embedded; images wait for the rest.
+   * @param {{ ignoreMemory?: boolean }} [options]
+   */
+  async #load({ ignoreMemory } = {}) {
     if (this.#loading) return this.#loading.promise;
     const choice = this.#choice();
     if (!choice) {
@@ -120,28 +149,115 @@ export class ModelPanel {
       showError(errorPlace, error);
       throw error;
     }
+    this.#rest?.abort();
     const abort = new AbortController();
-    const promise = ClipEncoder.load(choice.source, {
-      size: choice.size,
+    const { source, size, sha256, mirrors } = choice;
+    const loaded = choice.builtIn ? () => {} : markLoad(String(source instanceof File ? source.name : source));
+    const promise = ClipEncoder.load(source, {
+      size,
+      sha256,
+      mirrors,
+      ignoreMemory,
+      first: "text",
       signal: abort.signal,
-      onProgress: showProgress,
+      onProgress: (progress) => abort.signal.aborted || showProgress(progress),
+      onWarning: ({ message }) => this.#showNote(message),
     });
-    this.#loading = { source: choice.source, promise, abort };
+    this.#loading = { source, promise, abort };
     this.#showLoading(true);
     try {
       const encoder = await promise;
       this.#loaded?.encoder.close();
-      this.#loaded = { encoder, source: choice.source, limits: choice.limits ?? "" };
+      this.#loaded = { encoder, source, limits: choice.limits ?? "", whole: true };
       this.#failed = null;
+      this.#followRest(encoder, abort, loaded);
     } catch (error) {
-      this.#failed = choice.source;
-      showError(errorPlace, error);
+      loaded();
+      this.#failed = source;
+      this.#showFailure(error);
       throw error;
     } finally {
       this.#loading = null;
       this.#showLoading(false);
     }
     return this.#loaded.encoder;
+  }
+
+  /**
+   * @param {ClipEncoder} encoder
+   * @param {AbortController} abort
+   * @param {() => void} loaded
+   */
+  async #followRest(encoder, abort, loaded) {
+    this.#rest = abort;
+    try {
+      await encoder.loaded;
+    } catch (error) {
+      if (this.#rest === abort) this.#showFailure(error);
+      if (this.#loaded?.encoder === encoder) this.#loaded.whole = false; // Load gets the rest
+    } finally {
+      loaded();
+      if (this.#rest === abort) {
+        this.#rest = null;
+        this.#showLoading(this.#loading !== null);
+      }
+      showKept((url) => this.#nameOf(url));
+    }
+  }
+
+  /** @param {unknown} error */
+  #showFailure(error) {
+    showError(errorPlace, error);
+    if (error instanceof ClipError && error.code === "low_memory") this.#showOffer();
+    showKept((url) => this.#nameOf(url));
+  }
+
+  /** Smaller models, and the one chosen all the same. */
+  #showOffer() {
+    const size = this.#choice()?.size ?? Infinity;
+    const smaller = this.#entries.filter((entry) => entry.size !== undefined && entry.size < size);
+    smaller.sort((a, b) => Number(b.size) - Number(a.size));
+    const buttons = smaller.slice(0, MOST_OFFERS).map((entry) => {
+      const text = `Load ${entry.name} · ${entry.type} · ${megabytes(Number(entry.size))}`;
+      return button(text, () => {
+        /** @type {RadioNodeList} */ (form.elements.namedItem("origin")).value = "menu";
+        menu.selectedIndex = this.#entries.indexOf(entry);
+        this.#showChoice();
+        return this.#load();
+      });
+    });
+    buttons.push(button("Load it all the same", () => this.#load({ ignoreMemory: true })));
+    offer.replaceChildren(...buttons);
+    offer.hidden = false;
+  }
+
+  /** A load that took the page with it is recognised at the next visit. */
+  async #recallDeath() {
+    const name = await lastLoadDied();
+    if (!name || this.#loading || this.#loaded) return;
+    const index = this.#entries.findIndex((entry) => new URL(entry.url, MENU_URL).href === name);
+    if (index >= 0) menu.selectedIndex = index;
+    this.#showChoice();
+    this.#showNote(
+      `The last time, the page broke down while it loaded ${this.#nameOf(name)}, perhaps for want of memory. ` +
+        "Close other tabs, or choose a smaller model.",
+    );
+    this.#showOffer();
+  }
+
+  /** @param {string} [text] */
+  #showNote(text = "") {
+    note.textContent = text;
+    note.hidden = text === "";
+  }
+
+  /**
+   * @param {string} url
+   * @returns {string} as the menu calls it
+   */
+  #nameOf(url) {
+    const entry = this.#entries.find((entry) => new URL(entry.url, MENU_URL).href === url);
+    return entry ? `${entry.name} · ${entry.type}` : url;
   }
 
   /** @returns {Choice | null} */
@@ -153,7 +269,9 @@ export class ModelPanel {
         return fileField.files?.[0] ? { source: fileField.files[0] } : null;
       default: {
         const entry = this.#entries[menu.selectedIndex];
-        return entry ? { ...entry, source: new URL(entry.url, MENU_URL).href } : null;
+        if (!entry) return null;
+        const mirrors = entry.mirrors?.map((mirror) => new URL(mirror, MENU_URL).href);
+        return { ...entry, mirrors, source: new URL(entry.url, MENU_URL).href };
       }
     }
   }
@@ -189,7 +307,7 @@ export class ModelPanel {
       field.hidden = field.dataset.origin !== origin;
     }
     about.textContent = this.#aboutChoice(origin);
-    const ready = this.#loaded !== null && this.#choice()?.source === this.#loaded.source;
+    const ready = this.#loaded !== null && this.#loaded.whole && this.#choice()?.source === this.#loaded.source;
     loadButton.textContent = ready ? "Loaded" : "Load";
     loadButton.disabled = ready;
   }
@@ -210,9 +328,11 @@ export class ModelPanel {
     const focused = document.activeElement;
     if (loading) {
       showError(errorPlace);
-      showProgress({ loaded: 0, total: null });
+      this.#showNote();
+      offer.hidden = true;
+      showProgress({ loaded: 0, total: null, bytesPerSecond: null, secondsLeft: null });
     }
-    progressRow.hidden = !loading;
+    progressRow.hidden = !loading && this.#rest === null;
     origins.disabled = loading;
     for (const control of [menu, urlField, fileField]) control.disabled = loading;
     this.#showChoice();
@@ -233,7 +353,8 @@ export class ModelPanel {
       return;
     }
     const { info } = this.#loaded.encoder;
-    state.textContent = `Ready: ${modelName(info)} · ${info.embeddingDimension} dimensions · ${towers(info)}`;
+    const rest = this.#rest && info.imageSize === null ? "; images as soon as the rest has come" : "";
+    state.textContent = `Ready: ${modelName(info)} · ${info.embeddingDimension} dimensions · ${towers(info)}${rest}`;
   }
 }
 
@@ -256,22 +377,29 @@ function towers({ imageSize, contextLength }) {
   return [images, texts].filter(Boolean).join(", ");
 }
 
-/** @param {import("../weights.js").Progress} progress */
-function showProgress({ loaded, total }) {
+/** @param {Progress} progress */
+function showProgress({ loaded, total, bytesPerSecond, secondsLeft }) {
+  const parts = [total === null ? megabytes(loaded) : `${megabytes(loaded)} of ${megabytes(total)}`];
   if (total === null) {
     bar.removeAttribute("value");
-    bytes.textContent = megabytes(loaded);
   } else {
     bar.max = total || 1;
     bar.value = loaded;
-    bytes.textContent = `${megabytes(loaded)} of ${megabytes(total)}`;
   }
+  if (bytesPerSecond !== null && secondsLeft !== null && secondsLeft > 1) {
+    parts.push(`${megabytes(bytesPerSecond)}/s`, `${duration(secondsLeft)} left`);
+  }
+  bytes.textContent = parts.join(" · ");
 }
 
 /**
- * @param {number} count bytes
- * @returns {string} decimal, as browsers show downloads
+ * @param {string} text
+ * @param {() => Promise<unknown>} act
  */
-function megabytes(count) {
-  return `${(count / 1e6).toFixed(1)} MB`;
+function button(text, act) {
+  const element = document.createElement("button");
+  element.type = "button";
+  element.textContent = text;
+  element.addEventListener("click", () => act().catch(() => {})); // said in the panel
+  return element;
 }

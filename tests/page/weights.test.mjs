@@ -1,0 +1,679 @@
+// The way of the weights from a server that misbehaves: resumed, verified, kept, and shared.
+
+import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
+import { readFileSync, statSync } from "node:fs";
+import { join } from "node:path";
+import { after, before, describe, test } from "node:test";
+import { setTimeout as pause } from "node:timers/promises";
+import { FIXTURES, REPOSITORY, Site, TEST_DATA, TINY_MODEL } from "./browser.mjs";
+import { gzipped, status, truncatedFile, webPage, withoutLength } from "./server.mjs";
+
+/** @import { TestContext } from "node:test" */
+/** @import { Page } from "playwright-core" */
+/** @import { PartFaults } from "./server.mjs" */
+
+/**
+ * What became of a load, and of a text and an image that were embedded after it.
+ * @typedef {object} Outcome
+ * @property {string | null} code
+ * @property {string} message
+ * @property {number[] | null} text
+ * @property {number[] | null} image
+ * @property {string[]} warnings
+ * @property {{ loaded: number, total: number | null, bytesPerSecond: number | null, secondsLeft: number | null }[]} progress
+ */
+
+const OTHER_MODEL = join(REPOSITORY, "www/models/demo.gguf");
+const MODEL = "/m.gguf";
+
+/** @type {Site} */
+let site;
+/** @type {number} */
+let size;
+/** @type {string} */
+let sha256;
+/** @typedef {{ text: number[] | null, image: number[] | null }} Vectors */
+/** @type {Vectors} of the tiny model */
+let right;
+/** @type {Vectors} of the other */
+let otherRight;
+before(async () => {
+  site = await Site.open();
+  size = statSync(TINY_MODEL).size;
+  sha256 = createHash("sha256").update(readFileSync(TINY_MODEL)).digest("hex");
+  for (const [path, source] of [["/tiny.gguf", TINY_MODEL], ["/other.gguf", OTHER_MODEL]]) {
+    /** @type {(() => void)[]} */
+    const ends = [];
+    const page = await apiPage({ after: (end) => void ends.push(/** @type {() => void} */ (end)) });
+    const { code, text, image } = await load(page, site.hub.parts(String(path), String(source)));
+    assert.equal(code, null);
+    if (source === TINY_MODEL) right = { text, image };
+    else otherRight = { text, image };
+    for (const end of ends) await end();
+  }
+  assert.notDeepEqual(right, otherRight);
+});
+after(() => site.close());
+
+/**
+ * A page with the API and nothing kept.
+ * @param {Pick<TestContext, "after">} t
+ * @param {string} [workerScript] what every worker of it runs first
+ * @returns {Promise<Page>}
+ */
+async function apiPage(t, workerScript = "") {
+  const { page } = await site.newPage(t);
+  if (workerScript) {
+    const source = readFileSync(join(REPOSITORY, "www/worker.js"), "utf8");
+    site.own.answer("/worker.js", (_request, response) => {
+      response.writeHead(200, { "content-type": "text/javascript" }).end(`${workerScript}\n${source}`);
+    });
+  }
+  await openApi(page);
+  return page;
+}
+
+/** @param {Page} page */
+async function openApi(page) {
+  const cat = readFileSync(join(FIXTURES, "cat.png"), "base64");
+  await page.evaluate(async (cat) => {
+    const api = await import(/** @type {string} */ ("/clip.js"));
+    const bytes = Uint8Array.from(atob(cat), (character) => character.charCodeAt(0));
+    const outcomeOf = async (/** @type {any} */ url, /** @type {any} */ options = {}) => {
+      /** @type {any} */
+      const outcome = { code: null, message: "", text: null, image: null, warnings: [], progress: [] };
+      try {
+        const clip = await api.ClipEncoder.load(url, {
+          idleTimeout: 1000,
+          onWarning: (/** @type {any} */ { code, message }) => outcome.warnings.push(`${code}: ${message}`),
+          onProgress: (/** @type {any} */ progress) => outcome.progress.push(progress),
+          ...options,
+        });
+        const { towers } = clip.info;
+        if (towers.includes("text")) outcome.text = (await clip.embedText(["a dog"])).data[0];
+        if (towers.includes("vision")) outcome.image = (await clip.embedImage([bytes])).data[0];
+        clip.close();
+      } catch (error) {
+        Object.assign(outcome, { code: /** @type {any} */ (error).code ?? String(error), message: /** @type {any} */ (error).message });
+      }
+      return outcome;
+    };
+    Object.assign(window, { ...api, cat: bytes, outcomeOf });
+  }, cat);
+}
+
+/**
+ * @param {Page} page
+ * @param {string} url
+ * @param {object} [options] of `ClipEncoder.load`
+ * @returns {Promise<Outcome>}
+ */
+async function load(page, url, options = {}) {
+  return page.evaluate(`outcomeOf(${JSON.stringify(url)}, ${JSON.stringify(options)})`);
+}
+
+/** @param {Page} page @returns {Promise<any[]>} */
+async function kept(page) {
+  return page.evaluate("keptModels()");
+}
+
+/**
+ * @param {Outcome} outcome
+ * @param {object} [expected]
+ */
+function assertRight({ code, message, text, image }, expected = right) {
+  assert.equal(code, null, message);
+  assert.deepEqual({ text, image }, expected);
+}
+
+/** What is kept is whole and right: it serves where no server does. */
+async function assertKept(/** @type {Page} */ page, /** @type {string} */ url, expected = right) {
+  site.hub.answer(MODEL, status(404));
+  assertRight(await load(page, url), expected);
+}
+
+/**
+ * Pseudo-random numbers in [0, 1), the same on every run.
+ * @param {number} seed
+ */
+function random(seed) {
+  let state = seed;
+  return () => {
+    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
+    return state / 2 ** 32;
+  };
+}
+
+/** @param {PartFaults} [faults] */
+function serve(faults) {
+  return site.hub.parts(MODEL, TINY_MODEL, faults);
+}
+
+describe("what has come is kept", () => {
+  test("and serves the next load without a server", async (t) => {
+    const page = await apiPage(t);
+    const url = serve();
+    assertRight(await load(page, url));
+    assert.deepEqual(site.hub.ranges, [""]);
+    assert.deepEqual(await kept(page), [{ url, size, keptSize: size, towers: [], whole: true, verified: false }]);
+    await assertKept(page, url);
+  });
+
+  test("unless the caller does not want it", async (t) => {
+    const page = await apiPage(t);
+    assertRight(await load(page, serve(), { keep: false }));
+    assert.deepEqual(await kept(page), []);
+  });
+
+  test("until it is deleted, which waits for no load", async (t) => {
+    const page = await apiPage(t);
+    const url = serve();
+    await load(page, url);
+    await page.evaluate(`deleteKeptModel("${url}")`);
+    assert.deepEqual(await kept(page), []);
+    serve({ silentAfter: () => size / 2 });
+    const code = await page.evaluate(`(async () => {
+      const loading = outcomeOf("${url}", { idleTimeout: 1500 });
+      await new Promise((resolve) => setTimeout(resolve, 700));
+      return deleteKeptModel("${url}").then(() => "deleted", ({ code }) => code);
+    })()`);
+    assert.equal(code, "in_use");
+  });
+
+  test("one tower at a time, each from its own bytes", async (t) => {
+    const page = await apiPage(t);
+    const url = site.hub.parts(MODEL, join(TEST_DATA, "vit-b-32-gelu.q8_0.gguf"));
+    const whole = statSync(join(TEST_DATA, "vit-b-32-gelu.q8_0.gguf")).size;
+    const text = await load(page, url, { towers: ["text"] });
+    assert.deepEqual([text.code, text.image, text.text?.length], [null, null, 512]);
+    assert.ok(site.hub.sent < 0.5 * whole, `${site.hub.sent} of ${whole} bytes for the text tower`);
+    const image = await load(page, url, { towers: ["vision"] });
+    assert.deepEqual([image.code, image.text, image.image?.length], [null, null, 512]);
+    // What a connection that is no longer wanted has sent already is not counted against it.
+    assert.ok(site.hub.sent < 1.1 * whole, `${site.hub.sent} of ${whole} bytes for both`);
+    site.hub.answer(MODEL, status(404));
+    const both = await load(page, url, { towers: ["text", "vision"] });
+    assert.deepEqual([both.code, both.text, both.image], [null, text.text, image.image]);
+  });
+
+  test("a text is embedded while the image tower comes, and an image waits for it", async (t) => {
+    const page = await apiPage(t);
+    const url = serve();
+    const outcome = await page.evaluate(`(async () => {
+      const clip = await ClipEncoder.load("${url}", { towers: ["text"] });
+      const order = [];
+      const loading = clip.loadTowers(["vision"]).then(() => order.push("tower"));
+      const image = clip.embedImage([cat]).then(({ data }) => (order.push("image"), data[0]));
+      const text = clip.embedText(["a dog"]).then(({ data }) => (order.push("text"), data[0]));
+      await Promise.all([loading, image, text]);
+      return { order, text: await text, image: await image, towers: clip.info.towers };
+    })()`);
+    assert.deepEqual(outcome, { order: ["text", "tower", "image"], ...right, towers: ["text", "vision"] });
+  });
+
+  test("a text is embedded before the image tower has come, in one load with one progress", async (t) => {
+    const page = await apiPage(t);
+    for (const verified of [{}, { sha256 }]) {
+      const url = serve({ bytesPerSecond: 8_000_000 });
+      const outcome = await page.evaluate(`(async () => {
+        const progress = [];
+        const options = { first: "text", onProgress: ({ loaded, total }) => progress.push({ loaded, total }), ...${JSON.stringify(verified)} };
+        const clip = await ClipEncoder.load("${url}", options);
+        const towers = [clip.info.towers];
+        const text = (await clip.embedText(["a dog"])).data[0];
+        const image = (await clip.embedImage([cat])).data[0];
+        await clip.loaded;
+        towers.push(clip.info.towers);
+        return { towers, text, image, progress };
+      })()`);
+      const { towers, text, image, progress } = /** @type {any} */ (outcome);
+      assert.deepEqual(towers, [["text"], ["text", "vision"]]);
+      assert.deepEqual({ text, image }, right);
+      const totals = new Set(progress.map((/** @type {any} */ { total }) => total));
+      assert.ok(totals.size === 1 || (totals.size === 2 && totals.has(null)), String([...totals]));
+      assert.equal(progress.at(-1).loaded, progress.at(-1).total);
+      assert.equal((await kept(page))[0].verified, verified !== undefined && "sha256" in verified);
+      await page.evaluate(`deleteKeptModel("${url}")`);
+    }
+  });
+
+  test("what fails after the first tower costs the other alone", async (t) => {
+    const page = await apiPage(t);
+    const url = serve({ silentAfter: (from) => (from === 0 ? 4_450_000 : 0) });
+    const outcome = await page.evaluate(`(async () => {
+      const clip = await ClipEncoder.load("${url}", { first: "text", idleTimeout: 100 });
+      const codes = [await clip.loaded.catch(({ code }) => code), await clip.embedImage([cat]).catch(({ code }) => code)];
+      return { codes, text: (await clip.embedText(["a dog"])).data[0], towers: clip.info.towers };
+    })()`);
+    assert.deepEqual(outcome, { codes: ["network", "network"], text: right.text, towers: ["text"] });
+  });
+
+  test("in the Cache API where there is no private file system", async (t) => {
+    const page = await apiPage(t, "delete StorageManager.prototype.getDirectory;");
+    await page.evaluate("delete StorageManager.prototype.getDirectory");
+    const url = serve({ cutAfter: () => 1_000_000 });
+    assertRight(await load(page, url));
+    assert.equal((await kept(page))[0].keptSize, size);
+    await assertKept(page, url);
+    await page.evaluate(`deleteKeptModel("${url}")`);
+    assert.deepEqual(await kept(page), []);
+  });
+
+  test("not where there is neither: the model runs, with a warning", async (t) => {
+    const nothing = "delete StorageManager.prototype.getDirectory; CacheStorage.prototype.open = async () => { throw new DOMException('private', 'SecurityError'); };";
+    const page = await apiPage(t, nothing);
+    const outcome = await load(page, serve());
+    assertRight(outcome);
+    assert.deepEqual(outcome.warnings, ["not_kept: the model is not kept for the next visit: this browser keeps no files for this page"]);
+  });
+
+  test("not where the site's share of the disk is too small: the model runs, with a warning", async (t) => {
+    const page = await apiPage(t, "StorageManager.prototype.estimate = async () => ({ quota: 5e6, usage: 3e6 });");
+    const outcome = await load(page, serve());
+    assertRight(outcome);
+    assert.equal(outcome.warnings.length, 1);
+    assert.match(String(outcome.warnings[0]), /^not_kept: .+ takes 5 MB where this site may still keep 2 MB; delete/);
+    assert.deepEqual(await kept(page), []);
+  });
+
+  test("not where the disk fills up halfway: the model runs, with a warning, and the half is deleted", async (t) => {
+    const page = await apiPage(t, `
+      const { write } = FileSystemSyncAccessHandle.prototype;
+      let room = 2e6;
+      FileSystemSyncAccessHandle.prototype.write = function (bytes, options) {
+        if ((room -= bytes.length) < 0) throw new DOMException("full", "QuotaExceededError");
+        return write.call(this, bytes, options);
+      };`);
+    const outcome = await load(page, serve());
+    assertRight(outcome);
+    assert.equal(outcome.warnings.length, 1);
+    assert.match(String(outcome.warnings[0]), /^not_kept: .+ full; delete kept models/);
+    assert.deepEqual(await kept(page), []);
+  });
+});
+
+describe("a download goes on where it was", () => {
+  test("cut twenty times at random bytes", async (t) => {
+    const page = await apiPage(t);
+    const next = random(7);
+    let cuts = 0;
+    const url = serve({ cutAfter: (from) => (cuts++ < 20 ? 1 + Math.floor((next() * 2 * (size - from)) / (22 - cuts)) : Infinity) });
+    const outcome = await load(page, url);
+    assertRight(outcome);
+    assert.equal(cuts, 21);
+    assert.equal(site.hub.ranges.length, 21);
+    // What was in flight when a connection broke is lost; what had come is not asked for again.
+    const starts = site.hub.ranges.map((range) => Number(range.split("-")[0]));
+    assert.ok(starts.every((start, i) => i === 0 || start >= Number(starts[i - 1])), String(starts));
+    const loaded = outcome.progress.map(({ loaded }) => loaded);
+    assert.ok(loaded.every((bytes, i) => i === 0 || bytes >= Number(loaded[i - 1])), "progress went back");
+    assert.equal(new Set(outcome.progress.map(({ total }) => total)).size, 1, "the total changed");
+    await assertKept(page, url);
+  });
+
+  test("on the page's own origin, where If-Range is sent", async (t) => {
+    const page = await apiPage(t);
+    /** @type {unknown[]} */
+    const conditions = [];
+    let cuts = 0;
+    const url = site.own.parts(MODEL, TINY_MODEL, { cutAfter: () => (cuts++ < 3 ? 1_000_000 : Infinity) });
+    page.on("request", (request) => request.url() === url && conditions.push(request.headers()["if-range"]));
+    assertRight(await load(page, url));
+    assert.equal(cuts, 4);
+  });
+
+  test("where nothing more comes, after a while", async (t) => {
+    const page = await apiPage(t);
+    let answers = 0;
+    const url = serve({ silentAfter: () => (answers++ < 2 ? 1_000_000 : Infinity) });
+    assertRight(await load(page, url, { idleTimeout: 300 }));
+    assert.equal(answers, 3);
+  });
+
+  test("where the server never goes on, with an error after a while, and what came is kept", async (t) => {
+    const page = await apiPage(t);
+    const url = serve({ silentAfter: (from) => (from === 0 ? 2_000_000 : 0) });
+    const { code, message } = await load(page, url, { idleTimeout: 200 });
+    assert.equal(code, "network");
+    assert.match(message, /nothing has come from .+ for 0\.2 s, after 2000000 of 4583840 bytes; try again/);
+    assert.equal((await kept(page))[0].keptSize, 2_000_000);
+    serve();
+    assertRight(await load(page, url));
+    assert.equal(site.hub.ranges.at(-1), "2000000-4583839");
+  });
+
+  test("from a server that gives no parts, from the start", async (t) => {
+    const page = await apiPage(t);
+    const bytes = readFileSync(TINY_MODEL);
+    let answers = 0;
+    const url = site.hub.answer(MODEL, (_request, response) => {
+      response.writeHead(200, { "content-length": size });
+      if (answers++ < 2) response.write(bytes.subarray(0, 3_000_000), () => response.destroy());
+      else response.end(bytes);
+    });
+    assertRight(await load(page, url));
+    await assertKept(page, url);
+  });
+
+  test("from a server that answers with other parts than asked for, from the start", async (t) => {
+    const page = await apiPage(t);
+    let cuts = 0;
+    const url = serve({ shift: 100, cutAfter: () => (cuts++ === 0 ? 2_000_000 : Infinity) });
+    assertRight(await load(page, url));
+    assert.equal(site.hub.ranges.at(-1), "");
+    await assertKept(page, url);
+  });
+
+  test("after the page was reloaded, or its tab closed, halfway", async (t) => {
+    const page = await apiPage(t);
+    let from = 0;
+    const url = serve({ bytesPerSecond: 3_000_000 });
+    for (const end of ["reload", "close"]) {
+      const tab = end === "close" ? await page.context().newPage() : page;
+      if (end === "close") await tab.goto(site.own.origin);
+      await openApi(tab);
+      await tab.evaluate(`void outcomeOf("${url}")`);
+      await pause(600);
+      if (end === "close") await tab.close();
+      else await tab.reload();
+      await pause(300);
+      const next = Number(site.hub.ranges.at(-1)?.split("-")[0]);
+      if (end === "close") assert.ok(next > from, `it went on at ${next}`);
+      from = next;
+    }
+    await openApi(page);
+    assertRight(await load(page, url));
+    assert.ok(Number(site.hub.ranges.at(-1)?.split("-")[0]) > from);
+    assert.ok(site.hub.sent < 1.2 * size, `${site.hub.sent} bytes for ${size}`);
+  });
+
+  test("after an abort at ten random moments, each of which is felt within 100 ms", async (t) => {
+    const page = await apiPage(t);
+    const url = serve({ bytesPerSecond: 8_000_000 });
+    const next = random(3);
+    for (let i = 0; i < 10; i++) {
+      const before = site.hub.cutOff.length;
+      const outcome = await page.evaluate(`(async () => {
+        const abort = new AbortController();
+        const loading = ClipEncoder.load("${url}", { signal: abort.signal }).then(() => "loaded", ({ name }) => name);
+        await new Promise((resolve) => setTimeout(resolve, ${Math.floor(next() * 300)}));
+        const start = performance.now();
+        abort.abort();
+        return { name: await loading, milliseconds: performance.now() - start };
+      })()`);
+      const { name, milliseconds } = /** @type {{ name: string, milliseconds: number }} */ (outcome);
+      assert.ok(name === "AbortError" || name === "loaded", name);
+      assert.ok(milliseconds < 100, `${milliseconds} ms`);
+      const sent = site.hub.sent;
+      await pause(150);
+      assert.ok(site.hub.sent - sent < 1_500_000, `${site.hub.sent - sent} bytes came after abort ${i}, ${before}`);
+    }
+    assertRight(await load(page, url));
+    assert.ok(site.hub.sent < 2 * size, `${site.hub.sent} bytes for ${size}`);
+    await assertKept(page, url);
+  });
+
+  test("an abort of a further tower leaves the encoder at work", async (t) => {
+    const page = await apiPage(t);
+    const url = serve({ bytesPerSecond: 2_000_000 });
+    const outcome = await page.evaluate(`(async () => {
+      const clip = await ClipEncoder.load("${url}", { towers: ["text"] });
+      const abort = new AbortController();
+      const loading = clip.loadTowers(["vision"], { signal: abort.signal }).catch(({ code }) => code);
+      await new Promise((resolve) => setTimeout(resolve, 20));
+      abort.abort();
+      const code = await loading;
+      const text = (await clip.embedText(["a dog"])).data[0];
+      await clip.loadTowers(["vision"]);
+      return { code, text, image: (await clip.embedImage([cat])).data[0] };
+    })()`);
+    assert.deepEqual(outcome, { code: "aborted", ...right });
+  });
+});
+
+describe("a file that changes on its server is taken anew", () => {
+  test("told by its ETag", async (t) => {
+    const page = await apiPage(t);
+    const url = serve({ silentAfter: (from) => (from === 0 ? 2_000_000 : 0) });
+    assert.equal((await load(page, url, { idleTimeout: 100 })).code, "network");
+    site.hub.parts(MODEL, OTHER_MODEL, { etag: '"two"' });
+    assertRight(await load(page, url), otherRight);
+    await assertKept(page, url, otherRight);
+  });
+
+  test("told by its size, where there is no ETag", async (t) => {
+    const page = await apiPage(t);
+    const url = serve({ etag: null, silentAfter: (from) => (from === 0 ? 3_000_000 : 0) });
+    assert.equal((await load(page, url, { idleTimeout: 100 })).code, "network");
+    site.hub.parts(MODEL, OTHER_MODEL, { etag: null });
+    assertRight(await load(page, url), otherRight);
+    await assertKept(page, url, otherRight);
+  });
+
+  test("within one download", async (t) => {
+    const page = await apiPage(t);
+    const url = site.hub.answer(MODEL, (_request, response) => {
+      site.hub.parts(MODEL, OTHER_MODEL, { etag: '"two"' });
+      response.writeHead(200, { etag: '"one"', "content-length": size });
+      response.write(readFileSync(TINY_MODEL).subarray(0, 2_000_000), () => response.destroy());
+    });
+    assertRight(await load(page, url), otherRight);
+  });
+});
+
+describe("an answer that is none", () => {
+  for (const code of [404, 403]) {
+    test(`${code} is told at once`, async (t) => {
+      const page = await apiPage(t);
+      const outcome = await load(page, site.hub.answer(MODEL, status(code)));
+      assert.deepEqual([outcome.code, site.hub.requests.length], ["http_status", 1]);
+      assert.deepEqual(await kept(page), []);
+    });
+  }
+
+  test("500 is tried again, and told when it stays", async (t) => {
+    const page = await apiPage(t);
+    const url = site.hub.answer(MODEL, status(500));
+    assert.equal((await load(page, url)).code, "http_status");
+    assert.equal(site.hub.requests.length, 3);
+    let answers = 0;
+    site.hub.answer(MODEL, (request, response) => {
+      if (++answers === 2) serve();
+      status(503)(request, response);
+    });
+    assertRight(await load(page, url));
+  });
+
+  test("moves on to a mirror, which goes on where the first has failed", async (t) => {
+    const page = await apiPage(t);
+    const mirror = site.hub.parts("/mirror.gguf", TINY_MODEL, { etag: '"mirror"' });
+    assertRight(await load(page, site.hub.answer(MODEL, status(404)), { mirrors: ["/nothing.gguf", mirror] }));
+    const url = site.hub.answer("/half.gguf", (_request, response) => {
+      site.hub.answer("/half.gguf", status(410));
+      response.writeHead(200, { etag: '"one"', "content-length": size });
+      response.write(readFileSync(TINY_MODEL).subarray(0, 2_000_000), () => response.destroy());
+    });
+    assertRight(await load(page, url, { mirrors: [mirror] }));
+    assert.match(String(site.hub.ranges.at(-1)), /^[1-9]\d*-/);
+  });
+
+  for (const [name, answer, code] of /** @type {const} */ ([
+    ["a web page with status 200", webPage("text/html"), "not_a_model"],
+    ["a web page called octet-stream", webPage("application/octet-stream"), "not_a_model"],
+    ["a file cut short where it lies", truncatedFile(TINY_MODEL, 3_000_000), "truncated_model"],
+  ])) {
+    test(`${name} is not kept`, async (t) => {
+      const page = await apiPage(t);
+      const url = site.hub.answer(MODEL, answer);
+      assert.equal((await load(page, url)).code, code);
+      assert.deepEqual(await kept(page), []);
+      serve();
+      assertRight(await load(page, url));
+    });
+  }
+
+  test("a web page instead of the rest costs nothing of what has come", async (t) => {
+    const page = await apiPage(t);
+    const url = site.hub.answer(MODEL, (_request, response) => {
+      let pages = 0;
+      site.hub.answer(MODEL, (request, response) => {
+        if (++pages === 2) serve();
+        webPage("text/html")(request, response);
+      });
+      response.writeHead(200, { etag: '"one"', "content-length": size });
+      response.write(readFileSync(TINY_MODEL).subarray(0, 2_000_000), () => response.destroy());
+    });
+    assertRight(await load(page, url));
+    assert.match(String(site.hub.ranges.at(-1)), /^[1-9]\d*-/);
+  });
+
+  test("a length that is too great, none, or that of a compressed body, harms nothing", async (t) => {
+    const page = await apiPage(t);
+    const bytes = readFileSync(TINY_MODEL);
+    for (const answer of [
+      (/** @type {any} */ _request, /** @type {any} */ response) => void response.writeHead(200, { "content-length": size + 1000 }).write(bytes),
+      withoutLength(TINY_MODEL),
+      gzipped(TINY_MODEL),
+    ]) {
+      const url = site.hub.answer(MODEL, answer);
+      assertRight(await load(page, url));
+      await assertKept(page, url);
+      await page.evaluate(`deleteKeptModel("${url}")`);
+    }
+  });
+
+  test("a length that is too small is a file cut short", async (t) => {
+    const page = await apiPage(t);
+    const url = site.hub.answer(MODEL, (_request, response) => {
+      response.writeHead(200, { "content-length": size - 100_000 }).end(readFileSync(TINY_MODEL).subarray(0, size - 100_000));
+    });
+    assert.equal((await load(page, url)).code, "truncated_model");
+    assert.deepEqual(await kept(page), []);
+  });
+});
+
+describe("a file is verified", () => {
+  const flip = (/** @type {number} */ place) => (/** @type {Buffer} */ bytes) => {
+    bytes.writeUInt8(bytes.readUInt8(place) ^ 1, place);
+    return bytes;
+  };
+
+  test("by its SHA-256, once", async (t) => {
+    const page = await apiPage(t);
+    const url = serve();
+    assertRight(await load(page, url, { sha256 }));
+    assert.deepEqual(await kept(page), [{ url, size, keptSize: size, towers: [], whole: true, verified: true }]);
+    site.hub.answer(MODEL, status(404));
+    assertRight(await load(page, url, { sha256 }));
+  });
+
+  test("also over what was kept before it was cut", async (t) => {
+    const page = await apiPage(t);
+    let cuts = 0;
+    const url = serve({ cutAfter: () => (cuts++ < 3 ? 1_000_000 : Infinity) });
+    assertRight(await load(page, url, { sha256 }));
+    assert.equal((await kept(page))[0].verified, true);
+  });
+
+  test("also where its towers come one after the other", async (t) => {
+    const page = await apiPage(t);
+    const url = serve();
+    const { text } = await load(page, url, { sha256, towers: ["text"] });
+    assert.deepEqual(text, right.text);
+    const { image } = await load(page, url, { sha256, towers: ["vision"] });
+    assert.deepEqual(image, right.image);
+    assert.equal((await kept(page))[0].verified, true);
+  });
+
+  test("a flipped bit is found, and nothing is kept", async (t) => {
+    const page = await apiPage(t);
+    const url = serve({ change: flip(3_000_001) });
+    const { code, message } = await load(page, url, { sha256 });
+    assert.equal(code, "corrupt_model");
+    assert.match(message, /is damaged: its SHA-256 is [0-9a-f]{64} where [0-9a-f]{64} is expected/);
+    assert.deepEqual(await kept(page), []);
+    serve();
+    assertRight(await load(page, url, { sha256 }));
+  });
+
+  test("a flipped bit in the header is found without it", async (t) => {
+    const page = await apiPage(t);
+    const url = serve({ change: flip(20) });
+    assert.match(String((await load(page, url)).code), /^(malformed|unsupported)_model$/);
+    assert.deepEqual(await kept(page), []);
+  });
+
+  test("another file at an address whose SHA-256 is now another replaces what was kept", async (t) => {
+    const page = await apiPage(t);
+    const url = serve();
+    assertRight(await load(page, url, { sha256 }));
+    site.hub.parts(MODEL, OTHER_MODEL, { etag: '"two"' });
+    const other = createHash("sha256").update(readFileSync(OTHER_MODEL)).digest("hex");
+    assertRight(await load(page, url, { sha256: other }), otherRight);
+  });
+});
+
+describe("two who load one model", () => {
+  test("in two tabs fetch it once", async (t) => {
+    const page = await apiPage(t);
+    const tab = await page.context().newPage();
+    await tab.goto(site.own.origin);
+    await openApi(tab);
+    const url = serve({ bytesPerSecond: 8_000_000 });
+    for (const outcome of await Promise.all([load(page, url), load(tab, url), load(page, url)])) assertRight(outcome);
+    assert.equal(site.hub.ranges.length, 1);
+    for (const outcome of await Promise.all([load(page, url), load(tab, url)])) assertRight(outcome);
+    assert.equal(site.hub.ranges.length, 1);
+  });
+
+  test("go on for each other when one tab is closed", async (t) => {
+    const page = await apiPage(t);
+    const tab = await page.context().newPage();
+    await tab.goto(site.own.origin);
+    await openApi(tab);
+    const url = serve({ bytesPerSecond: 4_000_000 });
+    await tab.evaluate(`void outcomeOf("${url}")`);
+    await pause(500);
+    const waiting = load(page, url);
+    await pause(200);
+    await tab.close();
+    assertRight(await waiting);
+    assert.ok(Number(site.hub.ranges[1]?.split("-")[0]) > 0, String(site.hub.ranges));
+  });
+});
+
+describe("memory", () => {
+  test("the weights and 32 MB are enough to load a full-size model", async (t) => {
+    const page = await apiPage(t);
+    const url = `${site.hub.origin}/vit-b-32-gelu.q8_0.gguf`;
+    const { memory, weights } = await page.evaluate(`(async () => {
+      const clip = await ClipEncoder.load("${url}", { threads: 1 });
+      return clip.memory;
+    })()`);
+    assert.ok(weights > 150e6 && weights < 200e6, `${weights} bytes of weights`);
+    assert.ok(memory <= weights + 32e6, `${memory - weights} bytes beside ${weights} of weights`);
+  });
+
+  test("a model that this device is not likely to have room for is refused by its header, and loads where the caller insists", async (t) => {
+    const page = await apiPage(t, `Object.defineProperty(navigator, "deviceMemory", { value: 0.125 });`);
+    const url = serve({ bytesPerSecond: 4_000_000 });
+    const { code, message } = await load(page, url);
+    assert.equal(code, "low_memory");
+    assert.match(message, /takes 0\.1 GB of memory, .+ choose a smaller model/);
+    assert.ok(site.hub.sent < 0.7 * size, "it is told before all has come");
+    assertRight(await load(page, url, { ignoreMemory: true }));
+  });
+
+  test("a worker that the browser ends is told, and the next load works", async (t) => {
+    const page = await apiPage(t);
+    const url = serve({ bytesPerSecond: 3_000_000 });
+    await page.evaluate(`void (window.loading = outcomeOf("${url}"))`);
+    await pause(400);
+    await page.workers()[0]?.evaluate("self.close()");
+    const { code, message } = await page.evaluate("loading");
+    assert.equal(code, "worker_failed");
+    assert.match(message, /ended it; load the model again/);
+    assertRight(await load(page, url));
+  });
+});

@@ -1,0 +1,62 @@
+// What is kept on this device: listed with its size, and deleted at a click.
+
+import { deleteKeptModel, keptModels } from "../clip.js";
+import { elementById } from "./elements.js";
+import { showError } from "./notice.js";
+import { megabytes } from "./sizes.js";
+
+/** @import { KeptModel } from "../store.js" */
+
+const panel = elementById("kept", HTMLDetailsElement);
+const summary = elementById("kept-summary", HTMLElement);
+const list = elementById("kept-list", HTMLUListElement);
+const errorPlace = elementById("kept-error", HTMLElement);
+
+/** @param {(url: string) => string} nameOf what a URL is called on the page */
+export async function showKept(nameOf) {
+  const models = await keptModels().catch(() => []);
+  panel.hidden = models.length === 0;
+  const total = models.reduce((sum, { keptSize }) => sum + keptSize, 0);
+  const count = models.length === 1 ? "1 model" : `${models.length} models`;
+  summary.textContent = `Kept on this device: ${count}, ${megabytes(total)}`;
+  list.replaceChildren(...models.map((model) => item(model, nameOf)));
+}
+
+/**
+ * @param {KeptModel} model
+ * @param {(url: string) => string} nameOf
+ */
+function item(model, nameOf) {
+  const entry = document.createElement("li");
+  const name = document.createElement("span");
+  name.className = "name";
+  name.textContent = nameOf(model.url);
+  name.title = model.url;
+  const about = document.createElement("span");
+  about.className = "hint";
+  about.textContent = `${megabytes(model.keptSize)} · ${stateOf(model)}`;
+  const button = document.createElement("button");
+  button.type = "button";
+  button.textContent = "Delete";
+  button.setAttribute("aria-label", `Delete ${nameOf(model.url)}`);
+  button.addEventListener("click", async () => {
+    showError(errorPlace);
+    try {
+      await deleteKeptModel(model.url);
+    } catch (error) {
+      showError(errorPlace, error);
+    }
+    await showKept(nameOf);
+    (list.querySelector("button") ?? summary).focus();
+  });
+  entry.append(name, about, button);
+  return entry;
+}
+
+/** @param {KeptModel} model */
+function stateOf({ whole, towers, size, keptSize, verified }) {
+  if (whole || towers.length === 2) return verified ? "whole, its SHA-256 is right" : "whole";
+  const of = size === null ? "" : ` of ${megabytes(size)}`;
+  if (towers.length === 1) return `${towers[0] === "text" ? "texts" : "images"} only${of}`;
+  return keptSize === 0 ? "nothing yet" : `in part${of}; loading goes on from there`;
+}

@@ -3,6 +3,7 @@
 pub mod checkpoint;
 pub mod gguf;
 pub mod names;
+pub mod safetensors;
 
 use crate::error::{Error, ErrorKind, Result};
 
@@ -17,6 +18,29 @@ pub fn expect_gguf(start: &[u8]) -> Result<()> {
     if start.starts_with(gguf::MAGIC) {
         return Ok(());
     }
+    let other = "this is not a GGUF file: choose a CLIP model in GGUF form";
+    Err(refusal(start).unwrap_or_else(|| Error::new(ErrorKind::NotAModel, other)))
+}
+
+/// Accepts the first bytes of a safetensors file.
+///
+/// # Errors
+/// `not_a_model` or `unsupported_model`, naming what the file is instead.
+pub fn expect_safetensors(start: &[u8]) -> Result<()> {
+    if is_safetensors(start) {
+        return Ok(());
+    }
+    let other = "this is not a safetensors file: choose a CLIP model's weights in that form";
+    Err(refusal(start).unwrap_or_else(|| Error::new(ErrorKind::NotAModel, other)))
+}
+
+/// A length of eight bytes, then JSON.
+fn is_safetensors(start: &[u8]) -> bool {
+    start.get(8..).is_some_and(|rest| rest.trim_ascii_start().starts_with(b"{"))
+}
+
+/// What a file is that was taken for another, where its first bytes tell.
+fn refusal(start: &[u8]) -> Option<Error> {
     let text = start.trim_ascii_start();
     let (kind, what) = if start.is_empty() {
         (ErrorKind::NotAModel, "the file is empty")
@@ -24,7 +48,9 @@ pub fn expect_gguf(start: &[u8]) -> Result<()> {
         (ErrorKind::NotAModel, "this is a web page, not a model: check the address")
     } else if start.starts_with(b"version https://") {
         (ErrorKind::NotAModel, "this is a Git LFS pointer: download the file it points to")
-    } else if start.get(8..).is_some_and(|rest| rest.trim_ascii_start().starts_with(b"{")) {
+    } else if start.starts_with(gguf::MAGIC) {
+        (ErrorKind::UnsupportedModel, "this is a GGUF file already: it needs no conversion")
+    } else if is_safetensors(start) {
         (
             ErrorKind::UnsupportedModel,
             "this is a safetensors file: make a GGUF of it with `clip-wasm convert`",
@@ -40,7 +66,7 @@ pub fn expect_gguf(start: &[u8]) -> Result<()> {
             "this looks like an ONNX file: use a GGUF, or convert safetensors with `clip-wasm convert`",
         )
     } else {
-        (ErrorKind::NotAModel, "this is not a GGUF file: choose a CLIP model in GGUF form")
+        return None;
     };
-    Err(Error::new(kind, what))
+    Some(Error::new(kind, what))
 }

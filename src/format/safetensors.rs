@@ -1,0 +1,158 @@
+//! The safetensors container: header in.
+//!
+//! Follows the [format's own description](https://github.com/huggingface/safetensors#format). The bytes
+//! of the tensors stream past (see [`crate::convert`]).
+
+use std::ops::Range;
+
+use safetensors::Dtype;
+use safetensors::tensor::Metadata;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::{SNIFF_BYTES, expect_safetensors};
+
+/// The length that stands before the header.
+const LENGTH_BYTES: usize = 8;
+/// The format's own limit.
+const MAX_HEADER_BYTES: u64 = 100_000_000;
+
+/// What stands before the tensors' bytes. The tensors follow one another without a gap, and each has
+/// the bytes that its shape and type call for.
+#[derive(Debug)]
+pub struct Header {
+    tensors: Metadata,
+    data_start: u64,
+}
+
+/// Where one tensor stands and how it is stored.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tensor<'a> {
+    pub dtype: Dtype,
+    /// Row-major, outermost first.
+    pub shape: &'a [usize],
+    /// From the start of the file.
+    pub bytes: Range<u64>,
+}
+
+impl Header {
+    /// Reads the header from the first bytes of a file: `None` where it needs more of them.
+    ///
+    /// # Errors
+    /// `not_a_model` or `unsupported_model` for a file of another kind; `malformed_model` where the
+    /// header contradicts itself.
+    pub fn parse(prefix: &[u8]) -> Result<Option<Self>> {
+        let Some((length, rest)) = prefix.split_first_chunk::<LENGTH_BYTES>() else {
+            return Ok(None);
+        };
+        let length = u64::from_le_bytes(*length);
+        if length > MAX_HEADER_BYTES {
+            if prefix.len() < SNIFF_BYTES {
+                return Ok(None);
+            }
+            expect_safetensors(prefix)?;
+            return Err(malformed(format!("it claims a header of {length} bytes")));
+        }
+        let Some(json) = rest.get(..length as usize) else { return Ok(None) };
+        let tensors = serde_json::from_slice(json)
+            .map_err(|source| malformed(format!("its header: {source}")).with_source(source))?;
+        Ok(Some(Self { tensors, data_start: LENGTH_BYTES as u64 + length }))
+    }
+
+    /// The tensor of that name.
+    pub fn get(&self, name: &str) -> Option<Tensor<'_>> {
+        let info = self.tensors.info(name)?;
+        let (start, end) = info.data_offsets;
+        let bytes = self.data_start + start as u64..self.data_start + end as u64;
+        Some(Tensor { dtype: info.dtype, shape: &info.shape, bytes })
+    }
+
+    /// Where the header ends and the tensors begin, in bytes.
+    pub fn data_start(&self) -> u64 {
+        self.data_start
+    }
+
+    /// What a whole file holds, in bytes.
+    pub fn file_size(&self) -> u64 {
+        self.data_start + self.tensors.data_len() as u64
+    }
+}
+
+/// The error of a file that is not as its format has it.
+pub fn malformed(what: impl std::fmt::Display) -> Error {
+    let message = format!("this safetensors file is damaged: {what}; download it again");
+    Error::new(ErrorKind::MalformedModel, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(header: &str) -> Vec<u8> {
+        let length = (header.len() as u64).to_le_bytes();
+        [&length[..], header.as_bytes()].concat()
+    }
+
+    #[test]
+    fn a_header_is_read_once_it_is_whole() {
+        let bytes = file(
+            r#"{"__metadata__":{"format":"pt"},
+                "b":{"dtype":"BF16","shape":[3],"data_offsets":[24,30]},
+                "a":{"dtype":"F32","shape":[2,3],"data_offsets":[0,24]}}"#,
+        );
+        for end in 0..bytes.len() {
+            assert!(Header::parse(&bytes[..end]).unwrap().is_none(), "{end} bytes");
+        }
+        let start = bytes.len() as u64;
+        let header = Header::parse(&[&bytes[..], &[0; 30]].concat()).unwrap().unwrap();
+        let a = Tensor { dtype: Dtype::F32, shape: &[2, 3], bytes: start..start + 24 };
+        assert_eq!(header.get("a"), Some(a));
+        let b = Tensor { dtype: Dtype::BF16, shape: &[3], bytes: start + 24..start + 30 };
+        assert_eq!(header.get("b"), Some(b));
+        assert_eq!(header.get("__metadata__"), None);
+        assert_eq!((header.data_start(), header.file_size()), (start, start + 30));
+    }
+
+    #[test]
+    fn a_header_that_lies_is_refused_before_it_is_believed() {
+        let tensor = |dtype: &str, shape: &str, offsets: &str| {
+            file(&format!(
+                r#"{{"a":{{"dtype":"F32","shape":[2],"data_offsets":[0,8]}},
+                    "b":{{"dtype":"{dtype}","shape":{shape},"data_offsets":{offsets}}}}}"#
+            ))
+        };
+        assert!(Header::parse(&tensor("F16", "[3]", "[8,14]")).unwrap().is_some());
+        let claim = |length: u64| [&length.to_le_bytes()[..], b"{\"a\":{}}"].concat();
+        for (label, bytes) in [
+            ("a huge length", claim(u64::MAX)),
+            ("a length above the format's limit", claim(100_000_001)),
+            ("no JSON", file("")),
+            ("no object", file("[1]")),
+            ("no UTF-8", [&1u64.to_le_bytes()[..], b"\xff"].concat()),
+            ("overlapping offsets", tensor("F16", "[3]", "[4,10]")),
+            ("a gap", tensor("F16", "[3]", "[16,22]")),
+            ("offsets that go back", tensor("F16", "[3]", "[8,2]")),
+            ("offsets of another size", tensor("F16", "[3]", "[8,16]")),
+            ("a shape that overflows", tensor("F16", "[4294967296,4294967296,2]", "[8,8]")),
+            ("a negative offset", tensor("F16", "[3]", "[8,-14]")),
+            ("an unknown type", tensor("F17", "[3]", "[8,14]")),
+        ] {
+            let error = Header::parse(&bytes).expect_err(label);
+            assert_eq!(error.kind(), ErrorKind::MalformedModel, "{label}: {error}");
+        }
+    }
+
+    #[test]
+    fn files_of_other_kinds_are_named() {
+        for (bytes, kind, says) in [
+            (&b"<!DOCTYPE html><html>"[..], ErrorKind::NotAModel, "web page"),
+            (b"version https://git-lfs.github.com/spec/v1", ErrorKind::NotAModel, "LFS"),
+            (b"Entry not found, sorry", ErrorKind::NotAModel, "not a safetensors"),
+            (b"GGUF\x03\0\0\0aaaaaaaa", ErrorKind::UnsupportedModel, "already"),
+            (b"PK\x03\x04\x14\0\0\0aaaaaaaa", ErrorKind::UnsupportedModel, "PyTorch"),
+        ] {
+            let error = Header::parse(bytes).expect_err(says);
+            assert_eq!(error.kind(), kind, "{error}");
+            assert!(error.to_string().contains(says), "{error} does not say {says:?}");
+        }
+    }
+}

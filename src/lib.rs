@@ -11,7 +11,6 @@
 //! knows JavaScript; everything else builds and is tested natively.
 
 pub mod config;
-#[cfg(not(target_arch = "wasm32"))]
 pub mod convert;
 pub mod decode;
 pub mod embedding;

@@ -6,8 +6,8 @@ convert() { target/release/clip-wasm convert "$CLIP_TEST_DATA/$1" --type "$2" "$
 seed() { target/release/examples/seeded_model "$1" "$2" "$CLIP_TEST_DATA/tokenizer.json" "$CLIP_TEST_DATA/$3"; }
 
 # What the data depends on: when it changes, everything seeded is made anew.
-recipe=$(cat tests/data.sh tests/support/seeded.rs examples/seeded_model.rs src/convert.rs \
-  src/format/{gguf,names,checkpoint}.rs | sha256sum)
+recipe=$(cat tests/data.sh tests/support/seeded.rs examples/seeded_model.rs src/convert.rs src/convert/*.rs \
+  src/format/{gguf,names,checkpoint,safetensors}.rs | sha256sum)
 if [ "$(cat "$CLIP_TEST_DATA/recipe" 2>/dev/null)" != "$recipe" ]; then
   rm -rf "$CLIP_TEST_DATA"/{recipe,tiny*,vit-b-32*}
   for layout in hf hf-sharded hf-f16 hf-bf16 open_clip; do
@@ -31,7 +31,7 @@ fi
 # Pictures for the tests of meaning, drawn with a seed that the demo model was not trained with, and
 # that model in f32.
 demo=examples/demo_model
-recipe=$(cat tests/data.sh $demo/{draw,scenes,shapes}.py $demo/shapes-and-colours/* src/convert.rs | sha256sum)
+recipe=$(cat tests/data.sh $demo/{draw,scenes,shapes}.py $demo/shapes-and-colours/* src/convert.rs src/convert/*.rs | sha256sum)
 if [ "$(cat "$CLIP_TEST_DATA/demo/recipe" 2>/dev/null)" != "$recipe" ]; then
   rm -rf "$CLIP_TEST_DATA/demo"
   grep -E '^(numpy|pillow)=' $demo/requirements.txt |

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use clip_wasm::config::Activation;
-use clip_wasm::convert::{FILE_TYPES, FileType, convert};
+use clip_wasm::convert::{FileType, convert};
 use clip_wasm::embedding::response;
 use clip_wasm::error::{Error, Result};
 use clip_wasm::{ClipEncoder, inspect};
@@ -42,7 +42,7 @@ enum Command {
         /// A directory as Hugging Face or open_clip lays it out, or a .safetensors file in one.
         source: PathBuf,
         /// How the weights are stored.
-        #[arg(long = "type", default_value = "q8_0", value_parser = file_type)]
+        #[arg(long = "type", default_value = "q8_0", value_parser = FileType::named)]
         file_type: FileType,
         /// Overrides the activation that the checkpoint's configuration gives or leaves out.
         #[arg(long)]
@@ -63,12 +63,6 @@ enum ActivationName {
     Gelu,
     #[value(name = "quick_gelu")]
     QuickGelu,
-}
-
-fn file_type(name: &str) -> std::result::Result<FileType, String> {
-    let names = FILE_TYPES.map(|known| known.name).join(", ");
-    let known = FILE_TYPES.into_iter().find(|known| known.name == name);
-    known.ok_or_else(|| format!("one of {names}"))
 }
 
 fn main() -> ExitCode {

@@ -1,0 +1,113 @@
+//! A checkpoint's tensors in pieces small enough to be held, each converted for itself.
+
+use std::ops::Range;
+
+use candle_core::quantized::QTensor;
+use candle_core::{Device, Tensor};
+use half::{bf16, f16};
+use safetensors::Dtype;
+
+use crate::convert::plan::{Plan, Target};
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::names::Change;
+use crate::format::safetensors::{Header, malformed};
+
+/// Elements of a piece at most, where it is not transposed: 256 KiB in f32. Blocks lie along rows and
+/// rows one after another, so whole blocks of any number give the bytes that the whole tensor gives.
+const ELEMENTS: usize = 1 << 16;
+
+/// Consecutive elements of a safetensors file that become consecutive bytes of the GGUF.
+pub struct Piece {
+    /// Where it stands in the safetensors file.
+    pub bytes: Range<u64>,
+    dtype: Dtype,
+    /// The index of its [`Target`].
+    pub target: usize,
+    /// Where it stands in the GGUF, in bytes.
+    pub offset: u64,
+}
+
+/// Those pieces of the plan that a file holds, in file order.
+///
+/// # Errors
+/// `malformed_model` or `unsupported_model`, naming the tensor whose shape or type is wrong.
+pub fn cut(plan: &mut Plan, header: &Header) -> Result<Vec<Piece>> {
+    let mut pieces = Vec::new();
+    for (index, target) in plan.targets.iter_mut().enumerate() {
+        let name = &target.source.name;
+        let Some(tensor) = header.get(name) else { continue };
+        if std::mem::replace(&mut target.found, true) {
+            return Err(malformed(format!("tensor {name} stands in another file too")));
+        }
+        let shape = target.source_shape();
+        if tensor.shape != shape {
+            let message = format!(
+                "tensor {name} has shape {:?} where the configuration calls for {shape:?}",
+                tensor.shape
+            );
+            return Err(Error::new(ErrorKind::MalformedModel, message));
+        }
+        let Some(width) = width(tensor.dtype) else {
+            let message = format!(
+                "tensor {name} is stored as {}; only F32, F16 and BF16 are converted",
+                tensor.dtype
+            );
+            return Err(Error::new(ErrorKind::UnsupportedModel, message));
+        };
+        let elements = target.elements();
+        let (first, step) = match target.source.change {
+            Change::None => (0, ELEMENTS),
+            Change::Third(third) => (third * elements, ELEMENTS),
+            Change::Transpose => (0, elements),
+        };
+        for start in (0..elements).step_by(step) {
+            let end = elements.min(start + step);
+            let at = |element| tensor.bytes.start + ((first + element) * width) as u64;
+            let skipped = start / target.info.dtype.block_size() * target.info.dtype.type_size();
+            pieces.push(Piece {
+                bytes: at(start)..at(end),
+                dtype: tensor.dtype,
+                target: index,
+                offset: target.info.offset + skipped as u64,
+            });
+        }
+    }
+    pieces.sort_by_key(|piece| piece.bytes.start);
+    Ok(pieces)
+}
+
+impl Piece {
+    /// Brings its bytes to the form in which `target`, its own, is stored.
+    pub fn convert(&self, bytes: &[u8], target: &Target) -> Result<QTensor> {
+        let values = values(self.dtype, bytes);
+        let tensor = match target.source.change {
+            Change::None | Change::Third(_) => {
+                let elements = values.len();
+                Tensor::from_vec(values, elements, &Device::Cpu)?
+            }
+            Change::Transpose => {
+                let shape = target.source_shape();
+                Tensor::from_vec(values, shape, &Device::Cpu)?.t()?.contiguous()?
+            }
+        };
+        Ok(QTensor::quantize(&tensor, target.info.dtype)?)
+    }
+}
+
+/// The bytes of an element, of those types that are read.
+fn width(dtype: Dtype) -> Option<usize> {
+    match dtype {
+        Dtype::F32 => Some(4),
+        Dtype::F16 | Dtype::BF16 => Some(2),
+        _ => None,
+    }
+}
+
+fn values(dtype: Dtype, bytes: &[u8]) -> Vec<f32> {
+    let pairs = bytes.as_chunks::<2>().0.iter();
+    match dtype {
+        Dtype::F16 => pairs.map(|pair| f16::from_le_bytes(*pair).to_f32()).collect(),
+        Dtype::BF16 => pairs.map(|pair| bf16::from_le_bytes(*pair).to_f32()).collect(),
+        _ => bytes.as_chunks::<4>().0.iter().map(|four| f32::from_le_bytes(*four)).collect(),
+    }
+}

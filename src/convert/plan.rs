@@ -1,0 +1,216 @@
+//! What a GGUF file will hold: its header from the JSON beside a checkpoint, and where each of its
+//! tensors comes from.
+
+use candle_core::quantized::GgmlDType;
+use serde_json::Value as Json;
+
+use crate::config::{Activation, ClipConfig};
+use crate::convert::{Companions, FileType};
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::checkpoint;
+use crate::format::gguf::{TensorInfo, Value, byte_size, header_bytes, padding};
+use crate::format::names::{Change, Checkpoint, Expected, Source, source, tensors};
+use crate::format::safetensors::Header;
+use crate::tokenizer::rebuild_merges;
+
+/// What names the tensors of weights that are in several files.
+pub const INDEX: &str = "model.safetensors.index.json";
+
+/// A GGUF file that is yet to be filled.
+pub struct Plan {
+    /// The bytes before its first tensor.
+    pub header: Vec<u8>,
+    /// Its tensors, in their order in the file.
+    pub targets: Vec<Target>,
+}
+
+/// A tensor of the GGUF.
+pub struct Target {
+    pub info: TensorInfo,
+    pub source: Source,
+    /// Whether the file it is in has been opened.
+    pub found: bool,
+}
+
+impl Plan {
+    /// `header` is that of the checkpoint's first file: the only one, where no index names others.
+    ///
+    /// # Errors
+    /// `unsupported_model`, `malformed_model` or `missing_tensor`, naming what.
+    pub fn new(
+        companions: &Companions,
+        header: &Header,
+        file_type: FileType,
+        activation: Option<Activation>,
+    ) -> Result<Self> {
+        let index = companions.index.as_deref().map(|text| json(INDEX, text)).transpose()?;
+        let has = |name: &str| match &index {
+            Some(index) => index.get("weight_map").is_some_and(|map| map.get(name).is_some()),
+            None => header.get(name).is_some(),
+        };
+        let kind = kind(has)?;
+        let mut config = config(kind, companions)?;
+        config.activation = activation.unwrap_or(config.activation);
+        let expected = tensors(&config);
+        let sources: Vec<Source> = expected.iter().map(|want| source(kind, &want.name)).collect();
+        if let Some(absent) = sources.iter().find(|source| !has(&source.name)) {
+            let message = format!("tensor {} is missing from the checkpoint", absent.name);
+            return Err(Error::new(ErrorKind::MissingTensor, message));
+        }
+        let mut infos: Vec<TensorInfo> =
+            expected.iter().map(|want| stored(want, file_type)).collect();
+        let metadata = metadata(&config, companions, file_type)?;
+        let header = header_bytes(&metadata, &mut infos);
+        let pairs = infos.into_iter().zip(sources);
+        let targets = pairs.map(|(info, source)| Target { info, source, found: false }).collect();
+        Ok(Self { header, targets })
+    }
+
+    /// What the whole GGUF holds, in bytes.
+    pub fn file_size(&self) -> u64 {
+        self.targets.last().map_or(0, Target::end)
+    }
+}
+
+impl Target {
+    pub fn elements(&self) -> usize {
+        self.info.shape.iter().product()
+    }
+
+    /// The shape that its source must have.
+    pub fn source_shape(&self) -> Vec<usize> {
+        let mut shape = self.info.shape.clone();
+        match self.source.change {
+            Change::None => {}
+            Change::Transpose => shape.reverse(),
+            Change::Third(_) => shape[0] *= 3,
+        }
+        shape
+    }
+
+    /// Where the padding after it ends, in bytes from the start of the GGUF.
+    pub fn end(&self) -> u64 {
+        self.info.offset + self.info.size + padding(self.info.size) as u64
+    }
+}
+
+/// The tensors' names tell whose checkpoint it is: many a directory has the descriptions of both kinds.
+fn kind(has: impl Fn(&str) -> bool) -> Result<Checkpoint> {
+    if has("visual.class_embedding") || has("visual.conv1.weight") {
+        Ok(Checkpoint::OpenClip)
+    } else if has("visual.trunk.stem.0.conv.weight") || has("logit_bias") {
+        let message =
+            "this is a MobileCLIP or SigLIP checkpoint; only plain ViT CLIPs are converted";
+        Err(Error::new(ErrorKind::UnsupportedModel, message))
+    } else {
+        Ok(Checkpoint::HuggingFace)
+    }
+}
+
+fn config(kind: Checkpoint, companions: &Companions) -> Result<ClipConfig> {
+    let mut config = match kind {
+        Checkpoint::HuggingFace => {
+            let preprocessor = companions.preprocessor_config.as_deref();
+            let preprocessor =
+                preprocessor.map(|text| json("preprocessor_config.json", text)).transpose()?;
+            let config = companion("config.json", companions.config.as_deref())?;
+            checkpoint::hugging_face(&config, preprocessor.as_ref())
+        }
+        Checkpoint::OpenClip => {
+            let config = companions.open_clip_config.as_deref();
+            checkpoint::open_clip(&companion("open_clip_config.json", config)?)
+        }
+    }?;
+    config.name = Some(companions.name.clone());
+    Ok(config)
+}
+
+fn companion(name: &str, text: Option<&str>) -> Result<Json> {
+    let Some(text) = text else {
+        let message =
+            format!("the checkpoint has no {name}; put the model's own beside its weights");
+        return Err(Error::new(ErrorKind::MalformedModel, message));
+    };
+    json(name, text)
+}
+
+pub fn json(name: &str, text: &str) -> Result<Json> {
+    serde_json::from_str(text).map_err(|source| {
+        Error::new(ErrorKind::MalformedModel, format!("{name}: {source}")).with_source(source)
+    })
+}
+
+/// The vocabulary, and its merges where they cannot be told from it.
+fn vocabulary(companions: &Companions) -> Result<(Vec<String>, Option<Vec<String>>)> {
+    let file = companion("tokenizer.json or vocab.json", companions.tokenizer.as_deref())?;
+    let tokens = checkpoint::vocabulary(&file)?;
+    let rebuilt = rebuild_merges(&tokens);
+    let rebuilt = rebuilt.iter().map(|(first, second)| format!("{first} {second}"));
+    let merges = checkpoint::merges(&file).filter(|merges| !rebuilt.eq(merges.iter().cloned()));
+    Ok((tokens, merges))
+}
+
+/// How a tensor is stored. A row that does not divide into blocks of 32 stays f16.
+fn stored(want: &Expected, file_type: FileType) -> TensorInfo {
+    let dtype = match want.shape.len() {
+        1 => GgmlDType::F32,
+        2 if byte_size(file_type.dtype, &want.shape).is_some() => file_type.dtype,
+        _ => GgmlDType::F16,
+    };
+    let size = byte_size(dtype, &want.shape).expect("f16 stores any shape");
+    TensorInfo { name: want.name.clone(), dtype, shape: want.shape.clone(), offset: 0, size }
+}
+
+/// The keys of clip.cpp's converter.
+fn metadata(
+    config: &ClipConfig,
+    companions: &Companions,
+    file_type: FileType,
+) -> Result<Vec<(String, Value)>> {
+    let mut list: Vec<(String, Value)> = Vec::new();
+    let mut put = |key: &str, value| list.push((key.into(), value));
+    let number = |n: usize| Value::U32(n as u32);
+    let channels = |values: [f32; 3]| Value::Array(values.map(Value::F32).to_vec());
+    put("general.architecture", Value::String("clip".into()));
+    put("general.name", Value::String(config.name.clone().unwrap_or_default()));
+    put("general.file_type", Value::U32(file_type.code));
+    put("clip.has_text_encoder", Value::Bool(config.text.is_some()));
+    put("clip.has_vision_encoder", Value::Bool(config.vision.is_some()));
+    put("clip.use_gelu", Value::Bool(config.activation == Activation::Gelu));
+    let text = config.text.as_ref().map(|text| ("text", text.sizes()));
+    let vision = config.vision.as_ref().map(|vision| ("vision", vision.sizes()));
+    for (tower, sizes) in text.into_iter().chain(vision) {
+        let mut put = |key: &str, value| put(&format!("clip.{tower}.{key}"), value);
+        put("embedding_length", number(sizes.width));
+        put("feed_forward_length", number(sizes.feed_forward));
+        put("projection_dim", number(config.projection_dim));
+        put("attention.head_count", number(sizes.heads));
+        put("attention.layer_norm_epsilon", Value::F32(sizes.layer_norm_eps as f32));
+        put("block_count", number(sizes.layers));
+    }
+    if let Some(vision) = &config.vision {
+        put("clip.vision.image_size", number(vision.stock.image_size));
+        put("clip.vision.patch_size", number(vision.stock.patch_size));
+        put("clip.vision.image_mean", channels(vision.image_mean));
+        put("clip.vision.image_std", channels(vision.image_std));
+    }
+    if let Some(text) = &config.text {
+        put("clip.text.context_length", number(text.stock.max_position_embeddings));
+        let (tokens, merges) = vocabulary(companions)?;
+        if tokens.len() != text.stock.vocab_size {
+            let message = format!(
+                "the tokenizer has {} tokens where the configuration says {}",
+                tokens.len(),
+                text.stock.vocab_size
+            );
+            return Err(Error::new(ErrorKind::MalformedModel, message));
+        }
+        let strings =
+            |list: Vec<String>| Value::Array(list.into_iter().map(Value::String).collect());
+        put("tokenizer.ggml.tokens", strings(tokens));
+        if let Some(merges) = merges {
+            put("tokenizer.ggml.merges", strings(merges));
+        }
+    }
+    Ok(list)
+}

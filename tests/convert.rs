@@ -1,0 +1,323 @@
+//! Conversion from a stream: the same file in every chunking, the values of whole tensors, and what is
+//! refused, with how few of the bytes.
+#![cfg(not(target_arch = "wasm32"))]
+
+mod support;
+
+use std::collections::HashMap;
+use std::fs;
+
+use candle_core::quantized::QTensor;
+use candle_core::{DType, Device, Tensor};
+use clip_wasm::convert::{Companions, Converter, FILE_TYPES, FileType, convert};
+use clip_wasm::format::gguf::Header;
+use clip_wasm::format::names::{Change, Checkpoint, source};
+use clip_wasm::{Error, ErrorKind, Result};
+use safetensors::tensor::TensorView;
+use safetensors::{Dtype, SafeTensors};
+use serde_json::{Value, json};
+use support::data;
+
+/// A checkpoint in memory.
+#[derive(Clone)]
+struct Source {
+    companions: Companions,
+    files: Vec<Vec<u8>>,
+}
+
+impl Source {
+    fn open(name: &str) -> Self {
+        let directory = data(name);
+        let text = |name: &str| fs::read_to_string(directory.join(name)).ok();
+        let companions = Companions {
+            name: name.into(),
+            config: text("config.json"),
+            open_clip_config: text("open_clip_config.json"),
+            preprocessor_config: None,
+            tokenizer: text("tokenizer.json"),
+            index: text("model.safetensors.index.json"),
+        };
+        let mut paths: Vec<_> =
+            fs::read_dir(&directory).unwrap().map(|entry| entry.unwrap().path()).collect();
+        paths.retain(|path| path.extension().is_some_and(|end| end == "safetensors"));
+        paths.sort();
+        Self { companions, files: paths.iter().map(|path| fs::read(path).unwrap()).collect() }
+    }
+
+    fn with_config(mut self, change: impl Fn(&mut Value)) -> Self {
+        let mut config = serde_json::from_str(&self.companions.config.unwrap()).unwrap();
+        change(&mut config);
+        self.companions.config = Some(config.to_string());
+        self
+    }
+
+    /// The first file alone, written anew with other tensors.
+    fn with_tensors(&self, change: impl Fn(&mut Vec<(String, TensorView)>)) -> Self {
+        let mut tensors = SafeTensors::deserialize(&self.files[0]).unwrap().tensors();
+        change(&mut tensors);
+        let file = safetensors::serialize(tensors, None).unwrap();
+        Self { companions: self.companions.clone(), files: vec![file] }
+    }
+
+    fn with_companions(mut self, change: impl Fn(&mut Companions)) -> Self {
+        change(&mut self.companions);
+        self
+    }
+
+    /// The bytes up to the first tensor's.
+    fn header(&self, file: usize) -> &[u8] {
+        let bytes = &self.files[file];
+        &bytes[..8 + u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize]
+    }
+
+    /// The GGUF, of chunks of these sizes, the last again and again.
+    fn convert(&self, file_type: FileType, sizes: &[usize]) -> Result<Vec<u8>> {
+        let mut gguf = Gguf::default();
+        let mut converter = Converter::new(self.companions.clone(), file_type, None);
+        for file in &self.files {
+            let mut rest = &file[..];
+            let mut sizes = sizes.iter();
+            let mut size = 0;
+            while !rest.is_empty() {
+                size = *sizes.next().unwrap_or(&size);
+                let chunk = rest.split_off(..size.min(rest.len())).unwrap();
+                converter.push(chunk, &mut |offset, bytes| gguf.write(offset, bytes))?;
+                assert_eq!(converter.written(), gguf.written);
+            }
+            converter.end_file()?;
+        }
+        let size = converter.file_size();
+        converter.finish()?;
+        assert_eq!(size, Some(gguf.bytes.len() as u64));
+        assert_eq!(gguf.written, gguf.bytes.len() as u64, "bytes came twice, or not at all");
+        Ok(gguf.bytes)
+    }
+}
+
+/// What a sink was given.
+#[derive(Default)]
+struct Gguf {
+    bytes: Vec<u8>,
+    written: u64,
+    largest: usize,
+}
+
+impl Gguf {
+    fn write(&mut self, offset: u64, bytes: &[u8]) -> Result<()> {
+        let end = offset as usize + bytes.len();
+        self.bytes.resize(self.bytes.len().max(end), 0xaa);
+        self.bytes[offset as usize..end].copy_from_slice(bytes);
+        self.written += bytes.len() as u64;
+        self.largest = self.largest.max(bytes.len());
+        Ok(())
+    }
+}
+
+fn file_type(name: &str) -> FileType {
+    FileType::named(name).unwrap()
+}
+
+const SOURCES: [&str; 5] =
+    ["tiny-hf", "tiny-hf-sharded", "tiny-hf-f16", "tiny-hf-bf16", "tiny-open_clip"];
+
+#[test]
+fn a_stream_gives_the_file_that_the_command_line_writes() {
+    let directory = tempfile::tempdir().unwrap();
+    for name in SOURCES {
+        let source = Source::open(name);
+        for file_type in FILE_TYPES {
+            let path = directory.path().join("out.gguf");
+            convert(&data(name), &path, file_type, None, |_, _| ()).unwrap();
+            let streamed = source.convert(file_type, &[12_345]).unwrap();
+            assert!(streamed == fs::read(&path).unwrap(), "{name} as {}", file_type.name);
+        }
+    }
+}
+
+#[test]
+fn chunks_of_any_size_give_the_same_file() {
+    let bytes_of_header = [&[1; 9000][..], &[1 << 20]].concat();
+    for name in SOURCES {
+        let source = Source::open(name);
+        let whole = source.convert(file_type("q8_0"), &[usize::MAX]).unwrap();
+        for sizes in [&bytes_of_header[..], &[7], &[4096], &[1 << 20]] {
+            let converted = source.convert(file_type("q8_0"), sizes).unwrap();
+            assert!(converted == whole, "{name} in chunks of {}", sizes[sizes.len() - 1]);
+        }
+    }
+}
+
+#[test]
+fn files_come_in_any_order() {
+    let mut source = Source::open("tiny-hf-sharded");
+    let whole = source.convert(file_type("q4_0"), &[1 << 16]).unwrap();
+    source.files.reverse();
+    assert!(source.convert(file_type("q4_0"), &[1 << 16]).unwrap() == whole);
+}
+
+/// Pieces against candle's quantisation of the tensor that they are pieces of.
+#[test]
+fn pieces_are_what_the_whole_tensor_is() {
+    for (name, kind) in
+        [("tiny-hf-bf16", Checkpoint::HuggingFace), ("tiny-open_clip", Checkpoint::OpenClip)]
+    {
+        let checkpoint = Source::open(name);
+        let tensors =
+            candle_core::safetensors::load_buffer(&checkpoint.files[0], &Device::Cpu).unwrap();
+        for file_type in FILE_TYPES {
+            let bytes = checkpoint.convert(file_type, &[100_000]).unwrap();
+            for info in Header::parse(&bytes).unwrap().unwrap().tensors {
+                let whole = canonical(&tensors, kind, &info.name, info.shape[0]);
+                assert_eq!(whole.dims(), info.shape, "{name}: {}", info.name);
+                let whole = QTensor::quantize(&whole, info.dtype).unwrap();
+                let got = &bytes[info.offset as usize..][..info.size as usize];
+                assert!(got == &*whole.data().unwrap(), "{name}: {} {:?}", info.name, info.dtype);
+            }
+        }
+    }
+}
+
+fn canonical(
+    tensors: &HashMap<String, Tensor>,
+    kind: Checkpoint,
+    name: &str,
+    rows: usize,
+) -> Tensor {
+    let from = source(kind, name);
+    let tensor = tensors[&from.name].to_dtype(DType::F32).unwrap();
+    match from.change {
+        Change::None => tensor,
+        Change::Transpose => tensor.t().unwrap().contiguous().unwrap(),
+        Change::Third(third) => {
+            tensor.narrow(0, third * rows, rows).unwrap().force_contiguous().unwrap()
+        }
+    }
+}
+
+/// A few calls a tensor, not one a row; none with more than a piece above a MiB.
+#[test]
+fn the_sink_is_given_large_pieces() {
+    let source = Source::open("tiny-hf");
+    let mut converter = Converter::new(source.companions, file_type("f32"), None);
+    let (mut calls, mut gguf) = (0, Gguf::default());
+    for chunk in source.files[0].chunks(1 << 14) {
+        let sink = &mut |offset, bytes: &[u8]| {
+            calls += 1;
+            gguf.write(offset, bytes)
+        };
+        converter.push(chunk, sink).unwrap();
+    }
+    assert_eq!(converter.source_size(), Some(source.files[0].len() as u64));
+    let tensors = Header::parse(&gguf.bytes).unwrap().unwrap().tensors.len();
+    assert!(calls < tensors + 20, "{calls} calls for {tensors} tensors");
+    assert!(gguf.largest <= (1 << 20) + (1 << 18), "{} bytes at once", gguf.largest);
+}
+
+const IDS: [u8; 16] = [0; 16];
+
+#[test]
+fn tensors_that_no_model_reads_are_passed_over() {
+    let source = Source::open("tiny-hf");
+    let more = source.with_tensors(|tensors| {
+        let ids = TensorView::new(Dtype::I64, vec![1, 2], &IDS).unwrap();
+        tensors.push(("text_model.embeddings.position_ids".into(), ids));
+    });
+    let convert = |source: &Source| source.convert(file_type("q8_0"), &[1 << 16]).unwrap();
+    assert!(convert(&more) == convert(&source));
+}
+
+/// The error with which a header is refused, before a byte of a tensor has come.
+fn refused(source: &Source) -> Error {
+    let mut converter = Converter::new(source.companions.clone(), file_type("q8_0"), None);
+    let sink = &mut |_, _: &[u8]| panic!("the sink was given something");
+    let error = converter.push(source.header(0), sink).unwrap_err();
+    assert_eq!(converter.push(&[0], sink).unwrap_err().kind(), ErrorKind::Internal);
+    assert_eq!(converter.finish().unwrap_err().kind(), ErrorKind::Internal);
+    error
+}
+
+#[test]
+fn wrong_checkpoints_are_refused_at_their_header() {
+    let source = || Source::open("tiny-hf");
+    let without = |name: &str| source().with_tensors(|tensors| tensors.retain(|(n, _)| n != name));
+    let renamed = |to: &str| source().with_tensors(|tensors| tensors[0].0 = to.into());
+    let bias = "vision_model.post_layernorm.bias";
+    let integers = source().with_tensors(|tensors| {
+        let (_, view) = tensors.iter_mut().find(|(name, _)| name == bias).unwrap();
+        *view = TensorView::new(Dtype::I32, view.shape().to_vec(), view.data()).unwrap();
+    });
+    let lacking = Source::open("tiny-hf-sharded").with_companions(|companions| {
+        let index = companions.index.as_mut().unwrap();
+        *index = index.replace(bias, "other");
+    });
+    use ErrorKind::{MalformedModel, MissingTensor, UnsupportedModel};
+    for (source, kind, says) in [
+        (without(bias), MissingTensor, bias),
+        (lacking, MissingTensor, bias),
+        (integers, UnsupportedModel, "post_layernorm.bias is stored as I32"),
+        (renamed("logit_bias"), UnsupportedModel, "SigLIP"),
+        (renamed("visual.trunk.stem.0.conv.weight"), UnsupportedModel, "MobileCLIP"),
+        (source().with_config(|c| c["model_type"] = json!("siglip")), UnsupportedModel, "siglip"),
+        (
+            source().with_config(|c| c["projection_dim"] = json!(65)),
+            MalformedModel,
+            "projection.weight has shape [64, 64]",
+        ),
+        (
+            source().with_config(|c| c["text_config"]["num_hidden_layers"] = json!(3)),
+            MissingTensor,
+            "text_model.encoder.layers.2.",
+        ),
+        (source().with_companions(|c| c.config = None), MalformedModel, "no config.json"),
+        (
+            source().with_companions(|c| c.config = Some("{".into())),
+            MalformedModel,
+            "config.json: EOF",
+        ),
+        (source().with_companions(|c| c.tokenizer = None), MalformedModel, "no tokenizer.json"),
+        (
+            source().with_companions(|c| c.tokenizer = Some("{\"a\":0}".into())),
+            MalformedModel,
+            "the tokenizer has 1 tokens",
+        ),
+    ] {
+        let error = refused(&source);
+        assert_eq!(error.kind(), kind, "{error}");
+        assert!(error.to_string().contains(says), "{error} does not say {says:?}");
+    }
+}
+
+#[test]
+fn files_that_are_not_whole_are_truncated() {
+    let mut source = Source::open("tiny-hf");
+    let whole = std::mem::take(&mut source.files[0]);
+    for length in [12, 5000, whole.len() / 2, whole.len() - 1] {
+        source.files[0] = whole[..length].to_vec();
+        let error = source.convert(file_type("q8_0"), &[4096]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TruncatedModel, "{length} bytes: {error}");
+    }
+    source.files[0] = [&whole[..], &[0]].concat();
+    let error = source.convert(file_type("q8_0"), &[4096]).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::MalformedModel, "a byte more: {error}");
+
+    let mut shards = Source::open("tiny-hf-sharded");
+    let last = shards.files.pop().unwrap();
+    let error = shards.convert(file_type("q8_0"), &[4096]).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::TruncatedModel, "a shard too few: {error}");
+    shards.files.extend([last.clone(), last]);
+    let error = shards.convert(file_type("q8_0"), &[4096]).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::MalformedModel, "a shard twice: {error}");
+
+    let nothing = Converter::new(source.companions, file_type("q8_0"), None);
+    assert_eq!(nothing.finish().unwrap_err().kind(), ErrorKind::TruncatedModel);
+}
+
+#[test]
+fn what_the_sink_cannot_take_ends_the_conversion() {
+    let source = Source::open("tiny-hf");
+    let mut converter = Converter::new(source.companions, file_type("q8_0"), None);
+    let full = || std::io::Error::from(std::io::ErrorKind::StorageFull);
+    let error = converter.push(&source.files[0], &mut |_, _| Err(full().into())).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Io);
+    assert_eq!(converter.end_file().unwrap_err().kind(), ErrorKind::Internal);
+}

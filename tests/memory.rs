@@ -1,0 +1,64 @@
+//! How much a conversion holds.
+#![cfg(not(target_arch = "wasm32"))]
+
+mod support;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::fs;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+use clip_wasm::convert::{Companions, Converter, FileType};
+use support::data;
+
+/// Counts the bytes that are held, and the most there were at once.
+struct Counting;
+
+static HELD: AtomicUsize = AtomicUsize::new(0);
+static MOST: AtomicUsize = AtomicUsize::new(0);
+
+// SAFETY: everything is the system's allocator; only sizes are noted beside it.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        let held = HELD.fetch_add(layout.size(), Relaxed) + layout.size();
+        MOST.fetch_max(held, Relaxed);
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        HELD.fetch_sub(layout.size(), Relaxed);
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// The only test of this file: another would be counted with it.
+#[test]
+fn a_conversion_holds_a_few_megabytes() {
+    const MOST_BYTES: usize = 4 << 20;
+    let directory = data("tiny-open_clip");
+    let text = |name: &str| fs::read_to_string(directory.join(name)).ok();
+    let weights = fs::read(directory.join("open_clip_model.safetensors")).unwrap();
+    for name in ["f32", "q8_0"] {
+        let before = HELD.load(Relaxed);
+        let companions = Companions {
+            open_clip_config: text("open_clip_config.json"),
+            tokenizer: text("tokenizer.json"),
+            ..Companions::default()
+        };
+        let file_type = FileType::named(name).unwrap();
+        let mut converter = Converter::new(companions, file_type, None);
+        let mut chunks = weights.chunks(1 << 16);
+        // The vocabulary, many times this, is held only until the GGUF's header is made.
+        while converter.written() == 0 {
+            converter.push(chunks.next().unwrap(), &mut |_, _| Ok(())).unwrap();
+        }
+        MOST.store(HELD.load(Relaxed), Relaxed);
+        for chunk in chunks {
+            converter.push(chunk, &mut |_, _| Ok(())).unwrap();
+        }
+        let most = MOST.load(Relaxed).saturating_sub(before);
+        assert!(most <= MOST_BYTES, "{name}: {most} bytes of {}", weights.len());
+    }
+}

@@ -30,39 +30,41 @@ pub fn convert(
     let files = Files::find(from)?;
     let converter = Converter::new(files.companions()?, file_type, activation);
     let partial = to.with_added_extension("part");
-    let out = File::create(&partial).map_err(|e| Error::from(e).context(partial.display()))?;
-    stream(converter, &files.weights, out, progress)
-        .and_then(|()| Ok(fs::rename(&partial, to)?))
+    stream(converter, &files.weights, &partial, progress)
+        .and_then(|()| fs::rename(&partial, to).map_err(|error| of(to, error.into())))
         .inspect_err(|_| drop(fs::remove_file(&partial)))
-        .map_err(|error| error.context(to.display()))
 }
 
 fn stream(
     mut converter: Converter,
     weights: &[PathBuf],
-    mut out: File,
+    to: &Path,
     mut progress: impl FnMut(u64, u64),
 ) -> Result<()> {
+    let mut out = File::create(to).map_err(|error| of(to, error.into()))?;
     let mut write = |offset, bytes: &[u8]| {
-        out.seek(SeekFrom::Start(offset))?;
-        Ok(out.write_all(bytes)?)
+        let place = out.seek(SeekFrom::Start(offset));
+        place.and_then(|_| out.write_all(bytes)).map_err(|error| of(to, error.into()))
     };
     let mut chunk = vec![0; CHUNK_BYTES];
     for path in weights {
-        let of = |error: Error| error.context(path.display());
-        let mut file = File::open(path).map_err(|error| of(error.into()))?;
+        let mut file = File::open(path).map_err(|error| of(path, error.into()))?;
         loop {
-            let read = file.read(&mut chunk).map_err(|error| of(error.into()))?;
+            let read = file.read(&mut chunk).map_err(|error| of(path, error.into()))?;
             if read == 0 {
                 break;
             }
             converter.push(&chunk[..read], &mut write)?;
             progress(converter.written(), converter.file_size().unwrap_or(0));
         }
-        converter.end_file().map_err(of)?;
+        converter.end_file().map_err(|error| of(path, error))?;
     }
     converter.finish()?;
-    Ok(out.sync_all()?)
+    out.sync_all().map_err(|error| of(to, error.into()))
+}
+
+fn of(path: &Path, error: Error) -> Error {
+    error.context(path.display())
 }
 
 /// The files of one checkpoint.

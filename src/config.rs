@@ -28,6 +28,17 @@ impl Activation {
             Self::QuickGelu => "quick_gelu",
         }
     }
+
+    /// The activation of that name.
+    ///
+    /// # Errors
+    /// `invalid_input` where there is none.
+    pub fn named(name: &str) -> Result<Self> {
+        let known = [Self::Gelu, Self::QuickGelu].into_iter().find(|known| known.name() == name);
+        known.ok_or_else(|| {
+            Error::new(ErrorKind::InvalidInput, "an activation is gelu or quick_gelu")
+        })
+    }
 }
 
 /// One of a model's two encoders.

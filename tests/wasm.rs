@@ -1,10 +1,11 @@
 //! The goldens of the native tests through the bindings that the page calls, in a browser.
 #![cfg(target_arch = "wasm32")]
 
-use clip_wasm::wasm::{ClipEncoder, ModelLoader};
-use js_sys::Reflect;
+use clip_wasm::wasm::{CheckpointConverter, ClipEncoder, Companions, ModelLoader};
+use js_sys::{Function, Object, Reflect, Uint8Array};
 use safetensors::SafeTensors;
-use wasm_bindgen::{Clamped, JsValue};
+use wasm_bindgen::closure::Closure;
+use wasm_bindgen::{Clamped, JsCast, JsValue};
 use wasm_bindgen_test::{wasm_bindgen_test, wasm_bindgen_test_configure};
 use web_sys::ImageData;
 
@@ -13,6 +14,11 @@ wasm_bindgen_test_configure!(run_in_dedicated_worker);
 /// Made by tests/data.sh.
 const Q8_0: &[u8] = include_bytes!(concat!(env!("CLIP_TEST_DATA"), "/tiny-gelu.q8_0.gguf"));
 const F32: &[u8] = include_bytes!(concat!(env!("CLIP_TEST_DATA"), "/tiny-gelu.f32.gguf"));
+/// The checkpoint of which `Q8_0` was made.
+const CHECKPOINT: &[u8] =
+    include_bytes!(concat!(env!("CLIP_TEST_DATA"), "/tiny-hf/model.safetensors"));
+const CONFIG: &str = include_str!(concat!(env!("CLIP_TEST_DATA"), "/tiny-hf/config.json"));
+const TOKENIZER: &str = include_str!(concat!(env!("CLIP_TEST_DATA"), "/tokenizer.json"));
 /// What the native command line prints for `TEXTS`, then `IMAGES`.
 const NATIVE: &str = include_str!(concat!(env!("CLIP_TEST_DATA"), "/tiny-gelu.q8_0.json"));
 const TEXTS: [&str; 3] = ["a photo of a cat", "", "привет, 世界 😀"];
@@ -111,4 +117,43 @@ fn info_names_the_model() {
     assert_eq!(property(&info, "type").as_string().as_deref(), Some("q8_0"));
     assert_eq!(property(&info, "embeddingDimension").as_f64(), Some(64.0));
     assert_eq!(property(&info, "contextLength").as_f64(), Some(77.0));
+}
+
+fn converter(file_type: &str) -> Result<CheckpointConverter, JsValue> {
+    let companions = Object::new();
+    for (key, text) in [("name", "tiny-hf"), ("config", CONFIG), ("tokenizer", TOKENIZER)] {
+        Reflect::set(&companions, &key.into(), &text.into()).unwrap();
+    }
+    CheckpointConverter::new(&companions.unchecked_into::<Companions>(), file_type, None)
+}
+
+#[wasm_bindgen_test]
+fn a_checkpoint_becomes_the_native_file() {
+    let gguf = Uint8Array::new_with_length(Q8_0.len() as u32);
+    let file = gguf.clone();
+    let sink = Closure::<dyn Fn(u32, Uint8Array)>::new(move |offset: u32, bytes: Uint8Array| {
+        file.set(&bytes, offset)
+    });
+    let sink: &Function = sink.as_ref().unchecked_ref();
+    let mut converter = converter("q8_0").unwrap();
+    for chunk in CHECKPOINT.chunks(1 << 16) {
+        converter.push(chunk, sink).unwrap();
+        assert_eq!(converter.file_size(), Some(Q8_0.len() as f64));
+        assert_eq!(converter.source_size(), Some(CHECKPOINT.len() as f64));
+    }
+    assert_eq!(converter.written(), Q8_0.len() as f64);
+    converter.end_file().unwrap();
+    converter.finish().unwrap();
+    assert!(gguf.to_vec() == Q8_0);
+}
+
+#[wasm_bindgen_test]
+fn a_conversion_throws_what_its_sink_throws() {
+    let mut failing = converter("q8_0").unwrap();
+    let thrown = failing.push(CHECKPOINT, &Function::new_no_args("throw 'full'")).unwrap_err();
+    assert_eq!(thrown.as_string().as_deref(), Some("full"));
+    let page =
+        converter("q8_0").unwrap().push(b"<!doctype html><title>404</title>", &Function::default());
+    assert_eq!(code(&page.unwrap_err()), "not_a_model");
+    assert_eq!(code(&converter("q9").err().unwrap()), "invalid_input");
 }

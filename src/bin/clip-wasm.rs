@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{Parser, Subcommand};
 use clip_wasm::config::Activation;
 use clip_wasm::convert::{FileType, convert};
 use clip_wasm::embedding::response;
@@ -44,9 +44,10 @@ enum Command {
         /// How the weights are stored.
         #[arg(long = "type", default_value = "q8_0", value_parser = FileType::named)]
         file_type: FileType,
-        /// Overrides the activation that the checkpoint's configuration gives or leaves out.
-        #[arg(long)]
-        activation: Option<ActivationName>,
+        /// Overrides the activation that the checkpoint's configuration gives or leaves out: gelu or
+        /// quick_gelu.
+        #[arg(long, value_parser = Activation::named)]
+        activation: Option<Activation>,
         /// The file to make.
         #[arg(short, long, value_name = "FILE")]
         output: PathBuf,
@@ -58,23 +59,12 @@ enum Command {
     },
 }
 
-#[derive(Clone, Copy, ValueEnum)]
-enum ActivationName {
-    Gelu,
-    #[value(name = "quick_gelu")]
-    QuickGelu,
-}
-
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Embed { model, text, image, no_normalize } => {
             embed(&model, &text, &image, !no_normalize)
         }
         Command::Convert { source, file_type, activation, output } => {
-            let activation = activation.map(|name| match name {
-                ActivationName::Gelu => Activation::Gelu,
-                ActivationName::QuickGelu => Activation::QuickGelu,
-            });
             convert_with_progress(&source, &output, file_type, activation)
         }
         Command::Inspect { model } => inspect::inspect(&model).map(|text| print!("{text}")),

@@ -99,7 +99,9 @@ export class RemoteFile {
           if (!bytes) return null;
           await this.#passed(from, bytes);
         }
-        return await this.#next(connection, end);
+        const bytes = await this.#next(connection, end);
+        this.#failures = 0;
+        return bytes;
       } catch (error) {
         this.close();
         if (this.#signal.aborted) throw abortedError(this.#signal);
@@ -257,7 +259,6 @@ export class RemoteFile {
         this.#toldSize = null;
         this.size = null;
       }
-      this.#failures = 0;
       bytes = value;
     }
     const room = end - connection.position;

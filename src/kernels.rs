@@ -190,6 +190,16 @@ mod tests {
         }
     }
 
+    #[test]
+    fn the_twins_give_the_same_gelu() {
+        let extremes = [0.0, -0.0, 1e-41, 5.656, 5.658, -5.658, f32::INFINITY, f32::NEG_INFINITY];
+        let some = (0..4000).map(|i| (i as f32 - 2000.0) / 300.0).chain(extremes);
+        for xs in some.collect::<Vec<_>>().as_chunks().0 {
+            let bits = |xs: [f32; PANEL]| xs.map(f32::to_bits);
+            assert_eq!(bits(twin::gelu_each(*xs)), bits(scalar::gelu_each(*xs)), "{xs:?}");
+        }
+    }
+
     fn product(weight: &Int8Matrix, values: &[f32], bias: &[f32]) -> Vec<f32> {
         let mut activations = Activations::default();
         activations.quantise(values, weight.k(), weight.layout());

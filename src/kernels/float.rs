@@ -4,7 +4,7 @@
 //! finds. The last bits then differ, and where activations are rounded to 8 bits after every layer, a
 //! last bit becomes a whole step. Multiplications and additions alone round alike on every machine.
 //!
-//! There are no twins here: sums run in lanes of their own and nothing branches, so that the compiler
+//! There are hardly any twins here: sums run in lanes of their own and nothing branches, so that the compiler
 //! makes SIMD of it.
 
 use super::target::{Columns, Finish};
@@ -202,27 +202,27 @@ pub fn gelu(x: f32) -> f32 {
     0.5 * x * (1.0 + erf(x * std::f32::consts::FRAC_1_SQRT_2))
 }
 
+/// Coefficients of [`erf`], the highest power first.
+pub(super) const ERF_ABOVE: [f32; 7] = [
+    -2.726_142e-10,
+    2.770_681_4e-8,
+    -2.101_024e-6,
+    -5.692_506_5e-5,
+    -7.349_906e-4,
+    -2.954_6e-3,
+    -1.609_603_3e-2,
+];
+pub(super) const ERF_BELOW: [f32; 5] =
+    [-1.456_607_2e-5, -2.133_740_6e-4, -1.682_827e-3, -7.373_329e-3, -1.426_474e-2];
+
 /// The error function to about 5e-7: the rational approximation by which Eigen computes it
 /// (`generic_fast_erf_float`), an odd polynomial over an even one, on `[-4, 4]`.
 #[inline]
 fn erf(x: f32) -> f32 {
     let x = x.clamp(-4.0, 4.0);
     let square = x * x;
-    let mut above = -2.726_142e-10;
-    for coefficient in [
-        2.770_681_4e-8,
-        -2.101_024e-6,
-        -5.692_506_5e-5,
-        -7.349_906e-4,
-        -2.954_6e-3,
-        -1.609_603_3e-2,
-    ] {
-        above = above * square + coefficient;
-    }
-    let mut below = -1.456_607_2e-5;
-    for coefficient in [-2.133_740_6e-4, -1.682_827e-3, -7.373_329e-3, -1.426_474e-2] {
-        below = below * square + coefficient;
-    }
+    let above = ERF_ABOVE.into_iter().fold(0.0, |sum, coefficient| sum * square + coefficient);
+    let below = ERF_BELOW.into_iter().fold(0.0, |sum, coefficient| sum * square + coefficient);
     x * above / below
 }
 

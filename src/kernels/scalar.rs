@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::float::gelu;
 use super::pack::{RowQuants, Rows, scale_of};
 use super::{Activations, BLOCK, Int8Matrix, Layout, PANEL, ROWS};
 
@@ -119,4 +120,9 @@ pub fn interleave_rows(rows: &[[i8; BLOCK]; PANEL], layout: Layout, lift: i8, in
             into[(i / run * PANEL + row) * run + i % run] = quant + lift;
         }
     }
+}
+
+/// [`gelu`] of each.
+pub fn gelu_each(xs: [f32; PANEL]) -> [f32; PANEL] {
+    xs.map(gelu)
 }

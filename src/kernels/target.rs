@@ -2,8 +2,8 @@
 
 use std::marker::PhantomData;
 
-use super::float::{gelu, quick_gelu};
-use super::{PANEL, ROWS};
+use super::float::quick_gelu;
+use super::{PANEL, ROWS, twin};
 
 /// What a product does with a finished sum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,7 +97,7 @@ impl Columns<'_> {
             let sums = plus(sums, &bias);
             let finished = match finish {
                 Finish::Store => sums,
-                Finish::Gelu => sums.map(gelu),
+                Finish::Gelu => twin::gelu_each(sums),
                 Finish::QuickGelu => sums.map(quick_gelu),
                 Finish::Add => plus(&sums, &eight(out)),
             };

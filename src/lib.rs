@@ -25,6 +25,7 @@ pub mod model;
 pub mod preprocess;
 pub mod threads;
 pub mod tokenizer;
+pub mod warm_up;
 #[cfg(target_arch = "wasm32")]
 pub mod wasm;
 pub mod weights;

@@ -106,6 +106,12 @@ pub fn join_pool() {
     crate::threads::POOL.join()
 }
 
+/// Gets the browser to compile the kernels well while a model is on its way. Takes some 30 ms of this thread.
+#[wasm_bindgen(js_name = warmUp)]
+pub fn warm_up() -> Result<(), JsValue> {
+    crate::warm_up::warm_up().map_err(js_error)
+}
+
 /// Reads a GGUF file as it arrives.
 #[wasm_bindgen]
 pub struct ModelLoader(crate::ModelLoader);

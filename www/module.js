@@ -1,11 +1,11 @@
 // The wasm module: which of its builds runs here, and the threads of those that have some.
 
-/** @import { ModelLoader, Sha256 } from "./pkg/simd128/clip_wasm.js" */
+/** @typedef {Pick<typeof import("./pkg/simd128/clip_wasm.js"), "ModelLoader" | "Sha256" | "warmUp">} Bindings */
 
 /**
  * A running module.
  * @typedef {object} Module
- * @property {{ ModelLoader: typeof ModelLoader, Sha256: typeof Sha256 }} bindings
+ * @property {Bindings} bindings
  * @property {WebAssembly.Memory} memory
  * @property {() => Promise<number>} threads how many share its work, once those that can have started
  */

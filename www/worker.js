@@ -193,7 +193,9 @@ function theEncoder() {
  */
 async function openModule(threads, fileSize) {
   try {
-    return await startModule(threads, fileSize);
+    const module = await startModule(threads, fileSize);
+    module.bindings.warmUp();
+    return module;
   } catch (cause) {
     await fileSize; // whose failure is not the module's
     throw new ClipError("worker_failed", `the WebAssembly module does not start: ${cause}`);

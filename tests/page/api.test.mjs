@@ -275,7 +275,8 @@ describe("a worker that dies", () => {
   /** A module that loads anything and traps on the text "trap", as a bug or a lack of memory would. */
   const TRAPPING_MODULE = `
     export default async function init() { return { memory: new WebAssembly.Memory({ initial: 1 }) }; }
-    export class ModelLoader { fileSize = 1; residentSize = 1; push() {} wanted() { return []; } finish() { return new Encoder(); } }
+    export function warmUp() {}
+    export class ModelLoader { towers = ["text"]; fileSize = 1; residentSize = 1; push() {} wanted() { return []; } finish() { return new Encoder(); } }
     class Encoder {
       info = { name: "stand-in", type: "q8_0", towers: ["text"], embeddingDimension: 2, imageSize: 1 };
       embedText(text) {

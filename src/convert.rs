@@ -6,6 +6,7 @@ mod piece;
 mod plan;
 
 use std::collections::VecDeque;
+use std::ops::Range;
 
 use candle_core::quantized::GgmlDType;
 
@@ -15,9 +16,9 @@ pub use crate::convert::directory::convert;
 use crate::convert::piece::Piece;
 use crate::convert::plan::{Plan, Target};
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::expect_safetensors;
 use crate::format::gguf::padding;
 use crate::format::safetensors::{Header, malformed};
+use crate::format::{expect_safetensors, join_near};
 
 /// How the 2-D weights are stored. 1-D tensors stay f32 and the patch embedding is f16, as in
 /// clip.cpp's own files.
@@ -86,6 +87,8 @@ pub struct Converter {
     companions: Companions,
     file_type: FileType,
     activation: Option<Activation>,
+    /// Parts of the GGUF that are there already.
+    kept: Vec<Range<u64>>,
     /// Made when the first header has come.
     plan: Option<Plan>,
     state: State,
@@ -104,8 +107,8 @@ enum State {
 struct Tensors {
     /// In bytes.
     size: u64,
-    /// Bytes taken so far.
-    received: u64,
+    /// Where the next chunk begins.
+    position: u64,
     /// What is coming and is to come.
     pieces: VecDeque<Piece>,
     /// The bytes of the first of them so far.
@@ -128,8 +131,41 @@ impl Converter {
         file_type: FileType,
         activation: Option<Activation>,
     ) -> Self {
-        let state = State::Header(Vec::new());
-        Self { companions, file_type, activation, plan: None, state, output: Output::default() }
+        Self {
+            companions,
+            file_type,
+            activation,
+            kept: Vec::new(),
+            plan: None,
+            state: State::Header(Vec::new()),
+            output: Output::default(),
+        }
+    }
+
+    /// Says which parts of the GGUF an earlier conversion of the same files to the same type has written
+    /// before it was broken off, so that they are not made again. To be said before the first byte comes.
+    pub fn keep(&mut self, parts: Vec<Range<u64>>) {
+        self.kept = parts;
+    }
+
+    /// The next chunk begins at `position` of the safetensors file, behind its header. See
+    /// [`Converter::wanted`].
+    pub fn seek(&mut self, position: u64) {
+        if let State::Tensors(tensors) = &mut self.state {
+            tensors.position = position;
+        }
+    }
+
+    /// Once the header of the file that is coming is there, the parts of it that are yet to come, in file
+    /// order.
+    pub fn wanted(&self) -> Option<Vec<Range<u64>>> {
+        let State::Tensors(tensors) = &self.state else { return None };
+        let mut begun = tensors.partial.len() as u64;
+        let parts = tensors.pieces.iter().map(|piece| {
+            let from = piece.bytes.start + std::mem::take(&mut begun);
+            from..piece.bytes.end
+        });
+        Some(join_near(parts))
     }
 
     /// Takes the next bytes of a safetensors file, and gives `sink` what is ready: the GGUF's header
@@ -173,8 +209,8 @@ impl Converter {
                 expect_safetensors(&bytes)?;
                 Err(truncated(format!("the file ends after {} bytes", bytes.len())))
             }
-            State::Tensors(Tensors { size, received, .. }) if received < size => {
-                Err(truncated(format!("the file ends after {received} of {size} bytes")))
+            State::Tensors(Tensors { size, position, pieces, .. }) if !pieces.is_empty() => {
+                Err(truncated(format!("the file ends after {position} of {size} bytes")))
             }
             State::Tensors(_) => {
                 self.state = State::Header(Vec::new());
@@ -228,36 +264,49 @@ impl Converter {
                 Plan::new(&companions, header, self.file_type, self.activation)?
             }
         };
-        let pieces = piece::cut(&mut plan, header)?.into();
+        let mut pieces: VecDeque<_> = piece::cut(&mut plan, header)?.into();
+        pieces.retain(|piece| {
+            let stored = piece.stored(&plan.targets[piece.target]);
+            !self.kept.iter().any(|part| part.start <= stored.start && stored.end <= part.end)
+        });
         if self.output.written == 0 {
             self.output.put(0, &std::mem::take(&mut plan.header));
             self.output.flush(sink)?;
         }
         self.plan = Some(plan);
-        let (size, received) = (header.file_size(), header.data_start());
-        Ok(Tensors { size, received, pieces, partial: Vec::new() })
+        let (size, position) = (header.file_size(), header.data_start());
+        Ok(Tensors { size, position, pieces, partial: Vec::new() })
     }
 
     fn take(&mut self, tensors: &mut Tensors, chunk: &[u8], sink: &mut Sink) -> Result<()> {
         let plan = self.plan.as_ref().expect("made before the first tensor");
-        let start = tensors.received;
+        let start = tensors.position;
         let end = start + chunk.len() as u64;
         if end > tensors.size {
             return Err(malformed("it goes on after its last tensor"));
         }
-        tensors.received = end;
+        tensors.position = end;
         while let Some(piece) = tensors.pieces.front() {
             if end <= piece.bytes.start {
                 break;
             }
-            let from = (piece.bytes.start.max(start) - start) as usize;
+            let target = &plan.targets[piece.target];
+            let next = piece.bytes.start + tensors.partial.len() as u64;
+            if start > next {
+                let name = &target.source.name;
+                let message = format!("the bytes of tensor {name} are out of order");
+                return Err(Error::new(ErrorKind::Internal, message));
+            }
+            let from = (next - start) as usize;
             let to = (piece.bytes.end.min(end) - start) as usize;
             tensors.partial.extend_from_slice(&chunk[from..to]);
             if piece.bytes.end > end {
                 break;
             }
-            let target = &plan.targets[piece.target];
             let stored = piece.convert(&tensors.partial, target)?;
+            if !self.output.bytes.is_empty() && self.output.end() != piece.offset {
+                self.output.flush(sink)?;
+            }
             self.output.put(piece.offset, &stored.data()?);
             if self.output.end() == target.info.offset + target.info.size {
                 self.output.bytes.resize(self.output.bytes.len() + padding(target.info.size), 0);

@@ -5,7 +5,25 @@ pub mod gguf;
 pub mod names;
 pub mod safetensors;
 
+use std::ops::Range;
+
 use crate::error::{Error, ErrorKind, Result};
+
+/// Bytes that nobody wants are read all the same where there are no more of them than this between two
+/// parts that are wanted: another request takes longer.
+const NEAR: u64 = 256 << 10;
+
+/// Joins parts of a file, given in their order, that lie near one another.
+pub fn join_near(parts: impl Iterator<Item = Range<u64>>) -> Vec<Range<u64>> {
+    let mut joined: Vec<Range<u64>> = Vec::new();
+    for part in parts {
+        match joined.last_mut() {
+            Some(last) if part.start <= last.end + NEAR => last.end = last.end.max(part.end),
+            _ => joined.push(part),
+        }
+    }
+    joined
+}
 
 /// Enough of a file's start to tell what it is.
 pub const SNIFF_BYTES: usize = 16;
@@ -53,7 +71,7 @@ fn refusal(start: &[u8]) -> Option<Error> {
     } else if is_safetensors(start) {
         (
             ErrorKind::UnsupportedModel,
-            "this is a safetensors file: make a GGUF of it with `clip-wasm convert`",
+            "this is a safetensors checkpoint: make a GGUF of it with `clip-wasm convert`, or load it with its configuration and tokenizer",
         )
     } else if start.starts_with(b"PK\x03\x04") {
         (

@@ -7,14 +7,10 @@ use crate::encoder::{ClipEncoder, missing_tower};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::gguf::{Header, TensorInfo, Value};
 use crate::format::names::{Role, assign, tower_of};
-use crate::format::{SNIFF_BYTES, expect_gguf};
+use crate::format::{SNIFF_BYTES, expect_gguf, join_near};
 use crate::model::ClipModel;
 use crate::tokenizer::Tokenizer;
 use crate::weights::{Incoming, Weights, resident_size};
-
-/// Bytes that nobody wants are read all the same where there are no more of them than this between two
-/// that are wanted: another request takes longer.
-const NEAR: u64 = 256 << 10;
 
 /// Reads a GGUF file as it arrives. Each tensor is put in its resident form row by row, so the file is
 /// never held, nor any tensor of it, and a wrong file is refused at the first chunk that shows it.
@@ -104,23 +100,16 @@ impl ModelLoader {
     /// tower, or of all that are loaded.
     pub fn wanted(&self, tower: Option<Tower>) -> Option<Vec<Range<u64>>> {
         let State::Tensors(tensors) = &self.state else { return None };
-        let mut ranges: Vec<Range<u64>> = Vec::new();
-        for (info, slot) in tensors.tensors.iter().zip(&tensors.slots) {
+        let parts = tensors.tensors.iter().zip(&tensors.slots).filter_map(|(info, slot)| {
+            let end = info.offset + info.size;
             let from = match slot {
-                Slot::Unwanted | Slot::Complete(_) => continue,
+                Slot::Unwanted | Slot::Complete(_) => return None,
                 Slot::Wanted(_) => info.offset,
-                Slot::Coming(_, incoming) => info.offset + info.size - incoming.missing(),
+                Slot::Coming(_, incoming) => end - incoming.missing(),
             };
-            if tower.is_some_and(|tower| tower_of(&info.name) != tower) {
-                continue;
-            }
-            let to = info.offset + info.size;
-            match ranges.last_mut() {
-                Some(last) if from - last.end <= NEAR => last.end = to,
-                _ => ranges.push(from..to),
-            }
-        }
-        Some(ranges)
+            tower.is_none_or(|tower| tower_of(&info.name) == tower).then_some(from..end)
+        });
+        Some(join_near(parts))
     }
 
     /// Once the header has come, the bytes of a whole file.

@@ -1,5 +1,7 @@
 //! The bindings: the only file that knows JavaScript. Everything here converts and delegates.
 
+use std::ops::Range;
+
 use js_sys::{Error as JsError, Float32Array, Function, Reflect, Uint8Array};
 use sha2::Digest;
 use wasm_bindgen::prelude::*;
@@ -151,8 +153,7 @@ impl ModelLoader {
     /// The parts of the file that are yet to come, of one tower or of all, in file order, as
     /// `from, to, from, to, …`; `undefined` before the header is complete.
     pub fn wanted(&self, of: Option<String>) -> Option<Vec<f64>> {
-        let ranges = self.0.wanted(of.as_deref().and_then(tower))?;
-        Some(ranges.iter().flat_map(|range| [range.start as f64, range.end as f64]).collect())
+        self.0.wanted(of.as_deref().and_then(tower)).map(flat)
     }
 
     /// Bytes of a whole file; `undefined` before the header is complete.
@@ -234,6 +235,24 @@ impl CheckpointConverter {
         let file_type = FileType::named(file_type).map_err(js_error)?;
         let activation = activation.as_deref().map(Activation::named).transpose();
         Ok(Self(Converter::new(companions, file_type, activation.map_err(js_error)?)))
+    }
+
+    /// Says which parts of the GGUF, as `from, to, from, to, …`, an earlier conversion of the same files to the
+    /// same type has written, so that they are not made again. To be said before the first byte comes.
+    pub fn keep(&mut self, parts: &[f64]) {
+        let ranges = parts.as_chunks::<2>().0.iter().map(|[from, to]| *from as u64..*to as u64);
+        self.0.keep(ranges.collect());
+    }
+
+    /// The next chunk begins at `position` of the safetensors file, behind its header.
+    pub fn seek(&mut self, position: f64) {
+        self.0.seek(position as u64);
+    }
+
+    /// The parts of the safetensors file that are yet to come, in file order, as `from, to, from, to, …`;
+    /// `undefined` before its header is complete.
+    pub fn wanted(&self) -> Option<Vec<f64>> {
+        self.0.wanted().map(flat)
     }
 
     /// Takes the next bytes of a safetensors file, and calls `sink` with what is ready of the GGUF: an
@@ -346,6 +365,11 @@ impl ClipEncoder {
 
 fn js_embedding(embedding: crate::error::Result<Embedding>) -> Result<Float32Array, JsValue> {
     embedding.map(|embedding| Float32Array::from(embedding.values())).map_err(js_error)
+}
+
+/// As `from, to, from, to, …`.
+fn flat(ranges: Vec<Range<u64>>) -> Vec<f64> {
+    ranges.into_iter().flat_map(|range| [range.start as f64, range.end as f64]).collect()
 }
 
 fn tower(name: &str) -> Option<Tower> {

@@ -6,6 +6,7 @@ mod support;
 
 use std::collections::HashMap;
 use std::fs;
+use std::ops::Range;
 
 use candle_core::quantized::QTensor;
 use candle_core::{DType, Device, Tensor};
@@ -111,6 +112,98 @@ impl Gguf {
         self.largest = self.largest.max(bytes.len());
         Ok(())
     }
+}
+
+/// Broken off after so many bytes of all files: the GGUF so far, and the parts of it that are there.
+fn begin(source: &Source, file_type: FileType, bytes: usize) -> (Gguf, Vec<Range<u64>>) {
+    let (mut gguf, mut parts) = (Gguf::default(), Vec::new());
+    let mut converter = Converter::new(source.companions.clone(), file_type, None);
+    let mut left = bytes;
+    for file in &source.files {
+        for chunk in file[..left.min(file.len())].chunks(100_000) {
+            let mut sink = |offset, bytes: &[u8]| {
+                parts.push(offset..offset + bytes.len() as u64);
+                gguf.write(offset, bytes)
+            };
+            converter.push(chunk, &mut sink).unwrap();
+        }
+        if left <= file.len() {
+            break;
+        }
+        converter.end_file().unwrap();
+        left -= file.len();
+    }
+    parts.sort_by_key(|part| part.start);
+    parts.dedup_by(|next, part| {
+        let joins = next.start == part.end;
+        if joins {
+            part.end = next.end;
+        }
+        joins
+    });
+    (gguf, parts)
+}
+
+/// Goes on with what is missing; everything else of the files is overwritten.
+fn go_on(source: &Source, file_type: FileType, gguf: &mut Gguf, parts: Vec<Range<u64>>) -> u64 {
+    let mut converter = Converter::new(source.companions.clone(), file_type, None);
+    converter.keep(parts);
+    let mut read = 0;
+    for (index, file) in source.files.iter().enumerate() {
+        let mut sink = |offset, bytes: &[u8]| gguf.write(offset, bytes);
+        converter.push(source.header(index), &mut sink).unwrap();
+        let wanted = converter.wanted().expect("the header has come");
+        let mut bytes = vec![0xff; file.len()];
+        for range in wanted.iter().map(|range| range.start as usize..range.end as usize) {
+            bytes[range.clone()].copy_from_slice(&file[range]);
+        }
+        for range in &wanted {
+            converter.seek(range.start);
+            for chunk in bytes[range.start as usize..range.end as usize].chunks(77_777) {
+                converter.push(chunk, &mut sink).unwrap();
+                read += chunk.len() as u64;
+            }
+        }
+        assert_eq!(converter.wanted(), Some(Vec::new()));
+        converter.end_file().unwrap();
+    }
+    converter.finish().unwrap();
+    read
+}
+
+#[test]
+fn a_conversion_that_was_broken_off_goes_on_with_what_is_missing() {
+    for (name, types) in [
+        ("tiny-hf", &["q8_0", "f16"][..]),
+        ("tiny-open_clip", &["q8_0"]),
+        ("tiny-hf-sharded", &["q8_0"]),
+    ] {
+        let source = Source::open(name);
+        let size: usize = source.files.iter().map(Vec::len).sum();
+        for file_type in types.iter().map(|name| file_type(name)) {
+            let want = source.convert(file_type, &[1 << 20]).unwrap();
+            for part in [0, 1, 5, 9, 13, 19, 20] {
+                let (mut gguf, parts) = begin(&source, file_type, size * part / 20);
+                let read = go_on(&source, file_type, &mut gguf, parts);
+                assert!(gguf.bytes == want, "{name} broken off at {part}/20");
+                let expected = size as u64 * (20 - part as u64) / 20;
+                let near = 5_000_000; // what the sink has not been given yet, and what lies near
+                assert!(read <= expected + near, "{name}: {read} bytes where {expected} were left");
+            }
+        }
+    }
+}
+
+#[test]
+fn bytes_out_of_order_are_not_taken_for_others() {
+    let source = Source::open("tiny-hf");
+    let mut converter = Converter::new(source.companions.clone(), file_type("q8_0"), None);
+    let header = source.header(0);
+    converter.push(header, &mut |_, _| Ok(())).unwrap();
+    converter.seek(header.len() as u64 + 4);
+    let error =
+        converter.push(&source.files[0][header.len() + 4..], &mut |_, _| Ok(())).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Internal);
 }
 
 fn file_type(name: &str) -> FileType {

@@ -8,7 +8,7 @@ import { modelLock, Store } from "./store.js";
 
 /** @import { Progress, Tower } from "./loading.js" */
 /** @import { KeptModel } from "./store.js" */
-/** @import { Warning } from "./weights.js" */
+/** @import { Warning } from "./keeper.js" */
 /** @import { Loaded, LoadParams } from "./worker.js" */
 
 export { ClipError, errorJson };
@@ -32,6 +32,8 @@ export { ClipError, errorJson };
  *   server gives parts of a file, no more is fetched. Both, or those that the file has, if absent
  * @property {Tower} [first] the tower that is to come first, where both are loaded: the encoder is given as soon as
  *   it has come, the other goes on loading, calls that need it wait, and {@link ClipEncoder.loaded} tells its end
+ * @property {string} [type] that a checkpoint is converted to: `q8_0` if absent, or f32, f16, q5_1, q5_0, q4_1, q4_0
+ * @property {"gelu" | "quick_gelu"} [activation] of a checkpoint whose configuration does not tell, or is wrong
  * @property {number} [size] bytes of the file, for progress where the server does not tell
  * @property {string} [sha256] of the file, in hexadecimal: what differs is refused and not kept
  * @property {(string | URL)[]} [mirrors] further addresses of the same file, asked in turn when the one before fails
@@ -85,15 +87,20 @@ export class ClipEncoder {
   }
 
   /**
-   * Streams a GGUF file of CLIP weights into a new worker. What comes from a URL is kept on the way: an
-   * interrupted load goes on where it was, and the next visit needs no network.
-   * @param {string | URL | Blob} source a URL, relative to the page, or a file
+   * Streams CLIP weights into a new worker. What comes from a URL is kept on the way: an interrupted load goes on
+   * where it was, and the next visit needs no network.
+   * @param {string | URL | Blob | File[]} source a GGUF file, as a URL, relative to the page, or as it is; or a
+   *   checkpoint of Hugging Face transformers or open_clip, as the URL of its `.safetensors` file (or of
+   *   `model.safetensors.index.json`) with the files of its configuration and tokenizer beside it, or as all these
+   *   files in a list. A checkpoint is converted as it comes, and the GGUF is what is kept
    * @param {LoadOptions & { threads?: number }} [options] `threads`: at most; as many as the processor has cores, up
    *   to 8, if absent. A page that is not cross-origin isolated has one, whatever is asked for; see sw.js
    * @returns {Promise<ClipEncoder>}
    */
   static async load(source, { threads = defaultThreads(), ...options } = {}) {
-    if (!(source instanceof Blob)) source = absoluteUrl(source);
+    if (source instanceof File && /\.safetensors$/i.test(source.name)) source = [source];
+    if (Array.isArray(source)) requireList(source, (file) => file instanceof File, "a File");
+    else if (!(source instanceof Blob)) source = absoluteUrl(source);
     if (!Number.isInteger(threads) || threads < 1) {
       throw new ClipError("invalid_input", `threads is ${threads}, not a whole number from 1 on`);
     }
@@ -227,12 +234,12 @@ export async function deleteKeptModel(url) {
 }
 
 /**
- * @param {string | Blob} source
+ * @param {string | Blob | File[]} source
  * @param {number} threads
  * @param {LoadOptions} options
  * @returns {LoadParams}
  */
-function loadParams(source, threads, { towers, first, size, sha256, mirrors = [], keep = true, idleTimeout = 20_000, ignoreMemory = false }) {
+function loadParams(source, threads, { type = "q8_0", activation, towers, first, size, sha256, mirrors = [], keep = true, idleTimeout = 20_000, ignoreMemory = false }) {
   if (towers !== undefined) requireTowers(towers);
   if (first !== undefined) requireTowers([first]);
   if (sha256 !== undefined && !/^[0-9a-f]{64}$/i.test(sha256)) {
@@ -241,12 +248,14 @@ function loadParams(source, threads, { towers, first, size, sha256, mirrors = []
   return {
     source,
     threads,
+    type,
+    activation,
     towers,
     first,
     size,
     sha256: sha256?.toLowerCase(),
     mirrors: mirrors.map(absoluteUrl),
-    keep: keep && !(source instanceof Blob),
+    keep: keep && typeof source === "string",
     idleTimeout,
     ignoreMemory,
   };

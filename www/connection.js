@@ -3,7 +3,7 @@
 import { abortedError, ClipError } from "./error.js";
 
 /** @import { Progress } from "./loading.js" */
-/** @import { Warning } from "./weights.js" */
+/** @import { Warning } from "./keeper.js" */
 /** @import { Loaded } from "./worker.js" */
 
 /**

@@ -130,7 +130,7 @@ async function check(found, expected, weights) {
 }
 
 /** @param {number} weightsSize bytes */
-function refuseTooLarge(weightsSize) {
+export function refuseTooLarge(weightsSize) {
   const { deviceMemory = SUPPOSED_GIGABYTES } = /** @type {{ deviceMemory?: number }} */ (navigator);
   const need = weightsSize + WORKING_MEMORY;
   const room = Math.min(deviceMemory * 2 ** 30 * MEMORY_SHARE, MOST_MEMORY);
@@ -171,7 +171,7 @@ function sum(parts) {
 /** Milliseconds over which the speed is measured. */
 const SPEED_WINDOW = 3000;
 
-class Meter {
+export class Meter {
   #tell;
   /** @type {{ time: number, loaded: number }[]} */
   #samples = [];

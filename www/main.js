@@ -223,8 +223,8 @@ function listenForPaste() {
 
 /** @param {File[]} files images, or a model */
 function takeFiles(files) {
-  const isModel = (/** @type {File} */ file) => file.name.toLowerCase().endsWith(".gguf");
+  const isModel = (/** @type {File} */ file) => /\.(gguf|safetensors|json)$/i.test(file.name);
   images.add(files.filter((file) => !isModel(file)));
-  const modelFile = files.find(isModel);
-  if (modelFile) model.loadFile(modelFile);
+  const modelFiles = files.filter(isModel);
+  if (modelFiles.length > 0) model.loadFiles(modelFiles);
 }

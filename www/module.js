@@ -1,6 +1,6 @@
 // The wasm module: which of its builds runs here, and the threads of those that have some.
 
-/** @typedef {Pick<typeof import("./pkg/simd128/clip_wasm.js"), "ModelLoader" | "Sha256" | "warmUp">} Bindings */
+/** @typedef {Pick<typeof import("./pkg/simd128/clip_wasm.js"), "CheckpointConverter" | "ModelLoader" | "Sha256" | "warmUp">} Bindings */
 
 /**
  * A running module.

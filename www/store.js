@@ -15,6 +15,13 @@ import { ClipError } from "./error.js";
  * @property {string | null} sha256 of the whole file, once it has been found right
  * @property {Tower[]} towers that have come, one by one
  * @property {boolean} whole whether all towers that the file has have come
+ * @property {Conversion} [conversion] of a file that is made here from a checkpoint, and written in no order
+ */
+
+/**
+ * @typedef {object} Conversion
+ * @property {number[]} done the parts that are written, as `from, to, from, to, …`
+ * @property {(string | null)[]} etags of the checkpoint's files
  */
 
 /**
@@ -32,16 +39,16 @@ import { ClipError } from "./error.js";
 
 /**
  * @typedef {object} Folder what is kept of one file
- * @property {number} pieceSize bytes of a piece at most
+ * @property {number} pieceSize bytes of a piece at most; where there is no such bound, it is written anywhere
  * @property {() => Promise<{ name: string, size: number }[]>} list
  * @property {() => Promise<string | null>} readAbout
  * @property {(text: string) => Promise<void>} writeAbout
  * @property {(name: string) => Promise<PieceReader>} reader
- * @property {(name: string, size: number) => Promise<PieceWriter>} writer to go on after `size` bytes
+ * @property {(name: string, size: number) => Promise<PieceWriter>} writer of a piece that has so many bytes
  */
 
 /** @typedef {{ read: (from: number, to: number) => Promise<Uint8Array>, close: () => void }} PieceReader */
-/** @typedef {{ write: (bytes: Uint8Array) => void, close: () => Promise<void> }} PieceWriter */
+/** @typedef {{ write: (bytes: Uint8Array, at: number) => void, close: () => Promise<void> }} PieceWriter */
 
 /** @typedef {{ folder: (id: string) => Promise<Folder>, ids: () => Promise<string[]>, remove: (id: string) => Promise<void> }} Backend */
 
@@ -133,9 +140,9 @@ export class KeptFile {
   #remove;
   /** In their order. */
   #pieces;
-  /** @type {{ piece: Piece, reader: PieceReader } | null} */
+  /** Where the piece begins that is being read, or written. @type {{ start: number, reader: PieceReader } | null} */
   #reading = null;
-  /** @type {{ piece: Piece, writer: PieceWriter } | null} */
+  /** @type {{ start: number, writer: PieceWriter } | null} */
   #writing = null;
 
   /**
@@ -159,8 +166,15 @@ export class KeptFile {
   static async open(folder, remove) {
     const about = parseAbout(await folder.readAbout());
     const list = about ? await folder.list() : [];
-    const pieces = list.map(({ name, size }) => ({ from: Number(name), to: Number(name) + size }));
+    const pieces = about?.conversion
+      ? partsOf(about.conversion.done)
+      : list.map(({ name, size }) => ({ from: Number(name), to: Number(name) + size }));
     return new KeptFile(folder, pieces.sort((a, b) => a.from - b.from), about, remove);
+  }
+
+  /** Whether it may be written in any order. */
+  get anyOrder() {
+    return this.#folder.pieceSize === Infinity;
   }
 
   /** Bytes. */
@@ -200,12 +214,13 @@ export class KeptFile {
   async read(position, end) {
     const piece = this.#pieces.findLast(({ from, to }) => from <= position && position < to);
     if (!piece) throw new RangeError(`nothing is kept at ${position}`);
-    if (this.#reading?.piece !== piece) {
+    const start = this.#startOf(piece);
+    if (this.#reading?.start !== start) {
       await this.close();
-      this.#reading = { piece, reader: await this.#folder.reader(String(piece.from)) };
+      this.#reading = { start, reader: await this.#folder.reader(String(start)) };
     }
     const to = Math.min(end, piece.to);
-    return this.#reading.reader.read(position - piece.from, to - piece.from);
+    return this.#reading.reader.read(position - start, to - start);
   }
 
   /**
@@ -228,23 +243,41 @@ export class KeptFile {
     if (known >= bytes.length) return;
     if (known > 0) return this.write(position + known, bytes.subarray(known));
     const { pieceSize } = this.#folder;
-    let writing = this.#writing;
-    if (!writing || writing.piece.to !== position || sizeOf(writing.piece) >= pieceSize) {
-      await this.close();
-      let piece = this.#pieces.find((piece) => piece.to === position && sizeOf(piece) < pieceSize);
-      if (!piece) {
-        piece = { from: position, to: position };
-        this.#pieces.push(piece);
-        this.#pieces.sort((a, b) => a.from - b.from);
-      }
-      writing = { piece, writer: await this.#folder.writer(String(piece.from), sizeOf(piece)) };
-      this.#writing = writing;
+    let piece = this.#pieces.find((piece) => piece.to === position && sizeOf(piece) < pieceSize);
+    if (!piece) {
+      piece = { from: position, to: position };
+      this.#pieces.push(piece);
+      this.#pieces.sort((a, b) => a.from - b.from);
     }
-    const { piece, writer } = writing;
+    const start = this.#startOf(piece);
+    if (this.#writing?.start !== start) {
+      await this.close();
+      this.#writing = { start, writer: await this.#folder.writer(String(start), sizeOf(piece)) };
+    }
     const room = Math.min(bytes.length, pieceSize - sizeOf(piece));
-    writer.write(bytes.subarray(0, room));
+    this.#writing.writer.write(bytes.subarray(0, room), position - start);
     piece.to += room;
     if (room < bytes.length) await this.write(position + room, bytes.subarray(room));
+  }
+
+  /** The parts that are kept, as `from, to, from, to, …`. */
+  parts() {
+    /** @type {number[]} */
+    const parts = [];
+    for (const { from, to } of this.#pieces) {
+      const end = Number(parts.at(-1) ?? -1);
+      if (from > end) parts.push(from, to);
+      else parts[parts.length - 1] = Math.max(end, to);
+    }
+    return parts;
+  }
+
+  /**
+   * Where the stored piece begins that a part belongs to: what is written in no order is all in one.
+   * @param {Piece} piece
+   */
+  #startOf(piece) {
+    return this.about?.conversion ? 0 : piece.from;
   }
 
   /** Leaves its files, so that others may have them. Reading and writing open them again. */
@@ -266,6 +299,11 @@ export class KeptFile {
     /** @type {{ about: About | null }} */ (this).about = null;
     await this.#remove();
   }
+}
+
+/** @param {number[]} parts `from, to, from, to, …` */
+function partsOf(parts) {
+  return Array.from({ length: parts.length / 2 }, (_, i) => ({ from: Number(parts[2 * i]), to: Number(parts[2 * i + 1]) }));
 }
 
 /** @param {Piece} piece */
@@ -383,18 +421,12 @@ class FileSystemFolder {
     }
   }
 
-  /**
-   * @param {string} name
-   * @param {number} size
-   */
-  async writer(name, size) {
+  /** @param {string} name */
+  async writer(name) {
     const handle = await this.#handle(name);
-    let at = size;
     return {
-      write(/** @type {Uint8Array} */ bytes) {
-        const written = handle.write(bytes, { at });
-        if (written < bytes.length) throw new DOMException("the disk is full", "QuotaExceededError");
-        at += written;
+      write(/** @type {Uint8Array} */ bytes, /** @type {number} */ at) {
+        if (handle.write(bytes, { at }) < bytes.length) throw new DOMException("the disk is full", "QuotaExceededError");
       },
       async close() {
         handle.close();

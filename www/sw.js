@@ -15,6 +15,7 @@ const CACHE = "clip-wasm-page";
 /** What the page is made of, beside the wasm module. */
 const PAGE = [
   "./",
+  "checkpoint.js",
   "clip.js",
   "connection.js",
   "decode.js",
@@ -22,6 +23,7 @@ const PAGE = [
   "error.js",
   "helpers.js",
   "icon.svg",
+  "keeper.js",
   "loading.js",
   "main.js",
   "models.json",

@@ -3,23 +3,28 @@
 //   {alive: true} once, when the lock that is called as this worker is held
 //   {id, abort: true} gives up on a call that listens for it
 
+import { checkpointKey, isCheckpoint, loadCheckpoint, openCheckpoint } from "./checkpoint.js";
 import { decodeInBrowser } from "./decode.js";
 import { abortedError, ClipError } from "./error.js";
+import { isKept, Keeper } from "./keeper.js";
 import { loadTowers } from "./loading.js";
 import { startModule } from "./module.js";
 import { FileChanged } from "./remote.js";
 import { modelLock } from "./store.js";
-import { isKept, openWeights } from "./weights.js";
+import { keptWeights, openWeights } from "./weights.js";
 
 /** @import { ClipEncoder, ModelInfo } from "./pkg/simd128/clip_wasm.js" */
 /** @import { ErrorMessage } from "./error.js" */
 /** @import { Progress, Tower } from "./loading.js" */
 /** @import { Module } from "./module.js" */
-/** @import { Warning } from "./weights.js" */
+/** @import { Warning } from "./keeper.js" */
+/** @import { Weights } from "./weights.js" */
 
 /**
  * @typedef {object} LoadParams
- * @property {string | Blob} source
+ * @property {string | Blob | File[]} source
+ * @property {string} type that a checkpoint is converted to
+ * @property {"gelu" | "quick_gelu"} [activation] of a checkpoint, where its configuration is wrong
  * @property {Tower[]} [towers]
  * @property {Tower} [first] to be told of as soon as it has come, before the others
  * @property {number} [size]
@@ -125,23 +130,63 @@ async function load(params, exchange) {
   const { source, keep } = params;
   if (typeof source !== "string" || !keep) return loadFrom(params, exchange);
   const { signal } = exchange;
-  const done = await modelLock(source, { mode: "shared", signal }, async () => {
-    const all = await isKept(source, params);
+  const key = keyOf(source, params);
+  const done = await modelLock(key, { mode: "shared", signal }, async () => {
+    const all = await isKept(key, params);
     if (all) await loadFrom(params, exchange);
     return all;
   });
-  if (!done) await modelLock(source, { signal }, () => loadFrom(params, exchange));
+  if (!done) await modelLock(key, { signal }, () => loadFrom(params, exchange));
 }
 
 /**
+ * Anew where the file changes meanwhile; what is wrong is not kept.
  * @param {LoadParams} params
  * @param {Exchange} exchange
  */
 async function loadFrom(params, exchange) {
+  const { source } = params;
   for (let changes = 0; ; changes++) {
-    const weights = await openWeights(params.source, { ...params, ...exchange });
-    const onHeader = (/** @type {{ weightsSize: number }} */ header) => (weightsSize += header.weightsSize);
+    /** @type {Reading | null} */
+    let reading = null;
     try {
+      reading = await (isCheckpoint(source) ? openConversion(source, params, exchange) : openFile(source, params, exchange));
+      await reading.load();
+      return;
+    } catch (error) {
+      if (error instanceof FileChanged || WRONG_FILE.includes(codeOf(error) ?? "")) await reading?.discard();
+      if (!(error instanceof FileChanged)) throw error;
+      if (changes === CHANGES) throw new ClipError("network", "the model changes on its server while it is read; try again later");
+    } finally {
+      await reading?.close();
+    }
+  }
+}
+
+/**
+ * A model on its way.
+ * @typedef {{ load: () => Promise<void>, discard: () => Promise<void>, close: () => Promise<void> }} Reading
+ */
+
+/**
+ * @param {string | Blob} source
+ * @param {LoadParams} params
+ * @param {Exchange} exchange
+ * @returns {Promise<Reading>}
+ */
+async function openFile(source, params, exchange) {
+  return readingOf(await openWeights(source, { ...params, ...exchange }), params, exchange);
+}
+
+/**
+ * @param {Weights} weights
+ * @param {LoadParams} params
+ * @param {Exchange} exchange
+ * @returns {Reading}
+ */
+function readingOf(weights, params, exchange) {
+  return {
+    async load() {
       const start = weights.read(0, Infinity);
       const fileSize = start.then(() => params.size ?? weights.size);
       fileSize.catch(() => {}); // it is the load's failure, below
@@ -149,20 +194,61 @@ async function loadFrom(params, exchange) {
       const { towers, first, sha256, ignoreMemory } = params;
       const options = { towers, first, sha256, ignoreMemory, start: await start, onHeader, ...exchange };
       for await (const stage of loadTowers(module, weights, options)) {
-        if (encoder) encoder.add(stage);
-        else encoder = stage;
-        if (first && encoder.info.towers.length === 1) exchange.onEarly(await loaded());
+        take(stage);
+        if (first && theEncoder().info.towers.length === 1) exchange.onEarly(await loaded());
       }
-      await weights.complete(params.towers);
-      return;
-    } catch (error) {
-      if (error instanceof FileChanged || WRONG_FILE.includes(codeOf(error) ?? "")) await weights.discard();
-      if (!(error instanceof FileChanged)) throw error;
-      if (changes === CHANGES) throw new ClipError("network", `${weights.name} changes while it is read; try again later`);
-    } finally {
-      await weights.close();
-    }
-  }
+      await weights.complete(towers);
+    },
+    discard: () => weights.discard(),
+    close: () => weights.close(),
+  };
+}
+
+/**
+ * @param {string | File[]} source
+ * @param {LoadParams} params
+ * @param {Exchange} exchange
+ * @returns {Promise<Reading>}
+ */
+async function openConversion(source, params, exchange) {
+  const key = typeof source === "string" ? keyOf(source, params) : "";
+  const keeper = await Keeper.open(key, { ...params, ...exchange });
+  if (keeper.about?.whole) return readingOf(keptWeights(key, keeper), { ...params, sha256: undefined }, exchange);
+  // A hash is of all the bytes, those of an earlier visit too, which are not there any more.
+  if (params.sha256) await keeper.restart();
+  const checkpoint = await openCheckpoint(source, { ...params, ...exchange }, keeper.about?.conversion?.etags ?? []);
+  return {
+    async load() {
+      module ??= await openModule(params.threads, Promise.resolve(checkpoint.size));
+      const { type, activation, towers, sha256, ignoreMemory } = params;
+      take(await loadCheckpoint(module, checkpoint, keeper, { type, activation, towers, sha256, ignoreMemory, onHeader, ...exchange }));
+    },
+    discard: () => keeper.discard(),
+    async close() {
+      await Promise.all(checkpoint.files.map((file) => file.close()));
+      await keeper.close();
+    },
+  };
+}
+
+/**
+ * What a model is kept under.
+ * @param {string} source
+ * @param {LoadParams} params
+ */
+function keyOf(source, params) {
+  return isCheckpoint(source) ? checkpointKey(source, params) : source;
+}
+
+/** @param {{ weightsSize: number }} header */
+function onHeader(header) {
+  weightsSize += header.weightsSize;
+}
+
+/** @param {ClipEncoder} towers */
+function take(towers) {
+  if (encoder) encoder.add(towers);
+  else encoder = towers;
 }
 
 /** @returns {Promise<Loaded>} */

@@ -2,16 +2,18 @@
 
 import { ClipEncoder } from "../../www/clip.js";
 
-/** @import { Contestant, Inputs, OpenOptions } from "./contestants.js" */
+/** @import { Contestant, Inputs, OpenOptions, Tower } from "./contestants.js" */
 
 const MODEL = "/target/bench/models/vit-b-32.q8_0.gguf";
+/** @type {Record<Tower, "vision" | "text">} */
+const TOWERS = { image: "vision", text: "text" };
 
 /**
- * @param {OpenOptions} options the file has both towers, so both are opened always
+ * @param {OpenOptions} options
  * @returns {Promise<Contestant>}
  */
-export async function open({ threads }) {
-  const clip = await ClipEncoder.load(MODEL, { threads });
+export async function open({ towers, threads }) {
+  const clip = await ClipEncoder.load(MODEL, { towers: towers.map((tower) => TOWERS[tower]), threads });
   /** @type {Inputs} */
   let inputs;
   return {

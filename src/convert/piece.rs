@@ -77,6 +77,14 @@ pub fn cut(plan: &mut Plan, header: &Header) -> Result<Vec<Piece>> {
 }
 
 impl Piece {
+    /// Where it stands in the GGUF, in bytes.
+    pub fn stored(&self, target: &Target) -> Range<u64> {
+        let width = width(self.dtype).expect("checked when it was cut") as u64;
+        let (elements, dtype) = ((self.bytes.end - self.bytes.start) / width, target.info.dtype);
+        let size = elements / dtype.block_size() as u64 * dtype.type_size() as u64;
+        self.offset..self.offset + size
+    }
+
     /// Brings its bytes to the form in which `target`, its own, is stored.
     pub fn convert(&self, bytes: &[u8], target: &Target) -> Result<QTensor> {
         let values = values(self.dtype, bytes);

@@ -156,17 +156,17 @@ export class ClipPage {
    */
   async loadUrl(url) {
     await this.chooseOrigin("Any URL");
-    await this.page.getByLabel("Address of a GGUF file").fill(url);
+    await this.page.getByLabel("Address of a GGUF or safetensors file").fill(url);
     await this.page.getByRole("button", { name: "Load", exact: true }).click();
   }
 
   /**
    * Chooses a file and presses Load.
-   * @param {string | { name: string, mimeType: string, buffer: Buffer }} file
+   * @param {string | string[] | { name: string, mimeType: string, buffer: Buffer }} file
    */
   async loadFile(file) {
     await this.chooseOrigin("File from disk");
-    await this.page.getByLabel("GGUF file from disk").setInputFiles(file);
+    await this.page.getByLabel("Model files from disk").setInputFiles(file);
     await this.page.getByRole("button", { name: "Load", exact: true }).click();
   }
 

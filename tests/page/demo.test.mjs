@@ -103,7 +103,7 @@ describe("samples", () => {
     const clip = await site.visit(t);
     await winner(clip, "hearts.png");
     await clip.chooseOrigin("Any URL");
-    await clip.page.getByLabel("Address of a GGUF file").fill(`${site.hub.origin}/tiny-gelu.q8_0.gguf`);
+    await clip.page.getByLabel("Address of a GGUF or safetensors file").fill(`${site.hub.origin}/tiny-gelu.q8_0.gguf`);
     await clip.page.getByRole("button", { name: "Sample fish.png" }).click();
     await clip.thumbnails.filter({ hasText: "fish.png" }).waitFor();
     await clip.page.waitForTimeout(300);

@@ -45,7 +45,7 @@ test("by keyboard: cancel a load from where Load was pressed, and be back there"
   const clip = await site.newPage(t);
   site.hub.answer("/never.gguf", () => {});
   await clip.chooseOrigin("Any URL");
-  await clip.page.getByLabel("Address of a GGUF file").fill(`${site.hub.origin}/never.gguf`);
+  await clip.page.getByLabel("Address of a GGUF or safetensors file").fill(`${site.hub.origin}/never.gguf`);
   await clip.page.keyboard.press("Tab");
   await clip.page.keyboard.press("Enter");
   assert.equal((await focused(clip.page)).id, "model-cancel");

@@ -6,23 +6,13 @@ import { readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { setTimeout as pause } from "node:timers/promises";
-import { FIXTURES, REPOSITORY, Site, TEST_DATA, TINY_MODEL } from "./browser.mjs";
+import { REPOSITORY, Site, TEST_DATA, TINY_MODEL } from "./browser.mjs";
+import { apiPage, assertVectors, kept, load, openApi, random } from "./loads.mjs";
 import { gzipped, status, truncatedFile, webPage, withoutLength } from "./server.mjs";
 
-/** @import { TestContext } from "node:test" */
 /** @import { Page } from "playwright-core" */
+/** @import { Outcome, Vectors } from "./loads.mjs" */
 /** @import { PartFaults } from "./server.mjs" */
-
-/**
- * What became of a load, and of a text and an image that were embedded after it.
- * @typedef {object} Outcome
- * @property {string | null} code
- * @property {string} message
- * @property {number[] | null} text
- * @property {number[] | null} image
- * @property {string[]} warnings
- * @property {{ loaded: number, total: number | null, bytesPerSecond: number | null, secondsLeft: number | null }[]} progress
- */
 
 const OTHER_MODEL = join(REPOSITORY, "www/models/demo.gguf");
 const MODEL = "/m.gguf";
@@ -33,7 +23,6 @@ let site;
 let size;
 /** @type {string} */
 let sha256;
-/** @typedef {{ text: number[] | null, image: number[] | null }} Vectors */
 /** @type {Vectors} of the tiny model */
 let right;
 /** @type {Vectors} of the other */
@@ -45,7 +34,7 @@ before(async () => {
   for (const [path, source] of [["/tiny.gguf", TINY_MODEL], ["/other.gguf", OTHER_MODEL]]) {
     /** @type {(() => void)[]} */
     const ends = [];
-    const page = await apiPage({ after: (end) => void ends.push(/** @type {() => void} */ (end)) });
+    const page = await apiPage(site, { after: (end) => void ends.push(/** @type {() => void} */ (end)) });
     const { code, text, image } = await load(page, site.hub.parts(String(path), String(source)));
     assert.equal(code, null);
     if (source === TINY_MODEL) right = { text, image };
@@ -57,92 +46,17 @@ before(async () => {
 after(() => site.close());
 
 /**
- * A page with the API and nothing kept.
- * @param {Pick<TestContext, "after">} t
- * @param {string} [workerScript] what every worker of it runs first
- * @returns {Promise<Page>}
- */
-async function apiPage(t, workerScript = "") {
-  const { page } = await site.newPage(t);
-  if (workerScript) {
-    const source = readFileSync(join(REPOSITORY, "www/worker.js"), "utf8");
-    site.own.answer("/worker.js", (_request, response) => {
-      response.writeHead(200, { "content-type": "text/javascript" }).end(`${workerScript}\n${source}`);
-    });
-  }
-  await openApi(page);
-  return page;
-}
-
-/** @param {Page} page */
-async function openApi(page) {
-  const cat = readFileSync(join(FIXTURES, "cat.png"), "base64");
-  await page.evaluate(async (cat) => {
-    const api = await import(/** @type {string} */ ("/clip.js"));
-    const bytes = Uint8Array.from(atob(cat), (character) => character.charCodeAt(0));
-    const outcomeOf = async (/** @type {any} */ url, /** @type {any} */ options = {}) => {
-      /** @type {any} */
-      const outcome = { code: null, message: "", text: null, image: null, warnings: [], progress: [] };
-      try {
-        const clip = await api.ClipEncoder.load(url, {
-          idleTimeout: 1000,
-          onWarning: (/** @type {any} */ { code, message }) => outcome.warnings.push(`${code}: ${message}`),
-          onProgress: (/** @type {any} */ progress) => outcome.progress.push(progress),
-          ...options,
-        });
-        const { towers } = clip.info;
-        if (towers.includes("text")) outcome.text = (await clip.embedText(["a dog"])).data[0];
-        if (towers.includes("vision")) outcome.image = (await clip.embedImage([bytes])).data[0];
-        clip.close();
-      } catch (error) {
-        Object.assign(outcome, { code: /** @type {any} */ (error).code ?? String(error), message: /** @type {any} */ (error).message });
-      }
-      return outcome;
-    };
-    Object.assign(window, { ...api, cat: bytes, outcomeOf });
-  }, cat);
-}
-
-/**
- * @param {Page} page
- * @param {string} url
- * @param {object} [options] of `ClipEncoder.load`
- * @returns {Promise<Outcome>}
- */
-async function load(page, url, options = {}) {
-  return page.evaluate(`outcomeOf(${JSON.stringify(url)}, ${JSON.stringify(options)})`);
-}
-
-/** @param {Page} page @returns {Promise<any[]>} */
-async function kept(page) {
-  return page.evaluate("keptModels()");
-}
-
-/**
  * @param {Outcome} outcome
- * @param {object} [expected]
+ * @param {Vectors} [expected]
  */
-function assertRight({ code, message, text, image }, expected = right) {
-  assert.equal(code, null, message);
-  assert.deepEqual({ text, image }, expected);
+function assertRight(outcome, expected = right) {
+  assertVectors(outcome, expected);
 }
 
 /** What is kept is whole and right: it serves where no server does. */
 async function assertKept(/** @type {Page} */ page, /** @type {string} */ url, expected = right) {
   site.hub.answer(MODEL, status(404));
   assertRight(await load(page, url), expected);
-}
-
-/**
- * Pseudo-random numbers in [0, 1), the same on every run.
- * @param {number} seed
- */
-function random(seed) {
-  let state = seed;
-  return () => {
-    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
-    return state / 2 ** 32;
-  };
 }
 
 /** @param {PartFaults} [faults] */
@@ -152,7 +66,7 @@ function serve(faults) {
 
 describe("what has come is kept", () => {
   test("and serves the next load without a server", async (t) => {
-    const page = await apiPage(t);
+    const page = await apiPage(site, t);
     const url = serve();
     assertRight(await load(page, url));
     assert.deepEqual(site.hub.ranges, [""]);
@@ -161,13 +75,13 @@ describe("what has come is kept", () => {
   });
 
   test("unless the caller does not want it", async (t) => {
-    const page = await apiPage(t);
+    const page = await apiPage(site, t);
     assertRight(await load(page, serve(), { keep: false }));
     assert.deepEqual(await kept(page), []);
   });
 
   test("until it is deleted, which waits for no load", async (t) => {
-    const page = await apiPage(t);
+    const page = await apiPage(site, t);
     const url = serve();
     await load(page, url);
     await page.evaluate(`deleteKeptModel("${url}")`);
@@ -182,7 +96,7 @@ describe("what has come is kept", () => {
   });
 
   test("one tower at a time, each from its own bytes", async (t) => {
-    const page = await apiPage(t);
+    const page = await apiPage(site, t);
     const url = site.hub.parts(MODEL, join(TEST_DATA, "vit-b-32-gelu.q8_0.gguf"));
     const whole = statSync(join(TEST_DATA, "vit-b-32-gelu.q8_0.gguf")).size;
     const text = await load(page, url, { towers: ["text"] });
@@ -198,7 +112,7 @@ describe("what has come is kept", () => {
   });
 
   test("a text is embedded while the image tower comes, and an image waits for it", async (t) => {
-    const page = await apiPage(t);
+    const page = await apiPage(site, t);
     const url = serve();
     const outcome = await page.evaluate(`(async () => {
       const clip = await ClipEncoder.load("${url}", { towers: ["text"] });
@@ -213,7 +127,7 @@ describe("what has come is kept", () => {
   });
 
   test("a text is embedded before the image tower has come, in one load with one progress", async (t) => {
-    const page = await apiPage(t);
+    const page = await apiPage(site, t);
     for (const verified of [{}, { sha256 }]) {
       const url = serve({ bytesPerSecond: 8_000_000 });
       const outcome = await page.evaluate(`(async () => {
@@ -239,7 +153,7 @@ describe("what has come is kept", () => {
   });
 
   test("what fails after the first tower costs the other alone", async (t) => {
-    const page = await apiPage(t);
+    const page = await apiPage(site, t);
     const url = serve({ silentAfter: (from) => (from === 0 ? 4_450_000 : 0) });
     const outcome = await page.evaluate(`(async () => {
       const clip = await ClipEncoder.load("${url}", { first: "text", idleTimeout: 100 });
@@ -250,7 +164,7 @@ describe("what has come is kept", () => {
   });
 
   test("in the Cache API where there is no private file system", async (t) => {
-    const page = await apiPage(t, "delete StorageManager.prototype.getDirectory;");
+    const page = await apiPage(site, t, "delete StorageManager.prototype.getDirectory;");
     await page.evaluate("delete StorageManager.prototype.getDirectory");
     const url = serve({ cutAfter: () => 1_000_000 });
     assertRight(await load(page, url));
@@ -262,14 +176,14 @@ describe("what has come is kept", () => {
 
   test("not where there is neither: the model runs, with a warning", async (t) => {
     const nothing = "delete StorageManager.prototype.getDirectory; CacheStorage.prototype.open = async () => { throw new DOMException('private', 'SecurityError'); };";
-    const page = await apiPage(t, nothing);
+    const page = await apiPage(site, t, nothing);
     const outcome = await load(page, serve());
     assertRight(outcome);
     assert.deepEqual(outcome.warnings, ["not_kept: the model is not kept for the next visit: this browser keeps no files for this page"]);
   });
 
   test("not where the site's share of the disk is too small: the model runs, with a warning", async (t) => {
-    const page = await apiPage(t, "StorageManager.prototype.estimate = async () => ({ quota: 5e6, usage: 3e6 });");
+    const page = await apiPage(site, t, "StorageManager.prototype.estimate = async () => ({ quota: 5e6, usage: 3e6 });");
     const outcome = await load(page, serve());
     assertRight(outcome);
     assert.equal(outcome.warnings.length, 1);
@@ -278,7 +192,7 @@ describe("what has come is kept", () => {
   });
 
   test("not where the disk fills up halfway: the model runs, with a warning, and the half is deleted", async (t) => {
-    const page = await apiPage(t, `
+    const page = await apiPage(site, t, `
       const { write } = FileSystemSyncAccessHandle.prototype;
       let room = 2e6;
       FileSystemSyncAccessHandle.prototype.write = function (bytes, options) {
@@ -295,7 +209,7 @@ describe("what has come is kept", () => {
 
 describe("a download goes on where it was", () => {
   test("cut twenty times at random bytes", async (t) => {
-    const page = await apiPage(t);
+    const page = await apiPage(site, t);
     const next = random(7);
     let cuts = 0;
     const url = serve({ cutAfter: (from) => (cuts++ < 20 ? 1 + Math.floor((next() * 2 * (size - from)) / (22 - cuts)) : Infinity) });
@@ -313,7 +227,7 @@ describe("a download goes on where it was", () => {
   });
 
   test("on the page's own origin, where If-Range is sent", async (t) => {
-    const page = await apiPage(t);
+    const page = await apiPage(site, t);
     /** @type {unknown[]} */
     const conditions = [];
     let cuts = 0;
@@ -324,7 +238,7 @@ describe("a download goes on where it was", () => {
   });
 
   test("where nothing more comes, after a while", async (t) => {
-    const page = await apiPage(t);
+    const page = await apiPage(site, t);
     let answers = 0;
     const url = serve({ silentAfter: () => (answers++ < 2 ? 1_000_000 : Infinity) });
     assertRight(await load(page, url, { idleTimeout: 300 }));
@@ -332,7 +246,7 @@ describe("a download goes on where it was", () => {
   });
 
   test("where the server never goes on, with an error after a while, and what came is kept", async (t) => {
-    const page = await apiPage(t);
+    const page = await apiPage(site, t);
     const url = serve({ silentAfter: (from) => (from === 0 ? 2_000_000 : 0) });
     const { code, message } = await load(page, url, { idleTimeout: 200 });
     assert.equal(code, "network");
@@ -344,7 +258,7 @@ describe("a download goes on where it was", () => {
   });
 
   test("from a server that gives no parts, from the start", async (t) => {
-    const page = await apiPage(t);
+    const page = await apiPage(site, t);
     const bytes = readFileSync(TINY_MODEL);
     let answers = 0;
     const url = site.hub.answer(MODEL, (_request, response) => {
@@ -357,7 +271,7 @@ describe("a download goes on where it was", () => {
   });
 
   test("from a server that answers with other parts than asked for, from the start", async (t) => {
-    const page = await apiPage(t);
+    const page = await apiPage(site, t);
     let cuts = 0;
     const url = serve({ shift: 100, cutAfter: () => (cuts++ === 0 ? 2_000_000 : Infinity) });
     assertRight(await load(page, url));
@@ -366,7 +280,7 @@ describe("a download goes on where it was", () => {
   });
 
   test("after the page was reloaded, or its tab closed, halfway", async (t) => {
-    const page = await apiPage(t);
+    const page = await apiPage(site, t);
     let from = 0;
     const url = serve({ bytesPerSecond: 3_000_000 });
     for (const end of ["reload", "close"]) {
@@ -389,7 +303,7 @@ describe("a download goes on where it was", () => {
   });
 
   test("after an abort at ten random moments, each of which is felt within 100 ms", async (t) => {
-    const page = await apiPage(t);
+    const page = await apiPage(site, t);
     const url = serve({ bytesPerSecond: 8_000_000 });
     const next = random(3);
     for (let i = 0; i < 10; i++) {
@@ -415,7 +329,7 @@ describe("a download goes on where it was", () => {
   });
 
   test("an abort of a further tower leaves the encoder at work", async (t) => {
-    const page = await apiPage(t);
+    const page = await apiPage(site, t);
     const url = serve({ bytesPerSecond: 2_000_000 });
     const outcome = await page.evaluate(`(async () => {
       const clip = await ClipEncoder.load("${url}", { towers: ["text"] });
@@ -434,7 +348,7 @@ describe("a download goes on where it was", () => {
 
 describe("a file that changes on its server is taken anew", () => {
   test("told by its ETag", async (t) => {
-    const page = await apiPage(t);
+    const page = await apiPage(site, t);
     const url = serve({ silentAfter: (from) => (from === 0 ? 2_000_000 : 0) });
     assert.equal((await load(page, url, { idleTimeout: 100 })).code, "network");
     site.hub.parts(MODEL, OTHER_MODEL, { etag: '"two"' });
@@ -443,7 +357,7 @@ describe("a file that changes on its server is taken anew", () => {
   });
 
   test("told by its size, where there is no ETag", async (t) => {
-    const page = await apiPage(t);
+    const page = await apiPage(site, t);
     const url = serve({ etag: null, silentAfter: (from) => (from === 0 ? 3_000_000 : 0) });
     assert.equal((await load(page, url, { idleTimeout: 100 })).code, "network");
     site.hub.parts(MODEL, OTHER_MODEL, { etag: null });
@@ -452,7 +366,7 @@ describe("a file that changes on its server is taken anew", () => {
   });
 
   test("within one download", async (t) => {
-    const page = await apiPage(t);
+    const page = await apiPage(site, t);
     const url = site.hub.answer(MODEL, (_request, response) => {
       site.hub.parts(MODEL, OTHER_MODEL, { etag: '"two"' });
       response.writeHead(200, { etag: '"one"', "content-length": size });
@@ -465,7 +379,7 @@ describe("a file that changes on its server is taken anew", () => {
 describe("an answer that is none", () => {
   for (const code of [404, 403]) {
     test(`${code} is told at once`, async (t) => {
-      const page = await apiPage(t);
+      const page = await apiPage(site, t);
       const outcome = await load(page, site.hub.answer(MODEL, status(code)));
       assert.deepEqual([outcome.code, site.hub.requests.length], ["http_status", 1]);
       assert.deepEqual(await kept(page), []);
@@ -473,7 +387,7 @@ describe("an answer that is none", () => {
   }
 
   test("500 is tried again, and told when it stays", async (t) => {
-    const page = await apiPage(t);
+    const page = await apiPage(site, t);
     const url = site.hub.answer(MODEL, status(500));
     assert.equal((await load(page, url)).code, "http_status");
     assert.equal(site.hub.requests.length, 3);
@@ -486,7 +400,7 @@ describe("an answer that is none", () => {
   });
 
   test("moves on to a mirror, which goes on where the first has failed", async (t) => {
-    const page = await apiPage(t);
+    const page = await apiPage(site, t);
     const mirror = site.hub.parts("/mirror.gguf", TINY_MODEL, { etag: '"mirror"' });
     assertRight(await load(page, site.hub.answer(MODEL, status(404)), { mirrors: ["/nothing.gguf", mirror] }));
     const url = site.hub.answer("/half.gguf", (_request, response) => {
@@ -504,7 +418,7 @@ describe("an answer that is none", () => {
     ["a file cut short where it lies", truncatedFile(TINY_MODEL, 3_000_000), "truncated_model"],
   ])) {
     test(`${name} is not kept`, async (t) => {
-      const page = await apiPage(t);
+      const page = await apiPage(site, t);
       const url = site.hub.answer(MODEL, answer);
       assert.equal((await load(page, url)).code, code);
       assert.deepEqual(await kept(page), []);
@@ -514,7 +428,7 @@ describe("an answer that is none", () => {
   }
 
   test("a web page instead of the rest costs nothing of what has come", async (t) => {
-    const page = await apiPage(t);
+    const page = await apiPage(site, t);
     const url = site.hub.answer(MODEL, (_request, response) => {
       let pages = 0;
       site.hub.answer(MODEL, (request, response) => {
@@ -529,7 +443,7 @@ describe("an answer that is none", () => {
   });
 
   test("a length that is too great, none, or that of a compressed body, harms nothing", async (t) => {
-    const page = await apiPage(t);
+    const page = await apiPage(site, t);
     const bytes = readFileSync(TINY_MODEL);
     for (const answer of [
       (/** @type {any} */ _request, /** @type {any} */ response) => void response.writeHead(200, { "content-length": size + 1000 }).write(bytes),
@@ -544,7 +458,7 @@ describe("an answer that is none", () => {
   });
 
   test("a length that is too small is a file cut short", async (t) => {
-    const page = await apiPage(t);
+    const page = await apiPage(site, t);
     const url = site.hub.answer(MODEL, (_request, response) => {
       response.writeHead(200, { "content-length": size - 100_000 }).end(readFileSync(TINY_MODEL).subarray(0, size - 100_000));
     });
@@ -560,7 +474,7 @@ describe("a file is verified", () => {
   };
 
   test("by its SHA-256, once", async (t) => {
-    const page = await apiPage(t);
+    const page = await apiPage(site, t);
     const url = serve();
     assertRight(await load(page, url, { sha256 }));
     assert.deepEqual(await kept(page), [{ url, size, keptSize: size, towers: [], whole: true, verified: true }]);
@@ -569,7 +483,7 @@ describe("a file is verified", () => {
   });
 
   test("also over what was kept before it was cut", async (t) => {
-    const page = await apiPage(t);
+    const page = await apiPage(site, t);
     let cuts = 0;
     const url = serve({ cutAfter: () => (cuts++ < 3 ? 1_000_000 : Infinity) });
     assertRight(await load(page, url, { sha256 }));
@@ -577,7 +491,7 @@ describe("a file is verified", () => {
   });
 
   test("also where its towers come one after the other", async (t) => {
-    const page = await apiPage(t);
+    const page = await apiPage(site, t);
     const url = serve();
     const { text } = await load(page, url, { sha256, towers: ["text"] });
     assert.deepEqual(text, right.text);
@@ -587,7 +501,7 @@ describe("a file is verified", () => {
   });
 
   test("a flipped bit is found, and nothing is kept", async (t) => {
-    const page = await apiPage(t);
+    const page = await apiPage(site, t);
     const url = serve({ change: flip(3_000_001) });
     const { code, message } = await load(page, url, { sha256 });
     assert.equal(code, "corrupt_model");
@@ -598,14 +512,14 @@ describe("a file is verified", () => {
   });
 
   test("a flipped bit in the header is found without it", async (t) => {
-    const page = await apiPage(t);
+    const page = await apiPage(site, t);
     const url = serve({ change: flip(20) });
     assert.match(String((await load(page, url)).code), /^(malformed|unsupported)_model$/);
     assert.deepEqual(await kept(page), []);
   });
 
   test("another file at an address whose SHA-256 is now another replaces what was kept", async (t) => {
-    const page = await apiPage(t);
+    const page = await apiPage(site, t);
     const url = serve();
     assertRight(await load(page, url, { sha256 }));
     site.hub.parts(MODEL, OTHER_MODEL, { etag: '"two"' });
@@ -616,7 +530,7 @@ describe("a file is verified", () => {
 
 describe("two who load one model", () => {
   test("in two tabs fetch it once", async (t) => {
-    const page = await apiPage(t);
+    const page = await apiPage(site, t);
     const tab = await page.context().newPage();
     await tab.goto(site.own.origin);
     await openApi(tab);
@@ -628,7 +542,7 @@ describe("two who load one model", () => {
   });
 
   test("go on for each other when one tab is closed", async (t) => {
-    const page = await apiPage(t);
+    const page = await apiPage(site, t);
     const tab = await page.context().newPage();
     await tab.goto(site.own.origin);
     await openApi(tab);
@@ -645,7 +559,7 @@ describe("two who load one model", () => {
 
 describe("memory", () => {
   test("the weights and 32 MB are enough to load a full-size model", async (t) => {
-    const page = await apiPage(t);
+    const page = await apiPage(site, t);
     const url = `${site.hub.origin}/vit-b-32-gelu.q8_0.gguf`;
     const { memory, weights } = await page.evaluate(`(async () => {
       const clip = await ClipEncoder.load("${url}", { threads: 1 });
@@ -656,7 +570,7 @@ describe("memory", () => {
   });
 
   test("a model that this device is not likely to have room for is refused by its header, and loads where the caller insists", async (t) => {
-    const page = await apiPage(t, `Object.defineProperty(navigator, "deviceMemory", { value: 0.125 });`);
+    const page = await apiPage(site, t, `Object.defineProperty(navigator, "deviceMemory", { value: 0.125 });`);
     const url = serve({ bytesPerSecond: 4_000_000 });
     const { code, message } = await load(page, url);
     assert.equal(code, "low_memory");
@@ -666,7 +580,7 @@ describe("memory", () => {
   });
 
   test("a worker that the browser ends is told, and the next load works", async (t) => {
-    const page = await apiPage(t);
+    const page = await apiPage(site, t);
     const url = serve({ bytesPerSecond: 3_000_000 });
     await page.evaluate(`void (window.loading = outcomeOf("${url}"))`);
     await pause(400);

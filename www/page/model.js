@@ -28,7 +28,7 @@ import { duration, megabytes } from "./sizes.js";
 
 /**
  * @typedef {object} Choice
- * @property {string | File} source
+ * @property {string | File | File[]} source
  * @property {number} [size]
  * @property {string} [sha256]
  * @property {string[]} [mirrors]
@@ -36,7 +36,7 @@ import { duration, megabytes } from "./sizes.js";
  * @property {string} [limits]
  */
 
-/** @typedef {{ source: string | File, promise: Promise<ClipEncoder>, abort: AbortController }} Load */
+/** @typedef {{ source: string | File | File[], promise: Promise<ClipEncoder>, abort: AbortController }} Load */
 
 const MENU_URL = new URL("../models.json", import.meta.url);
 
@@ -64,12 +64,14 @@ export class ModelPanel {
   #entries = [];
   /** @type {Promise<void>} */
   #menuShown;
-  /** @type {{ encoder: ClipEncoder, source: string | File, limits: string, whole: boolean } | null} */
+  /** @type {{ encoder: ClipEncoder, source: string | File | File[], limits: string, whole: boolean } | null} */
   #loaded = null;
   /** @type {Load | null} */
   #loading = null;
-  /** @type {string | File | null} what failed to load last */
+  /** @type {string | File | File[] | null} what failed to load last */
   #failed = null;
+  /** @type {File[]} chosen last, where they are several */
+  #files = [];
   /** @type {AbortController | null} of the images' half, while it is still coming */
   #rest = null;
 
@@ -118,13 +120,13 @@ export class ModelPanel {
   }
 
   /**
-   * Chooses a file, as when it is dropped on the page, and loads it.
-   * @param {File} file
+   * Chooses a model's files, as when they are dropped on the page, and loads them.
+   * @param {File[]} files
    */
-  loadFile(file) {
-    const files = new DataTransfer();
-    files.items.add(file);
-    fileField.files = files.files;
+  loadFiles(files) {
+    const transfer = new DataTransfer();
+    for (const file of files) transfer.items.add(file);
+    fileField.files = transfer.files;
     /** @type {RadioNodeList} */ (form.elements.namedItem("origin")).value = "file";
     this.#showChoice();
     this.#load().catch(() => {}); // said in the panel
@@ -152,7 +154,7 @@ export class ModelPanel {
     this.#rest?.abort();
     const abort = new AbortController();
     const { source, size, sha256, mirrors } = choice;
-    const loaded = choice.builtIn ? () => {} : markLoad(String(source instanceof File ? source.name : source));
+    const loaded = choice.builtIn ? () => {} : markLoad(typeof source === "string" ? source : "a file from disk");
     const promise = ClipEncoder.load(source, {
       size,
       sha256,
@@ -266,7 +268,7 @@ export class ModelPanel {
       case "url":
         return urlField.value.trim() ? { source: urlField.value.trim() } : null;
       case "file":
-        return fileField.files?.[0] ? { source: fileField.files[0] } : null;
+        return this.#chosenFiles();
       default: {
         const entry = this.#entries[menu.selectedIndex];
         if (!entry) return null;
@@ -276,11 +278,21 @@ export class ModelPanel {
     }
   }
 
+  /** One file is a model; several are a checkpoint. @returns {Choice | null} */
+  #chosenFiles() {
+    const files = [...(fileField.files ?? [])];
+    if (files.length < 2) return files[0] ? { source: files[0] } : null;
+    // The same list for the same files: that is how a loaded model is known again.
+    const same = this.#files.length === files.length && this.#files.every((file, i) => file === files[i]);
+    if (!same) this.#files = files;
+    return { source: this.#files };
+  }
+
   #nothingChosen() {
     const origin = this.#origin();
     let wanted = "the menu is empty; type an address or choose a file";
-    if (origin === "url") wanted = "type the address of a GGUF file";
-    if (origin === "file") wanted = "choose a GGUF file";
+    if (origin === "url") wanted = "type the address of a GGUF or safetensors file";
+    if (origin === "file") wanted = "choose a GGUF file, or a checkpoint's files";
     return new ClipError("empty_input", `no model chosen: ${wanted}`);
   }
 
@@ -314,8 +326,8 @@ export class ModelPanel {
 
   /** @param {string} origin */
   #aboutChoice(origin) {
-    if (origin === "url") return "A GGUF file of CLIP weights, on a server that lets this page read it (CORS).";
-    if (origin === "file") return "A GGUF file of CLIP weights. It is read here and goes nowhere.";
+    if (origin === "url") return "A GGUF file of CLIP weights, or the .safetensors of a checkpoint with its configuration beside it, on a server that lets this page read it (CORS).";
+    if (origin === "file") return "A GGUF file of CLIP weights; or a checkpoint's .safetensors with its config.json and tokenizer.json, chosen together. It is read here and goes nowhere.";
     const entry = this.#entries[menu.selectedIndex];
     if (!entry) return "";
     const millions = entry.parameters / 1e6;

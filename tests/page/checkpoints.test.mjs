@@ -1,0 +1,216 @@
+// Checkpoints as the Hub has them, converted in the browser: the very files that `clip-wasm convert` makes.
+
+import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { createHash } from "node:crypto";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, describe, test } from "node:test";
+import { setTimeout as pause } from "node:timers/promises";
+import { FIXTURES, REPOSITORY, shownCode, Site, TEST_DATA, TINY_MODEL } from "./browser.mjs";
+import { apiPage, assertVectors, kept, load, openApi, random } from "./loads.mjs";
+import { status } from "./server.mjs";
+
+/** @import { Page } from "playwright-core" */
+/** @import { Vectors } from "./loads.mjs" */
+/** @import { PartFaults } from "./server.mjs" */
+
+const WEIGHTS = "/tiny-hf/model.safetensors";
+const SOURCE = join(TEST_DATA, WEIGHTS);
+
+/** @type {Site} */
+let site;
+/** @type {Vectors} of the model as the native command line converts it */
+let right;
+/** @type {string} */
+let folder;
+before(async () => {
+  folder = mkdtempSync(join(tmpdir(), "clip-wasm-"));
+  site = await Site.open();
+  /** @type {(() => void)[]} */
+  const ends = [];
+  const page = await apiPage(site, { after: (end) => void ends.push(/** @type {() => void} */ (end)) });
+  const { text, image } = await load(page, `${site.hub.origin}/tiny-gelu.q8_0.gguf`);
+  right = { text, image };
+  for (const end of ends) await end();
+});
+after(async () => {
+  rmSync(folder, { recursive: true });
+  await site.close();
+});
+
+/**
+ * What `clip-wasm convert` makes of a checkpoint.
+ * @param {string} name
+ * @param {string} type
+ */
+function converted(name, type) {
+  const to = join(folder, `${name}.${type}.gguf`);
+  execFileSync(join(REPOSITORY, "target/release/clip-wasm"), ["convert", join(TEST_DATA, name), "--type", type, "-o", to]);
+  return sha256(readFileSync(to));
+}
+
+/** @param {Buffer} bytes */
+function sha256(bytes) {
+  return createHash("sha256").update(bytes).digest("hex");
+}
+
+/**
+ * The SHA-256 of the only file that is kept.
+ * @param {Page} page
+ * @returns {Promise<string>}
+ */
+async function keptFile(page) {
+  return page.evaluate(`(async () => {
+    const root = await (await navigator.storage.getDirectory()).getDirectoryHandle("clip-wasm-models");
+    for await (const folder of root.values()) {
+      const file = await (await folder.getFileHandle("0")).getFile();
+      const hash = new Uint8Array(await crypto.subtle.digest("SHA-256", await file.arrayBuffer()));
+      return Array.from(hash, (byte) => byte.toString(16).padStart(2, "0")).join("");
+    }
+  })()`);
+}
+
+/** @param {PartFaults} [faults] */
+function serve(faults) {
+  return site.hub.parts(WEIGHTS, SOURCE, faults);
+}
+
+describe("a checkpoint by its URL", () => {
+  for (const [name, path] of [
+    ["tiny-hf", "model.safetensors"],
+    ["tiny-hf-sharded", "model.safetensors.index.json"],
+    ["tiny-open_clip", "open_clip_model.safetensors"],
+    ["tiny-hf-bf16", "model.safetensors"],
+  ]) {
+    for (const type of name === "tiny-hf" ? ["q8_0", "q4_0", "f16"] : ["q8_0"]) {
+      test(`${name} becomes the ${type} file of the command line, and is not fetched again`, async (t) => {
+        const page = await apiPage(site, t);
+        const url = `${site.hub.origin}/${name}/${path}`;
+        const outcome = await load(page, url, type === "q8_0" ? {} : { type });
+        assert.equal(outcome.code, null, outcome.message);
+        assert.deepEqual([outcome.text?.length, outcome.image?.length, outcome.warnings], [64, 64, []]);
+        if (name === "tiny-hf" && type === "q8_0") assertVectors(outcome, right);
+        const loaded = outcome.progress.map(({ loaded }) => loaded);
+        assert.ok(loaded.every((bytes, i) => i === 0 || bytes >= Number(loaded[i - 1])), "progress went back");
+        assert.equal(await keptFile(page), converted(String(name), type));
+        const [{ url: key, whole }] = await kept(page);
+        assert.deepEqual([key, whole], [`${url}#${type}`, true]);
+        for (const path of new Set(site.hub.requests)) site.hub.answer(path, status(404));
+        assertVectors(await load(page, url, { type }), outcome);
+        const { text } = await load(page, url, { type, towers: ["text"] });
+        assert.deepEqual(text, outcome.text);
+      });
+    }
+  }
+
+  test("cut at random bytes goes on", async (t) => {
+    const page = await apiPage(site, t);
+    const next = random(5);
+    let cuts = 0;
+    const size = statSync(SOURCE).size;
+    const url = serve({ cutAfter: () => (cuts++ < 8 ? 1 + Math.floor((next() * size) / 6) : Infinity) });
+    assertVectors(await load(page, url), right);
+    assert.ok(cuts > 4, String(cuts));
+    assert.equal(await keptFile(page), sha256(readFileSync(TINY_MODEL)));
+  });
+
+  test("goes on after the page was reloaded halfway, and after an abort", async (t) => {
+    const page = await apiPage(site, t);
+    const size = statSync(SOURCE).size;
+    const url = serve({ bytesPerSecond: 12_000_000 });
+    // A note of what is kept is taken every MB of GGUF.
+    for (let i = 0; i < 2; i++) {
+      await page.evaluate(`(async () => {
+        const abort = new AbortController();
+        const loading = outcomeOf("${url}", { signal: abort.signal });
+        await new Promise((resolve) => setTimeout(resolve, 700));
+        abort.abort();
+        return loading;
+      })()`);
+    }
+    assert.ok((await kept(page))[0].keptSize > 0);
+    assert.ok((await kept(page))[0].whole === false);
+    await page.reload();
+    await openApi(page);
+    await pause(100);
+    assertVectors(await load(page, url), right);
+    assert.ok(site.hub.sent < 1.6 * size, `${site.hub.sent} bytes for ${size}`);
+    assert.equal(await keptFile(page), sha256(readFileSync(TINY_MODEL)));
+  });
+
+  test("that changes meanwhile is taken anew", async (t) => {
+    const page = await apiPage(site, t);
+    const url = serve({ bytesPerSecond: 12_000_000 });
+    await page.evaluate(`(async () => {
+      const abort = new AbortController();
+      const loading = outcomeOf("${url}", { signal: abort.signal });
+      setTimeout(() => abort.abort(), 700);
+      return loading;
+    })()`);
+    serve({ etag: '"two"' });
+    assertVectors(await load(page, url), right);
+    assert.equal(await keptFile(page), sha256(readFileSync(TINY_MODEL)));
+  });
+
+  test("is verified by the SHA-256 of its weights", async (t) => {
+    const page = await apiPage(site, t);
+    const url = serve();
+    const wrong = await load(page, url, { sha256: "0".repeat(64) });
+    assert.equal(wrong.code, "corrupt_model");
+    assert.deepEqual(await kept(page), []);
+    const hash = sha256(readFileSync(SOURCE));
+    assertVectors(await load(page, url, { sha256: hash }), right);
+    assert.equal((await kept(page))[0].verified, true);
+    site.hub.answer(WEIGHTS, status(404));
+    assertVectors(await load(page, url, { sha256: hash }), right);
+  });
+
+  test("without its configuration, its tokenizer, or its weights is refused by name", async (t) => {
+    const page = await apiPage(site, t);
+    const url = serve();
+    site.hub.answer("/tiny-hf/config.json", status(404));
+    const config = await load(page, url);
+    assert.equal(config.code, "malformed_model");
+    assert.match(config.message, /config\.json/);
+    site.hub.reset();
+    for (const name of ["tokenizer.json", "vocab.json"]) site.hub.answer(`/tiny-hf/${name}`, status(404));
+    const tokenizer = await load(page, url);
+    assert.equal(tokenizer.code, "malformed_model");
+    assert.match(tokenizer.message, /tokenizer\.json/);
+    site.hub.answer(WEIGHTS, status(404));
+    assert.equal((await load(page, url)).code, "http_status");
+    assert.deepEqual(await kept(page), []);
+  });
+
+  test("runs where nothing can be kept", async (t) => {
+    const page = await apiPage(site, t, "delete StorageManager.prototype.getDirectory;");
+    const outcome = await load(page, serve());
+    assertVectors(outcome, right);
+    assert.match(String(outcome.warnings), /not_kept: .+ no file system/);
+  });
+});
+
+describe("a checkpoint from disk", () => {
+  const files = readdirSync(join(TEST_DATA, "tiny-hf")).map((name) => join(TEST_DATA, "tiny-hf", name));
+
+  test("chosen with the files beside it loads, and asks no server", async (t) => {
+    const clip = await site.newPage(t);
+    await clip.loadFile(files);
+    await clip.ready();
+    await clip.pickImages([join(FIXTURES, "cat.png")]);
+    await clip.embed();
+    assert.deepEqual((await clip.copied()).data, [right.image]);
+    assert.deepEqual(site.hub.requests, []);
+    assert.equal(await clip.page.getByRole("button", { name: "Loaded" }).isDisabled(), true);
+  });
+
+  test("chosen alone is told what it lacks", async (t) => {
+    const clip = await site.newPage(t);
+    await clip.loadFile([SOURCE]);
+    await clip.modelError.waitFor();
+    assert.equal(await shownCode(clip.modelError), "malformed_model");
+    assert.match(String(await clip.modelError.textContent()), /config\.json/);
+  });
+});

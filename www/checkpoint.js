@@ -1,0 +1,269 @@
+// Checkpoints as Hugging Face and open_clip publish them: which files they are made of, and their conversion, as
+// the bytes come, to the GGUF that is loaded and kept.
+
+import { download } from "./download.js";
+import { ClipError } from "./error.js";
+import { Meter, refuseTooLarge } from "./loading.js";
+import { openWeights } from "./weights.js";
+
+/** @import { ClipEncoder } from "./pkg/simd128/clip_wasm.js" */
+/** @import { Keeper } from "./keeper.js" */
+/** @import { Progress, Tower } from "./loading.js" */
+/** @import { Module } from "./module.js" */
+/** @import { Weights, WeightsOptions } from "./weights.js" */
+
+/**
+ * @typedef {object} Checkpoint
+ * @property {Weights[]} files of weights; several where they are sharded
+ * @property {number | null} size bytes of all of them, `null` where nobody tells
+ * @property {{ name: string, config?: string, openClipConfig?: string, preprocessorConfig?: string, tokenizer?: string, index?: string }} companions
+ *   the texts of the files beside them
+ */
+
+/**
+ * @typedef {object} ConversionOptions
+ * @property {string} type of the weights, such as `q8_0`
+ * @property {"gelu" | "quick_gelu" | undefined} activation
+ * @property {Tower[] | undefined} towers those to be loaded; all are converted
+ * @property {string | undefined} sha256 of the weights' one file
+ * @property {boolean} ignoreMemory
+ * @property {(header: { weightsSize: number }) => void} onHeader
+ * @property {(progress: Progress) => void} onProgress
+ * @property {AbortSignal} signal
+ */
+
+/** What stands beside the weights, by the name that the converter has for it; of two names the first that is there. */
+const COMPANIONS = /** @type {const} */ ({
+  config: ["config.json"],
+  openClipConfig: ["open_clip_config.json"],
+  preprocessorConfig: ["preprocessor_config.json"],
+  tokenizer: ["tokenizer.json", "vocab.json"],
+});
+const WEIGHTS = /\.safetensors$/i;
+const INDEX = /\.safetensors\.index\.json$/i;
+/** Bytes of the GGUF after which a note is taken of what is kept of it. */
+const NOTE_EVERY = 1 << 20;
+
+/**
+ * @param {string | Blob | File[]} source
+ * @returns {source is string | File[]}
+ */
+export function isCheckpoint(source) {
+  if (Array.isArray(source)) return true;
+  if (typeof source !== "string") return false;
+  const { pathname } = new URL(source);
+  return WEIGHTS.test(pathname) || INDEX.test(pathname);
+}
+
+/**
+ * What a converted checkpoint is kept under.
+ * @param {string} url
+ * @param {{ type: string, activation?: string }} options
+ */
+export function checkpointKey(url, { type, activation }) {
+  return `${url}#${[type, activation].filter(Boolean).join("-")}`;
+}
+
+/**
+ * @param {string | File[]} source the URL of the weights or of their index, or files
+ * @param {WeightsOptions} options
+ * @param {(string | null)[]} etags of the files of an earlier conversion, which is to go on
+ * @returns {Promise<Checkpoint>}
+ */
+export async function openCheckpoint(source, options, etags) {
+  return typeof source === "string" ? openUrl(source, options, etags) : openFiles(source, options);
+}
+
+/**
+ * @param {string} url
+ * @param {WeightsOptions} options
+ * @param {(string | null)[]} etags
+ * @returns {Promise<Checkpoint>}
+ */
+async function openUrl(url, options, etags) {
+  const { signal } = options;
+  /** @type {Checkpoint["companions"]} */
+  const companions = { name: nameOf(url) };
+  const texts = Object.entries(COMPANIONS).map(async ([key, names]) => {
+    for (const name of names) {
+      const text = await optionalText(new URL(name, url).href, signal);
+      if (text === null) continue;
+      companions[/** @type {keyof typeof COMPANIONS} */ (key)] = text;
+      return;
+    }
+  });
+  await Promise.all(texts);
+  let urls = [url];
+  let size = null;
+  if (INDEX.test(new URL(url).pathname)) {
+    companions.index = await (await download(url, { signal })).text();
+    const index = parseIndex(companions.index, url);
+    urls = index.files.map((name) => new URL(name, url).href);
+    size = index.size;
+  }
+  const files = urls.map((url, i) =>
+    openWeights(url, { ...options, keep: false, mirrors: urls.length === 1 ? options.mirrors : [], etag: etags[i] ?? null }),
+  );
+  return { files: await Promise.all(files), size, companions };
+}
+
+/**
+ * @param {File[]} files
+ * @param {WeightsOptions} options
+ * @returns {Promise<Checkpoint>}
+ */
+async function openFiles(files, options) {
+  const weights = files.filter(({ name }) => WEIGHTS.test(name)).sort((a, b) => (a.name < b.name ? -1 : 1));
+  const first = weights[0];
+  if (!first) throw new ClipError("not_a_model", "none of the files is a .safetensors: choose the weights with the files beside them");
+  const folder = first.webkitRelativePath.split("/").at(-2);
+  /** @type {Checkpoint["companions"]} */
+  const companions = { name: folder ?? first.name.replace(WEIGHTS, "") };
+  const textOf = (/** @type {string} */ wanted) => files.find(({ name }) => name === wanted)?.text();
+  for (const [key, names] of Object.entries(COMPANIONS)) {
+    const text = (await Promise.all(names.map(textOf))).find((text) => text !== undefined);
+    if (text !== undefined) companions[/** @type {keyof typeof COMPANIONS} */ (key)] = text;
+  }
+  const index = files.find(({ name }) => INDEX.test(name));
+  if (index) companions.index = await index.text();
+  const size = weights.reduce((sum, file) => sum + file.size, 0);
+  return { files: await Promise.all(weights.map((file) => openWeights(file, options))), size, companions };
+}
+
+/**
+ * Converts and loads in one go. What an earlier conversion has kept is not fetched again.
+ * @param {Module} module
+ * @param {Checkpoint} checkpoint
+ * @param {Keeper} keeper of the GGUF
+ * @param {ConversionOptions} options
+ * @returns {Promise<ClipEncoder>}
+ */
+export async function loadCheckpoint(module, { files, size, companions }, keeper, options) {
+  const { type, activation, towers, sha256, ignoreMemory, onHeader, onProgress, signal } = options;
+  const converter = new module.bindings.CheckpointConverter(companions, type, activation);
+  const loader = new module.bindings.ModelLoader(towers);
+  const meter = new Meter(onProgress);
+  const hash = sha256 === undefined ? null : new module.bindings.Sha256();
+  const resumed = keeper.parts();
+  converter.keep(Float64Array.from(resumed));
+  meter.total = size;
+  meter.tell();
+
+  const describe = () => ({
+    size: converter.fileSize ?? null,
+    conversion: { done: keeper.parts(), etags: files.map(({ etag = null }) => etag) },
+  });
+  let noted = 0;
+  const push = async (/** @type {Uint8Array} */ bytes) => {
+    signal.throwIfAborted();
+    hash?.update(bytes);
+    /** @type {[number, Uint8Array][]} */
+    const made = [];
+    converter.push(bytes, (offset, bytes) => void made.push([offset, bytes]));
+    for (const [offset, bytes] of made) {
+      loader.seek(offset);
+      loader.push(bytes);
+      await keeper.write(offset, bytes, describe);
+    }
+    meter.add(bytes.length);
+    if (converter.written - noted < NOTE_EVERY) return;
+    noted = converter.written;
+    await keeper.change((about) => ({ ...about, ...describe() }));
+  };
+
+  let begun = false;
+  for (const file of files) {
+    let position = 0;
+    while (converter.sourceSize === undefined) {
+      const bytes = await file.read(position, Infinity);
+      if (!bytes) break;
+      position += bytes.length;
+      await push(bytes);
+    }
+    if (!begun && loader.residentSize !== undefined) {
+      begun = true;
+      if (!ignoreMemory) refuseTooLarge(loader.residentSize);
+      onHeader({ weightsSize: loader.residentSize });
+      for (let i = 0; i < resumed.length; i += 2) await giveKept(keeper, loader, Number(resumed[i]), Number(resumed[i + 1]));
+    }
+    const wanted = hash ? [position, converter.sourceSize ?? position] : [...(converter.wanted() ?? [])];
+    if (files.length === 1) meter.total = meter.loaded + wanted.reduce((sum, place, i) => sum + (i % 2 ? place : -place), 0);
+    for (let i = 0; i < wanted.length; i += 2) {
+      const [from, to] = /** @type {[number, number]} */ ([wanted[i], wanted[i + 1]]);
+      if (position !== from) converter.seek((position = from));
+      while (position < to) {
+        const bytes = await file.read(position, to);
+        if (!bytes) break;
+        position += bytes.length;
+        await push(bytes);
+      }
+    }
+    converter.endFile();
+  }
+  converter.finish();
+  const found = hash?.finish();
+  if (found !== sha256) {
+    throw new ClipError("corrupt_model", `${files[0]?.name} is damaged: its SHA-256 is ${found} where ${sha256} is expected; load it again`);
+  }
+  await keeper.change((about) => ({ ...about, ...describe(), sha256: sha256 ?? null }));
+  await keeper.complete(undefined);
+  return loader.finish();
+}
+
+/**
+ * @param {Keeper} keeper
+ * @param {{ seek: (position: number) => void, push: (bytes: Uint8Array) => void }} loader
+ * @param {number} from
+ * @param {number} to
+ */
+async function giveKept(keeper, loader, from, to) {
+  loader.seek(from);
+  for (let position = from; position < to; ) {
+    const bytes = await keeper.read(position, Math.min(to, position + (1 << 20)));
+    if (!bytes) throw new ClipError("io", "what was kept of the model cannot be read; load it again");
+    loader.push(bytes);
+    position += bytes.length;
+  }
+}
+
+/**
+ * @param {string} url
+ * @returns {string} the repository's name on the Hub, the folder's elsewhere
+ */
+function nameOf(url) {
+  const parts = new URL(url).pathname.split("/").map(decodeURIComponent);
+  const resolve = parts.lastIndexOf("resolve");
+  return String((resolve > 0 ? parts[resolve - 1] : parts.at(-2)) ?? "");
+}
+
+/**
+ * @param {string} url
+ * @param {AbortSignal} signal
+ * @returns {Promise<string | null>} `null` where there is no such file
+ */
+async function optionalText(url, signal) {
+  try {
+    return await (await download(url, { signal })).text();
+  } catch (error) {
+    if (error instanceof ClipError && error.code === "http_status") return null;
+    throw error;
+  }
+}
+
+/**
+ * @param {string} text of model.safetensors.index.json
+ * @param {string} url
+ * @returns {{ files: string[], size: number | null }}
+ */
+function parseIndex(text, url) {
+  try {
+    const { weight_map, metadata } = JSON.parse(text);
+    const files = [...new Set(Object.values(/** @type {Record<string, string>} */ (weight_map)))].sort();
+    if (files.length > 0 && files.every((name) => typeof name === "string" && !/[/\\]/.test(name))) {
+      return { files, size: typeof metadata?.total_size === "number" ? metadata.total_size : null };
+    }
+  } catch {
+    // Said below.
+  }
+  throw new ClipError("malformed_model", `${url} names no files beside it; use another checkpoint`);
+}

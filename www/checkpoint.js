@@ -200,12 +200,13 @@ export async function loadCheckpoint(module, { files, size, companions }, keeper
     }
     converter.endFile();
   }
+  const description = describe();
   converter.finish();
   const found = hash?.finish();
   if (found !== sha256) {
     throw new ClipError("corrupt_model", `${files[0]?.name} is damaged: its SHA-256 is ${found} where ${sha256} is expected; load it again`);
   }
-  await keeper.change((about) => ({ ...about, ...describe(), sha256: sha256 ?? null }));
+  await keeper.change((about) => ({ ...about, ...description, sha256: sha256 ?? null }));
   await keeper.complete(undefined);
   return loader.finish();
 }

@@ -52,7 +52,7 @@ export async function* loadTowers(module, weights, { towers, first, start, sha25
   const loader = new module.bindings.ModelLoader(towers);
   const meter = new Meter(onProgress);
   /** @type {Sha256 | null} of a file that is read in one go; one that is not is read once more at the end */
-  let hash = sha256 === undefined || weights.verified || first ? null : new module.bindings.Sha256();
+  let hash = sha256 === undefined || weights.verified || (first && weights.rereads) ? null : new module.bindings.Sha256();
 
   let position = 0;
   const take = (/** @type {Uint8Array | null} */ bytes) => {
@@ -84,7 +84,7 @@ export async function* loadTowers(module, weights, { towers, first, start, sha25
   const missing = size - position - sum([...(loader.wanted() ?? [])]);
   const verifies = sha256 !== undefined && !weights.verified && (missing < REMAINDER || weights.hasAll(position, size));
   if (!verifies) hash = null;
-  const stages = first && found.length > 1 && found.includes(first) ? [first, undefined] : [undefined];
+  const stages = first && !hash && found.length > 1 && found.includes(first) ? [first, undefined] : [undefined];
   const parts = stages.map((tower) => [...(loader.wanted(tower) ?? [])]);
   // What lies between the first one's parts is taken with them.
   if (parts[1]) parts[1] = without(parts[1], /** @type {number[]} */ (parts[0]));

@@ -31,6 +31,7 @@ const CHUNK = 1 << 20;
  * @property {boolean} verified whether its SHA-256 has been found right before
  * @property {(position: number, end: number) => Promise<Uint8Array | null>} read the next bytes from a place on, at
  *   most to `end`; `null` at the file's end. They may be overwritten by the next call
+ * @property {boolean} rereads whether what has been read can be read again without a server
  * @property {(from: number, to: number) => boolean} hasAll whether all of this part is at hand without a server
  * @property {(towers: Tower[] | undefined) => Promise<void>} complete says that all of these towers, or of all that
  *   the file has, has come
@@ -90,6 +91,10 @@ class RemoteWeights {
 
   get etag() {
     return this.#remote.etag;
+  }
+
+  get rereads() {
+    return this.#keeper.keeps;
   }
 
   /**
@@ -152,6 +157,7 @@ class RemoteWeights {
  */
 class KeptWeights {
   verified = true;
+  rereads = true;
   #keeper;
 
   /**
@@ -195,6 +201,7 @@ class KeptWeights {
 /** @implements {Weights} */
 class LocalWeights {
   verified = false;
+  rereads = true;
   #file;
 
   /** @param {Blob} file */

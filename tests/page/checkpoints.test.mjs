@@ -98,7 +98,7 @@ describe("a checkpoint by its URL", () => {
         const [{ url: key, whole }] = await kept(page);
         assert.deepEqual([key, whole], [`${url}#${type}`, true]);
         for (const path of new Set(site.hub.requests)) site.hub.answer(path, status(404));
-        assertVectors(await load(page, url, { type }), outcome);
+        assertVectors(await load(page, url, { type }), { text: outcome.text, image: outcome.image });
         const { text } = await load(page, url, { type, towers: ["text"] });
         assert.deepEqual(text, outcome.text);
       });
@@ -119,22 +119,22 @@ describe("a checkpoint by its URL", () => {
   test("goes on after the page was reloaded halfway, and after an abort", async (t) => {
     const page = await apiPage(site, t);
     const size = statSync(SOURCE).size;
-    const url = serve({ bytesPerSecond: 12_000_000 });
+    const url = serve({ bytesPerSecond: 5_000_000 });
     // A note of what is kept is taken every MB of GGUF.
-    for (let i = 0; i < 2; i++) {
-      await page.evaluate(`(async () => {
-        const abort = new AbortController();
-        const loading = outcomeOf("${url}", { signal: abort.signal });
-        await new Promise((resolve) => setTimeout(resolve, 700));
-        abort.abort();
-        return loading;
-      })()`);
-    }
-    assert.ok((await kept(page))[0].keptSize > 0);
-    assert.ok((await kept(page))[0].whole === false);
+    await page.evaluate(`(async () => {
+      const abort = new AbortController();
+      const loading = outcomeOf("${url}", { signal: abort.signal });
+      await new Promise((resolve) => setTimeout(resolve, 1200));
+      abort.abort();
+      return loading;
+    })()`);
+    const [{ keptSize, whole }] = await kept(page);
+    assert.ok(keptSize > 0);
+    assert.equal(whole, false);
+    await page.evaluate(`void outcomeOf("${url}")`);
+    await pause(1000);
     await page.reload();
     await openApi(page);
-    await pause(100);
     assertVectors(await load(page, url), right);
     assert.ok(site.hub.sent < 1.6 * size, `${site.hub.sent} bytes for ${size}`);
     assert.equal(await keptFile(page), sha256(readFileSync(TINY_MODEL)));

@@ -46,10 +46,12 @@ describe("without a network", () => {
     await clip.page.locator("#model-progress").waitFor({ state: "hidden" });
     const want = await vectors(clip);
     await serviceWorkerReady(clip.page);
+    const url = site.hub.origin + MODEL;
     await Promise.all([site.own.stop(), site.hub.stop()]);
     for (let visit = 0; visit < 2; visit++) {
       await clip.page.reload();
-      await clip.loadTinyModel();
+      await clip.loadUrl(url);
+      await clip.modelState.filter({ hasText: "Ready" }).waitFor();
       assert.deepEqual(await vectors(clip), want);
     }
   });

@@ -120,7 +120,10 @@ export class StaticServer {
         if (bytesPerSecond) await pause(20);
       }
       if (stop === to) response.end();
-      else if (cutAfter) response.destroy();
+      else if (cutAfter) {
+        await pause(30); // so that what was written arrives
+        response.destroy();
+      }
     });
   }
 

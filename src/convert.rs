@@ -78,7 +78,7 @@ pub struct Companions {
 pub type Sink<'a> = dyn FnMut(u64, &[u8]) -> Result<()> + 'a;
 
 /// The sink is given about this much at once, in bytes.
-const OUTPUT_BYTES: usize = 1 << 20;
+const OUTPUT_BYTES: usize = 1 << 18;
 
 /// Makes a GGUF of safetensors files as they arrive. Nothing of them is held but a piece of the tensor
 /// that is coming, or the whole of a projection that is stored transposed, and a wrong file is refused

@@ -41,8 +41,8 @@ const COMPANIONS = /** @type {const} */ ({
 });
 const WEIGHTS = /\.safetensors$/i;
 const INDEX = /\.safetensors\.index\.json$/i;
-/** Bytes of the GGUF after which a note is taken of what is kept of it. */
-const NOTE_EVERY = 1 << 20;
+/** Milliseconds after which another note is taken of what is kept of the GGUF. */
+const NOTE_EVERY = 300;
 
 /**
  * @param {string | Blob | File[]} source
@@ -153,7 +153,7 @@ export async function loadCheckpoint(module, { files, size, companions }, keeper
     size: converter.fileSize ?? null,
     conversion: { done: keeper.parts(), etags: files.map(({ etag = null }) => etag) },
   });
-  let noted = 0;
+  let noted = -Infinity;
   const push = async (/** @type {Uint8Array} */ bytes) => {
     signal.throwIfAborted();
     hash?.update(bytes);
@@ -166,8 +166,8 @@ export async function loadCheckpoint(module, { files, size, companions }, keeper
       await keeper.write(offset, bytes, describe);
     }
     meter.add(bytes.length);
-    if (converter.written - noted < NOTE_EVERY) return;
-    noted = converter.written;
+    if (made.length === 0 || performance.now() - noted < NOTE_EVERY) return;
+    noted = performance.now();
     await keeper.change((about) => ({ ...about, ...describe() }));
   };
 

@@ -120,11 +120,10 @@ describe("a checkpoint by its URL", () => {
     const page = await apiPage(site, t);
     const size = statSync(SOURCE).size;
     const url = serve({ bytesPerSecond: 5_000_000 });
-    // A note of what is kept is taken every MB of GGUF.
     await page.evaluate(`(async () => {
       const abort = new AbortController();
       const loading = outcomeOf("${url}", { signal: abort.signal });
-      await new Promise((resolve) => setTimeout(resolve, 1200));
+      await new Promise((resolve) => setTimeout(resolve, 2000));
       abort.abort();
       return loading;
     })()`);

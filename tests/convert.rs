@@ -287,7 +287,7 @@ fn canonical(
     }
 }
 
-/// A few calls a tensor, not one a row; none with more than a piece above a MiB.
+/// A few calls a tensor, not one a row; the header, of its whole vocabulary, is the largest.
 #[test]
 fn the_sink_is_given_large_pieces() {
     let source = Source::open("tiny-hf");
@@ -302,7 +302,7 @@ fn the_sink_is_given_large_pieces() {
     }
     assert_eq!(converter.source_size(), Some(source.files[0].len() as u64));
     let tensors = Header::parse(&gguf.bytes).unwrap().unwrap().tensors.len();
-    assert!(calls < tensors + 20, "{calls} calls for {tensors} tensors");
+    assert!(calls < tensors + 64, "{calls} calls for {tensors} tensors");
     assert!(gguf.largest <= (1 << 20) + (1 << 18), "{} bytes at once", gguf.largest);
 }
 

@@ -60,6 +60,8 @@ const RELAXED_DOT = new Uint8Array([
   0x02, 0x01, 0x00, 0x0a, 0x0d, 0x01, 0x0b, 0x00, 0x20, 0x00, 0x20, 0x01, 0x20, 0x02, 0xfd, 0x93, 0x02, 0x0b,
 ]);
 
+const PAGE_URLS = new Set(PAGE.map(here));
+
 worker.addEventListener("install", (event) => {
   worker.skipWaiting();
   event.waitUntil(keepPage());
@@ -67,44 +69,69 @@ worker.addEventListener("install", (event) => {
 
 worker.addEventListener("fetch", (event) => {
   const { request } = event;
-  const own = request.url.startsWith(worker.registration.scope);
-  const isWeights = request.headers.has("range") || request.cache === "no-store" || request.url.endsWith(".gguf");
-  if (request.method === "GET" && own && !isWeights) event.respondWith(answer(request));
+  const isolates = ISOLATED.includes(request.destination);
+  if (request.method !== "GET" || !(isolates || isPage(request.url))) return;
+  event.respondWith(
+    (async () => {
+      const response = isPage(request.url) ? await fetchOrRecall(event) : await fetch(request);
+      return isolates ? isolated(response) : response;
+    })(),
+  );
 });
 
+/**
+ * Whether a URL is one of the page's own files: what else lies in this worker's scope is its site's business.
+ * @param {string} url
+ */
+function isPage(url) {
+  return url.startsWith(here("pkg/")) || PAGE_URLS.has(plain(url));
+}
+
+/** @param {string} path from this file on */
+function here(path) {
+  return new URL(path, worker.location.href).href;
+}
+
+/** @param {string} url */
+function plain(url) {
+  const { origin, pathname } = new URL(url);
+  return origin + pathname.replace(/\/index\.html$/, "/");
+}
+
+/** Keeps what there is: threads may not have been built, and who uses the API alone has no page. */
 async function keepPage() {
   const cache = await caches.open(CACHE);
-  await cache.addAll(PAGE);
   const build = WebAssembly.validate(RELAXED_DOT) ? "relaxed" : "simd128";
-  for (const name of [build, `${build}-threads`]) {
-    const files = ["clip_wasm.js", "clip_wasm_bg.wasm"].map((file) => `pkg/${name}/${file}`);
-    // Threads may not have been built.
-    await cache.addAll(files).catch((error) => console.warn(`${name} is not kept for visits without a network: ${error}`));
-  }
+  const modules = [build, `${build}-threads`].flatMap((name) => ["clip_wasm.js", "clip_wasm_bg.wasm"].map((file) => `pkg/${name}/${file}`));
+  await Promise.allSettled([...PAGE, ...modules].map((path) => cache.add(path)));
 }
 
 /**
  * From the network, so that a new version of the page is never missed; from the last visit where there is none.
- * @param {Request} request
+ * @param {FetchEvent} event
  * @returns {Promise<Response>}
  */
-async function answer(request) {
-  const response = await fetchOrRecall(request);
-  return ISOLATED.includes(request.destination) ? isolated(response) : response;
-}
-
-/** @param {Request} request */
-async function fetchOrRecall(request) {
+async function fetchOrRecall(event) {
+  const url = plain(event.request.url);
   const cache = await caches.open(CACHE);
+  const kept = await cache.match(url);
   try {
-    const response = await fetch(request);
-    if (response.ok && response.type === "basic") await cache.put(request, response.clone());
+    const response = await fetch(event.request);
+    if (response.ok && !(kept && isSame(response, kept))) event.waitUntil(cache.put(url, response.clone()));
     return response;
   } catch (error) {
-    const kept = await cache.match(request, { ignoreSearch: true });
     if (kept) return kept;
     throw error;
   }
+}
+
+/**
+ * @param {Response} one
+ * @param {Response} other
+ */
+function isSame(one, other) {
+  const tags = ["etag", "last-modified"].map((name) => [one.headers.get(name), other.headers.get(name)]);
+  return tags.some(([a]) => a !== null) && tags.every(([a, b]) => a === b);
 }
 
 /** @param {Response} response */

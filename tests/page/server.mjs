@@ -41,6 +41,8 @@ export class StaticServer {
   cutOff = [];
   /** @type {string[]} the parts asked for, as `from-to`, of what {@link parts} answers */
   ranges = [];
+  /** @type {(string | undefined)[]} the `If-Range` of each */
+  conditions = [];
   /** Bytes of bodies that {@link parts} has written. */
   sent = 0;
   #root;
@@ -84,6 +86,7 @@ export class StaticServer {
     this.requests = [];
     this.cutOff = [];
     this.ranges = [];
+    this.conditions = [];
     this.sent = 0;
   }
 
@@ -98,10 +101,11 @@ export class StaticServer {
     return this.answer(path, async (request, response) => {
       const whole = change(await readFile(source));
       const asked = /^bytes=(\d+)-(\d*)$/.exec(request.headers.range ?? "");
-      const ifRange = request.headers["if-range"];
+      const ifRange = /** @type {string | undefined} */ (request.headers["if-range"]);
       const part = asked && (ifRange === undefined || ifRange === etag);
       const from = part ? Number(asked[1]) + shift : 0;
       const to = part && asked[2] ? Math.min(Number(asked[2]) + shift + 1, whole.length) : whole.length;
+      this.conditions.push(ifRange);
       this.ranges.push(asked ? `${asked[1]}-${asked[2]}` : "");
       if (etag !== null) response.setHeader("etag", etag);
       response.setHeader("content-type", "application/octet-stream");

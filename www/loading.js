@@ -38,8 +38,19 @@ const MEMORY_SHARE = 0.5;
 const SUPPOSED_GIGABYTES = 4;
 /** What WebAssembly can address. */
 const MOST_MEMORY = 2 ** 32;
+/** More than the header of most models; where one tower alone is wanted, what is asked for first. */
+const HEADER_BYTES = 2 << 20;
 /** Some bytes of a file belong to no tensor; where no more are missing than these, they are read for the hash's sake. */
 const REMAINDER = 1 << 20;
+
+/**
+ * How far to ask for while the header is not complete.
+ * @param {Tower[] | undefined} towers
+ * @param {number} position
+ */
+export function headerEnd(towers, position) {
+  return towers ? position + HEADER_BYTES : Infinity;
+}
 
 /**
  * With `first` there are two stages, that tower and the other; otherwise one. Each is given as soon as it has come.
@@ -71,7 +82,9 @@ export async function* loadTowers(module, weights, { towers, first, start, sha25
 
   meter.total = towers ? null : weights.size;
   meter.tell();
-  for (let more = take(start); more && !loader.towers; ) more = take(await weights.read(position, Infinity));
+  for (let more = take(start); more && !loader.towers; ) {
+    more = take(await weights.read(position, headerEnd(towers, position)));
+  }
   const { towers: found, fileSize, residentSize } = loader;
   if (!found || !fileSize || !residentSize) {
     loader.finish(); // which says what is wrong

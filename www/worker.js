@@ -7,7 +7,7 @@ import { checkpointKey, isCheckpoint, loadCheckpoint, openCheckpoint } from "./c
 import { decodeInBrowser } from "./decode.js";
 import { abortedError, ClipError } from "./error.js";
 import { isKept, Keeper } from "./keeper.js";
-import { loadTowers } from "./loading.js";
+import { headerEnd, loadTowers } from "./loading.js";
 import { startModule } from "./module.js";
 import { FileChanged } from "./remote.js";
 import { modelLock } from "./store.js";
@@ -187,7 +187,7 @@ async function openFile(source, params, exchange) {
 function readingOf(weights, params, exchange) {
   return {
     async load() {
-      const start = weights.read(0, Infinity);
+      const start = weights.read(0, headerEnd(params.towers, 0));
       const fileSize = start.then(() => params.size ?? weights.size);
       fileSize.catch(() => {}); // it is the load's failure, below
       module ??= await openModule(params.threads, fileSize);

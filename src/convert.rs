@@ -16,9 +16,8 @@ pub use crate::convert::directory::convert;
 use crate::convert::piece::Piece;
 use crate::convert::plan::{Plan, Target};
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::gguf::padding;
 use crate::format::safetensors::{Header, malformed};
-use crate::format::{expect_safetensors, join_near};
+use crate::format::{expect_safetensors, join, join_near};
 
 /// How the 2-D weights are stored. 1-D tensors stay f32 and the patch embedding is f16, as in
 /// clip.cpp's own files.
@@ -87,7 +86,7 @@ pub struct Converter {
     companions: Companions,
     file_type: FileType,
     activation: Option<Activation>,
-    /// Parts of the GGUF that are there already.
+    /// Parts of the GGUF that are there already, in order, with a gap before each.
     kept: Vec<Range<u64>>,
     /// Made when the first header has come.
     plan: Option<Plan>,
@@ -143,21 +142,24 @@ impl Converter {
     }
 
     /// Says which parts of the GGUF an earlier conversion of the same files to the same type has written
-    /// before it was broken off, so that they are not made again. To be said before the first byte comes.
-    pub fn keep(&mut self, parts: Vec<Range<u64>>) {
-        self.kept = parts;
+    /// before it was broken off, so that they are not made again: offsets in bytes, in any order. To be said
+    /// before the first byte comes. A file whose tensors are all kept need not come, but the header of one must.
+    pub fn keep(&mut self, mut parts: Vec<Range<u64>>) {
+        parts.retain(|part| !part.is_empty());
+        parts.sort_by_key(|part| part.start);
+        self.kept = join(parts.into_iter(), 0);
     }
 
-    /// The next chunk begins at `position` of the safetensors file, behind its header. See
-    /// [`Converter::wanted`].
+    /// The next chunk begins at `position` of the safetensors file, in bytes, behind its header. Each tensor's
+    /// bytes come in order; what is not among those [`Converter::wanted`] is passed over.
     pub fn seek(&mut self, position: u64) {
         if let State::Tensors(tensors) = &mut self.state {
             tensors.position = position;
         }
     }
 
-    /// Once the header of the file that is coming is there, the parts of it that are yet to come, in file
-    /// order.
+    /// Once the header of the file that is coming is there, the parts of it that are yet to come, in bytes and
+    /// file order.
     pub fn wanted(&self) -> Option<Vec<Range<u64>>> {
         let State::Tensors(tensors) = &self.state else { return None };
         let mut begun = tensors.partial.len() as u64;
@@ -173,7 +175,8 @@ impl Converter {
     ///
     /// # Errors
     /// Those of `sink`; `not_a_model`, `unsupported_model`, `malformed_model` or `missing_tensor`,
-    /// naming what. After an error the converter takes nothing more.
+    /// naming what; `internal` where a tensor's bytes are out of order. After an error the converter takes
+    /// nothing more.
     pub fn push(&mut self, chunk: &[u8], sink: &mut Sink) -> Result<()> {
         self.state = match std::mem::replace(&mut self.state, State::Failed) {
             State::Failed => return Err(failed()),
@@ -201,7 +204,7 @@ impl Converter {
     /// files is free.
     ///
     /// # Errors
-    /// `truncated_model` where the file is not whole, `not_a_model` where it is none.
+    /// `truncated_model` where parts of the file that are wanted have not come, `not_a_model` where it is none.
     pub fn end_file(&mut self) -> Result<()> {
         match std::mem::replace(&mut self.state, State::Failed) {
             State::Failed => Err(failed()),
@@ -224,10 +227,11 @@ impl Converter {
     /// # Errors
     /// `truncated_model` where there should have been more.
     pub fn finish(self) -> Result<()> {
-        match (self.state, self.plan) {
+        match (&self.state, &self.plan) {
             (State::Failed, _) => Err(failed()),
             (State::Header(bytes), Some(plan)) if bytes.is_empty() => {
-                match plan.targets.iter().find(|target| !target.found) {
+                let mut targets = plan.targets.iter();
+                match targets.find(|target| !target.found && !self.keeps(&target.stored())) {
                     None => Ok(()),
                     Some(Target { source, .. }) => {
                         Err(truncated(format!("the files end without tensor {}", source.name)))
@@ -256,6 +260,10 @@ impl Converter {
         }
     }
 
+    fn keeps(&self, part: &Range<u64>) -> bool {
+        self.kept.iter().any(|kept| kept.start <= part.start && part.end <= kept.end)
+    }
+
     fn open(&mut self, header: &Header, sink: &mut Sink) -> Result<Tensors> {
         let mut plan = match self.plan.take() {
             Some(plan) => plan,
@@ -266,22 +274,36 @@ impl Converter {
         };
         let mut pieces: VecDeque<_> = piece::cut(&mut plan, header)?.into();
         pieces.retain(|piece| {
-            let stored = piece.stored(&plan.targets[piece.target]);
-            !self.kept.iter().any(|part| part.start <= stored.start && stored.end <= part.end)
+            let target = &plan.targets[piece.target];
+            !self.keeps(&target.stored()) && !self.keeps(&piece.stored(target))
         });
         if self.output.written == 0 {
             self.output.put(0, &std::mem::take(&mut plan.header));
             self.output.flush(sink)?;
+            self.pad_kept(&plan, sink)?;
         }
         self.plan = Some(plan);
         let (size, position) = (header.file_size(), header.data_start());
         Ok(Tensors { size, position, pieces, partial: Vec::new() })
     }
 
+    /// Gives the padding of those tensors that are kept without it: no piece of theirs will bring it.
+    fn pad_kept(&mut self, plan: &Plan, sink: &mut Sink) -> Result<()> {
+        for target in &plan.targets {
+            let stored = target.stored();
+            if self.keeps(&stored) && !self.keeps(&(stored.start..target.end())) {
+                self.output.put(stored.end, &[]);
+                self.output.pad_to(target.end());
+                self.output.flush(sink)?;
+            }
+        }
+        Ok(())
+    }
+
     fn take(&mut self, tensors: &mut Tensors, chunk: &[u8], sink: &mut Sink) -> Result<()> {
         let plan = self.plan.as_ref().expect("made before the first tensor");
         let start = tensors.position;
-        let end = start + chunk.len() as u64;
+        let end = start.saturating_add(chunk.len() as u64);
         if end > tensors.size {
             return Err(malformed("it goes on after its last tensor"));
         }
@@ -292,7 +314,8 @@ impl Converter {
             }
             let target = &plan.targets[piece.target];
             let next = piece.bytes.start + tensors.partial.len() as u64;
-            if start > next {
+            // A chunk may begin before a piece, with bytes that nothing wants, but not go back within one.
+            if start > next || start < next && !tensors.partial.is_empty() {
                 let name = &target.source.name;
                 let message = format!("the bytes of tensor {name} are out of order");
                 return Err(Error::new(ErrorKind::Internal, message));
@@ -304,18 +327,19 @@ impl Converter {
                 break;
             }
             let stored = piece.convert(&tensors.partial, target)?;
-            if !self.output.bytes.is_empty() && self.output.end() != piece.offset {
-                self.output.flush(sink)?;
-            }
             self.output.put(piece.offset, &stored.data()?);
-            if self.output.end() == target.info.offset + target.info.size {
-                self.output.bytes.resize(self.output.bytes.len() + padding(target.info.size), 0);
-                self.output.flush(sink)?;
-            } else if self.output.bytes.len() >= OUTPUT_BYTES {
-                self.output.flush(sink)?;
-            }
             tensors.partial.clear();
             tensors.pieces.pop_front();
+            let ends = self.output.end() == target.stored().end;
+            if ends {
+                self.output.pad_to(target.end());
+            }
+            // Where what follows in the GGUF is kept, nothing comes after that would push this out.
+            let next = tensors.pieces.front().map(|piece| piece.offset);
+            let goes_on = !ends && next == Some(self.output.end());
+            if !goes_on || self.output.bytes.len() >= OUTPUT_BYTES {
+                self.output.flush(sink)?;
+            }
         }
         Ok(())
     }
@@ -328,6 +352,10 @@ impl Output {
             self.offset = offset;
         }
         self.bytes.extend_from_slice(bytes);
+    }
+
+    fn pad_to(&mut self, end: u64) {
+        self.bytes.resize((end - self.offset) as usize, 0);
     }
 
     fn end(&self) -> u64 {

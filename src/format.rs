@@ -15,10 +15,17 @@ const NEAR: u64 = 256 << 10;
 
 /// Joins parts of a file, given in their order, that lie near one another.
 pub fn join_near(parts: impl Iterator<Item = Range<u64>>) -> Vec<Range<u64>> {
+    join(parts, NEAR)
+}
+
+/// Joins parts of a file, given in their order, that are no more than `gap` bytes apart.
+pub fn join(parts: impl Iterator<Item = Range<u64>>, gap: u64) -> Vec<Range<u64>> {
     let mut joined: Vec<Range<u64>> = Vec::new();
     for part in parts {
         match joined.last_mut() {
-            Some(last) if part.start <= last.end + NEAR => last.end = last.end.max(part.end),
+            Some(last) if part.start <= last.end.saturating_add(gap) => {
+                last.end = last.end.max(part.end)
+            }
             _ => joined.push(part),
         }
     }

@@ -239,7 +239,10 @@ impl CheckpointConverter {
 
     /// Says which parts of the GGUF, as `from, to, from, to, …`, an earlier conversion of the same files to the
     /// same type has written, so that they are not made again. To be said before the first byte comes.
-    pub fn keep(&mut self, parts: &[f64]) {
+    pub fn keep(
+        &mut self,
+        #[wasm_bindgen(unchecked_param_type = "Float64Array | number[]")] parts: &[f64],
+    ) {
         let ranges = parts.as_chunks::<2>().0.iter().map(|[from, to]| *from as u64..*to as u64);
         self.0.keep(ranges.collect());
     }

@@ -114,6 +114,14 @@ impl Gguf {
     }
 }
 
+/// The next of a sequence of numbers below `bound`: splitmix64.
+fn random(state: &mut u64, bound: usize) -> usize {
+    *state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+    let z = (*state ^ (*state >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    ((z ^ (z >> 31)) % bound as u64) as usize
+}
+
 /// Broken off after so many bytes of all files: the GGUF so far, and the parts of it that are there.
 fn begin(source: &Source, file_type: FileType, bytes: usize) -> (Gguf, Vec<Range<u64>>) {
     let (mut gguf, mut parts) = (Gguf::default(), Vec::new());
@@ -133,19 +141,18 @@ fn begin(source: &Source, file_type: FileType, bytes: usize) -> (Gguf, Vec<Range
         converter.end_file().unwrap();
         left -= file.len();
     }
-    parts.sort_by_key(|part| part.start);
-    parts.dedup_by(|next, part| {
-        let joins = next.start == part.end;
-        if joins {
-            part.end = next.end;
-        }
-        joins
-    });
     (gguf, parts)
 }
 
-/// Goes on with what is missing; everything else of the files is overwritten.
-fn go_on(source: &Source, file_type: FileType, gguf: &mut Gguf, parts: Vec<Range<u64>>) -> u64 {
+/// Goes on with what is missing, and gives how many bytes that took; everything else of the files is
+/// overwritten.
+fn go_on(
+    source: &Source,
+    file_type: FileType,
+    gguf: &mut Gguf,
+    parts: Vec<Range<u64>>,
+    chunk: usize,
+) -> u64 {
     let mut converter = Converter::new(source.companions.clone(), file_type, None);
     converter.keep(parts);
     let mut read = 0;
@@ -159,7 +166,7 @@ fn go_on(source: &Source, file_type: FileType, gguf: &mut Gguf, parts: Vec<Range
         }
         for range in &wanted {
             converter.seek(range.start);
-            for chunk in bytes[range.start as usize..range.end as usize].chunks(77_777) {
+            for chunk in bytes[range.start as usize..range.end as usize].chunks(chunk) {
                 converter.push(chunk, &mut sink).unwrap();
                 read += chunk.len() as u64;
             }
@@ -171,39 +178,169 @@ fn go_on(source: &Source, file_type: FileType, gguf: &mut Gguf, parts: Vec<Range
     read
 }
 
+/// Where a whole file's tensors stand, without their padding.
+fn stored(gguf: &[u8]) -> Vec<Range<u64>> {
+    let infos = Header::parse(gguf).unwrap().unwrap().tensors;
+    infos.iter().map(|info| info.offset..info.offset + info.size).collect()
+}
+
+/// What is left of a whole file where only these parts are kept.
+fn remains(whole: &[u8], parts: &[Range<u64>]) -> Gguf {
+    let mut gguf = Gguf { bytes: vec![0xaa; whole.len()], ..Gguf::default() };
+    for range in parts.iter().map(|part| part.start as usize..part.end as usize) {
+        gguf.bytes[range.clone()].copy_from_slice(&whole[range]);
+    }
+    gguf
+}
+
 #[test]
 fn a_conversion_that_was_broken_off_goes_on_with_what_is_missing() {
-    for (name, types) in [
-        ("tiny-hf", &["q8_0", "f16"][..]),
-        ("tiny-open_clip", &["q8_0"]),
-        ("tiny-hf-sharded", &["q8_0"]),
-    ] {
+    let mut seed = 20;
+    for name in ["tiny-hf", "tiny-open_clip", "tiny-hf-sharded"] {
         let source = Source::open(name);
         let size: usize = source.files.iter().map(Vec::len).sum();
-        for file_type in types.iter().map(|name| file_type(name)) {
+        for file_type in ["q8_0", "f16"].map(file_type) {
             let want = source.convert(file_type, &[1 << 20]).unwrap();
-            for part in [0, 1, 5, 9, 13, 19, 20] {
-                let (mut gguf, parts) = begin(&source, file_type, size * part / 20);
-                let read = go_on(&source, file_type, &mut gguf, parts);
-                assert!(gguf.bytes == want, "{name} broken off at {part}/20");
-                let expected = size as u64 * (20 - part as u64) / 20;
+            // The towers' layers are the last million bytes.
+            let late = [0; 4].map(|_| size - random(&mut seed, 1_000_000));
+            let any = [0; 4].map(|_| random(&mut seed, size));
+            for bytes in [&[0, size][..], &any, &late].concat() {
+                let (mut gguf, parts) = begin(&source, file_type, bytes);
+                let chunk = 1 + random(&mut seed, 300_000);
+                let read = go_on(&source, file_type, &mut gguf, parts, chunk);
+                let label = format!("{name} as {} broken off at {bytes}", file_type.name);
+                assert!(gguf.bytes == want, "{label}, in chunks of {chunk}");
+                let expected = (size - bytes) as u64;
                 let near = 5_000_000; // what the sink has not been given yet, and what lies near
-                assert!(read <= expected + near, "{name}: {read} bytes where {expected} were left");
+                assert!(read <= expected + near, "{label}: {read} bytes");
+                assert!(bytes < size || read == 0, "{label}: {read} bytes where all is kept");
+            }
+        }
+    }
+}
+
+/// Parts as no conversion leaves them that goes from front to back.
+#[test]
+fn whatever_parts_are_kept_the_file_becomes_whole() {
+    let mut seed = 21;
+    for name in ["tiny-hf", "tiny-open_clip", "tiny-hf-sharded"] {
+        let source = Source::open(name);
+        for file_type in ["q8_0", "f16"].map(file_type) {
+            let want = source.convert(file_type, &[1 << 20]).unwrap();
+            let size = want.len() as u64;
+            let tensors = stored(&want);
+            let largest = tensors.iter().max_by_key(|part| part.end - part.start).unwrap();
+            let middle = (largest.start + largest.end) / 2;
+            let cut = 0..size - 1;
+            let part = |at| at..size.min(at + 1500);
+            let mut small: Vec<_> = (0..size).step_by(1000).map(part).collect();
+            small.reverse();
+            let mut holes = |most: usize| -> Vec<Range<u64>> {
+                let mut at = 0;
+                std::iter::from_fn(|| {
+                    let from = at + random(&mut seed, most) as u64;
+                    at = from + random(&mut seed, 10 * most) as u64;
+                    (from < size).then_some(from..at.min(size))
+                })
+                .collect()
+            };
+            for (label, parts, all) in [
+                ("overlapping parts, the last first", small, true),
+                ("all but the paddings", tensors.clone(), true),
+                ("all but the middle of a tensor", vec![0..middle, middle + 1..size], false),
+                ("all but the last byte", vec![cut], false),
+                ("empty parts", vec![5..5, size..size], false),
+                ("small holes", holes(2000), false),
+                ("large holes", holes(60_000), false),
+            ] {
+                let mut gguf = remains(&want, &parts);
+                let read = go_on(&source, file_type, &mut gguf, parts, 77_777);
+                let wrong = gguf.bytes.iter().zip(&want).position(|(got, want)| got != want);
+                assert_eq!(wrong, None, "{name} as {}: {label}", file_type.name);
+                assert_eq!(gguf.bytes.len(), want.len(), "{name} as {}: {label}", file_type.name);
+                assert!(!all || read == 0, "{name}: {label}: {read} bytes were read");
             }
         }
     }
 }
 
 #[test]
+fn a_file_whose_tensors_are_all_kept_need_not_come() {
+    let source = Source::open("tiny-hf-sharded");
+    let want = source.convert(file_type("q8_0"), &[1 << 20]).unwrap();
+    let size = want.len() as u64;
+    let (whole, cut) = (0..size, 0..size - 200);
+    for (parts, enough) in
+        [(vec![whole], true), (stored(&want), true), (vec![cut], false), (Vec::new(), false)]
+    {
+        let mut gguf = remains(&want, &parts);
+        let mut converter = Converter::new(source.companions.clone(), file_type("q8_0"), None);
+        converter.keep(parts);
+        let mut sink = |offset, bytes: &[u8]| gguf.write(offset, bytes);
+        converter.push(&source.files[0], &mut sink).unwrap();
+        converter.end_file().unwrap();
+        match converter.finish() {
+            Ok(()) => assert!(enough && gguf.bytes == want),
+            Err(error) => assert!(!enough && error.kind() == ErrorKind::TruncatedModel, "{error}"),
+        }
+    }
+}
+
+#[test]
+fn tensors_that_no_model_reads_are_not_wanted() {
+    const BYTES: usize = 1 << 20;
+    static ZEROS: [u8; BYTES] = [0; BYTES];
+    let source = Source::open("tiny-hf").with_tensors(|tensors| {
+        let ids = TensorView::new(Dtype::I64, vec![1, BYTES / 8], &ZEROS).unwrap();
+        tensors.push(("text_model.embeddings.position_ids".into(), ids));
+        let scale = TensorView::new(Dtype::F32, vec![], &ZEROS[..4]).unwrap();
+        tensors.push(("logit_scale".into(), scale));
+    });
+    let mut converter = Converter::new(source.companions.clone(), file_type("q8_0"), None);
+    converter.push(source.header(0), &mut |_, _| Ok(())).unwrap();
+    let wanted = converter.wanted().unwrap();
+    let tensors = SafeTensors::deserialize(&source.files[0]).unwrap();
+    let ids = tensors.tensor("text_model.embeddings.position_ids").unwrap().data().as_ptr();
+    let from = ids.addr() - source.files[0].as_ptr().addr();
+    let ids = from as u64..(from + BYTES) as u64;
+    let apart = |part: &Range<u64>| part.end <= ids.start || ids.end <= part.start;
+    assert!(wanted.iter().all(apart), "{wanted:?} has a part of {ids:?}");
+
+    let want = source.convert(file_type("q8_0"), &[1 << 20]).unwrap();
+    let mut gguf = Gguf::default();
+    go_on(&source, file_type("q8_0"), &mut gguf, Vec::new(), 77_777);
+    assert!(gguf.bytes == want);
+}
+
+#[test]
 fn bytes_out_of_order_are_not_taken_for_others() {
     let source = Source::open("tiny-hf");
+    let (file, header) = (&source.files[0], source.header(0));
+    let start = header.len();
+    // Taken first, then out of order, in bytes from the first tensor's.
+    for (label, taken, then) in [
+        ("a tensor's start is missing", 0..0, 4..100),
+        ("a gap within a tensor", 0..1000, 1004..1100),
+        ("back to a tensor's start", 0..1000, 0..100),
+        ("back, and on beyond", 0..1000, 900..1100),
+        ("another tensor before one is whole", 0..1000, 40_000..50_000),
+    ] {
+        let mut converter = Converter::new(source.companions.clone(), file_type("q8_0"), None);
+        converter.push(header, &mut |_, _| Ok(())).unwrap();
+        let mut push = |part: Range<usize>| {
+            let (from, to) = (start + part.start, start + part.end);
+            converter.seek(from as u64);
+            converter.push(&file[from..to], &mut |_, _| Ok(()))
+        };
+        push(taken).unwrap();
+        let error = push(then).expect_err(label);
+        assert_eq!(error.kind(), ErrorKind::Internal, "{label}: {error}");
+    }
     let mut converter = Converter::new(source.companions.clone(), file_type("q8_0"), None);
-    let header = source.header(0);
     converter.push(header, &mut |_, _| Ok(())).unwrap();
-    converter.seek(header.len() as u64 + 4);
-    let error =
-        converter.push(&source.files[0][header.len() + 4..], &mut |_, _| Ok(())).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Internal);
+    converter.seek(u64::MAX);
+    let error = converter.push(&[0; 2], &mut |_, _| Ok(())).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::MalformedModel, "beyond the end: {error}");
 }
 
 fn file_type(name: &str) -> FileType {

@@ -77,12 +77,13 @@ pub fn cut(plan: &mut Plan, header: &Header) -> Result<Vec<Piece>> {
 }
 
 impl Piece {
-    /// Where it stands in the GGUF, in bytes.
+    /// Where it stands in the GGUF, in bytes; with the padding, if it is the tensor's last.
     pub fn stored(&self, target: &Target) -> Range<u64> {
         let width = width(self.dtype).expect("checked when it was cut") as u64;
         let (elements, dtype) = ((self.bytes.end - self.bytes.start) / width, target.info.dtype);
         let size = elements / dtype.block_size() as u64 * dtype.type_size() as u64;
-        self.offset..self.offset + size
+        let end = self.offset + size;
+        self.offset..if end == target.stored().end { target.end() } else { end }
     }
 
     /// Brings its bytes to the form in which `target`, its own, is stored.

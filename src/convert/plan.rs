@@ -1,6 +1,8 @@
 //! What a GGUF file will hold: its header from the JSON beside a checkpoint, and where each of its
 //! tensors comes from.
 
+use std::ops::Range;
+
 use candle_core::quantized::GgmlDType;
 use serde_json::Value as Json;
 
@@ -88,9 +90,14 @@ impl Target {
         shape
     }
 
+    /// Where it stands in the GGUF, in bytes, without the padding after it.
+    pub fn stored(&self) -> Range<u64> {
+        self.info.offset..self.info.offset + self.info.size
+    }
+
     /// Where the padding after it ends, in bytes from the start of the GGUF.
     pub fn end(&self) -> u64 {
-        self.info.offset + self.info.size + padding(self.info.size) as u64
+        self.stored().end + padding(self.info.size) as u64
     }
 }
 

@@ -209,7 +209,7 @@ export class KeptFile {
   /**
    * @param {number} position which is kept
    * @param {number} end
-   * @returns {Promise<Uint8Array>} bytes from there on, at most to `end`
+   * @returns {Promise<Uint8Array>} bytes from there on, at most to `end`; the next call may overwrite them
    */
   async read(position, end) {
     const piece = this.#pieces.findLast(({ from, to }) => from <= position && position < to);
@@ -405,9 +405,12 @@ class FileSystemFolder {
     try {
       // Several may read so at a time, in browsers that know the mode.
       const handle = await openHandle(file, { mode: "read-only" });
+      // One for all chunks: a new one each would be as much garbage as the model is large.
+      let buffer = new Uint8Array();
       return {
         async read(/** @type {number} */ from, /** @type {number} */ to) {
-          const bytes = new Uint8Array(to - from);
+          if (buffer.length < to - from) buffer = new Uint8Array(to - from);
+          const bytes = buffer.subarray(0, to - from);
           return bytes.subarray(0, handle.read(bytes, { at: from }));
         },
         close: () => handle.close(),

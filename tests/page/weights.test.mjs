@@ -260,7 +260,7 @@ describe("a download goes on where it was", () => {
     let answers = 0;
     const url = site.hub.answer(MODEL, (_request, response) => {
       response.writeHead(200, { "content-length": size });
-      if (answers++ < 2) response.write(bytes.subarray(0, 3_000_000), () => response.destroy());
+      if (answers++ < 2) response.write(bytes.subarray(0, 3_000_000), () => setTimeout(() => response.destroy(), 50));
       else response.end(bytes);
     });
     assertRight(await load(page, url));
@@ -367,7 +367,7 @@ describe("a file that changes on its server is taken anew", () => {
     const url = site.hub.answer(MODEL, (_request, response) => {
       site.hub.parts(MODEL, OTHER_MODEL, { etag: '"two"' });
       response.writeHead(200, { etag: '"one"', "content-length": size });
-      response.write(readFileSync(TINY_MODEL).subarray(0, 2_000_000), () => response.destroy());
+      response.write(readFileSync(TINY_MODEL).subarray(0, 2_000_000), () => setTimeout(() => response.destroy(), 50));
     });
     assertRight(await load(page, url), otherRight);
   });
@@ -403,7 +403,7 @@ describe("an answer that is none", () => {
     const url = site.hub.answer("/half.gguf", (_request, response) => {
       site.hub.answer("/half.gguf", status(410));
       response.writeHead(200, { etag: '"one"', "content-length": size });
-      response.write(readFileSync(TINY_MODEL).subarray(0, 2_000_000), () => response.destroy());
+      response.write(readFileSync(TINY_MODEL).subarray(0, 2_000_000), () => setTimeout(() => response.destroy(), 50));
     });
     assertRight(await load(page, url, { mirrors: [mirror] }));
     assert.match(String(site.hub.ranges.at(-1)), /^[1-9]\d*-/);
@@ -433,7 +433,7 @@ describe("an answer that is none", () => {
         webPage("text/html")(request, response);
       });
       response.writeHead(200, { etag: '"one"', "content-length": size });
-      response.write(readFileSync(TINY_MODEL).subarray(0, 2_000_000), () => response.destroy());
+      response.write(readFileSync(TINY_MODEL).subarray(0, 2_000_000), () => setTimeout(() => response.destroy(), 50));
     });
     assertRight(await load(page, url));
     assert.match(String(site.hub.ranges.at(-1)), /^[1-9]\d*-/);

@@ -1,15 +1,18 @@
 // The public JavaScript API: CLIP's two encoders, running in a worker of this page.
 
 import { WorkerConnection } from "./connection.js";
-import { download } from "./download.js";
-import { ClipError, errorJson } from "./error.js";
+import { abortedError, ClipError, errorJson } from "./error.js";
 import { Helpers } from "./helpers.js";
+import { absoluteUrl, openImage, requireImages, requireList, requireTexts, requireTowers } from "./inputs.js";
 import { modelLock, Store } from "./store.js";
 
-/** @import { Progress, Tower } from "./loading.js" */
-/** @import { KeptModel } from "./store.js" */
-/** @import { Warning } from "./keeper.js" */
 /** @import { Loaded, LoadParams } from "./worker.js" */
+
+/** @typedef {import("./inputs.js").ImageSource} ImageSource a string is a URL */
+/** @typedef {import("./keeper.js").Warning} Warning */
+/** @typedef {import("./loading.js").Progress} Progress */
+/** @typedef {import("./loading.js").Tower} Tower */
+/** @typedef {import("./store.js").KeptModel} KeptModel */
 
 export { ClipError, errorJson };
 
@@ -21,10 +24,16 @@ export { ClipError, errorJson };
 /**
  * @typedef {object} EmbedOptions
  * @property {boolean} [normalize] to unit length (L2), which is the default; otherwise the raw projection
+ * @property {(progress: EmbedProgress) => void} [onProgress] told after each input
  * @property {AbortSignal} [signal]
  */
 
-/** @typedef {Blob | Uint8Array | ArrayBuffer | URL | string} ImageSource a string is a URL */
+/** @typedef {{ done: number, total: number }} EmbedProgress in inputs */
+
+/**
+ * What became of one image: its vector, or why it has none.
+ * @typedef {{ index: number, vector: Float32Array } | { index: number, error: ClipError }} Embedded
+ */
 
 /**
  * @typedef {object} LoadOptions
@@ -164,12 +173,13 @@ export class ClipEncoder {
    * @param {EmbedOptions} [options]
    * @returns {Promise<Embeddings>}
    */
-  async embedText(texts, { normalize = true, signal } = {}) {
-    requireList(texts, (text) => typeof text === "string", "a string");
+  async embedText(texts, { normalize = true, onProgress = () => {}, signal } = {}) {
+    requireTexts(texts);
     const data = [];
     await this.#waitFor("text");
     for (const text of texts) {
       data.push(Array.from(await this.#connection.call("embedText", { text, normalize }, { signal })));
+      onProgress({ done: data.length, total: texts.length });
     }
     return { data, status_code: 200 };
   }
@@ -181,15 +191,43 @@ export class ClipEncoder {
    * @param {EmbedOptions} [options]
    * @returns {Promise<Embeddings>}
    */
-  async embedImage(images, { normalize = true, signal } = {}) {
-    requireList(images, isImageSource, "a File, a Blob, a URL, a Uint8Array or an ArrayBuffer");
+  async embedImage(images, { onProgress = () => {}, ...options } = {}) {
+    requireImages(images);
     await this.#waitFor("vision");
-    const data = await this.#helpers.share(images.length, this.#connection, async (connection, index) => {
+    const work = this.#imageWork(images, options);
+    const vectors = await this.#helpers.share(images.length, this.#connection, work, onProgress);
+    return { data: vectors.map((vector) => Array.from(vector)), status_code: 200 };
+  }
+
+  /**
+   * The vectors of many images, each as soon as it is ready, in the order in which they become so. An image that
+   * fails stops no other; only what would fail for all (`aborted`, `closed`, `worker_failed`, `missing_tower`)
+   * ends the iteration, with that error. Whoever stops taking has no more images read than a few ahead.
+   * @param {ImageSource[]} images
+   * @param {Omit<EmbedOptions, "onProgress">} [options]
+   * @returns {AsyncGenerator<Embedded, void, void>}
+   */
+  async *embedEach(images, options = {}) {
+    requireImages(images);
+    await this.#waitFor("vision");
+    const work = this.#imageWork(images, options);
+    for await (const outcome of this.#helpers.each(images.length, this.#connection, work)) {
+      if (options.signal?.aborted) throw abortedError(options.signal);
+      yield "error" in outcome ? outcome : { index: outcome.index, vector: outcome.value };
+    }
+  }
+
+  /**
+   * @param {ImageSource[]} images
+   * @param {EmbedOptions} options
+   * @returns {(connection: WorkerConnection, index: number) => Promise<Float32Array>}
+   */
+  #imageWork(images, { normalize = true, signal }) {
+    return async (connection, index) => {
       const image = await openImage(/** @type {ImageSource} */ (images[index]), signal);
       const transfer = image instanceof Blob ? [] : [image.buffer];
-      return Array.from(await connection.call("embedImage", { image, normalize }, { signal, transfer }));
-    });
-    return { data, status_code: 200 };
+      return connection.call("embedImage", { image, normalize }, { signal, transfer });
+    };
   }
 
   /**
@@ -261,12 +299,6 @@ function loadParams(source, threads, { type = "q8_0", activation, towers, first,
   };
 }
 
-/** @param {unknown} towers */
-function requireTowers(towers) {
-  const isTower = (/** @type {unknown} */ tower) => tower === "text" || tower === "vision";
-  requireList(towers, isTower, '"text" or "vision"');
-}
-
 /** @param {Warning} warning */
 function printWarning({ message }) {
   console.warn(`clip-wasm: ${message}`);
@@ -282,71 +314,4 @@ const MOST_THREADS = 8;
 
 function defaultThreads() {
   return Math.min(navigator.hardwareConcurrency || 1, MOST_THREADS);
-}
-
-/**
- * @param {unknown} inputs
- * @param {(input: unknown) => boolean} isInput
- * @param {string} expected
- */
-function requireList(inputs, isInput, expected) {
-  if (!Array.isArray(inputs)) {
-    throw new ClipError("invalid_input", `expected a list, each input ${expected}, but got ${typeOf(inputs)}`);
-  }
-  if (inputs.length === 0) throw new ClipError("empty_input", "the list of inputs is empty");
-  for (const [index, input] of inputs.entries()) {
-    if (!isInput(input)) {
-      throw new ClipError("invalid_input", `input ${index} is ${typeOf(input)}, not ${expected}`);
-    }
-  }
-}
-
-/**
- * @param {unknown} value
- * @returns {string} to go on with "is"
- */
-function typeOf(value) {
-  if (value === null || value === undefined) return String(value);
-  if (Array.isArray(value)) return "a list";
-  return typeof value === "object" ? `a value of type ${value.constructor?.name ?? "object"}` : `a ${typeof value}`;
-}
-
-/** @param {unknown} input */
-function isImageSource(input) {
-  return (
-    typeof input === "string" ||
-    input instanceof URL ||
-    input instanceof Blob ||
-    input instanceof Uint8Array ||
-    input instanceof ArrayBuffer
-  );
-}
-
-/**
- * @param {ImageSource} source
- * @param {AbortSignal | undefined} signal
- * @returns {Promise<Blob | Uint8Array<ArrayBuffer>>} bytes that may be transferred: the caller's are copied
- */
-async function openImage(source, signal) {
-  if (source instanceof Blob) return source;
-  if (source instanceof ArrayBuffer || source instanceof Uint8Array) return new Uint8Array(source).slice();
-  const url = absoluteUrl(source);
-  const response = await download(url, { signal });
-  return response.blob();
-}
-
-/**
- * A worker would resolve a relative URL against itself rather than against the page.
- * @param {unknown} url
- * @returns {string}
- */
-function absoluteUrl(url) {
-  if (typeof url !== "string" && !(url instanceof URL)) {
-    throw new ClipError("invalid_input", `expected a URL or a file, but got ${typeOf(url)}`);
-  }
-  try {
-    return new URL(url, globalThis.document?.baseURI ?? location.href).href;
-  } catch (cause) {
-    throw new ClipError("invalid_input", `not a URL: ${url}`, { cause });
-  }
 }

@@ -1,7 +1,7 @@
 // Workers beside an encoder's first, each with the same model, for batches on pages that may have no threads.
 
 import { WorkerConnection } from "./connection.js";
-import { ClipError } from "./error.js";
+import { asClipError, ClipError } from "./error.js";
 
 /** @import { LoadParams } from "./worker.js" */
 
@@ -11,6 +11,16 @@ const MOST_HELPERS = 3;
 /** Of the device's memory, for all workers together; where it is not told, 4 GB are supposed. */
 const MEMORY_SHARE = 0.25;
 const SUPPOSED_GIGABYTES = 4;
+/** Results that wait for whoever takes them one by one, at most, before no further input is begun. */
+const MOST_WAITING = 8;
+/** What fails with these fails for every other input too. */
+const OF_EVERY_INPUT = ["worker_failed", "closed", "aborted", "missing_tower"];
+
+/**
+ * What became of one input.
+ * @template T
+ * @typedef {{ index: number, value: T } | { index: number, error: ClipError }} Outcome
+ */
 
 export class Helpers {
   #params;
@@ -34,31 +44,103 @@ export class Helpers {
   }
 
   /**
-   * What `work` gives for each index below `count`, in their order: the first worker begins, and helpers take
-   * their share as soon as they are ready. Where several fail, the error is that of the lowest index.
+   * What `work` gives for each index below `count`, in their order. Where several fail, the error is that of the
+   * lowest index.
    * @template T
    * @param {number} count
    * @param {WorkerConnection} first
    * @param {(connection: WorkerConnection, index: number) => Promise<T>} work
+   * @param {(progress: { done: number, total: number }) => void} onProgress
    * @returns {Promise<T[]>}
    */
-  async share(count, first, work) {
+  async share(count, first, work, onProgress) {
     /** @type {T[]} */
     const results = [];
-    /** @type {{ index: number, error: unknown }[]} */
+    /** @type {{ index: number, error: ClipError }[]} */
     const failures = [];
+    let done = 0;
+    await this.#run(count, first, work, async (outcome) => {
+      if ("error" in outcome) failures.push(outcome);
+      else {
+        results[outcome.index] = outcome.value;
+        onProgress({ done: ++done, total: count });
+      }
+      return failures.length === 0;
+    });
+    if (failures.length === 0) return results;
+    throw failures.reduce((a, b) => (b.index < a.index ? b : a)).error;
+  }
+
+  /**
+   * What becomes of each index below `count`, as soon as it is known, in no order. One that fails stops no other,
+   * unless it fails for what all have in common. Whoever takes no more has no more begun.
+   * @template T
+   * @param {number} count
+   * @param {WorkerConnection} first
+   * @param {(connection: WorkerConnection, index: number) => Promise<T>} work
+   * @returns {AsyncGenerator<Outcome<T>, void, void>}
+   */
+  async *each(count, first, work) {
+    /** @type {TransformStream<Outcome<T>, Outcome<T>>} */
+    const { writable, readable } = new TransformStream({}, undefined, { highWaterMark: MOST_WAITING });
+    const writer = writable.getWriter();
+    /** @type {ClipError | null} */
+    let failure = null;
+    const tell = async (/** @type {Outcome<T>} */ outcome) => {
+      if (failure) return false;
+      if ("error" in outcome && OF_EVERY_INPUT.includes(outcome.error.code)) {
+        failure = outcome.error;
+        return false;
+      }
+      await writer.ready;
+      await writer.write(outcome);
+      return true;
+    };
+    // It rejects where nobody reads any more.
+    const untaken = () => false;
+    this.#run(count, first, work, (outcome) => tell(outcome).catch(untaken))
+      .then(() => writer.close())
+      .catch(untaken);
+    const reader = readable.getReader();
+    try {
+      for (;;) {
+        const { done, value } = await reader.read();
+        if (done) break;
+        yield value;
+      }
+    } finally {
+      await reader.cancel();
+    }
+    if (failure) throw failure;
+  }
+
+  /**
+   * The first worker begins, and helpers take their share as soon as they are ready, until `tell` says that it
+   * wants no more.
+   * @template T
+   * @param {number} count
+   * @param {WorkerConnection} first
+   * @param {(connection: WorkerConnection, index: number) => Promise<T>} work
+   * @param {(outcome: Outcome<T>) => Promise<boolean>} tell
+   */
+  async #run(count, first, work, tell) {
     let next = 0;
+    let goesOn = true;
     const takeFor = async (/** @type {WorkerConnection} */ connection) => {
-      while (next < count && failures.length === 0) {
+      while (next < count && goesOn) {
         const index = next++;
-        try {
-          results[index] = await work(connection, index).catch((error) => {
+        const outcome = await work(connection, index)
+          .catch((error) => {
             if (connection === first || !isWorkerFailure(error)) throw error;
             return work(first, index); // the helper is lost, the input is not
-          });
-        } catch (error) {
-          failures.push({ index, error });
-        }
+          })
+          .then(
+            (value) => ({ index, value }),
+            (error) => ({ index, error: asClipError(error) }),
+          );
+        // It was the first worker's: without that one the encoder is lost.
+        if ("error" in outcome && isWorkerFailure(outcome.error)) this.end(outcome.error);
+        if (!(await tell(outcome))) goesOn = false;
       }
     };
     const running = [takeFor(first)];
@@ -67,11 +149,6 @@ export class Helpers {
     }
     // It grows while it is waited for.
     for (let index = 0; index < running.length; index++) await running[index];
-    if (failures.length === 0) return results;
-    const { error } = failures.reduce((a, b) => (b.index < a.index ? b : a));
-    // It was the first worker's: without that one the encoder is lost.
-    if (isWorkerFailure(error)) this.end(error);
-    throw error;
   }
 
   /** @param {ClipError} error for the calls that wait */

@@ -23,6 +23,7 @@ const PAGE = [
   "error.js",
   "helpers.js",
   "icon.svg",
+  "inputs.js",
   "keeper.js",
   "loading.js",
   "main.js",

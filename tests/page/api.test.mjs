@@ -256,6 +256,78 @@ describe("a batch of images on a page without threads", () => {
   });
 });
 
+describe("images one by one", () => {
+  /** Twenty images at an address of their own each, of which two fail; `each` lists what becomes of them. */
+  const EACH = `
+    const images = Array.from({ length: 20 }, (_, i) => "/images/cat.png?" + i);
+    images[3] = new Blob(["no image"]);
+    images[7] = "/images/missing.png";
+    const each = async (images, options) => {
+      const outcomes = [];
+      for await (const outcome of clip.embedEach(images, options)) outcomes.push(outcome);
+      return outcomes;
+    };`;
+
+  test("gives every vector that embedImage gives, and an error in the place of those that fail", async (t) => {
+    const page = await pageWithEncoder(t);
+    const [outcomes, cat, raw] = await page.evaluate(`(async () => {
+      ${EACH}
+      const told = (await each(images)).map(({ index, vector, error }) => ({ index, vector: vector && [...vector], code: error?.code, isClipError: error instanceof ClipError }));
+      const cat = async (options) => (await clip.embedImage(["/images/cat.png"], options)).data[0];
+      const [first] = await each(["/images/cat.png"], { normalize: false });
+      return [told, await cat(), [[...first.vector], await cat({ normalize: false })]];
+    })()`);
+    outcomes.sort((/** @type {any} */ a, /** @type {any} */ b) => a.index - b.index);
+    assert.deepEqual(outcomes.map((/** @type {any} */ { index }) => index), Array.from({ length: 20 }, (_, i) => i));
+    const codes = new Map([[3, "unsupported_image"], [7, "http_status"]]);
+    for (const { index, vector, code, isClipError } of outcomes) {
+      assert.equal(code, codes.get(index), `image ${index}`);
+      assert.equal(isClipError, codes.has(index), `image ${index}`);
+      assert.deepEqual(vector, codes.has(index) ? undefined : cat, `image ${index}`);
+    }
+    assert.deepEqual(raw[0], raw[1]);
+  });
+
+  test("reads only a few ahead of whoever takes them, and none for who stops", async (t) => {
+    const page = await pageWithEncoder(t);
+    const fetched = () => site.own.requests.filter((path) => path === "/images/cat.png").length;
+    await page.evaluate(`(async () => {
+      const images = Array.from({ length: 200 }, (_, i) => "/images/cat.png?" + i);
+      window.taking = clip.embedEach(images);
+      await taking.next();
+      await new Promise((resolve) => setTimeout(resolve, 1500));
+    })()`);
+    const ahead = fetched();
+    assert.ok(ahead >= 2 && ahead <= 20, `${ahead} images were fetched for the one that was taken`);
+    const vectors = await page.evaluate(`(async () => {
+      await taking.return();
+      await new Promise((resolve) => setTimeout(resolve, 300));
+      return (await clip.embedImage(["/images/cat.png"])).data.length;
+    })()`);
+    assert.equal(vectors, 1);
+    assert.equal(fetched(), ahead + 1, "beside the last one");
+  });
+
+  test("end with what would fail for all of them", async (t) => {
+    const page = await pageWithEncoder(t);
+    const codes = await page.evaluate(`(async () => {
+      ${EACH}
+      const text = await ClipEncoder.load(modelUrl, { towers: ["text"] });
+      const abort = new AbortController();
+      const aborted = codeOf((async () => {
+        for await (const _ of clip.embedEach(images, { signal: abort.signal })) abort.abort();
+      })());
+      const codes = [await aborted, await codeOf(each(images)), await codeOf(text.embedEach(images).next())];
+      codes.push(await codeOf(each([])), await codeOf(each(["a", 7])));
+      const closed = codeOf((async () => {
+        for await (const _ of clip.embedEach(images)) clip.close();
+      })());
+      return [...codes, await closed];
+    })()`);
+    assert.deepEqual(codes, ["aborted", "no error", "missing_tower", "empty_input", "invalid_input", "closed"]);
+  });
+});
+
 test("fewer bytes than models.json promises, in a body without a length, is the network's fault", async (t) => {
   const page = await pageWithEncoder(t);
   site.hub.answer("/short.gguf", (_request, response) => {

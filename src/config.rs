@@ -67,6 +67,8 @@ pub struct ClipConfig {
     pub activation: Activation,
     /// The length of an embedding.
     pub projection_dim: usize,
+    /// What cosines are multiplied by before a softmax, where the file tells: clip.cpp's own do not.
+    pub logit_scale: Option<f32>,
     pub text: Option<TextConfig>,
     pub vision: Option<VisionConfig>,
 }
@@ -134,6 +136,9 @@ impl LayerSizes {
     }
 }
 
+/// The metadata key of [`ClipConfig::logit_scale`], which is this crate's own.
+pub(crate) const LOGIT_SCALE: &str = "clip.logit_scale";
+
 /// Stock types ask for an activation, and know only one.
 pub(crate) const UNREAD: StockActivation = StockActivation::QuickGelu;
 
@@ -167,6 +172,7 @@ impl ClipConfig {
             },
             projection_dim: projection_dim
                 .ok_or_else(|| malformed("it has neither a text nor a vision encoder"))?,
+            logit_scale: metadata.logit_scale()?,
             text,
             vision,
         };
@@ -177,6 +183,9 @@ impl ClipConfig {
     /// Checks what the types cannot: called by everything that makes a configuration.
     pub(crate) fn validate(&self) -> Result<()> {
         bounded("projection_dim", self.projection_dim, 1 << 14)?;
+        if self.logit_scale.is_some_and(|scale| !(scale.is_finite() && scale > 0.0)) {
+            return Err(malformed(format!("{LOGIT_SCALE} cannot be")));
+        }
         if let Some(text) = &self.text {
             validate_layers("text", &text.sizes())?;
             bounded("text.context_length", text.stock.max_position_embeddings, 1 << 12)?;
@@ -334,6 +343,12 @@ impl Metadata<'_> {
     fn float(&self, key: &str) -> Result<f64> {
         let value = self.get(key)?.to_f32();
         value.map(f64::from).map_err(|_| malformed(format!("{key} is not a number")))
+    }
+
+    fn logit_scale(&self) -> Result<Option<f32>> {
+        let Some(value) = self.header.get(LOGIT_SCALE) else { return Ok(None) };
+        let scale = value.to_f32();
+        scale.map(Some).map_err(|_| malformed(format!("{LOGIT_SCALE} is not a number")))
     }
 
     fn flag(&self, key: &str) -> Result<Option<bool>> {

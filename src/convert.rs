@@ -4,6 +4,7 @@
 mod directory;
 mod piece;
 mod plan;
+mod scale;
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -15,6 +16,7 @@ use crate::config::Activation;
 pub use crate::convert::directory::convert;
 use crate::convert::piece::Piece;
 use crate::convert::plan::{Plan, Target};
+use crate::convert::scale::logit_scale;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::safetensors::{Header, malformed};
 use crate::format::{expect_safetensors, join, join_near};
@@ -95,7 +97,8 @@ pub struct Converter {
 }
 
 enum State {
-    /// The first bytes of a file, until its header is whole.
+    /// The first bytes of a file, until its header is whole and, of the first file, the scale is there that goes
+    /// into the GGUF's header.
     Header(Vec<u8>),
     Tensors(Tensors),
     /// An error was given; nothing more is taken.
@@ -182,10 +185,15 @@ impl Converter {
             State::Failed => return Err(failed()),
             State::Header(mut bytes) => {
                 bytes.extend_from_slice(chunk);
-                match Header::parse(&bytes)? {
+                let header = Header::parse(&bytes)?;
+                let scale = header.as_ref().and_then(|header| match self.plan {
+                    None => logit_scale(header, &bytes),
+                    Some(_) => Some(None),
+                });
+                match header.zip(scale) {
                     None => State::Header(bytes),
-                    Some(header) => {
-                        let mut tensors = self.open(&header, sink)?;
+                    Some((header, scale)) => {
+                        let mut tensors = self.open(&header, scale, sink)?;
                         let rest = &bytes[header.data_start() as usize..];
                         self.take(&mut tensors, rest, sink)?;
                         State::Tensors(tensors)
@@ -264,12 +272,12 @@ impl Converter {
         self.kept.iter().any(|kept| kept.start <= part.start && part.end <= kept.end)
     }
 
-    fn open(&mut self, header: &Header, sink: &mut Sink) -> Result<Tensors> {
+    fn open(&mut self, header: &Header, scale: Option<f32>, sink: &mut Sink) -> Result<Tensors> {
         let mut plan = match self.plan.take() {
             Some(plan) => plan,
             None => {
                 let companions = std::mem::take(&mut self.companions);
-                Plan::new(&companions, header, self.file_type, self.activation)?
+                Plan::new(&companions, header, self.file_type, self.activation, scale)?
             }
         };
         let mut pieces: VecDeque<_> = piece::cut(&mut plan, header)?.into();

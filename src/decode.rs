@@ -2,7 +2,7 @@
 //!
 //! The reference is what `load_image` of Hugging Face transformers makes of the same bytes: PIL
 //! opens the file, `ImageOps.exif_transpose` turns it upright, `convert("RGB")` follows. So alpha
-//! is dropped, not composited; a palette is looked up; an animation gives its first frame; 16-bit
+//! is dropped, not composited, unless [`DecodeOptions`] asks for that; a palette is looked up; an animation gives its first frame; 16-bit
 //! colour keeps its high byte, while 16-bit grey saturates at 255, as PIL's `I;16` does; colour
 //! profiles are ignored.
 //!
@@ -29,6 +29,7 @@
 
 mod gif;
 mod jpeg;
+mod options;
 mod orientation;
 mod raster;
 mod samples;
@@ -37,6 +38,7 @@ mod tiff;
 mod webp;
 
 use crate::error::{Error, ErrorKind, Result};
+pub use options::{Alpha, DecodeOptions, Orientation};
 use sniff::Format;
 
 /// The most pixels an image may have: a camera's 108 megapixels pass. PIL warns from 89 million
@@ -67,16 +69,13 @@ impl RgbImage {
     }
 
     /// An image of pixels as a browser hands them out: `rgba` is RGBA8, interleaved, row-major.
-    /// Alpha is dropped, as PIL's `convert("RGB")` does.
     ///
     /// # Errors
     ///
     /// Those of [`RgbImage::new`], for four bytes a pixel.
-    pub fn from_rgba(width: u32, height: u32, rgba: &[u8]) -> Result<Self> {
+    pub fn from_rgba(width: u32, height: u32, rgba: Vec<u8>, alpha: Alpha) -> Result<Self> {
         check_length(width, height, 4, rgba.len())?;
-        let mut pixels = Vec::with_capacity(rgba.len() / 4 * 3);
-        rgba.as_chunks::<4>().0.iter().for_each(|pixel| pixels.extend_from_slice(&pixel[..3]));
-        Ok(Self { width, height, pixels })
+        Ok(Self { width, height, pixels: samples::rgba(rgba, alpha) })
     }
 
     /// The width in pixels, at least 1.
@@ -108,21 +107,31 @@ fn check_length(width: u32, height: u32, bytes_per_pixel: u64, len: usize) -> Re
     Ok(())
 }
 
-/// Decodes an image file: upright, RGB.
+/// Decodes an image file as the reference does: upright, RGB, without its alpha.
+///
+/// # Errors
+///
+/// Those of [`decode_with`].
+pub fn decode(bytes: &[u8]) -> Result<RgbImage> {
+    decode_with(bytes, DecodeOptions::default())
+}
+
+/// Decodes an image file to RGB.
 ///
 /// # Errors
 ///
 /// [`ErrorKind::UnsupportedImage`] if the bytes are no image, or one in a format or a variant that
 /// is not decoded here; [`ErrorKind::CorruptImage`] if they are cut short or damaged;
 /// [`ErrorKind::ImageTooLarge`] if the image claims more than [`MAX_PIXELS`].
-pub fn decode(bytes: &[u8]) -> Result<RgbImage> {
+pub fn decode_with(bytes: &[u8], options: DecodeOptions) -> Result<RgbImage> {
+    let DecodeOptions { orientation, alpha } = options;
     match sniff::format_of(bytes)? {
-        Format::Jpeg => jpeg::decode(bytes),
-        Format::Png => raster::decode_png(bytes),
-        Format::WebP => webp::decode(bytes),
-        Format::Gif => gif::decode(bytes),
-        Format::Bmp => raster::decode_bmp(bytes),
-        Format::Tiff => tiff::decode(bytes),
+        Format::Jpeg => jpeg::decode(bytes, orientation),
+        Format::Png => raster::decode_png(bytes, options),
+        Format::WebP => webp::decode(bytes, options),
+        Format::Gif => gif::decode(bytes, alpha),
+        Format::Bmp => raster::decode_bmp(bytes, alpha),
+        Format::Tiff => tiff::decode(bytes, alpha),
     }
 }
 

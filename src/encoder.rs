@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::config::{ClipConfig, Tower};
-use crate::decode::{self, RgbImage};
+use crate::decode::{self, DecodeOptions, RgbImage};
 use crate::embedding::Embedding;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{ClipModel, TextTower, VisionTower};
@@ -38,7 +38,30 @@ pub struct ModelInfo {
     pub vocabulary_size: Option<usize>,
     /// `gelu` or `quick_gelu`.
     pub activation: &'static str,
+    /// What cosines are multiplied by before a softmax: 100 where the file does not tell, as OpenAI's models have it.
+    pub logit_scale: f32,
+    /// What is done to an image before the vision tower reads it.
+    pub preprocessing: Option<Preprocessing>,
 }
+
+/// The steps are transformers' `CLIPImageProcessor`'s, in this order: resize, crop, divide by 255, normalise.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Preprocessing {
+    /// What the shorter edge is brought to, and the edge of the square that is cut out, in pixels.
+    pub size: usize,
+    /// `bicubic`
+    pub interpolation: &'static str,
+    /// `center`
+    pub crop: &'static str,
+    /// Of each channel, for values in 0 to 1.
+    pub mean: [f32; 3],
+    /// Of each channel, for values in 0 to 1.
+    pub std: [f32; 3],
+}
+
+/// That of OpenAI's models, whose training keeps it from going higher.
+const LOGIT_SCALE: f32 = 100.0;
 
 impl ClipEncoder {
     pub(crate) fn new(
@@ -104,8 +127,21 @@ impl ClipEncoder {
     /// # Errors
     /// `unsupported_image`, `corrupt_image`, `image_too_large`; `missing_tower` for a text-only model.
     pub fn embed_image(&self, bytes: &[u8], normalize: bool) -> Result<Embedding> {
+        self.embed_image_with(bytes, DecodeOptions::default(), normalize)
+    }
+
+    /// The same, decoded otherwise than the reference does.
+    ///
+    /// # Errors
+    /// Those of [`ClipEncoder::embed_image`].
+    pub fn embed_image_with(
+        &self,
+        bytes: &[u8],
+        options: DecodeOptions,
+        normalize: bool,
+    ) -> Result<Embedding> {
         self.vision()?;
-        let image = decode::decode(bytes)?;
+        let image = decode::decode_with(bytes, options)?;
         self.embed_pixels(&image, normalize)
     }
 
@@ -153,6 +189,14 @@ impl ClipEncoder {
             context_length: text.map(|text| text.max_position_embeddings),
             vocabulary_size: text.map(|text| text.vocab_size),
             activation: self.config.activation.name(),
+            logit_scale: self.config.logit_scale.unwrap_or(LOGIT_SCALE),
+            preprocessing: self.preprocess.as_ref().map(|preprocess| Preprocessing {
+                size: preprocess.image_size,
+                interpolation: "bicubic",
+                crop: "center",
+                mean: preprocess.mean,
+                std: preprocess.std,
+            }),
         }
     }
 

@@ -56,6 +56,9 @@ fn describe(config: &ClipConfig, header: &Header, size: u64) -> String {
     line("size", format!("{size} bytes, {} tensors", header.tensors.len()));
     line("embedding", format!("{} components", config.projection_dim));
     line("activation", config.activation.name().into());
+    if let Some(scale) = config.logit_scale {
+        line("logit scale", scale.to_string());
+    }
     if let Some(vision) = &config.vision {
         line("vision", layers(&vision.sizes()));
         let (image, patch) = (vision.stock.image_size, vision.stock.patch_size);

@@ -36,7 +36,7 @@ pub struct Tokenizer {
 pub struct Tokens {
     ids: Vec<u32>,
     end: usize,
-    truncated: bool,
+    count: usize,
 }
 
 impl Tokens {
@@ -51,9 +51,14 @@ impl Tokens {
         self.end
     }
 
+    /// How many there would be of the whole text, start and end included.
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
     /// Whether the text was longer than the model reads.
     pub fn truncated(&self) -> bool {
-        self.truncated
+        self.count > self.ids.len()
     }
 }
 
@@ -113,7 +118,7 @@ impl Tokenizer {
         ids.extend(words.iter().take(most));
         ids.push(self.end);
         let end = ids.iter().position(|id| *id == self.end).expect("the end token was just pushed");
-        Ok(Tokens { ids, end, truncated: words.len() > most })
+        Ok(Tokens { ids, end, count: words.len() + 2 })
     }
 }
 

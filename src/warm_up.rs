@@ -43,6 +43,7 @@ fn small_model() -> Result<ClipEncoder> {
         name: None,
         activation: Activation::Gelu,
         projection_dim: WIDTH,
+        logit_scale: None,
         text: None,
         vision: Some(VisionConfig {
             stock: ClipVisionConfig {

@@ -9,7 +9,7 @@ use web_sys::ImageData;
 
 use crate::config::{Activation, Tower};
 use crate::convert::{self, Converter, FileType};
-use crate::decode::RgbImage;
+use crate::decode::{Alpha, DecodeOptions, Orientation, RgbImage};
 use crate::embedding::Embedding;
 use crate::error::{Error, ErrorKind};
 
@@ -31,6 +31,21 @@ export interface ModelInfo {
     contextLength: number | null;
     vocabularySize: number | null;
     activation: "gelu" | "quick_gelu";
+    /** What cosines are multiplied by before a softmax: 100 where the file does not tell. */
+    logitScale: number;
+    /** What is done to an image, in this order: resize, crop, divide by 255, normalise. */
+    preprocessing: Preprocessing | null;
+}
+
+export interface Preprocessing {
+    /** What the shorter edge is brought to, and the edge of the square that is cut out, in pixels. */
+    size: number;
+    interpolation: "bicubic";
+    crop: "center";
+    /** Of red, green and blue, for values in 0 to 1. */
+    mean: [number, number, number];
+    /** Of red, green and blue, for values in 0 to 1. */
+    std: [number, number, number];
 }
 "#;
 
@@ -328,26 +343,44 @@ impl ClipEncoder {
         js_embedding(self.0.embed_text(text, normalize))
     }
 
+    /// The tokens of a text.
+    ///
+    /// Throws an `Error` whose `code` is `missing_tower` for a vision-only model.
+    pub fn tokenize(&self, text: &str) -> Result<Tokens, JsValue> {
+        self.0.tokenize(text).map(Tokens).map_err(js_error)
+    }
+
     /// The embedding of a JPEG, PNG, WebP, GIF, BMP or TIFF file's bytes.
     ///
     /// Throws an `Error` with a `code`: `unsupported_image`, `corrupt_image`, `image_too_large` or
     /// `missing_tower`.
     #[wasm_bindgen(js_name = embedImage)]
-    pub fn embed_image(&self, bytes: &[u8], normalize: bool) -> Result<Float32Array, JsValue> {
-        js_embedding(self.0.embed_image(bytes, normalize))
+    pub fn embed_image(
+        &self,
+        bytes: &[u8],
+        normalize: bool,
+        #[wasm_bindgen(unchecked_param_type = "\"exif\" | \"ignore\"")] orientation: &str,
+        #[wasm_bindgen(unchecked_param_type = "\"drop\" | \"white\" | \"black\"")] alpha: &str,
+    ) -> Result<Float32Array, JsValue> {
+        let options = DecodeOptions {
+            orientation: Orientation::named(orientation).map_err(js_error)?,
+            alpha: Alpha::named(alpha).map_err(js_error)?,
+        };
+        js_embedding(self.0.embed_image_with(bytes, options, normalize))
     }
 
-    /// The embedding of pixels that the browser decoded. Their alpha is dropped.
+    /// The embedding of pixels that the browser decoded.
     #[wasm_bindgen(js_name = embedPixels)]
     pub fn embed_pixels(
         &self,
         pixels: &ImageData,
         normalize: bool,
+        #[wasm_bindgen(unchecked_param_type = "\"drop\" | \"white\" | \"black\"")] alpha: &str,
     ) -> Result<Float32Array, JsValue> {
-        let rgba = pixels.data();
-        let image =
-            RgbImage::from_rgba(pixels.width(), pixels.height(), &rgba).map_err(js_error)?;
-        js_embedding(self.0.embed_pixels(&image, normalize))
+        let alpha = Alpha::named(alpha).map_err(js_error)?;
+        let rgba = pixels.data().0;
+        let image = RgbImage::from_rgba(pixels.width(), pixels.height(), rgba, alpha);
+        js_embedding(self.0.embed_pixels(&image.map_err(js_error)?, normalize))
     }
 
     /// Takes over the towers of another encoder, loaded from the same file, and ends it.
@@ -363,6 +396,31 @@ impl ClipEncoder {
         let json =
             serde_json::to_string(&self.0.info()).map_err(|e| JsError::new(&e.to_string()))?;
         Ok(js_sys::JSON::parse(&json)?.unchecked_into())
+    }
+}
+
+/// The tokens of a text.
+#[wasm_bindgen]
+pub struct Tokens(crate::tokenizer::Tokens);
+
+#[wasm_bindgen]
+impl Tokens {
+    /// Every id, start and end included, unpadded, cut off at the context's length.
+    #[wasm_bindgen(getter)]
+    pub fn ids(&self) -> Vec<u32> {
+        self.0.ids().to_vec()
+    }
+
+    /// How many the whole text has, start and end included.
+    #[wasm_bindgen(getter)]
+    pub fn count(&self) -> usize {
+        self.0.count()
+    }
+
+    /// Whether the text is cut off.
+    #[wasm_bindgen(getter)]
+    pub fn truncated(&self) -> bool {
+        self.0.truncated()
     }
 }
 

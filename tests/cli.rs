@@ -62,6 +62,28 @@ fn embed_prints_texts_then_images_as_the_endpoint_does() {
     assert!(raw.iter().map(|x| x * x).sum::<f32>() > 1.01);
 }
 
+#[test]
+fn embed_reads_images_as_it_is_told() {
+    let model = data("tiny-gelu.q8_0.gguf");
+    let vector = |name: &str, options: &[&str]| {
+        let image = fixture("images").join(name);
+        let embed = ["embed", "--model", text(&model), "--image", text(&image)];
+        vectors(&printed(&[&embed[..], options].concat())).remove(0)
+    };
+    let upright = vector("orientation_1.png", &[]);
+    assert_ne!(vector("orientation_6.png", &[]), upright, "it is turned");
+    assert_eq!(vector("orientation_6.png", &["--ignore-orientation"]), upright);
+    let vectors = ["drop", "white", "black"].map(|alpha| vector("rgba8.png", &["--alpha", alpha]));
+    assert_eq!(vector("rgba8.png", &[]), vectors[0]);
+    for (i, j) in [(0, 1), (0, 2), (1, 2)] {
+        let cosine = cosine(&vectors[i], &vectors[j]);
+        assert!(cosine < 0.999, "{i} and {j} are alike: {cosine}");
+    }
+    let wrong = run(&["embed", "--model", text(&model), "--alpha", "grey", "--text", "a"]);
+    assert!(!wrong.status.success());
+    assert!(String::from_utf8_lossy(&wrong.stderr).contains("drop, white or black"));
+}
+
 /// Every layout a checkpoint comes in gives the same file, but for its name and what 16 bits lose.
 #[test]
 fn convert_reads_every_layout() {

@@ -13,7 +13,7 @@ use candle_core::{DType, Device, Tensor};
 use clip_wasm::convert::{Companions, Converter, FILE_TYPES, FileType, convert};
 use clip_wasm::format::gguf::Header;
 use clip_wasm::format::names::{Change, Checkpoint, source};
-use clip_wasm::{Error, ErrorKind, Result};
+use clip_wasm::{Error, ErrorKind, ModelLoader, Result};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 use serde_json::{Value, json};
@@ -158,7 +158,15 @@ fn go_on(
     let mut read = 0;
     for (index, file) in source.files.iter().enumerate() {
         let mut sink = |offset, bytes: &[u8]| gguf.write(offset, bytes);
-        converter.push(source.header(index), &mut sink).unwrap();
+        let start = source.header(index);
+        converter.push(start, &mut sink).unwrap();
+        // The scale of the logits belongs to the header, and stands somewhere behind it.
+        for chunk in file[start.len()..].chunks(1000) {
+            if converter.wanted().is_some() {
+                break;
+            }
+            converter.push(chunk, &mut sink).unwrap();
+        }
         let wanted = converter.wanted().expect("the header has come");
         let mut bytes = vec![0xff; file.len()];
         for range in wanted.iter().map(|range| range.start as usize..range.end as usize) {
@@ -310,6 +318,90 @@ fn tensors_that_no_model_reads_are_not_wanted() {
     let mut gguf = Gguf::default();
     go_on(&source, file_type("q8_0"), &mut gguf, Vec::new(), 77_777);
     assert!(gguf.bytes == want);
+}
+
+/// The checkpoint with a tensor called `logit_scale`, and where asked for, with a megabyte before it.
+fn with_scale(dtype: Dtype, shape: &[usize], bytes: &[u8], far: bool) -> Source {
+    static ZEROS: [u8; 1 << 20] = [0; 1 << 20];
+    let bytes: &'static [u8] = bytes.to_vec().leak();
+    // A file is sorted by type first: the scale comes early among its like.
+    let name = match dtype {
+        Dtype::F16 => "tiny-hf-f16",
+        Dtype::BF16 => "tiny-hf-bf16",
+        _ => "tiny-hf",
+    };
+    Source::open(name).with_tensors(|tensors| {
+        let scale = TensorView::new(dtype, shape.to_vec(), bytes).unwrap();
+        tensors.push(("logit_scale".into(), scale));
+        let length = if far { ZEROS.len() } else { 16 };
+        let ids = TensorView::new(Dtype::I64, vec![1, length / 8], &ZEROS[..length]).unwrap();
+        tensors.push(("text_model.embeddings.position_ids".into(), ids));
+    })
+}
+
+fn kept_scale(gguf: &[u8]) -> Option<f32> {
+    let header = Header::parse(gguf).unwrap().unwrap();
+    header.get("clip.logit_scale").map(|value| value.to_f32().unwrap())
+}
+
+#[test]
+fn the_scale_of_the_logits_is_kept_as_metadata() {
+    let f32s = |values: &[f32]| values.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<u8>>();
+    // Exponentials by Python's math.exp of the stored value.
+    for (label, dtype, shape, bytes, want) in [
+        ("as training begins", Dtype::F32, &[][..], f32s(&[2.6592]), Some(14.284_856)),
+        ("as OpenAI's ends", Dtype::F32, &[], f32s(&[4.605_17]), Some(99.999_96)),
+        ("beyond the clip", Dtype::F32, &[1], f32s(&[4.7]), Some(100.0)),
+        ("in f16", Dtype::F16, &[], vec![0xb1, 0x43], Some(46.791_58)),
+        ("in bf16", Dtype::BF16, &[], vec![0x2a, 0x40], Some(14.242_779)),
+        ("no number", Dtype::F32, &[], f32s(&[f32::NAN]), None),
+        ("no scalar", Dtype::F32, &[2], f32s(&[2.0, 3.0]), None),
+        ("in f64", Dtype::F64, &[], 2.0_f64.to_le_bytes().to_vec(), None),
+    ] {
+        let source = with_scale(dtype, shape, &bytes, false);
+        let gguf = source.convert(file_type("q8_0"), &[1 << 20]).unwrap();
+        let got = kept_scale(&gguf);
+        let near = got.zip(want).map(|(got, want)| (got - want).abs() <= 1e-6 * want);
+        assert!(near.unwrap_or(got == want), "{label}: {got:?}, not {want:?}");
+        for sizes in [&[7][..], &[source.header(0).len(), 1, 1, 1000], &[usize::MAX]] {
+            assert!(
+                source.convert(file_type("q8_0"), sizes).unwrap() == gguf,
+                "{label}: {sizes:?}"
+            );
+        }
+        let mut loader = ModelLoader::new();
+        loader.push(&gguf).unwrap();
+        let info = loader.finish().unwrap().info();
+        assert_eq!(info.logit_scale, got.unwrap_or(100.0), "{label}");
+    }
+    let far = with_scale(Dtype::F32, &[], &f32s(&[2.6592]), true);
+    assert_eq!(
+        kept_scale(&far.convert(file_type("q8_0"), &[1 << 20]).unwrap()),
+        None,
+        "far behind"
+    );
+}
+
+#[test]
+fn a_conversion_goes_on_with_its_scale() {
+    let source = with_scale(Dtype::F32, &[], &2.6592_f32.to_le_bytes(), false);
+    let want = source.convert(file_type("q8_0"), &[1 << 20]).unwrap();
+    let size = source.files[0].len();
+    for bytes in [0, source.header(0).len() + 17, size / 2, size] {
+        let (mut gguf, parts) = begin(&source, file_type("q8_0"), bytes);
+        go_on(&source, file_type("q8_0"), &mut gguf, parts, 77_777);
+        assert!(gguf.bytes == want, "broken off at {bytes}");
+    }
+}
+
+#[test]
+fn a_file_that_ends_before_its_scale_is_cut_short() {
+    let source = with_scale(Dtype::F32, &[], &2.6592_f32.to_le_bytes(), false);
+    let mut converter = Converter::new(source.companions.clone(), file_type("q8_0"), None);
+    converter.push(source.header(0), &mut |_, _| Ok(())).unwrap();
+    assert_eq!(converter.wanted(), None);
+    let error = converter.end_file().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::TruncatedModel, "{error}");
 }
 
 #[test]

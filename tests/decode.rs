@@ -3,7 +3,7 @@
 
 mod support;
 
-use clip_wasm::decode::{RgbImage, decode};
+use clip_wasm::decode::{Alpha, DecodeOptions, Orientation, RgbImage, decode, decode_with};
 use clip_wasm::error::ErrorKind;
 use serde::Deserialize;
 
@@ -68,6 +68,56 @@ fn pixels_equal_pillow() {
         }
     }
     assert!(failures.is_empty(), "{} files differ:\n{}", failures.len(), failures.join("\n"));
+}
+
+#[derive(Deserialize)]
+struct OptionsCase {
+    file: String,
+    orientation: String,
+    alpha: String,
+    width: u32,
+    height: u32,
+    /// The checksum of each row in eight hexadecimal digits.
+    row_crc32: String,
+}
+
+#[test]
+fn pixels_read_otherwise_equal_pillow() {
+    let mut failures = Vec::new();
+    let cases = support::images::cases::<OptionsCase>("options.json");
+    for case in &cases {
+        let options = DecodeOptions {
+            orientation: Orientation::named(&case.orientation).unwrap(),
+            alpha: Alpha::named(&case.alpha).unwrap(),
+        };
+        let label = format!("{} {} {}", case.file, case.orientation, case.alpha);
+        let image = decode_with(&support::images::read(&case.file), options).expect(&label);
+        assert_eq!((image.width(), image.height()), (case.width, case.height), "{label}");
+        for (y, row) in image.pixels().chunks_exact(3 * case.width as usize).enumerate() {
+            let crc = format!("{:08x}", support::crc32(row.iter().copied()));
+            if crc != case.row_crc32[y * 8..][..8] {
+                failures.push(format!("{label}: row {y} differs"));
+                break;
+            }
+        }
+    }
+    let of = |alpha: &str| cases.iter().filter(|case| case.alpha == alpha).count();
+    assert!(of("drop") >= 20 && of("white") >= 15 && of("black") >= 15, "cases are missing");
+    assert!(failures.is_empty(), "{} cases differ:\n{}", failures.len(), failures.join("\n"));
+}
+
+/// All eight hold the same picture, and JPEGs are not decoded as Pillow does, byte for byte.
+#[test]
+fn a_jpeg_whose_orientation_is_ignored_is_as_it_is_stored() {
+    let options = DecodeOptions { orientation: Orientation::Ignore, alpha: Alpha::Drop };
+    let stored = decode(&support::images::read("orientation_1.jpg")).unwrap();
+    for orientation in 2..=8 {
+        let file = support::images::read(&format!("orientation_{orientation}.jpg"));
+        assert_eq!(decode_with(&file, options).unwrap(), stored, "orientation {orientation}");
+        assert_ne!(decode(&file).unwrap(), stored, "orientation {orientation}");
+    }
+    assert_eq!(options.orientation, Orientation::named("ignore").unwrap());
+    assert!(Orientation::named("up").is_err() && Alpha::named("grey").is_err());
 }
 
 struct Difference {
@@ -273,7 +323,14 @@ fn an_rgb_image_holds_what_its_size_says() {
     assert_eq!(invalid(RgbImage::new(2, 2, vec![0; 11])), ErrorKind::InvalidInput);
     assert_eq!(invalid(RgbImage::new(0, 2, vec![])), ErrorKind::InvalidInput);
     assert_eq!(invalid(RgbImage::new(60_000, 60_000, vec![])), ErrorKind::ImageTooLarge);
-    assert_eq!(invalid(RgbImage::from_rgba(2, 1, &[0; 6])), ErrorKind::InvalidInput);
-    let image = RgbImage::from_rgba(2, 1, &[1, 2, 3, 0, 4, 5, 6, 128]).unwrap();
-    assert_eq!(image.pixels(), [1, 2, 3, 4, 5, 6]);
+    let rgba = |bytes: &[u8], alpha| RgbImage::from_rgba(2, 1, bytes.to_vec(), alpha);
+    assert_eq!(invalid(rgba(&[0; 6], Alpha::Drop)), ErrorKind::InvalidInput);
+    for (alpha, pixels) in [
+        (Alpha::Drop, [1, 2, 3, 4, 5, 6]),
+        (Alpha::White, [255, 255, 255, 129, 130, 130]),
+        (Alpha::Black, [0, 0, 0, 2, 3, 3]),
+    ] {
+        let image = rgba(&[1, 2, 3, 0, 4, 5, 6, 128], alpha).unwrap();
+        assert_eq!(image.pixels(), pixels, "{alpha:?}");
+    }
 }

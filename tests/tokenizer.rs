@@ -20,6 +20,8 @@ struct Case {
     text: String,
     ids: Vec<u32>,
     end: usize,
+    /// Tokens before truncation.
+    count: usize,
 }
 
 /// The published vocabulary in id order, and its merges.
@@ -56,6 +58,13 @@ fn difference(tokenizer: &Tokenizer, case: &Case) -> Option<String> {
     if let Some(at) = at {
         let (got, want) = (got.get(at), want.get(at));
         return Some(format!("{shown:?}: at index {at} {got:?} where {want:?} is expected"));
+    }
+    let (count, truncated) = (case.count, case.count > CONTEXT);
+    if (tokens.count(), tokens.truncated()) != (count, truncated) {
+        let (got, cut) = (tokens.count(), tokens.truncated());
+        return Some(format!(
+            "{shown:?}: {got} tokens, cut off: {cut}; expected {count}, {truncated}"
+        ));
     }
     (tokens.end() != case.end).then(|| {
         format!("{shown:?}: the first end token at {}, expected at {}", tokens.end(), case.end)

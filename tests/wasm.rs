@@ -46,7 +46,8 @@ fn vectors_equal_the_native_ones() {
     let encoder = load(Q8_0, 1 << 16).unwrap();
     let native: serde_json::Value = serde_json::from_str(NATIVE).unwrap();
     let texts = TEXTS.iter().map(|text| encoder.embed_text(text, true).unwrap());
-    let images = IMAGES.iter().map(|image| encoder.embed_image(image, true).unwrap());
+    let images =
+        IMAGES.iter().map(|image| encoder.embed_image(image, true, "exif", "drop").unwrap());
     for (i, vector) in texts.chain(images).enumerate() {
         for (j, got) in vector.to_vec().into_iter().enumerate() {
             let want = native["data"][i][j].as_f64().unwrap();
@@ -89,8 +90,10 @@ fn pixels_give_the_vector_of_the_image_they_are() {
         image.pixels().chunks(3).flat_map(|rgb| [rgb[0], rgb[1], rgb[2], 7]).collect();
     let pixels =
         ImageData::new_with_u8_clamped_array_and_sh(Clamped(&rgba), image.width(), image.height());
-    let vector = encoder.embed_pixels(&pixels.unwrap(), false).unwrap();
-    assert_eq!(vector.to_vec(), encoder.embed_image(IMAGES[1], false).unwrap().to_vec());
+    let pixels = pixels.unwrap();
+    let want = encoder.embed_image(IMAGES[1], false, "exif", "drop").unwrap().to_vec();
+    assert_eq!(encoder.embed_pixels(&pixels, false, "drop").unwrap().to_vec(), want);
+    assert_ne!(encoder.embed_pixels(&pixels, false, "white").unwrap().to_vec(), want);
 }
 
 #[wasm_bindgen_test]
@@ -100,7 +103,7 @@ fn errors_have_a_code_and_a_status() {
         (&b"<!doctype html>"[..], "unsupported_image", 415.0),
         (&IMAGES[0][..20_000], "corrupt_image", 422.0),
     ] {
-        let thrown = encoder.embed_image(bytes, true).unwrap_err();
+        let thrown = encoder.embed_image(bytes, true, "exif", "drop").unwrap_err();
         assert_eq!(code(&thrown), want);
         assert_eq!(property(&thrown, "statusCode").as_f64(), Some(status));
     }

@@ -27,7 +27,7 @@ import { openWeights } from "./weights.js";
  * @property {Tower[] | undefined} towers those to be loaded; all are converted
  * @property {string | undefined} sha256 of the weights' one file
  * @property {boolean} ignoreMemory
- * @property {(header: { weightsSize: number }) => void} onHeader
+ * @property {(header: { weightsSize: number, fileSize: number }) => void} onHeader
  * @property {(progress: Progress) => void} onProgress
  * @property {AbortSignal} signal
  */
@@ -183,7 +183,7 @@ export async function loadCheckpoint(module, { files, size, companions }, keeper
     if (!begun && loader.residentSize !== undefined) {
       begun = true;
       if (!ignoreMemory) refuseTooLarge(loader.residentSize);
-      onHeader({ weightsSize: loader.residentSize });
+      onHeader({ weightsSize: loader.residentSize, fileSize: Number(converter.fileSize) });
       for (let i = 0; i < resumed.length; i += 2) await giveKept(keeper, loader, Number(resumed[i]), Number(resumed[i + 1]));
     }
     const wanted = hash ? [position, converter.sourceSize ?? position] : [...(converter.wanted() ?? [])];

@@ -1,20 +1,32 @@
 // The public JavaScript API: CLIP's two encoders, running in a worker of this page.
 
+import { classificationOf, meanOf, promptsOf, requireScale } from "./classify.js";
 import { WorkerConnection } from "./connection.js";
 import { abortedError, ClipError, errorJson } from "./error.js";
 import { Helpers } from "./helpers.js";
 import { absoluteUrl, openImage, requireImages, requireList, requireTexts, requireTowers } from "./inputs.js";
+import { defaultThreads, imageParams, loadParams } from "./options.js";
 import { modelLock, Store } from "./store.js";
+import { similarity } from "./vectors.js";
 
 /** @import { Loaded, LoadParams } from "./worker.js" */
 
+/** @typedef {import("./classify.js").Classification} Classification */
 /** @typedef {import("./inputs.js").ImageSource} ImageSource a string is a URL */
 /** @typedef {import("./keeper.js").Warning} Warning */
 /** @typedef {import("./loading.js").Progress} Progress */
 /** @typedef {import("./loading.js").Tower} Tower */
+/** @typedef {import("./options.js").ClassifyOptions} ClassifyOptions */
+/** @typedef {import("./options.js").EmbedOptions} EmbedOptions */
+/** @typedef {import("./options.js").EmbedProgress} EmbedProgress */
+/** @typedef {import("./options.js").ImageOptions} ImageOptions */
+/** @typedef {import("./options.js").LoadOptions} LoadOptions */
 /** @typedef {import("./store.js").KeptModel} KeptModel */
+/** @typedef {import("./vectors.js").Vector} Vector */
+/** @typedef {import("./worker.js").ModelInfo} ModelInfo */
+/** @typedef {import("./worker.js").TokenizedText} TokenizedText */
 
-export { ClipError, errorJson };
+export { ClipError, errorJson, similarity };
 
 /**
  * What the hosted endpoint prints: one list an input, in input order.
@@ -22,38 +34,8 @@ export { ClipError, errorJson };
  */
 
 /**
- * @typedef {object} EmbedOptions
- * @property {boolean} [normalize] to unit length (L2), which is the default; otherwise the raw projection
- * @property {(progress: EmbedProgress) => void} [onProgress] told after each input
- * @property {AbortSignal} [signal]
- */
-
-/** @typedef {{ done: number, total: number }} EmbedProgress in inputs */
-
-/**
  * What became of one image: its vector, or why it has none.
  * @typedef {{ index: number, vector: Float32Array } | { index: number, error: ClipError }} Embedded
- */
-
-/**
- * @typedef {object} LoadOptions
- * @property {Tower[]} [towers] only these, where a text or an image is all that is to be embedded: where the
- *   server gives parts of a file, no more is fetched. Both, or those that the file has, if absent
- * @property {Tower} [first] the tower that is to come first, where both are loaded: the encoder is given as soon as
- *   it has come, the other goes on loading, calls that need it wait, and {@link ClipEncoder.loaded} tells its end
- * @property {string} [type] that a checkpoint is converted to: `q8_0` if absent, or f32, f16, q5_1, q5_0, q4_1, q4_0
- * @property {"gelu" | "quick_gelu"} [activation] of a checkpoint whose configuration does not tell, or is wrong
- * @property {number} [size] bytes of the file, for progress where the server does not tell
- * @property {string} [sha256] of the file, in hexadecimal: what differs is refused and not kept
- * @property {(string | URL)[]} [mirrors] further addresses of the same file, asked in turn when the one before fails
- * @property {boolean} [keep] whether to keep what comes from a URL for the next visit, which is the default
- * @property {number} [idleTimeout] milliseconds without a byte after which a connection is taken up anew; 20 s if
- *   absent
- * @property {boolean} [ignoreMemory] whether to load what this device is not likely to have memory for
- * @property {(progress: Progress) => void} [onProgress]
- * @property {(warning: Warning) => void} [onWarning] told what went wrong where the model runs all the same; it is
- *   printed to the console if absent
- * @property {AbortSignal} [signal]
  */
 
 /**
@@ -85,7 +67,10 @@ export class ClipEncoder {
     this.threads = loaded.threads;
   }
 
-  /** What the model is, and which of its towers are loaded. */
+  /**
+   * What the model is, and which of its towers are loaded.
+   * @returns {Readonly<ModelInfo>}
+   */
   get info() {
     return this.#info;
   }
@@ -188,13 +173,13 @@ export class ClipEncoder {
    * A page without threads that has 16 images or more to embed loads the model again in workers beside the first,
    * as many as there are cores and room for, and they stay until the encoder is closed; `threads: 1` forbids it.
    * @param {ImageSource[]} images
-   * @param {EmbedOptions} [options]
+   * @param {EmbedOptions & ImageOptions} [options]
    * @returns {Promise<Embeddings>}
    */
   async embedImage(images, { onProgress = () => {}, ...options } = {}) {
     requireImages(images);
-    await this.#waitFor("vision");
     const work = this.#imageWork(images, options);
+    await this.#waitFor("vision");
     const vectors = await this.#helpers.share(images.length, this.#connection, work, onProgress);
     return { data: vectors.map((vector) => Array.from(vector)), status_code: 200 };
   }
@@ -204,13 +189,13 @@ export class ClipEncoder {
    * fails stops no other; only what would fail for all (`aborted`, `closed`, `worker_failed`, `missing_tower`)
    * ends the iteration, with that error. Whoever stops taking has no more images read than a few ahead.
    * @param {ImageSource[]} images
-   * @param {Omit<EmbedOptions, "onProgress">} [options]
+   * @param {Omit<EmbedOptions, "onProgress"> & ImageOptions} [options]
    * @returns {AsyncGenerator<Embedded, void, void>}
    */
   async *embedEach(images, options = {}) {
     requireImages(images);
-    await this.#waitFor("vision");
     const work = this.#imageWork(images, options);
+    await this.#waitFor("vision");
     for await (const outcome of this.#helpers.each(images.length, this.#connection, work)) {
       if (options.signal?.aborted) throw abortedError(options.signal);
       yield "error" in outcome ? outcome : { index: outcome.index, vector: outcome.value };
@@ -218,15 +203,51 @@ export class ClipEncoder {
   }
 
   /**
+   * Zero-shot classification: which of the labels fits an image best. Labels are embedded anew by each call.
    * @param {ImageSource[]} images
-   * @param {EmbedOptions} options
+   * @param {string[]} labels
+   * @param {ClassifyOptions & ImageOptions} [options]
+   * @returns {Promise<Classification[][]>} for each image every label, the best first
+   */
+  async classify(images, labels, options = {}) {
+    const { template = "a photo of a {}", logitScale = this.#info.logitScale, onProgress = () => {}, signal, ...reading } = options;
+    requireImages(images);
+    imageParams(reading);
+    requireScale(logitScale);
+    const prompts = promptsOf(labels, template);
+    const texts = prompts.flat();
+    const total = texts.length + images.length;
+    const { data } = await this.embedText(texts, { signal, onProgress: ({ done }) => onProgress({ done, total }) });
+    const share = texts.length / labels.length;
+    const vectors = prompts.map((_, i) => meanOf(data.slice(i * share, (i + 1) * share)));
+    const told = (/** @type {EmbedProgress} */ { done }) => onProgress({ done: texts.length + done, total });
+    const embedded = await this.embedImage(images, { ...reading, signal, onProgress: told });
+    return embedded.data.map((image) => classificationOf(image, labels, vectors, logitScale));
+  }
+
+  /**
+   * The tokens that texts become, as Hugging Face's CLIPTokenizer gives them.
+   * @param {string[]} texts
+   * @param {{ signal?: AbortSignal }} [options]
+   * @returns {Promise<TokenizedText[]>}
+   */
+  async tokenize(texts, { signal } = {}) {
+    requireTexts(texts);
+    await this.#waitFor("text");
+    return this.#connection.call("tokenize", { texts }, { signal });
+  }
+
+  /**
+   * @param {ImageSource[]} images
+   * @param {EmbedOptions & ImageOptions} options
    * @returns {(connection: WorkerConnection, index: number) => Promise<Float32Array>}
    */
-  #imageWork(images, { normalize = true, signal }) {
+  #imageWork(images, { signal, ...options }) {
+    const params = imageParams(options);
     return async (connection, index) => {
       const image = await openImage(/** @type {ImageSource} */ (images[index]), signal);
       const transfer = image instanceof Blob ? [] : [image.buffer];
-      return connection.call("embedImage", { image, normalize }, { signal, transfer });
+      return connection.call("embedImage", { image, ...params }, { signal, transfer });
     };
   }
 
@@ -271,34 +292,6 @@ export async function deleteKeptModel(url) {
   });
 }
 
-/**
- * @param {string | Blob | File[]} source
- * @param {number} threads
- * @param {LoadOptions} options
- * @returns {LoadParams}
- */
-function loadParams(source, threads, { type = "q8_0", activation, towers, first, size, sha256, mirrors = [], keep = true, idleTimeout = 20_000, ignoreMemory = false }) {
-  if (towers !== undefined) requireTowers(towers);
-  if (first !== undefined) requireTowers([first]);
-  if (sha256 !== undefined && !/^[0-9a-f]{64}$/i.test(sha256)) {
-    throw new ClipError("invalid_input", "sha256 is not 64 hexadecimal digits");
-  }
-  return {
-    source,
-    threads,
-    type,
-    activation,
-    towers,
-    first,
-    size,
-    sha256: sha256?.toLowerCase(),
-    mirrors: mirrors.map(absoluteUrl),
-    keep: keep && typeof source === "string",
-    idleTimeout,
-    ignoreMemory,
-  };
-}
-
 /** @param {Warning} warning */
 function printWarning({ message }) {
   console.warn(`clip-wasm: ${message}`);
@@ -307,11 +300,4 @@ function printWarning({ message }) {
 /** Without this the browser may delete what is kept when the disk fills up; it may ask the user, or refuse. */
 function askToPersist() {
   globalThis.navigator?.storage?.persist?.().catch(() => {});
-}
-
-/** Of many cores some are slow and some are wanted elsewhere, and what cannot be shared comes to weigh more. */
-const MOST_THREADS = 8;
-
-function defaultThreads() {
-  return Math.min(navigator.hardwareConcurrency || 1, MOST_THREADS);
 }

@@ -2,12 +2,14 @@
 
 /**
  * @param {Blob} image
+ * @param {"exif" | "ignore"} orientation whether it is turned as its container or its EXIF says
  * @returns {Promise<ImageData | null>} not premultiplied; null for what this browser cannot decode either
  */
-export async function decodeInBrowser(image) {
+export async function decodeInBrowser(image, orientation) {
   try {
     // Pixels as the file has them: no colour management, as the Python reference does none.
     const bitmap = await createImageBitmap(image, {
+      imageOrientation: orientation === "ignore" ? "none" : "from-image",
       premultiplyAlpha: "none",
       colorSpaceConversion: "none",
     });

@@ -26,7 +26,8 @@ import { ClipError } from "./error.js";
  * @property {string | undefined} sha256 of the whole file
  * @property {Uint8Array | null} start the file's first bytes, which have been read already
  * @property {boolean} ignoreMemory whether to try what the device is not likely to have room for
- * @property {(header: { weightsSize: number }) => void} onHeader told what the weights take, in bytes of memory
+ * @property {(header: { weightsSize: number, fileSize: number }) => void} onHeader told what the weights take, in
+ *   bytes of memory, and what the file holds, in bytes
  * @property {(progress: Progress) => void} onProgress
  * @property {AbortSignal} signal
  */
@@ -63,7 +64,7 @@ export async function* loadTowers(module, weights, { towers, first, start, sha25
   const loader = new module.bindings.ModelLoader(towers);
   const meter = new Meter(onProgress);
   /** @type {Sha256 | null} of a file that is read in one go; one that is not is read once more at the end */
-  let hash = sha256 === undefined || weights.verified || (first && weights.rereads) ? null : new module.bindings.Sha256();
+  let hash = sha256 === undefined || weights.sha256 !== null || (first && weights.rereads) ? null : new module.bindings.Sha256();
 
   let position = 0;
   const take = (/** @type {Uint8Array | null} */ bytes) => {
@@ -91,11 +92,11 @@ export async function* loadTowers(module, weights, { towers, first, start, sha25
     throw new ClipError("truncated_model", `${weights.name} has no header; load it again`);
   }
   if (!ignoreMemory) refuseTooLarge(residentSize);
-  onHeader({ weightsSize: residentSize });
-
   const size = weights.size ?? fileSize;
+  onHeader({ weightsSize: residentSize, fileSize: size });
+
   const missing = size - position - sum([...(loader.wanted() ?? [])]);
-  const verifies = sha256 !== undefined && !weights.verified && (missing < REMAINDER || weights.hasAll(position, size));
+  const verifies = sha256 !== undefined && weights.sha256 === null && (missing < REMAINDER || weights.hasAll(position, size));
   if (!verifies) hash = null;
   const stages = first && !hash && found.length > 1 && found.includes(first) ? [first, undefined] : [undefined];
   const parts = stages.map((tower) => [...(loader.wanted(tower) ?? [])]);
@@ -132,14 +133,14 @@ async function hashAll(module, weights, signal) {
 
 /**
  * @param {string} found
- * @param {string | undefined} expected
+ * @param {string} expected
  * @param {Weights} weights
  */
 async function check(found, expected, weights) {
-  if (found !== expected?.toLowerCase()) {
+  if (found !== expected.toLowerCase()) {
     throw new ClipError("corrupt_model", `${weights.name} is damaged: its SHA-256 is ${found} where ${expected} is expected; load it again`);
   }
-  await weights.verify();
+  await weights.verify(found);
 }
 
 /** @param {number} weightsSize bytes */

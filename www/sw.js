@@ -16,6 +16,7 @@ const CACHE = "clip-wasm-page";
 const PAGE = [
   "./",
   "checkpoint.js",
+  "classify.js",
   "clip.js",
   "connection.js",
   "decode.js",
@@ -29,6 +30,7 @@ const PAGE = [
   "main.js",
   "models.json",
   "module.js",
+  "options.js",
   "page/compare.js",
   "page/drawing.js",
   "page/elements.js",
@@ -52,6 +54,7 @@ const PAGE = [
   "store.js",
   "style.css",
   "thread.js",
+  "vectors.js",
   "weights.js",
   "worker.js",
 ];

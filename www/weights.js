@@ -28,14 +28,14 @@ const CHUNK = 1 << 20;
  * @property {string} name the URL or the file's name
  * @property {number | null} size bytes, as far as anybody tells
  * @property {string | null} [etag] as its server tells it
- * @property {boolean} verified whether its SHA-256 has been found right before
+ * @property {string | null} sha256 of the whole file, where it has been found right, now or before
  * @property {(position: number, end: number) => Promise<Uint8Array | null>} read the next bytes from a place on, at
  *   most to `end`; `null` at the file's end. They may be overwritten by the next call
  * @property {boolean} rereads whether what has been read can be read again without a server
  * @property {(from: number, to: number) => boolean} hasAll whether all of this part is at hand without a server
  * @property {(towers: Tower[] | undefined) => Promise<void>} complete says that all of these towers, or of all that
  *   the file has, has come
- * @property {() => Promise<void>} verify says that the SHA-256 is right
+ * @property {(sha256: string) => Promise<void>} verify says that this SHA-256 is right
  * @property {() => Promise<void>} close leaves what it has open; reading opens it again
  * @property {() => Promise<void>} discard keeps nothing of it: it is wrong
  */
@@ -61,7 +61,6 @@ export function keptWeights(name, keeper) {
 
 /** @implements {Weights} */
 class RemoteWeights {
-  #options;
   #keeper;
   #remote;
 
@@ -72,9 +71,9 @@ class RemoteWeights {
    */
   constructor(url, options, keeper) {
     this.name = url;
-    this.#options = options;
     this.#keeper = keeper;
-    this.verified = Boolean(keeper.about?.sha256);
+    /** @type {string | null} */
+    this.sha256 = keeper.about?.sha256 ?? null;
     this.#remote = new RemoteFile([url, ...options.mirrors], {
       ...options,
       size: options.size ?? null,
@@ -125,9 +124,10 @@ class RemoteWeights {
     await this.#keeper.complete(towers);
   }
 
-  async verify() {
-    this.verified = true;
-    await this.#keeper.change((about) => ({ ...about, sha256: this.#options.sha256 ?? null }));
+  /** @param {string} sha256 */
+  async verify(sha256) {
+    this.sha256 = sha256;
+    await this.#keeper.change((about) => ({ ...about, sha256 }));
   }
 
   async close() {
@@ -156,7 +156,6 @@ class RemoteWeights {
  * @implements {Weights}
  */
 class KeptWeights {
-  verified = true;
   rereads = true;
   #keeper;
 
@@ -167,6 +166,8 @@ class KeptWeights {
   constructor(name, keeper) {
     this.name = name;
     this.#keeper = keeper;
+    /** Of the checkpoint's weights, which is what is asked for. */
+    this.sha256 = keeper.about?.sha256 ?? null;
   }
 
   get size() {
@@ -200,7 +201,8 @@ class KeptWeights {
 
 /** @implements {Weights} */
 class LocalWeights {
-  verified = false;
+  /** @type {string | null} */
+  sha256 = null;
   rereads = true;
   #file;
 
@@ -234,8 +236,9 @@ class LocalWeights {
 
   async complete() {}
 
-  async verify() {
-    this.verified = true;
+  /** @param {string} sha256 */
+  async verify(sha256) {
+    this.sha256 = sha256;
   }
 
   async close() {}

@@ -13,7 +13,7 @@ import { FileChanged } from "./remote.js";
 import { modelLock } from "./store.js";
 import { keptWeights, openWeights } from "./weights.js";
 
-/** @import { ClipEncoder, ModelInfo } from "./pkg/simd128/clip_wasm.js" */
+/** @import { ClipEncoder } from "./pkg/simd128/clip_wasm.js" */
 /** @import { ErrorMessage } from "./error.js" */
 /** @import { Progress, Tower } from "./loading.js" */
 /** @import { Module } from "./module.js" */
@@ -37,10 +37,36 @@ import { keptWeights, openWeights } from "./weights.js";
  */
 
 /**
+ * Where a model comes from.
+ * @typedef {object} Origin
+ * @property {number | null} size bytes of its GGUF, of one that was converted here too
+ * @property {string | null} sha256 of its file, where one was asked for and found right, now or at an earlier visit
+ * @property {string | null} source the URL it was loaded from
+ */
+
+/** @typedef {import("./pkg/simd128/clip_wasm.js").ModelInfo & Origin} ModelInfo */
+
+/**
+ * The tokens of a text.
+ * @typedef {object} TokenizedText
+ * @property {number[]} ids as they are embedded: start and end included, unpadded, cut off at the context's length
+ * @property {number} count how many the whole text has, start and end included
+ * @property {boolean} truncated whether the text is cut off
+ */
+
+/**
  * @typedef {object} Loaded
  * @property {ModelInfo} info
  * @property {number} threads
  * @property {{ memory: number, weights: number }} memory bytes that the module has, and of them those of the weights
+ */
+
+/**
+ * @typedef {object} EmbedImageParams
+ * @property {Blob | Uint8Array} image
+ * @property {boolean} normalize
+ * @property {"exif" | "ignore"} orientation
+ * @property {"drop" | "white" | "black"} alpha
  */
 
 /**
@@ -56,7 +82,8 @@ import { keptWeights, openWeights } from "./weights.js";
  * @typedef {object} Methods what the worker can be asked
  * @property {(params: LoadParams, exchange: Exchange) => Promise<Loaded>} load the first towers, or further ones
  * @property {(params: { text: string, normalize: boolean }) => Float32Array} embedText
- * @property {(params: { image: Blob | Uint8Array, normalize: boolean }) => Promise<Float32Array>} embedImage
+ * @property {(params: EmbedImageParams) => Promise<Float32Array>} embedImage
+ * @property {(params: { texts: string[] }) => TokenizedText[]} tokenize
  */
 
 /** How often a file may change while it is read before it is given up. */
@@ -70,6 +97,8 @@ let module = null;
 let encoder = null;
 /** Bytes of memory that the weights take, or will when all have come. */
 let weightsSize = 0;
+/** @type {Origin} */
+const origin = { size: null, sha256: null, source: null };
 /** @type {Map<number, AbortController>} */
 const aborts = new Map();
 
@@ -84,17 +113,27 @@ const methods = {
     return theEncoder().embedText(text, normalize);
   },
 
-  async embedImage({ image, normalize }) {
+  async embedImage({ image, normalize, orientation, alpha }) {
     const bytes = image instanceof Blob ? await readBlob(image) : image;
     const encoder = theEncoder();
     try {
-      return encoder.embedImage(bytes, normalize);
+      return encoder.embedImage(bytes, normalize, orientation, alpha);
     } catch (error) {
       if (codeOf(error) !== "unsupported_image") throw error;
-      const pixels = await decodeInBrowser(new Blob([/** @type {BlobPart} */ (bytes)]));
+      const pixels = await decodeInBrowser(new Blob([/** @type {BlobPart} */ (bytes)]), orientation);
       if (!pixels) throw error;
-      return encoder.embedPixels(pixels, normalize);
+      return encoder.embedPixels(pixels, normalize, alpha);
     }
+  },
+
+  tokenize({ texts }) {
+    const encoder = theEncoder();
+    return texts.map((text) => {
+      const tokens = encoder.tokenize(text);
+      const { ids, count, truncated } = tokens;
+      tokens.free();
+      return { ids: [...ids], count, truncated };
+    });
   },
 };
 
@@ -146,6 +185,7 @@ async function load(params, exchange) {
  */
 async function loadFrom(params, exchange) {
   const { source } = params;
+  origin.source = typeof source === "string" ? source : null;
   for (let changes = 0; ; changes++) {
     /** @type {Reading | null} */
     let reading = null;
@@ -197,6 +237,7 @@ function readingOf(weights, params, exchange) {
         take(stage);
         if (first && theEncoder().info.towers.length === 1) exchange.onEarly(await loaded());
       }
+      origin.sha256 = weights.sha256;
       await weights.complete(towers);
     },
     discard: () => weights.discard(),
@@ -222,6 +263,7 @@ async function openConversion(source, params, exchange) {
       module ??= await openModule(params.threads, Promise.resolve(checkpoint.size));
       const { type, activation, towers, sha256, ignoreMemory } = params;
       take(await loadCheckpoint(module, checkpoint, keeper, { type, activation, towers, sha256, ignoreMemory, onHeader, ...exchange }));
+      origin.sha256 = sha256 ?? null;
     },
     discard: () => keeper.discard(),
     async close() {
@@ -240,9 +282,10 @@ function keyOf(source, params) {
   return isCheckpoint(source) ? checkpointKey(source, params) : source;
 }
 
-/** @param {{ weightsSize: number }} header */
+/** @param {{ weightsSize: number, fileSize: number }} header */
 function onHeader(header) {
   weightsSize += header.weightsSize;
+  origin.size = header.fileSize;
 }
 
 /** @param {ClipEncoder} towers */
@@ -255,7 +298,7 @@ function take(towers) {
 async function loaded() {
   const { memory, threads } = /** @type {Module} */ (module);
   return {
-    info: theEncoder().info,
+    info: { ...theEncoder().info, ...origin },
     threads: await threads(),
     memory: { memory: memory.buffer.byteLength, weights: weightsSize },
   };

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use clip_wasm::config::Activation;
 use clip_wasm::convert::{FileType, convert};
+use clip_wasm::decode::{Alpha, DecodeOptions, Orientation};
 use clip_wasm::embedding::response;
 use clip_wasm::error::{Error, Result};
 use clip_wasm::{ClipEncoder, inspect};
@@ -36,6 +37,12 @@ enum Command {
         /// Print the projections as they are instead of unit vectors.
         #[arg(long)]
         no_normalize: bool,
+        /// Read images as they are stored instead of turned as their EXIF says. TIFFs are turned all the same.
+        #[arg(long)]
+        ignore_orientation: bool,
+        /// What becomes of transparency: drop, which lets the colour beneath show, white or black.
+        #[arg(long, value_name = "ALPHA", default_value = "drop", value_parser = Alpha::named)]
+        alpha: Alpha,
     },
     /// Make a GGUF file of a checkpoint.
     Convert {
@@ -61,8 +68,10 @@ enum Command {
 
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
-        Command::Embed { model, text, image, no_normalize } => {
-            embed(&model, &text, &image, !no_normalize)
+        Command::Embed { model, text, image, no_normalize, ignore_orientation, alpha } => {
+            let orientation =
+                if ignore_orientation { Orientation::Ignore } else { Orientation::Exif };
+            embed(&model, &text, &image, DecodeOptions { orientation, alpha }, !no_normalize)
         }
         Command::Convert { source, file_type, activation, output } => {
             convert_with_progress(&source, &output, file_type, activation)
@@ -78,7 +87,13 @@ fn main() -> ExitCode {
     }
 }
 
-fn embed(model: &Path, texts: &[String], images: &[PathBuf], normalize: bool) -> Result<()> {
+fn embed(
+    model: &Path,
+    texts: &[String],
+    images: &[PathBuf],
+    options: DecodeOptions,
+    normalize: bool,
+) -> Result<()> {
     if texts.is_empty() && images.is_empty() {
         return Err(Error::empty_input("give at least one --text or --image"));
     }
@@ -89,7 +104,7 @@ fn embed(model: &Path, texts: &[String], images: &[PathBuf], normalize: bool) ->
     }
     for path in images {
         let bytes = fs::read(path).map_err(|error| Error::from(error).context(path.display()))?;
-        let embedding = encoder.embed_image(&bytes, normalize);
+        let embedding = encoder.embed_image_with(&bytes, options, normalize);
         embeddings.push(embedding.map_err(|error| error.context(path.display()))?);
     }
     println!("{}", response(&embeddings));

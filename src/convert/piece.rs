@@ -104,7 +104,7 @@ impl Piece {
 }
 
 /// The bytes of an element, of those types that are read.
-fn width(dtype: Dtype) -> Option<usize> {
+pub fn width(dtype: Dtype) -> Option<usize> {
     match dtype {
         Dtype::F32 => Some(4),
         Dtype::F16 | Dtype::BF16 => Some(2),
@@ -112,7 +112,7 @@ fn width(dtype: Dtype) -> Option<usize> {
     }
 }
 
-fn values(dtype: Dtype, bytes: &[u8]) -> Vec<f32> {
+pub fn values(dtype: Dtype, bytes: &[u8]) -> Vec<f32> {
     let pairs = bytes.as_chunks::<2>().0.iter();
     match dtype {
         Dtype::F16 => pairs.map(|pair| f16::from_le_bytes(*pair).to_f32()).collect(),

@@ -6,7 +6,7 @@ use std::ops::Range;
 use candle_core::quantized::GgmlDType;
 use serde_json::Value as Json;
 
-use crate::config::{Activation, ClipConfig};
+use crate::config::{Activation, ClipConfig, LOGIT_SCALE};
 use crate::convert::{Companions, FileType};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::checkpoint;
@@ -44,6 +44,7 @@ impl Plan {
         header: &Header,
         file_type: FileType,
         activation: Option<Activation>,
+        logit_scale: Option<f32>,
     ) -> Result<Self> {
         let index = companions.index.as_deref().map(|text| json(INDEX, text)).transpose()?;
         let has = |name: &str| match &index {
@@ -53,6 +54,7 @@ impl Plan {
         let kind = kind(has)?;
         let mut config = config(kind, companions)?;
         config.activation = activation.unwrap_or(config.activation);
+        config.logit_scale = logit_scale;
         let expected = tensors(&config);
         let sources: Vec<Source> = expected.iter().map(|want| source(kind, &want.name)).collect();
         if let Some(absent) = sources.iter().find(|source| !has(&source.name)) {
@@ -184,6 +186,9 @@ fn metadata(
     put("clip.has_text_encoder", Value::Bool(config.text.is_some()));
     put("clip.has_vision_encoder", Value::Bool(config.vision.is_some()));
     put("clip.use_gelu", Value::Bool(config.activation == Activation::Gelu));
+    if let Some(scale) = config.logit_scale {
+        put(LOGIT_SCALE, Value::F32(scale));
+    }
     let text = config.text.as_ref().map(|text| ("text", text.sizes()));
     let vision = config.vision.as_ref().map(|vision| ("vision", vision.sizes()));
     for (tower, sizes) in text.into_iter().chain(vision) {

@@ -3,12 +3,12 @@
 use gif::{ColorOutput, DecodeOptions, DecodingError, MemoryLimit};
 
 use super::sniff::Format;
-use super::{MAX_DECODED_BYTES, RgbImage, check_header, corrupt, too_large, zeroed};
+use super::{Alpha, MAX_DECODED_BYTES, RgbImage, check_header, corrupt, too_large, zeroed};
 use crate::error::{Error, Result};
 
 /// Decodes the first frame. What the frame leaves bare has the colour of its transparent index, or
 /// of index 0; where it reaches over the canvas, the canvas grows.
-pub(super) fn decode(bytes: &[u8]) -> Result<RgbImage> {
+pub(super) fn decode(bytes: &[u8], alpha: Alpha) -> Result<RgbImage> {
     let mut options = DecodeOptions::new();
     options.set_color_output(ColorOutput::Indexed);
     options.set_memory_limit(MemoryLimit::Bytes(
@@ -30,7 +30,10 @@ pub(super) fn decode(bytes: &[u8]) -> Result<RgbImage> {
     }
 
     let mut indices = zeroed(Format::Gif, frame_width * frame_height)?;
-    let colours = colours(frame.palette.as_deref().or(decoder.global_palette()));
+    let mut colours = colours(frame.palette.as_deref().or(decoder.global_palette()));
+    if let (Some(index), Some(background)) = (frame.transparent, alpha.background()) {
+        colours[usize::from(index)] = [background; 3];
+    }
     decoder.read_into_buffer(&mut indices).map_err(from_gif)?;
 
     let bare = colours[usize::from(frame.transparent.unwrap_or(0))];

@@ -7,7 +7,7 @@ use zune_jpeg::JpegDecoder;
 use zune_jpeg::errors::DecodeErrors;
 
 use super::sniff::Format;
-use super::{RgbImage, check_header, corrupt, orientation, samples, unsupported};
+use super::{Orientation, RgbImage, check_header, corrupt, orientation, samples, unsupported};
 use crate::error::{Error, Result};
 
 /// A block of 8 x 8 samples takes a bit at the least, so a byte holds no more pixels than this.
@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 const MAX_PIXELS_PER_BYTE: u64 = 8 * 64;
 
 /// Decodes a JPEG.
-pub(super) fn decode(bytes: &[u8]) -> Result<RgbImage> {
+pub(super) fn decode(bytes: &[u8], orientation: Orientation) -> Result<RgbImage> {
     if !is_complete(bytes) {
         return Err(corrupt(Format::Jpeg, "it has no end-of-image marker"));
     }
@@ -52,6 +52,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<RgbImage> {
     let image = RgbImage { width, height, pixels };
     Ok(orientation::apply(
         image,
+        orientation,
         decoder.exif().map(Vec::as_slice),
         decoder.xmp().map(Vec::as_slice),
     ))
@@ -89,7 +90,7 @@ fn from_ink(mut decoded: Vec<u8>, to_cmyk: impl Fn([u8; 4]) -> [u8; 4]) -> Vec<u
         let [r, g, b] = samples::cmyk_to_rgb(to_cmyk(*pixel));
         *pixel = [r, g, b, 0];
     }
-    samples::drop_alpha(decoded, 4)
+    samples::first_three(decoded)
 }
 
 /// YCC holds the complement of the stored ink, which is the ink itself where that is inverted. The

@@ -3,11 +3,19 @@
 use image::DynamicImage;
 use image::metadata::Orientation;
 
-use super::RgbImage;
+use super::{Orientation as Wanted, RgbImage};
 
 /// Turns the image upright, as `PIL.ImageOps.exif_transpose` does: by the orientation in its Exif
-/// data or, where that has none, in its XMP packet.
-pub(super) fn apply(image: RgbImage, exif: Option<&[u8]>, xmp: Option<&[u8]>) -> RgbImage {
+/// data or, where that has none, in its XMP packet. Where that is not wanted, leaves it as it is.
+pub(super) fn apply(
+    image: RgbImage,
+    wanted: Wanted,
+    exif: Option<&[u8]>,
+    xmp: Option<&[u8]>,
+) -> RgbImage {
+    if wanted == Wanted::Ignore {
+        return image;
+    }
     let orientation = exif.and_then(from_exif).or_else(|| xmp.and_then(from_xmp));
     match orientation {
         None | Some(Orientation::NoTransforms) => image,

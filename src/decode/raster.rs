@@ -7,12 +7,12 @@ use image::codecs::png::PngDecoder;
 use image::{ColorType, ImageDecoder, Limits};
 
 use super::sniff::Format;
-use super::{MAX_DECODED_BYTES, RgbImage, samples};
+use super::{Alpha, DecodeOptions, MAX_DECODED_BYTES, RgbImage, samples};
 use super::{check_header, corrupt, from_decoder, orientation, too_large, unsupported, zeroed};
 use crate::error::Result;
 
 /// Decodes a PNG. Of an animated one this is the image that readers without animation show.
-pub(super) fn decode_png(bytes: &[u8]) -> Result<RgbImage> {
+pub(super) fn decode_png(bytes: &[u8], options: DecodeOptions) -> Result<RgbImage> {
     const FORMAT: Format = Format::Png;
     // The header chunk comes first by definition: length, name, width, height, depth, colour.
     let Some(&[.., depth, colour]) = bytes.get(12..26).filter(|ihdr| ihdr.starts_with(b"IHDR"))
@@ -29,8 +29,8 @@ pub(super) fn decode_png(bytes: &[u8]) -> Result<RgbImage> {
     // Metadata that cannot be read costs the orientation, not the picture.
     let xmp = decoder.xmp_metadata().unwrap_or(None);
     let grey16 = colour == 0 && depth == 16;
-    let image = read(FORMAT, decoder, grey16)?;
-    Ok(orientation::apply(image, png_exif(bytes), xmp.as_deref()))
+    let image = read(FORMAT, decoder, options.alpha, grey16)?;
+    Ok(orientation::apply(image, options.orientation, png_exif(bytes), xmp.as_deref()))
 }
 
 /// The Exif chunk, which may stand after the image data, where the decoder no longer looks.
@@ -47,10 +47,10 @@ fn png_exif(bytes: &[u8]) -> Option<&[u8]> {
 }
 
 /// Decodes a BMP.
-pub(super) fn decode_bmp(bytes: &[u8]) -> Result<RgbImage> {
+pub(super) fn decode_bmp(bytes: &[u8], alpha: Alpha) -> Result<RgbImage> {
     let decoder =
         BmpDecoder::new(Cursor::new(bytes)).map_err(|error| from_decoder(Format::Bmp, error))?;
-    let mut image = read(Format::Bmp, decoder, false)?;
+    let mut image = read(Format::Bmp, decoder, alpha, false)?;
     if let Some(bits) = bmp16_bits(bytes) {
         // The decoder rounds the levels of 5 and 6 bits to nearest, PIL rounds them down.
         let lower = bits.map(|bits| {
@@ -81,7 +81,12 @@ fn bmp16_bits(bytes: &[u8]) -> Option<[u32; 3]> {
 
 /// The pixels of any decoder of the `image` crate as RGB8. `grey16` says that the file holds
 /// 16-bit grey without an alpha channel, though the decoder may have made one of a key colour.
-pub(super) fn read(format: Format, decoder: impl ImageDecoder, grey16: bool) -> Result<RgbImage> {
+pub(super) fn read(
+    format: Format,
+    decoder: impl ImageDecoder,
+    alpha: Alpha,
+    grey16: bool,
+) -> Result<RgbImage> {
     let (width, height) = decoder.dimensions();
     check_header(format, width, height)?;
     let colour = decoder.color_type();
@@ -97,14 +102,14 @@ pub(super) fn read(format: Format, decoder: impl ImageDecoder, grey16: bool) -> 
     };
     let pixels = match colour {
         ColorType::Rgb8 => bytes,
-        ColorType::Rgba8 => samples::drop_alpha(bytes, 4),
+        ColorType::Rgba8 => samples::rgba(bytes, alpha),
         ColorType::L8 => samples::grey(&bytes, 1),
-        ColorType::La8 => samples::grey(&bytes, 2),
+        ColorType::La8 => samples::grey_alpha(bytes, alpha),
         ColorType::L16 => samples::saturate(&wide(&bytes), 1),
         ColorType::La16 if grey16 => samples::saturate(&wide(&bytes), 2),
-        ColorType::La16 => samples::grey(&samples::high_bytes(&wide(&bytes)), 2),
+        ColorType::La16 => samples::grey_alpha(samples::high_bytes(&wide(&bytes)), alpha),
         ColorType::Rgb16 => samples::high_bytes(&wide(&bytes)),
-        ColorType::Rgba16 => samples::drop_alpha(samples::high_bytes(&wide(&bytes)), 4),
+        ColorType::Rgba16 => samples::rgba(samples::high_bytes(&wide(&bytes)), alpha),
         other => return Err(unsupported(format, format!("its pixels are {other:?}"))),
     };
     Ok(RgbImage { width, height, pixels })

@@ -1,17 +1,45 @@
 //! Decoded samples to RGB8, by PIL's rules for each kind of pixel.
 
-/// The first three of every `stride` bytes, in place: drops alpha without a second image.
-pub(super) fn drop_alpha(mut samples: Vec<u8>, stride: usize) -> Vec<u8> {
-    if stride == 3 {
-        return samples;
+use super::Alpha;
+
+/// `[r, g, b, a]` pixels to RGB, in place.
+pub(super) fn rgba(mut samples: Vec<u8>, alpha: Alpha) -> Vec<u8> {
+    if let Some(background) = alpha.background() {
+        for [colour @ .., alpha] in samples.as_chunks_mut::<4>().0 {
+            colour.iter_mut().for_each(|level| *level = over(*level, *alpha, background));
+        }
     }
-    let pixels = samples.len() / stride;
+    first_three(samples)
+}
+
+/// The first three of every four bytes, in place: without a second image.
+pub(super) fn first_three(mut samples: Vec<u8>) -> Vec<u8> {
+    let pixels = samples.len() / 4;
     for pixel in 0..pixels {
-        samples.copy_within(pixel * stride..pixel * stride + 3, pixel * 3);
+        samples.copy_within(pixel * 4..pixel * 4 + 3, pixel * 3);
     }
     samples.truncate(pixels * 3);
     samples.shrink_to_fit();
     samples
+}
+
+/// `[level, alpha]` pixels to RGB.
+pub(super) fn grey_alpha(mut samples: Vec<u8>, alpha: Alpha) -> Vec<u8> {
+    if let Some(background) = alpha.background() {
+        for [level, alpha] in samples.as_chunks_mut().0 {
+            *level = over(*level, *alpha, background);
+        }
+    }
+    grey(&samples, 2)
+}
+
+/// A level laid over an opaque one, in the precision of PIL's `alpha_composite`: products with 7 more bits,
+/// divided by 255 and rounded to nearest but for what the shifts lose.
+pub(super) fn over(level: u8, alpha: u8, background: u8) -> u8 {
+    const EXTRA_BITS: u32 = 7;
+    let [level, alpha, background] = [level, alpha, background].map(u32::from);
+    let sum = (level * alpha + background * (255 - alpha) + 128) << EXTRA_BITS;
+    (((sum >> 8) + sum) >> 8 >> EXTRA_BITS) as u8
 }
 
 /// The first of every `stride` bytes as a grey pixel.

@@ -8,7 +8,8 @@ use tiff::tags::{PhotometricInterpretation, Tag};
 use tiff::{ColorType, TiffError};
 
 use super::sniff::Format;
-use super::{MAX_DECODED_BYTES, RgbImage, check_header, corrupt, orientation, samples};
+use super::{Alpha, MAX_DECODED_BYTES, Orientation, RgbImage};
+use super::{check_header, corrupt, orientation, samples};
 use super::{too_large, unsupported};
 use crate::error::{Error, Result};
 
@@ -17,11 +18,13 @@ type File<'a> = Decoder<Cursor<&'a [u8]>>;
 /// The tag of an XMP packet.
 const XMP: Tag = Tag::Unknown(700);
 
+/// `ExtraSamples` says with this that there is something, which is not alpha.
+const UNSPECIFIED: u16 = 0;
 /// `ExtraSamples` says with this that colours are multiplied by alpha.
 const ASSOCIATED_ALPHA: u16 = 1;
 
-/// Decodes the first image of a TIFF.
-pub(super) fn decode(bytes: &[u8]) -> Result<RgbImage> {
+/// Decodes the first image of a TIFF, upright whatever is wanted: PIL turns it when it opens it.
+pub(super) fn decode(bytes: &[u8], alpha: Alpha) -> Result<RgbImage> {
     let directory = Directory::of(bytes);
     if let (Some(width), Some(height)) = (directory.width, directory.height) {
         // Before the decoder sees it, which calls such a claim inconsistent.
@@ -45,7 +48,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<RgbImage> {
     if numbers(&mut file, Tag::SampleFormat)?.iter().any(|&format| format != 1) {
         return Err(unsupported(Format::Tiff, "its samples are signed or floating-point"));
     }
-    let pixels = read_rgb(&mut file, colour, width as usize)?;
+    let pixels = read_rgb(&mut file, colour, width as usize, alpha)?;
     if pixels.len() as u64 != u64::from(width) * u64::from(height) * 3 {
         return Err(corrupt(Format::Tiff, "it holds another number of pixels than it says"));
     }
@@ -54,7 +57,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<RgbImage> {
         Some(&orientation) => Ok(orientation::apply_value(image, orientation)),
         None => {
             let xmp = file.get_tag_u8_vec(XMP).ok();
-            Ok(orientation::apply(image, None, xmp.as_deref()))
+            Ok(orientation::apply(image, Orientation::Exif, None, xmp.as_deref()))
         }
     }
 }
@@ -118,7 +121,7 @@ fn numbers(file: &mut File, tag: Tag) -> Result<Vec<u16>> {
     Ok(file.find_tag_unsigned_vec(tag).map_err(from_tiff)?.unwrap_or_default())
 }
 
-fn read_rgb(file: &mut File, colour: ColorType, width: usize) -> Result<Vec<u8>> {
+fn read_rgb(file: &mut File, colour: ColorType, width: usize, alpha: Alpha) -> Result<Vec<u8>> {
     match colour {
         ColorType::Gray(8) => Ok(samples::grey(&read_bytes(file, colour)?, 1)),
         ColorType::Gray(16) => {
@@ -147,15 +150,35 @@ fn read_rgb(file: &mut File, colour: ColorType, width: usize) -> Result<Vec<u8>>
         }
         // Whatever the second sample is, PIL reads the first.
         ColorType::GrayA(8 | 16) | ColorType::Multiband { bit_depth: 8 | 16, num_samples: 2 } => {
-            Ok(samples::grey(&read_bytes(file, colour)?, 2))
+            let mut pixels = read_bytes(file, colour)?;
+            match numbers(file, Tag::ExtraSamples)?.first() {
+                None | Some(&UNSPECIFIED) => return Ok(samples::grey(&pixels, 2)),
+                Some(&ASSOCIATED_ALPHA) if alpha != Alpha::Drop => {
+                    pixels
+                        .as_chunks_mut::<2>()
+                        .0
+                        .iter_mut()
+                        .for_each(|pixel| divide_by_alpha(pixel));
+                }
+                _ => {}
+            }
+            Ok(samples::grey_alpha(pixels, alpha))
         }
         ColorType::RGB(8 | 16) => read_bytes(file, colour),
         ColorType::RGBA(8 | 16) => {
             let mut pixels = read_bytes(file, colour)?;
-            if numbers(file, Tag::ExtraSamples)?.first() == Some(&ASSOCIATED_ALPHA) {
-                pixels.as_chunks_mut().0.iter_mut().for_each(divide_by_alpha);
+            match numbers(file, Tag::ExtraSamples)?.first() {
+                Some(&UNSPECIFIED) => return Ok(samples::first_three(pixels)),
+                Some(&ASSOCIATED_ALPHA) => {
+                    pixels
+                        .as_chunks_mut::<4>()
+                        .0
+                        .iter_mut()
+                        .for_each(|pixel| divide_by_alpha(pixel));
+                }
+                _ => {}
             }
-            Ok(samples::drop_alpha(pixels, 4))
+            Ok(samples::rgba(pixels, alpha))
         }
         ColorType::CMYK(8 | 16) => {
             let mut pixels = read_bytes(file, colour)?;
@@ -163,7 +186,7 @@ fn read_rgb(file: &mut File, colour: ColorType, width: usize) -> Result<Vec<u8>>
                 let [r, g, b] = samples::cmyk_to_rgb(*pixel);
                 *pixel = [r, g, b, 0];
             }
-            Ok(samples::drop_alpha(pixels, 4))
+            Ok(samples::first_three(pixels))
         }
         other => Err(unsupported(Format::Tiff, format!("its pixels are {other:?}"))),
     }
@@ -223,9 +246,10 @@ fn unpack(packed: &[u8], depth: u8, width: usize) -> Vec<u8> {
 }
 
 /// The colour before it was multiplied by alpha, as PIL's `unpackRGBa`.
-fn divide_by_alpha(pixel: &mut [u8; 4]) {
-    let alpha = u32::from(pixel[3]);
-    for level in &mut pixel[..3] {
+fn divide_by_alpha(pixel: &mut [u8]) {
+    let Some((alpha, colour)) = pixel.split_last_mut() else { return };
+    let alpha = u32::from(*alpha);
+    for level in colour {
         *level = (u32::from(*level) * 255).checked_div(alpha).unwrap_or(0).min(255) as u8;
     }
 }

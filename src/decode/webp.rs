@@ -6,17 +6,17 @@ use std::io::Cursor;
 use image::codecs::webp::WebPDecoder;
 
 use super::sniff::Format;
-use super::{RgbImage, corrupt, from_decoder, orientation, raster};
+use super::{DecodeOptions, RgbImage, corrupt, from_decoder, orientation, raster};
 use crate::error::Result;
 
 /// Decodes a WebP as `WebPAnimDecoder` of libwebp does, which PIL uses for still images too.
-pub(super) fn decode(bytes: &[u8]) -> Result<RgbImage> {
+pub(super) fn decode(bytes: &[u8], options: DecodeOptions) -> Result<RgbImage> {
     let chunks = Chunks::of(bytes)?;
     let file = chunks.first_frame_unblended(bytes);
     let decoder = WebPDecoder::new(Cursor::new(&file[..]))
         .map_err(|error| from_decoder(Format::WebP, error))?;
-    let image = raster::read(Format::WebP, decoder, false)?;
-    Ok(orientation::apply(image, chunks.exif, chunks.xmp))
+    let image = raster::read(Format::WebP, decoder, options.alpha, false)?;
+    Ok(orientation::apply(image, options.orientation, chunks.exif, chunks.xmp))
 }
 
 /// What the walk over the chunks of the file finds.

@@ -170,6 +170,7 @@ fn finish(
         name: None,
         activation,
         projection_dim,
+        logit_scale: None,
         text: Some(text),
         vision: Some(vision),
     };

@@ -52,6 +52,17 @@ describe("what it gives", () => {
         patchSize: 16,
         contextLength: 77,
         vocabularySize: 49408,
+        logitScale: 100,
+        preprocessing: {
+          size: 64,
+          interpolation: "bicubic",
+          crop: "center",
+          mean: [0.48145466, 0.4578275, 0.40821073],
+          std: [0.26862954, 0.2613026, 0.2757771],
+        },
+        size: readFileSync(TINY_MODEL).length,
+        sha256: null,
+        source: `${site.hub.origin}/tiny-gelu.q8_0.gguf`,
       },
     );
   });

@@ -132,7 +132,7 @@ describe("texts before images", () => {
 describe("a device with little memory", () => {
   const menu = (/** @type {string} */ origin) => [
     { name: "Large", type: "q8_0", description: "Large.", parameters: 1e6, licence: "MIT", url: `${origin}${MODEL}`, size: 4_583_840 },
-    { name: "Small", type: "q8_0", description: "Small.", parameters: 1e6, licence: "MIT", url: "models/demo.gguf", size: 2_423_584 },
+    { name: "Small", type: "q8_0", description: "Small.", parameters: 1e6, licence: "MIT", url: "models/demo.gguf", size: 2_423_616 },
   ];
 
   /** @param {ClipPage} clip */

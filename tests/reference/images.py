@@ -3,7 +3,8 @@
     python tests/reference/images.py
 
 writes `tests/fixtures/images/`: the image files; `decode.json` and `*.expected.png` with PIL's
-pixels of each; `resize.json` and `resize_32.expected.png` with what PIL resizes patterns to; and
+pixels of each; `options.json` with checksums of what PIL makes of some by other choices;
+`resize.json` and `resize_32.expected.png` with what PIL resizes patterns to; and
 `pixel_values.json` with samples and checksums of the tensors of `CLIPImageProcessorPil`. It is seeded and needs no network. The versions it was run
 with stand in the JSON files; Pillow and transformers decide the numbers.
 """
@@ -16,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import PIL
-from PIL import Image, PngImagePlugin
+from PIL import Image, ImageOps, PngImagePlugin
 import transformers
 from transformers.image_utils import load_image
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
@@ -473,6 +474,37 @@ def record_decoding():
     write_json("decode.json", rows)
 
 
+def laid_over(image, level):
+    """As transformers' `CLIPImageProcessorPil` lays an image with alpha over white."""
+    image = image.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", image.size, (level,) * 3), image).convert("RGB")
+
+
+def record_options():
+    """What PIL makes of files by other choices than `load_image`'s. JPEGs are not decoded byte for byte alike."""
+    rows = []
+
+    def record(path, image, orientation, alpha):
+        pixels = np.asarray(image)
+        row = {"file": path.name, "orientation": orientation, "alpha": alpha}
+        row |= {"width": image.width, "height": image.height, "row_crc32": "".join(checksum(line) for line in pixels)}
+        rows.append(row)
+
+    for path in sorted(OUT.iterdir()):
+        kind = path.suffix
+        if path.name.startswith("unsupported_") or path.name.endswith(".expected.png") or kind in (".jpg", ".json"):
+            continue
+        if "orientation_" in path.name or "exif" in path.name or path.name == "xmp_orientation.png":
+            with Image.open(path) as image:
+                record(path, image.convert("RGB"), "ignore", "drop")
+        with Image.open(path) as image:
+            # Of 16-bit grey, PIL loses the colour key when it converts it.
+            if image.has_transparency_data and image.mode != "I;16":
+                for name, level in (("white", 255), ("black", 0)):
+                    record(path, laid_over(ImageOps.exif_transpose(image), level), "exif", name)
+    write_json("options.json", rows)
+
+
 def pattern(width, height):
     """Pixels that the test makes by the same rule, so that they need no file."""
     i = np.arange(width * height * 3, dtype=np.uint64)
@@ -550,6 +582,7 @@ if __name__ == "__main__":
     for make in (make_png, make_jpeg, make_gif, make_bmp, make_webp, make_tiff, make_orientations):
         make()
     record_decoding()
+    record_options()
     record_resizing()
     record_pixel_values()
     total = sum(path.stat().st_size for path in OUT.iterdir())

@@ -129,7 +129,8 @@ def main(data: Path) -> None:
     cases = []
     for text in texts():
         ids = tokenizer(text, truncation=True, max_length=CONTEXT)["input_ids"]
-        cases.append({"text": text, "ids": ids, "end": ids.index(tokenizer.eos_token_id)})
+        count = len(tokenizer(text)["input_ids"])
+        cases.append({"text": text, "ids": ids, "end": ids.index(tokenizer.eos_token_id), "count": count})
     versions = f"transformers {transformers.__version__}, tokenizers {tokenizers.__version__}"
     heading = json.dumps(f"tests/reference/tokens.py, {versions}")
     lines = ",\n".join(json.dumps(case) for case in cases)

@@ -1,5 +1,6 @@
 // The comparison: the cosine of every image with every text, and which text fits an image best.
 
+import { similarity } from "../clip.js";
 import { elementById } from "./elements.js";
 
 /** @import { Embedded } from "./result.js" */
@@ -20,7 +21,7 @@ export function showComparison(embedded) {
   place.hidden = cells === 0 || cells > MOST_CELLS;
   place.replaceChildren();
   if (place.hidden) return;
-  const columns = images.map((image) => texts.map((text) => cosine(image.vector, text.vector)));
+  const columns = images.map((image) => texts.map((text) => similarity(image.vector, text.vector)));
   place.append(verdict(texts, images, columns), table(texts, images, columns));
 }
 
@@ -126,20 +127,4 @@ function cell(column, row, isBest) {
 /** @param {number[]} values */
 function indexOfLargest(values) {
   return values.indexOf(Math.max(...values));
-}
-
-/**
- * @param {number[]} a
- * @param {number[]} b of the same length
- */
-function cosine(a, b) {
-  return dot(a, b) / Math.sqrt(dot(a, a) * dot(b, b));
-}
-
-/**
- * @param {number[]} a
- * @param {number[]} b
- */
-function dot(a, b) {
-  return a.reduce((sum, value, index) => sum + value * (b[index] ?? NaN), 0);
 }

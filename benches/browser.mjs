@@ -86,12 +86,13 @@ export class ContestantPage {
    * @param {BrowserContext} context
    * @param {StaticServer} host
    * @param {Name} name of the contestant
+   * @param {{ first?: boolean }} [options] `first`: as a visitor's first page, which no service worker isolates yet
    */
-  static async create(context, host, name) {
+  static async create(context, host, name, { first = false } = {}) {
     const page = await context.newPage();
     page.on("pageerror", (error) => console.error(error));
     await page.goto(`${host.origin}/benches/page/`);
-    if (name === OURS && !(await page.evaluate(() => crossOriginIsolated))) {
+    if (name === OURS && !first && !(await page.evaluate(() => crossOriginIsolated))) {
       // What its own page does at the first visit; this is the second.
       await page.evaluate(async () => {
         await navigator.serviceWorker.register("/www/sw.js", { scope: "/" });

@@ -16,6 +16,8 @@ const FIRST_PAUSE = 250;
 /** Bytes that are read and passed over rather than asking anew for what comes after them. */
 const NEAR = 256 << 10;
 
+/** What is read at a time at most, and held. */
+const BUFFER_BYTES = 2 << 20;
 /** Codes of failures that another try does not mend. */
 const PERMANENT = ["not_a_model"];
 /** HTTP's own transient answers: too early, too many requests, and a server's own troubles. */
@@ -24,7 +26,7 @@ const TRANSIENT_STATUS = [408, 425, 429];
 /**
  * An answer that is being read.
  * @typedef {object} Connection
- * @property {ReadableStreamDefaultReader<Uint8Array>} reader
+ * @property {{ read: () => Promise<Uint8Array | null> }} reader
  * @property {AbortController} abort
  * @property {number} position of its next byte in the file
  * @property {number} end where it stops at the latest
@@ -83,7 +85,7 @@ export class RemoteFile {
   }
 
   /**
-   * The next bytes from a place on, `null` at the file's end.
+   * The next bytes from a place on, `null` at the file's end. The next read may overwrite them.
    * @param {number} position
    * @param {number} end at most to there
    * @returns {Promise<Uint8Array | null>}
@@ -164,7 +166,7 @@ export class RemoteFile {
       }
       const from = this.#understand(response, url, asksPart, position, end);
       this.#answered = true;
-      const reader = (response.body ?? new Blob([]).stream()).getReader();
+      const reader = readerOf(response.body ?? new Blob([]).stream());
       const to = response.status === 206 ? Math.min(end, this.#toldSize ?? Infinity) : Infinity;
       this.#connection = { reader, abort, position: from, end: to, rest: null };
       return this.#connection;
@@ -242,13 +244,13 @@ export class RemoteFile {
     connection.rest = null;
     if (!bytes) {
       const watch = this.#watch(connection.abort);
-      const { done, value } = await connection.reader
+      const value = await connection.reader
         .read()
         .catch((cause) => {
           throw watch.fired ? this.#idleError(connection.position) : this.#cutError(connection.position, cause);
         })
         .finally(watch.stop);
-      if (done) {
+      if (!value) {
         // Not every browser makes an error of fewer bytes than were announced.
         const whole = Math.min(connection.end, this.size ?? connection.position);
         if (connection.position < whole) throw this.#cutError(connection.position);
@@ -343,4 +345,33 @@ async function pause(milliseconds, signal) {
     signal.addEventListener("abort", () => (clearTimeout(timer), resolve(undefined)), { once: true });
   });
   if (signal.aborted) throw abortedError(signal);
+}
+
+/**
+ * Reads into one buffer where the browser can: chunks of their own come to as much as the model before they are
+ * collected.
+ * @param {ReadableStream<Uint8Array>} body
+ * @returns {{ read: () => Promise<Uint8Array | null> }} the next bytes, `null` at the end
+ */
+function readerOf(body) {
+  let buffer = new ArrayBuffer(BUFFER_BYTES);
+  try {
+    const reader = body.getReader({ mode: "byob" });
+    return {
+      async read() {
+        const { done, value } = await reader.read(new Uint8Array(buffer));
+        if (value) ({ buffer } = value);
+        return done ? null : value;
+      },
+    };
+  } catch {
+    // No byte stream, as in Safari, or where a service worker has made the answer.
+    const reader = body.getReader();
+    return {
+      async read() {
+        const { done, value } = await reader.read();
+        return done ? null : value;
+      },
+    };
+  }
 }

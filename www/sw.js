@@ -102,11 +102,14 @@ function plain(url) {
   return origin + pathname.replace(/\/index\.html$/, "/");
 }
 
-/** Keeps what there is: threads may not have been built, and who uses the API alone has no page. */
+/**
+ * Keeps what there is: who uses the API alone has no page. Of the module the build that this visit runs; the one
+ * with threads is kept when a later visit asks for it, and one without a network does without.
+ */
 async function keepPage() {
   const cache = await caches.open(CACHE);
   const build = WebAssembly.validate(RELAXED_DOT) ? "relaxed" : "simd128";
-  const modules = [build, `${build}-threads`].flatMap((name) => ["clip_wasm.js", "clip_wasm_bg.wasm"].map((file) => `pkg/${name}/${file}`));
+  const modules = ["clip_wasm.js", "clip_wasm_bg.wasm"].map((file) => `pkg/${build}/${file}`);
   await Promise.allSettled([...PAGE, ...modules].map((path) => cache.add(path)));
 }
 

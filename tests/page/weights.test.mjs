@@ -284,8 +284,10 @@ describe("a download goes on where it was", () => {
       const tab = end === "close" ? await page.context().newPage() : page;
       if (end === "close") await tab.goto(site.own.origin);
       await openApi(tab);
+      const sent = site.hub.sent;
       await tab.evaluate(`void outcomeOf("${url}")`);
-      await pause(600);
+      while (site.hub.sent < sent + 1_500_000) await pause(20);
+      await pause(200); // so that it is kept
       if (end === "close") await tab.close();
       else await tab.reload();
       await pause(300);

@@ -3,7 +3,7 @@
 import { elementById } from "./elements.js";
 import { showError } from "./notice.js";
 
-/** @import { Input } from "../main.js" */
+/** @import { Input } from "./embed.js" */
 
 /** @typedef {"sample" | "drawing"} Slot a place for one picture of the page's own, which the next replaces */
 

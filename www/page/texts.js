@@ -3,7 +3,7 @@
 import { elementById } from "./elements.js";
 import { showError } from "./notice.js";
 
-/** @import { Input } from "../main.js" */
+/** @import { Input } from "./embed.js" */
 
 const field = elementById("texts", HTMLTextAreaElement);
 const errors = elementById("text-errors", HTMLUListElement);

@@ -1,0 +1,54 @@
+// The views of the page: one is shown, which the address's fragment names, and is made when it is first opened.
+
+/**
+ * @typedef {object} View
+ * @property {(files: File[], transfer: DataTransfer) => void} [take] what is dropped or pasted while the view is
+ *   shown; folders are in `transfer` only
+ */
+
+/** The view of an address without a fragment. */
+const FIRST = "embed";
+
+const links = /** @type {NodeListOf<HTMLAnchorElement>} */ (document.querySelectorAll(".views a"));
+const sections = /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll(".view"));
+
+export class Views {
+  #makers;
+  /** @type {Map<string, Promise<View>>} */
+  #made = new Map();
+  #name = FIRST;
+  /** @type {View | null} the view that is shown, once it is made */
+  current = null;
+
+  /** @param {Record<string, () => View | Promise<View>>} makers by the views' names */
+  constructor(makers) {
+    this.#makers = makers;
+    addEventListener("hashchange", () => this.#show());
+    this.#show();
+  }
+
+  async #show() {
+    const asked = location.hash.replace(/^#\//, "");
+    const name = asked in this.#makers ? asked : FIRST;
+    this.#name = name;
+    this.current = null;
+    for (const section of sections) section.hidden = section.id !== `view-${name}`;
+    for (const link of links) {
+      if (link.hash === `#/${name === FIRST ? "" : name}`) link.setAttribute("aria-current", "page");
+      else link.removeAttribute("aria-current");
+    }
+    const view = await this.#view(name).catch((error) => console.error(error));
+    if (name === this.#name) this.current = view ?? null;
+  }
+
+  /** @param {string} name */
+  #view(name) {
+    let view = this.#made.get(name);
+    if (!view) {
+      view = Promise.resolve(/** @type {() => View | Promise<View>} */ (this.#makers[name])());
+      this.#made.set(name, view);
+      view.catch(() => this.#made.delete(name)); // its script did not come: the next opening asks again
+    }
+    return view;
+  }
+}

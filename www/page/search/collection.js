@@ -1,0 +1,170 @@
+// The indexed pictures of one model: their vectors at hand to be searched, and kept for the next visit.
+
+import { VectorMatrix } from "./nearest.js";
+import { fullPath } from "./folder.js";
+
+/** @import { Entry, Model, NewEntry, PictureDatabase } from "./database.js" */
+/** @import { Picture } from "./folder.js" */
+/** @import { Ranking } from "./nearest.js" */
+
+/** Pictures that are written at once, and the milliseconds that fewer wait at most. */
+const BATCH = 64;
+const LATEST = 2000;
+
+export class Collection {
+  #database;
+  #keeps;
+  #onLost;
+  #matrix;
+  /** @type {Entry[]} by row */
+  #entries = [];
+  /** @type {Map<string, number>} rows by full path */
+  #rows = new Map();
+  /** @type {NewEntry[]} yet to be written */
+  #waiting = [];
+  /** @type {Map<string, ArrayBuffer>} by full path, of pictures that are not written yet, or cannot be */
+  #thumbnails = new Map();
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #timer;
+  #written = Promise.resolve();
+
+  /**
+   * Use {@link Collection.open}.
+   * @param {PictureDatabase | null} database
+   * @param {Model} model
+   * @param {number} dimension
+   * @param {(error: unknown) => void} onLost
+   */
+  constructor(database, model, dimension, onLost) {
+    this.#database = database;
+    this.#keeps = database !== null;
+    this.model = model;
+    this.#matrix = new VectorMatrix(dimension);
+    this.#onLost = onLost;
+  }
+
+  /**
+   * @param {PictureDatabase | null} database where nothing can be kept, all is in memory only
+   * @param {Model} model
+   * @param {number} dimension of its vectors
+   * @param {(error: unknown) => void} onLost told once, when no more can be written
+   */
+  static async open(database, model, dimension, onLost) {
+    const collection = new Collection(database, model, dimension, onLost);
+    if (!database) return collection;
+    for await (const entries of database.entries(model)) {
+      for (const { vector, ...entry } of entries) {
+        if (vector.length === dimension) collection.#place(entry, vector);
+      }
+    }
+    return collection;
+  }
+
+  /** Pictures. */
+  get count() {
+    return this.#entries.length;
+  }
+
+  /** @param {Picture} picture whether this very file has a vector */
+  has(picture) {
+    const entry = this.#entries[this.#rows.get(fullPath(picture)) ?? -1];
+    return entry?.size === picture.file.size && entry.lastModified === picture.file.lastModified;
+  }
+
+  /**
+   * @param {Picture} picture takes the place of an earlier file of the same name
+   * @param {Float32Array} vector of unit length
+   * @param {ArrayBuffer | null} thumbnail a JPEG file
+   */
+  add({ folder, path, file: { size, lastModified } }, vector, thumbnail) {
+    const entry = { folder, path, size, lastModified };
+    this.#place(entry, vector);
+    if (thumbnail) this.#thumbnails.set(fullPath(entry), thumbnail);
+    if (!this.#keeps) return;
+    this.#waiting.push({ ...entry, vector, thumbnail });
+    if (this.#waiting.length >= BATCH) this.flush();
+    else this.#timer ??= setTimeout(() => this.flush(), LATEST);
+  }
+
+  /** Writes what waits to be written. */
+  flush() {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    const entries = this.#waiting;
+    this.#waiting = [];
+    if (entries.length > 0) this.#written = this.#written.then(() => this.#write(entries));
+    return this.#written;
+  }
+
+  /** @param {ArrayLike<number>} vector @returns {Ranking} of all pictures */
+  rank(vector) {
+    return this.#matrix.rank(vector);
+  }
+
+  /** @param {number} row */
+  entry(row) {
+    return /** @type {Entry} */ (this.#entries[row]);
+  }
+
+  /** @param {number} row */
+  vector(row) {
+    return this.#matrix.vector(row);
+  }
+
+  /**
+   * @param {Entry} entry
+   * @returns {Promise<ArrayBuffer | null>} a JPEG file
+   */
+  async thumbnail(entry) {
+    return this.#thumbnails.get(fullPath(entry)) ?? this.#database?.thumbnail(entry).catch(() => null) ?? null;
+  }
+
+  /** @returns {Map<string, number>} pictures by folder */
+  folders() {
+    /** @type {Map<string, number>} */
+    const folders = new Map();
+    for (const { folder } of this.#entries) folders.set(folder, (folders.get(folder) ?? 0) + 1);
+    return folders;
+  }
+
+  /**
+   * Lets go of a folder's pictures, or of all. What is kept of them is the database's to delete, when nothing of
+   * them is written any more.
+   * @param {string} [folder]
+   */
+  async drop(folder) {
+    const stays = (/** @type {Entry} */ entry) => folder !== undefined && entry.folder !== folder;
+    await this.flush();
+    this.#matrix.keepOnly([...this.#entries.keys()].filter((row) => stays(this.entry(row))));
+    for (const entry of this.#entries) if (!stays(entry)) this.#thumbnails.delete(fullPath(entry));
+    this.#entries = this.#entries.filter(stays);
+    this.#rows = new Map(this.#entries.map((entry, row) => [fullPath(entry), row]));
+  }
+
+  /**
+   * @param {Entry} entry
+   * @param {Float32Array} vector
+   */
+  #place(entry, vector) {
+    const path = fullPath(entry);
+    const row = this.#matrix.put(vector, this.#rows.get(path));
+    this.#entries[row] = entry;
+    this.#rows.set(path, row);
+  }
+
+  /** @param {NewEntry[]} entries */
+  async #write(entries) {
+    if (!this.#keeps) return;
+    try {
+      await this.#database?.put(this.model, entries);
+    } catch (error) {
+      this.#keeps = false;
+      this.#onLost(error);
+      return;
+    }
+    for (const { folder, path, thumbnail } of entries) {
+      const place = fullPath({ folder, path });
+      if (this.#thumbnails.get(place) === thumbnail) this.#thumbnails.delete(place);
+    }
+  }
+}

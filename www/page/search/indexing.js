@@ -1,0 +1,207 @@
+// The indexing: pictures wait in a queue, are embedded by all of the encoder's workers, and go to the collection.
+
+import { errorJson } from "../../clip.js";
+import { fullPath } from "./folder.js";
+import { makeThumbnail } from "./thumbnail.js";
+
+/** @import { ClipEncoder } from "../../clip.js" */
+/** @import { Collection } from "./collection.js" */
+/** @import { Picture } from "./folder.js" */
+
+/**
+ * Where pictures go, and what embeds them.
+ * @typedef {object} Target
+ * @property {Collection} collection
+ * @property {() => Promise<ClipEncoder>} encoder of the collection's model
+ * @property {() => void} onEncoderLost its worker has failed: the next call of `encoder` gives another
+ */
+
+/** Pictures that the encoder is given at once. */
+const CHUNK = 64;
+/** Workers lost one after the other, without a picture done between them, before it is given up. */
+const MOST_LOSSES = 3;
+/** Thumbnails made at once: each takes a whole decoded picture of memory. */
+const LANES = 2;
+/** Pictures over which the speed is measured, at least and at most. */
+const LEAST_MEASURED = 6;
+const MOST_MEASURED = 50;
+
+export class Indexing {
+  #onChange;
+  /** @type {Target | null} */
+  #target = null;
+  /** @type {Map<string, Picture>} by full path */
+  #queue = new Map();
+  /** @type {AbortController | null} of the run that is on */
+  #running = null;
+  /** @type {number[]} when the last pictures were done, in milliseconds */
+  #times = [];
+
+  /** Pictures done since the queue was last empty, failures included. */
+  done = 0;
+  /** @type {Map<string, unknown>} the error of each picture that failed, by full path */
+  failures = new Map();
+  /** @type {unknown} what stopped the last run, if it was not the user */
+  error = null;
+
+  /** @param {() => void} onChange */
+  constructor(onChange) {
+    this.#onChange = onChange;
+  }
+
+  /** @returns {"idle" | "running" | "paused"} */
+  get state() {
+    if (this.#running) return "running";
+    return this.#queue.size > 0 ? "paused" : "idle";
+  }
+
+  /** Pictures since the queue was last empty. */
+  get total() {
+    return this.done + this.#queue.size;
+  }
+
+  /** Pictures a second; `null` until there is something to measure. */
+  get speed() {
+    const [first, last] = [this.#times[0], this.#times.at(-1)];
+    if (first === undefined || last === undefined || last === first || this.#times.length < LEAST_MEASURED) return null;
+    return ((this.#times.length - 1) / (last - first)) * 1000;
+  }
+
+  /**
+   * Puts pictures in the queue, and goes on with it.
+   * @param {Target} target
+   * @param {Iterable<Picture>} pictures
+   */
+  add(target, pictures) {
+    if (this.#queue.size === 0) this.done = 0;
+    this.#target = target;
+    for (const picture of pictures) {
+      this.#queue.set(fullPath(picture), picture);
+      this.failures.delete(fullPath(picture));
+    }
+    this.resume();
+  }
+
+  resume() {
+    if (this.#running || !this.#target || this.#queue.size === 0) return;
+    this.#running = new AbortController();
+    this.error = null;
+    this.#times = [];
+    this.#run(this.#target, this.#running.signal);
+    this.#onChange();
+  }
+
+  /** What is being computed is given up, and nothing more comes. */
+  pause() {
+    if (!this.#running) return;
+    this.#running.abort();
+    this.#running = null;
+    this.#onChange();
+  }
+
+  /** Takes a folder's pictures out of the queue, or all. @param {string} [folder] */
+  drop(folder) {
+    const goesOn = this.state === "running";
+    this.pause();
+    const belongs = (/** @type {string} */ path) => folder === undefined || path.startsWith(`${folder}/`);
+    for (const path of [...this.#queue.keys()].filter(belongs)) this.#queue.delete(path);
+    for (const path of [...this.failures.keys()].filter(belongs)) this.failures.delete(path);
+    if (goesOn) this.resume();
+    this.#onChange();
+  }
+
+  /**
+   * @param {string} path the full one
+   * @param {unknown} error
+   */
+  fail(path, error) {
+    this.failures.set(path, error);
+  }
+
+  /**
+   * @param {Target} target
+   * @param {AbortSignal} signal
+   */
+  async #run(target, signal) {
+    try {
+      await this.#embedAll(target, signal);
+    } catch (error) {
+      if (!signal.aborted) this.error = error;
+    }
+    await target.collection.flush();
+    if (signal.aborted) return;
+    this.#running = null;
+    this.#onChange();
+  }
+
+  /**
+   * @param {Target} target
+   * @param {AbortSignal} signal
+   */
+  async #embedAll(target, signal) {
+    let encoder = await target.encoder();
+    let size = CHUNK;
+    let losses = 0;
+    while (this.#queue.size > 0 && !signal.aborted) {
+      const pictures = [...this.#queue.values()].slice(0, size);
+      const before = this.done;
+      try {
+        await this.#embedChunk(encoder, target.collection, pictures, signal);
+        size = Math.min(2 * size, CHUNK);
+      } catch (error) {
+        if (signal.aborted || errorJson(error).error.code !== "worker_failed") throw error;
+        losses = this.done > before ? 1 : losses + 1;
+        if (losses > MOST_LOSSES) throw error;
+        // Perhaps one picture is too much for it: alone, it shows which, and costs no other.
+        if (pictures.length === 1 && pictures[0]) this.#settle(pictures[0], error);
+        size = 1;
+        target.onEncoderLost();
+        encoder = await target.encoder();
+      }
+    }
+  }
+
+  /**
+   * @param {ClipEncoder} encoder
+   * @param {Collection} collection
+   * @param {Picture[]} pictures
+   * @param {AbortSignal} signal
+   */
+  async #embedChunk(encoder, collection, pictures, signal) {
+    const lanes = Array.from({ length: LANES }, () => Promise.resolve());
+    const files = pictures.map(({ file }) => file);
+    let taken = 0;
+    try {
+      for await (const embedded of encoder.embedEach(files, { signal })) {
+        const picture = /** @type {Picture} */ (pictures[embedded.index]);
+        if ("error" in embedded) {
+          this.#settle(picture, embedded.error);
+          continue;
+        }
+        const lane = taken++ % LANES;
+        await lanes[lane];
+        lanes[lane] = makeThumbnail(picture.file).then((thumbnail) => {
+          if (signal.aborted) return;
+          collection.add(picture, embedded.vector, thumbnail);
+          this.#settle(picture);
+        });
+      }
+    } finally {
+      await Promise.all(lanes);
+    }
+  }
+
+  /**
+   * @param {Picture} picture
+   * @param {unknown} [error]
+   */
+  #settle(picture, error) {
+    const path = fullPath(picture);
+    if (this.#queue.get(path) === picture) this.#queue.delete(path); // unless a newer file waits
+    if (error) this.fail(path, error);
+    this.done++;
+    this.#times.push(performance.now());
+    if (this.#times.length > MOST_MEASURED) this.#times.shift();
+    this.#onChange();
+  }
+}

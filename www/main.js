@@ -7,7 +7,10 @@ import { Views } from "./page/views.js";
 
 const model = new ModelPanel();
 const embed = new EmbedView(model);
-const views = new Views({ embed: () => embed });
+const views = new Views({
+  embed: () => embed,
+  search: async () => new (await import("./page/search.js")).SearchView(model),
+});
 
 listenForShortcut();
 listenForDrops();

@@ -59,7 +59,8 @@ const offer = elementById("model-offer", HTMLElement);
 /** Smaller models that are offered where one is too large. */
 const MOST_OFFERS = 2;
 
-export class ModelPanel {
+/** Tells `ready` each time another model has come. */
+export class ModelPanel extends EventTarget {
   /** @type {MenuEntry[]} */
   #entries = [];
   /** @type {Promise<void>} */
@@ -76,6 +77,7 @@ export class ModelPanel {
   #rest = null;
 
   constructor() {
+    super();
     this.#menuShown = this.#showMenu();
     form.addEventListener("input", () => this.#showChoice());
     form.addEventListener("submit", (event) => {
@@ -173,6 +175,7 @@ export class ModelPanel {
       this.#loaded = { encoder, source, limits: choice.limits ?? "", whole: true };
       this.#failed = null;
       this.#followRest(encoder, abort, loaded);
+      this.dispatchEvent(new Event("ready"));
     } catch (error) {
       loaded();
       this.#failed = source;

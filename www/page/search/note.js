@@ -1,0 +1,36 @@
+// What is to be known before a search: what the model does not know, what it has not indexed, what others have.
+
+import { elementById } from "../elements.js";
+import { pictures } from "./progress.js";
+
+/** @import { FolderCount } from "./database.js" */
+
+const place = elementById("search-note", HTMLElement);
+const indexButton = document.createElement("button");
+indexButton.type = "button";
+
+/**
+ * @param {object} facts
+ * @param {string} facts.warning in a sentence; empty for none
+ * @param {string} facts.limits of what the model knows, likewise
+ * @param {FolderCount[]} facts.others what is kept for other models than the one in use
+ * @param {number} facts.missing pictures at hand that the model in use has not indexed
+ * @param {() => void} facts.onIndex
+ */
+export function showNote({ warning, limits, others, missing, onIndex }) {
+  /** @type {Map<string, number>} */
+  const byModel = new Map();
+  for (const { name, count } of others) byModel.set(name, (byModel.get(name) ?? 0) + count);
+  const indexed = [...byModel].map(([name, count]) => `${pictures(count)} for ${name}`);
+  const elsewhere = indexed.length > 0 && `Indexed for other models than this one: ${indexed.join(", ")}. Choose that model above to search them.`;
+  const sentences = [warning, limits, elsewhere].filter((sentence) => typeof sentence === "string" && sentence !== "");
+  const paragraphs = sentences.map((sentence) => {
+    const paragraph = document.createElement("p");
+    paragraph.textContent = String(sentence);
+    return paragraph;
+  });
+  indexButton.textContent = `Index ${pictures(missing)} for this model`;
+  indexButton.onclick = onIndex;
+  place.replaceChildren(...paragraphs, ...(missing > 0 ? [indexButton] : []));
+  place.hidden = place.childElementCount === 0;
+}

@@ -1,0 +1,102 @@
+// How far the indexing is: its state, speed and time left, the button that pauses it, and what has failed.
+
+import { errorJson } from "../../clip.js";
+import { elementById } from "../elements.js";
+import { duration } from "../sizes.js";
+
+/** @import { Indexing } from "./indexing.js" */
+
+/** Failures that are listed; a disk that is gone would make thousands of them. */
+const MOST_FAILURES = 50;
+
+const state = elementById("search-state", HTMLElement);
+const count = elementById("indexing-count", HTMLElement);
+const pauseButton = elementById("indexing-pause", HTMLButtonElement);
+const bar = elementById("indexing-bar", HTMLProgressElement);
+const failures = elementById("search-failures", HTMLDetailsElement);
+const failuresSummary = elementById("search-failures-summary", HTMLElement);
+const failuresList = elementById("search-failures-list", HTMLUListElement);
+
+export class IndexingProgress {
+  #indexing;
+  #failuresShown = 0;
+
+  /** @param {Indexing} indexing */
+  constructor(indexing) {
+    this.#indexing = indexing;
+    pauseButton.addEventListener("click", () => {
+      if (indexing.state === "running") indexing.pause();
+      else indexing.resume();
+    });
+  }
+
+  /** @param {string} rest what is to be said where no indexing is on */
+  show(rest) {
+    const { state: stage, total, done, speed } = this.#indexing;
+    const running = stage === "running";
+    // A live region: only what changes seldom belongs in it.
+    if (running) say(`Indexing ${pictures(total)}…`);
+    else say(stage === "paused" ? `Paused, with ${pictures(total - done)} to go.` : rest);
+
+    const parts = [];
+    if (stage !== "idle") parts.push(`${done.toLocaleString("en")} of ${total.toLocaleString("en")}`);
+    if (running && speed !== null) {
+      parts.push(`${speed.toFixed(speed < 10 ? 1 : 0)} a second`, `${duration((total - done) / speed)} left`);
+    }
+    count.textContent = parts.join(" · ");
+    pauseButton.textContent = running ? "Pause" : "Resume";
+    bar.max = total || 1;
+    bar.value = done;
+    for (const element of [pauseButton, bar]) element.classList.toggle("absent", stage === "idle");
+    this.#showFailures();
+  }
+
+  #showFailures() {
+    const { failures: failed } = this.#indexing;
+    if (failed.size === this.#failuresShown) return;
+    this.#failuresShown = failed.size;
+    failures.hidden = failed.size === 0;
+    failuresSummary.textContent = `${files(failed.size)} could not be indexed`;
+    const listed = [...failed].slice(0, MOST_FAILURES);
+    failuresList.replaceChildren(...listed.map(([path, error]) => failure(path, error)));
+    if (failed.size > listed.length) {
+      const rest = document.createElement("li");
+      rest.textContent = `and ${(failed.size - listed.length).toLocaleString("en")} more`;
+      failuresList.append(rest);
+    }
+  }
+}
+
+/** @param {string} text */
+function say(text) {
+  if (state.textContent !== text) state.textContent = text;
+}
+
+/**
+ * @param {string} path
+ * @param {unknown} error
+ */
+function failure(path, error) {
+  const item = document.createElement("li");
+  const name = document.createElement("span");
+  name.className = "name";
+  name.textContent = path.replace(/^\//, "");
+  const reason = document.createElement("span");
+  reason.className = "hint";
+  const { code, message } = errorJson(error).error;
+  const codeElement = document.createElement("code");
+  codeElement.textContent = code;
+  reason.append(message, " ", codeElement);
+  item.append(name, reason);
+  return item;
+}
+
+/** @param {number} number */
+export function pictures(number) {
+  return number === 1 ? "1 picture" : `${number.toLocaleString("en")} pictures`;
+}
+
+/** @param {number} number */
+function files(number) {
+  return number === 1 ? "1 file" : `${number.toLocaleString("en")} files`;
+}

@@ -86,6 +86,15 @@ class SearchPage {
     await this.page.locator("#search-folder-files").setInputFiles(folder);
   }
 
+  /** @param {number} least pictures that are done before */
+  async pauseAfter(least) {
+    await this.page.evaluate(async (least) => {
+      const done = () => Number.parseInt(document.querySelector("#indexing-count")?.textContent || "0", 10);
+      while (done() < least) await new Promise(requestAnimationFrame);
+      /** @type {HTMLElement} */ (document.querySelector("#indexing-pause")).click();
+    }, least);
+  }
+
   /** @param {number} count */
   async indexed(count, model = DEMO) {
     await this.state.filter({ hasText: `${count} pictures indexed for ${model}.` }).waitFor();
@@ -202,11 +211,7 @@ describe("a folder", () => {
   test("stops when it is paused, and goes on to the end", async (t) => {
     const search = await SearchPage.open(t);
     await search.choose(makeFolder("pause"));
-    await search.page.evaluate(async () => {
-      const count = document.querySelector("#indexing-count");
-      while (!/^([5-9]|[1-4]\d) of/.test(count?.textContent ?? "")) await new Promise(requestAnimationFrame);
-      /** @type {HTMLElement} */ (document.querySelector("#indexing-pause")).click();
-    });
+    await search.pauseAfter(5);
     const paused = [await search.state.textContent(), await search.count.textContent()];
     assert.match(String(paused[0]), /^Paused, with \d+ pictures to go\.$/);
     const given = await search.embeddings();
@@ -218,6 +223,32 @@ describe("a folder", () => {
     await search.indexed(60);
     assert.equal(await search.failures.count(), 2);
     assert.equal((await search.search("a red circle")).length, 48);
+  });
+
+  test("paused and forgotten leaves nothing", async (t) => {
+    const search = await SearchPage.open(t);
+    search.page.on("dialog", (dialog) => dialog.accept());
+    await search.choose(makeFolder("abandoned"));
+    await search.pauseAfter(5);
+    await search.page.locator("#search-kept-summary").click();
+    await search.page.getByRole("button", { name: "Forget Drawings" }).click();
+    await search.state.filter({ hasText: "Nothing is indexed" }).waitFor();
+    await search.page.waitForTimeout(500);
+    assert.match(String(await search.state.textContent()), /^Nothing is indexed/);
+    assert.deepEqual(await search.kept(), { models: 1, vectors: 0, thumbnails: 0, folders: 0 });
+  });
+
+  test("is dropped from the desktop", async (t) => {
+    const search = await SearchPage.open(t);
+    const session = await search.page.context().newCDPSession(search.page);
+    const place = await search.page.locator("#search-heading").boundingBox();
+    const data = { items: [], files: [makeFolder("dropped")], dragOperationsMask: 1 };
+    for (const type of /** @type {const} */ (["dragEnter", "dragOver", "drop"])) {
+      await session.send("Input.dispatchDragEvent", { type, x: place?.x ?? 0, y: place?.y ?? 0, data });
+    }
+    await search.indexed(60);
+    assert.equal(await search.failures.count(), 2);
+    assert.deepEqual(await search.kept(), { models: 1, vectors: 60, thumbnails: 60, folders: 1 });
   });
 
   test("moves nothing on the page while it is indexed", async (t) => {

@@ -6,7 +6,7 @@ import { modelName } from "./model.js";
 import { showError } from "./notice.js";
 import { Collection } from "./search/collection.js";
 import { PictureDatabase } from "./search/database.js";
-import { fullPath, sourceOfHandle, sourcesOfFiles, sourcesOfTransfer } from "./search/folder.js";
+import { fullPath, isWithin, sourceOfHandle, sourcesOfFiles, sourcesOfTransfer } from "./search/folder.js";
 import { FolderList } from "./search/folders.js";
 import { Indexing } from "./search/indexing.js";
 import { showNote } from "./search/note.js";
@@ -148,8 +148,12 @@ export class SearchView {
   /** @param {FileSystemDirectoryHandle} handle */
   async #reopen(handle) {
     const asker = /** @type {{ requestPermission?: (options: object) => Promise<PermissionState> }} */ (/** @type {unknown} */ (handle));
-    const permission = (await asker.requestPermission?.({ mode: "read" })) ?? "granted";
-    if (permission === "granted") await this.#index([sourceOfHandle(handle)]);
+    try {
+      const permission = await asker.requestPermission?.({ mode: "read" });
+      if (permission !== "denied") await this.#index([sourceOfHandle(handle)]);
+    } catch (error) {
+      showError(errorPlace, error);
+    }
   }
 
   /** @param {Source[]} sources */
@@ -180,6 +184,7 @@ export class SearchView {
    */
   async #read({ folder, handle, pictures: read }) {
     const paths = [];
+    if (folder) this.#indexing.forgetFailures(folder); // all of it is tried again
     for await (const found of read()) {
       if ("error" in found) {
         this.#indexing.fail(fullPath(found), found.error);
@@ -226,10 +231,9 @@ export class SearchView {
 
   /** @param {string} [folder] all if absent */
   async #forget(folder) {
-    const belongs = (/** @type {string} */ path) => folder === undefined || path.startsWith(`${folder}/`);
     this.#indexing.drop(folder);
-    for (const path of [...this.#opened.keys()].filter(belongs)) this.#opened.delete(path);
-    for (const name of [...this.#handles.keys()]) if (folder === undefined || name === folder) this.#handles.delete(name);
+    for (const path of [...this.#opened.keys()]) if (isWithin(folder, path)) this.#opened.delete(path);
+    for (const name of [...this.#handles.keys()]) if (isWithin(folder, `${name}/`)) this.#handles.delete(name);
     this.#query.clear();
     await this.#collection?.drop(folder);
     const database = await this.#database;
@@ -304,6 +308,7 @@ export class SearchView {
       warning: this.#lost,
       limits: collection ? this.#model.limits : "",
       others: this.#otherCounts(),
+      isLoaded: collection !== null,
       missing: collection ? this.#missing(collection, untried).length : 0,
       onIndex: () => collection && this.#indexNew(collection, untried),
     });

@@ -26,6 +26,9 @@ import { ClipError } from "../../clip.js";
 /** Where the operating system does not tell the type. */
 const IMAGE_NAME = /\.(jpe?g|jpe|jfif|png|apng|webp|gif|bmp|dib|tiff?|avif|hei[cf])$/i;
 
+/** What is dropped among pictures and is not meant for the index. */
+const MODEL_NAME = /\.(gguf|safetensors|json)$/i;
+
 /**
  * @param {Pick<File, "name" | "type">} file
  * @returns {boolean} whether it is likely to be a picture that the encoder takes
@@ -44,6 +47,14 @@ export function fullPath({ folder, path }) {
 }
 
 /**
+ * @param {string | undefined} folder any if absent
+ * @param {string} path the full one
+ */
+export function isWithin(folder, path) {
+  return folder === undefined || path.startsWith(`${folder}/`);
+}
+
+/**
  * @param {Iterable<File>} files of an `<input>`, with or without `webkitdirectory`
  * @returns {Source[]}
  */
@@ -54,7 +65,8 @@ export function sourcesOfFiles(files) {
     const [folder = "", ...rest] = file.webkitRelativePath.split("/");
     const path = rest.join("/") || file.name;
     // Whoever gives a file by itself wants that file, or to hear why not.
-    if (folder && (!isPicture(file) || rest.some((name) => name.startsWith(".")))) continue;
+    const isWanted = folder ? isPicture(file) && !rest.some((name) => name.startsWith(".")) : !MODEL_NAME.test(file.name);
+    if (!isWanted) continue;
     const pictures = folders.get(folder) ?? [];
     if (pictures.push({ folder, path, file }) === 1) folders.set(folder, pictures);
   }

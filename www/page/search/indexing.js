@@ -1,7 +1,7 @@
 // The indexing: pictures wait in a queue, are embedded by all of the encoder's workers, and go to the collection.
 
 import { errorJson } from "../../clip.js";
-import { fullPath } from "./folder.js";
+import { fullPath, isWithin } from "./folder.js";
 import { makeThumbnail } from "./thumbnail.js";
 
 /** @import { ClipEncoder } from "../../clip.js" */
@@ -103,11 +103,15 @@ export class Indexing {
   drop(folder) {
     const goesOn = this.state === "running";
     this.pause();
-    const belongs = (/** @type {string} */ path) => folder === undefined || path.startsWith(`${folder}/`);
-    for (const path of [...this.#queue.keys()].filter(belongs)) this.#queue.delete(path);
-    for (const path of [...this.failures.keys()].filter(belongs)) this.failures.delete(path);
+    for (const path of [...this.#queue.keys()]) if (isWithin(folder, path)) this.#queue.delete(path);
+    this.forgetFailures(folder);
     if (goesOn) this.resume();
     this.#onChange();
+  }
+
+  /** @param {string} [folder] */
+  forgetFailures(folder) {
+    for (const path of [...this.failures.keys()]) if (isWithin(folder, path)) this.failures.delete(path);
   }
 
   /**

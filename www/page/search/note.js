@@ -14,19 +14,20 @@ indexButton.type = "button";
  * @param {string} facts.warning in a sentence; empty for none
  * @param {string} facts.limits of what the model knows, likewise
  * @param {FolderCount[]} facts.others what is kept for other models than the one in use
+ * @param {boolean} facts.isLoaded whether a model is in use
  * @param {number} facts.missing pictures at hand that the model in use has not indexed
  * @param {() => void} facts.onIndex
  */
-export function showNote({ warning, limits, others, missing, onIndex }) {
+export function showNote({ warning, limits, others, isLoaded, missing, onIndex }) {
   /** @type {Map<string, number>} */
   const byModel = new Map();
   for (const { name, count } of others) byModel.set(name, (byModel.get(name) ?? 0) + count);
   const indexed = [...byModel].map(([name, count]) => `${pictures(count)} for ${name}`);
-  const elsewhere = indexed.length > 0 && `Indexed for other models than this one: ${indexed.join(", ")}. Choose that model above to search them.`;
-  const sentences = [warning, limits, elsewhere].filter((sentence) => typeof sentence === "string" && sentence !== "");
-  const paragraphs = sentences.map((sentence) => {
+  const where = isLoaded ? "Indexed for other models than this one" : "Indexed at an earlier visit";
+  const elsewhere = indexed.length > 0 ? `${where}: ${indexed.join(", ")}. Choose that model above to search them.` : "";
+  const paragraphs = [warning, limits, elsewhere].filter(Boolean).map((sentence) => {
     const paragraph = document.createElement("p");
-    paragraph.textContent = String(sentence);
+    paragraph.textContent = sentence;
     return paragraph;
   });
   indexButton.textContent = `Index ${pictures(missing)} for this model`;

@@ -47,6 +47,7 @@ export class IndexingProgress {
     pauseButton.textContent = running ? "Pause" : "Resume";
     bar.max = total || 1;
     bar.value = done;
+    if (stage === "idle" && document.activeElement === pauseButton) state.focus(); // the button goes
     for (const element of [pauseButton, bar]) element.classList.toggle("absent", stage === "idle");
     this.#showFailures();
   }

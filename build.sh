@@ -15,7 +15,7 @@ TEXT
 }
 
 WASM=wasm32-unknown-unknown
-PHOTOS=tests/fixtures/photos
+PHOTOS=www/check
 export CLIP_TEST_DATA="${CLIP_TEST_DATA:-$PWD/target/test-data}"
 
 say() { printf '\n== %s\n' "$*"; }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use serde_json::{Value, json};
-use support::{cosine, data, fixture};
+use support::{cosine, data, photos};
 use tempfile::TempDir;
 
 fn run(arguments: &[&str]) -> Output {
@@ -43,7 +43,7 @@ fn vectors(printed: &Value) -> Vec<Vec<f32>> {
 #[test]
 fn embed_prints_texts_then_images_as_the_endpoint_does() {
     let model = data("tiny-gelu.q8_0.gguf");
-    let photo = fixture("photos/rocket.jpg");
+    let photo = photos().join("rocket.jpg");
     let embed = ["embed", "--model", text(&model)];
     let all = printed(
         &[&embed[..], &["--image", text(&photo), "--text", "a rocket", "--text", "a cat"]].concat(),
@@ -95,7 +95,7 @@ fn convert_reads_every_layout() {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         assert!(output.stdout.is_empty());
         assert!(!out.with_added_extension("part").exists());
-        let photo = fixture("photos/horse.png");
+        let photo = photos().join("horse.png");
         vectors(&printed(&[
             "embed",
             "--model",
@@ -161,7 +161,7 @@ fn bad_calls_are_refused_with_a_code() {
     let empty = file("empty.gguf", b"");
     let short = file("short.gguf", &whole[..whole.len() - 100]);
     let note = file("note.png", b"this is no picture");
-    let cut = file("cut.jpg", &fs::read(fixture("photos/rocket.jpg")).unwrap()[..30_000]);
+    let cut = file("cut.jpg", &fs::read(photos().join("rocket.jpg")).unwrap()[..30_000]);
     refused(&["embed", "--model", model], "empty_input", "--text or --image");
     for command in [&["inspect"][..], &["embed", "--text", "a", "--model"]] {
         let with = |path: &Path| [command, &[text(path)]].concat().join("\0");

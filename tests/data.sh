@@ -47,5 +47,5 @@ fi
 # What the browser's vectors must equal.
 target/release/clip-wasm embed --model "$CLIP_TEST_DATA/tiny-gelu.q8_0.gguf" \
   --text "a photo of a cat" --text "" --text "привет, 世界 😀" \
-  --image tests/fixtures/photos/rocket.jpg --image tests/fixtures/photos/horse.png \
+  --image www/check/rocket.jpg --image www/check/horse.png \
   >"$CLIP_TEST_DATA/tiny-gelu.q8_0.json"

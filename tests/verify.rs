@@ -9,7 +9,7 @@ use std::process::{Command, Output};
 
 use candle_core::Device;
 use serde_json::{Value, json};
-use support::{cosine, data, fixture};
+use support::{cosine, data, fixture, photos};
 
 /// cargo builds the examples beside the tests.
 fn verify(model: &Path, table: &Path) -> Output {
@@ -17,7 +17,7 @@ fn verify(model: &Path, table: &Path) -> Output {
     let examples: PathBuf = tests.parent().unwrap().with_file_name("examples");
     Command::new(examples.join("verify"))
         .arg(model)
-        .args([fixture("photos"), data("photos")])
+        .args([photos(), data("photos")])
         .arg("--table")
         .arg(table)
         .output()
@@ -26,7 +26,7 @@ fn verify(model: &Path, table: &Path) -> Output {
 
 #[test]
 fn verify_tells_the_right_table_from_another() {
-    let published = fixture("photos/similarity.openai-vit-b-32.json");
+    let published = photos().join("similarity.openai-vit-b-32.json");
     let mut table: Value =
         serde_json::from_str(&std::fs::read_to_string(&published).unwrap()).unwrap();
     let expected = fixture("towers/vit-b-32.safetensors");

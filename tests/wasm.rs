@@ -23,7 +23,7 @@ const TOKENIZER: &str = include_str!(concat!(env!("CLIP_TEST_DATA"), "/tokenizer
 const NATIVE: &str = include_str!(concat!(env!("CLIP_TEST_DATA"), "/tiny-gelu.q8_0.json"));
 const TEXTS: [&str; 3] = ["a photo of a cat", "", "привет, 世界 😀"];
 const IMAGES: [&[u8]; 2] =
-    [include_bytes!("fixtures/photos/rocket.jpg"), include_bytes!("fixtures/photos/horse.png")];
+    [include_bytes!("../www/check/rocket.jpg"), include_bytes!("../www/check/horse.png")];
 
 fn load(bytes: &[u8], chunk: usize) -> Result<ClipEncoder, JsValue> {
     let mut loader = ModelLoader::new(None);

@@ -12,7 +12,7 @@ import { StaticServer } from "./server.mjs";
 export const REPOSITORY = resolve(import.meta.dirname, "../..");
 export const FIXTURES = join(import.meta.dirname, "fixtures");
 export const TEST_DATA = resolve(REPOSITORY, process.env.CLIP_TEST_DATA ?? "target/test-data");
-export const PHOTOS = join(REPOSITORY, "tests/fixtures/photos");
+export const PHOTOS = join(REPOSITORY, "www/check");
 export const TINY_MODEL = join(TEST_DATA, "tiny-gelu.q8_0.gguf");
 
 /** Other origins may read its files, and see what they are. */

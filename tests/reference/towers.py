@@ -27,6 +27,7 @@ from transformers.image_utils import load_image
 import weights
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
+PHOTOS = Path(__file__).parent.parent.parent / "www" / "check"
 TYPES = ["q8_0", "q5_1", "q5_0", "q4_1", "q4_0"]
 HARD_TEXTS = [
     "", " ", "a", "a photo of a cat", "Today is a nice day.", "HELLO, WORLD!!!", "it's what they'll say",
@@ -95,10 +96,10 @@ def vectors(model: CLIPModel, tokenizer: Tokenizer, images: list, texts: list[st
 
 def main(data: Path) -> None:
     torch.set_num_threads(2)
-    table = json.loads((FIXTURES / "photos" / "similarity.openai-vit-b-32.json").read_text())
+    table = json.loads((PHOTOS / "similarity.openai-vit-b-32.json").read_text())
     captions = [table["prefix"] + text for text in table["texts"]]
     texts = captions + HARD_TEXTS
-    find = lambda name: next(p for d in (FIXTURES, data) if (p := d / "photos" / name).exists())
+    find = lambda name: next(p for d in (PHOTOS, data / "photos") if (p := d / name).exists())
     images = [load_image(Image.open(find(name))) for name in table["images"]]
     tokenizer = Tokenizer.from_file(str(data / "tokenizer.json"))
     tokenizer.enable_truncation(77)

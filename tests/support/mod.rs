@@ -20,9 +20,14 @@ pub fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
 }
 
+/// The reference photos that are committed, and the table of their cosines: the page serves them.
+pub fn photos() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("www/check")
+}
+
 /// One of the eight photos: six are committed, two are fetched.
 pub fn photo(name: &str) -> Vec<u8> {
-    let committed = fixture("photos").join(name);
+    let committed = photos().join(name);
     let path = if committed.exists() { committed } else { data("photos").join(name) };
     std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }

@@ -60,7 +60,7 @@ export function classificationOf(image, labels, vectors, scale) {
 }
 
 /** @param {number[]} logits */
-function softmax(logits) {
+export function softmax(logits) {
   const most = logits.reduce((a, b) => Math.max(a, b), -Infinity);
   const powers = logits.map((logit) => Math.exp(logit - most));
   const sum = powers.reduce((a, b) => a + b, 0);

@@ -10,6 +10,7 @@ const embed = new EmbedView(model);
 const views = new Views({
   embed: () => embed,
   search: async () => new (await import("./page/search.js")).SearchView(model),
+  check: async () => new (await import("./page/check.js")).CheckView(model),
 });
 
 listenForShortcut();

@@ -31,12 +31,15 @@ const PAGE = [
   "models.json",
   "module.js",
   "options.js",
+  "page/check.js",
   "page/compare.js",
   "page/drawing.js",
   "page/elements.js",
   "page/embed.js",
+  "page/exports.js",
   "page/images.js",
   "page/kept.js",
+  "page/labels.js",
   "page/lastload.js",
   "page/model.js",
   "page/notice.js",
@@ -55,6 +58,8 @@ const PAGE = [
   "page/search/results.js",
   "page/search/thumbnail.js",
   "page/sizes.js",
+  "page/strip.js",
+  "page/tables.js",
   "page/texts.js",
   "page/views.js",
   "remote.js",
@@ -72,13 +77,24 @@ const PAGE = [
   "weights.js",
   "worker.js",
 ];
+/** What few visitors ask for: kept once it has been asked for. */
+const LATER = [
+  "check/astronaut.png",
+  "check/camera.png",
+  "check/chelsea.png",
+  "check/coffee.png",
+  "check/horse.png",
+  "check/rocket.jpg",
+  "check/similarity.demo.json",
+  "check/similarity.openai-vit-b-32.json",
+];
 /** A relaxed dot product, which tells the builds that this browser runs: see module.js. */
 const RELAXED_DOT = new Uint8Array([
   0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00, 0x01, 0x08, 0x01, 0x60, 0x03, 0x7b, 0x7b, 0x7b, 0x01, 0x7b, 0x03,
   0x02, 0x01, 0x00, 0x0a, 0x0d, 0x01, 0x0b, 0x00, 0x20, 0x00, 0x20, 0x01, 0x20, 0x02, 0xfd, 0x93, 0x02, 0x0b,
 ]);
 
-const PAGE_URLS = new Set(PAGE.map(here));
+const PAGE_URLS = new Set([...PAGE, ...LATER].map(here));
 
 worker.addEventListener("install", (event) => {
   worker.skipWaiting();

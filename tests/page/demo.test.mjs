@@ -4,6 +4,10 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { FIXTURES, Site } from "./browser.mjs";
+import { cosine } from "./vectors.mjs";
+
+/** e to the power of `logit_scale` in the demo model's checkpoint. */
+const LOGIT_SCALE = Math.exp(3.845703125);
 
 /** @import { ClipPage } from "./browser.mjs" */
 
@@ -212,7 +216,31 @@ test("several images and texts: a table, the best text of each image marked", as
   const rows = clip.page.locator("#comparison tbody tr");
   assert.equal(await rows.count(), 4);
   assert.equal(await clip.page.locator("#comparison .best").count(), 3);
-  const shown = await rows.nth(1).locator("td").nth(2).innerText();
-  const dot = data[1].reduce((/** @type {number} */ sum, /** @type {number} */ x, /** @type {number} */ i) => sum + x * data[6][i], 0);
-  assert.equal(shown.slice(0, 5).trim(), dot.toFixed(3).slice(0, 5));
+  const [texts, images] = [data.slice(0, 4), data.slice(4)];
+  for (const [column, image] of images.entries()) {
+    const cosines = texts.map((/** @type {number[]} */ text) => cosine(text, image));
+    const powers = cosines.map((/** @type {number} */ value) => Math.exp(LOGIT_SCALE * value));
+    const sum = powers.reduce((/** @type {number} */ a, /** @type {number} */ b) => a + b, 0);
+    const wanted = texts.map((/** @type {number[]} */ _, /** @type {number} */ row) => `${(100 * powers[row] / sum).toFixed(1)} % ${cosines[row].toFixed(3)}`);
+    const cells = clip.page.locator(`#comparison tbody td:nth-of-type(${column + 1})`);
+    const shown = (await cells.allTextContents()).map((cell) => cell.replace(", the best", "").replace("< 0.1 %", "0.0 %"));
+    assert.deepEqual(shown, wanted, `image ${column}`);
+  }
+  assert.match(String(await clip.page.locator("#comparison .about").textContent()), /softmax of 46\.8 × cosine/);
+});
+
+test("of one image the texts stand in the order of how well they fit", async (t) => {
+  const clip = await site.visit(t);
+  await winner(clip, "hearts.png");
+  const shares = await clip.page.locator("#comparison td .cosine").allTextContents();
+  assert.deepEqual(shares, shares.toSorted((a, b) => Number(b) - Number(a)));
+  assert.match(String(await clip.page.locator("#comparison tbody tr").first().textContent()), /three red hearts.*, the best/);
+});
+
+test("one text alone has cosines and no chances", async (t) => {
+  const clip = await site.visit(t);
+  await winner(clip, "hearts.png");
+  await clip.texts.fill("three red hearts");
+  await clip.embed();
+  assert.match(String(await clip.page.locator("#comparison td").textContent()), /^0\.\d{3}$/);
 });

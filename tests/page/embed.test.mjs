@@ -1,21 +1,50 @@
 // Images and texts in, JSON out: what one does on the page.
 
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
-import { FIXTURES, shownCode, Site } from "./browser.mjs";
+import { FIXTURES, shownCode, Site, TEST_DATA } from "./browser.mjs";
 import { cosine, largestDifference, norm } from "./vectors.mjs";
+
+/** @import { ClipPage } from "./browser.mjs" */
 
 const CAT = join(FIXTURES, "cat.png");
 const CAT_AVIF = join(FIXTURES, "cat.avif");
 const ROCKET = join(FIXTURES, "rocket.jpg");
 const NOT_AN_IMAGE = { name: "notes.png", mimeType: "image/png", buffer: Buffer.from("these are notes, not pixels") };
 
+/** What Python's own readers and NumPy make of the files. */
+const READERS = `
+import csv, json, sys
+import numpy
+lines = [json.loads(line) for line in open(sys.argv[1], encoding="utf-8")]
+rows = list(csv.reader(open(sys.argv[2], encoding="utf-8", newline="")))
+array = numpy.load(sys.argv[3])
+print(json.dumps({
+    "lines": lines,
+    "csv": {"head": rows[0], "inputs": [row[:2] for row in rows[1:]], "vectors": [[float(x) for x in row[2:]] for row in rows[1:]]},
+    "npy": {"shape": array.shape, "type": str(array.dtype), "vectors": array.tolist()},
+}))
+`;
+
 /** @type {Site} */
 let site;
 before(async () => (site = await Site.open()));
 after(() => site.close());
+
+/**
+ * Downloads the result.
+ * @param {ClipPage} clip
+ * @param {string} format as the menu has it
+ */
+async function download(clip, format) {
+  await clip.page.getByLabel("Format of the file").selectOption(format);
+  const download = clip.page.waitForEvent("download");
+  await clip.page.getByRole("button", { name: "Download" }).click();
+  return { name: (await download).suggestedFilename(), path: await (await download).path() };
+}
 
 describe("inputs", () => {
   test("texts, one a line, blank lines aside", async (t) => {
@@ -111,10 +140,9 @@ describe("the JSON", () => {
     const copied = await clip.copied();
     const dimensions = copied.data[0].length;
 
-    const download = clip.page.waitForEvent("download");
-    await clip.page.getByRole("button", { name: "Download .json" }).click();
-    assert.equal((await download).suggestedFilename(), "embeddings.json");
-    assert.deepEqual(JSON.parse(readFileSync(await (await download).path(), "utf8")), copied);
+    const { name, path } = await download(clip, "JSON (.json)");
+    assert.equal(name, "embeddings.json");
+    assert.deepEqual(JSON.parse(readFileSync(path, "utf8")), copied);
 
     const folds = clip.page.locator("#json .fold");
     assert.deepEqual(await folds.allTextContents(), Array(2).fill(`… ${dimensions - 4} more …`));
@@ -127,6 +155,47 @@ describe("the JSON", () => {
     await folds.first().click();
     await folds.first().click();
     assert.deepEqual(JSON.parse(String(await clip.page.locator("#json").textContent())), copied);
+  });
+
+  test("is also JSON Lines, CSV and NumPy, as their own readers read them", async (t) => {
+    const clip = await site.newPage(t);
+    await clip.loadTinyModel();
+    const texts = ['a "quoted" text, with a comma', "=1+1", "naïve café"];
+    await clip.texts.fill(texts.join("\n"));
+    await clip.pickImages([CAT]);
+    await clip.embed();
+    const { data } = await clip.copied();
+    const paths = [];
+    for (const format of ["JSON Lines (.jsonl)", "CSV (.csv)", "NumPy (.npy)"]) paths.push((await download(clip, format)).path);
+    const read = JSON.parse(execFileSync("python3", ["-c", READERS, ...paths], { encoding: "utf8", env: { ...process.env, PYTHONPATH: join(TEST_DATA, "python") } }));
+    const inputs = [...texts.map((text) => ["text", text]), ["image", "cat.png"]];
+    assert.deepEqual(read.lines, inputs.map(([kind, input], index) => ({ [String(kind)]: input, embedding: data[index] })));
+    assert.deepEqual(read.csv.head, ["kind", "input", ...Array(data[0].length).keys()].map(String));
+    assert.deepEqual(read.csv.inputs, inputs);
+    assert.deepEqual(read.csv.vectors, data);
+    assert.deepEqual([read.npy.shape, read.npy.type], [[4, data[0].length], "float32"]);
+    assert.deepEqual(read.npy.vectors, data, "f32 all the way");
+  });
+
+  test("stands beside each vector's strip and norm", async (t) => {
+    const clip = await site.newPage(t);
+    await clip.loadTinyModel();
+    await clip.page.getByLabel("Scale vectors to unit length").uncheck();
+    await clip.texts.fill("a photo of a cat");
+    await clip.embed();
+    const [vector] = (await clip.copied()).data;
+    assert.equal(await clip.page.locator("#legend .norm").textContent(), `norm ${norm(vector).toFixed(3)}`);
+    const strip = clip.page.locator("#legend .strip");
+    const largest = vector.reduce((/** @type {number} */ best, /** @type {number} */ value, /** @type {number} */ i) => (Math.abs(value) > Math.abs(vector[best]) ? i : best), 0);
+    assert.equal(await strip.getAttribute("aria-label"), `${vector.length} components; the largest is number ${largest}, ${vector[largest].toFixed(3)}`);
+    const painted = await strip.evaluate((canvas) => {
+      const { width, height } = /** @type {HTMLCanvasElement} */ (canvas);
+      const { data } = /** @type {CanvasRenderingContext2D} */ (/** @type {HTMLCanvasElement} */ (canvas).getContext("2d")).getImageData(0, 0, width, height);
+      const inked = (/** @type {number} */ x, /** @type {number} */ y) => Number(data[4 * (y * width + x) + 3]) > 0;
+      return Array.from({ length: width }, (_, x) => [inked(x, height / 2 - 1), inked(x, height / 2)]);
+    });
+    const large = vector.flatMap((/** @type {number} */ value, /** @type {number} */ i) => (Math.abs(value) > 0.05 * Math.abs(vector[largest]) ? [i] : []));
+    for (const i of large) assert.deepEqual(painted[i], [vector[i] > 0, vector[i] < 0], `component ${i} is ${vector[i]}`);
   });
 
   test("stands beside the model's name and type, the dimensions and the time", async (t) => {

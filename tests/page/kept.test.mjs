@@ -69,11 +69,13 @@ describe("without a network", () => {
 
   test("every file of the page is kept", () => {
     const source = readFileSync(join(WWW, "sw.js"), "utf8");
-    const listed = [...(/const PAGE = \[([^\]]+)\]/.exec(source)?.[1] ?? "").matchAll(/"([^"]+)"/g)].map(([, path]) => String(path));
+    const listed = [...source.matchAll(/const (?:PAGE|LATER) = \[([^\]]+)\]/g)]
+      .flatMap(([, list]) => [...String(list).matchAll(/"([^"]+)"/g)])
+      .map(([, path]) => String(path));
     const files = readdirSync(WWW, { recursive: true, withFileTypes: true })
       .filter((entry) => entry.isFile())
       .map((entry) => relative(WWW, join(entry.parentPath, entry.name)))
-      .filter((path) => !/^(pkg|models)\/|^(sw\.js|index\.html)$/.test(path));
+      .filter((path) => !/^(pkg|models)\/|^(sw\.js|index\.html|check\/README\.md)$/.test(path));
     assert.deepEqual(listed.toSorted(), ["./", ...files].toSorted());
   });
 

@@ -1,9 +1,18 @@
-// The comparison: the cosine of every image with every text, and which text fits an image best.
+// The comparison: the cosine of every image with every text, and what the texts' chances are where one is right.
 
+import { softmax } from "../classify.js";
 import { similarity } from "../clip.js";
 import { elementById } from "./elements.js";
+import { label } from "./labels.js";
+import { header, pictureHeader, scrolling } from "./tables.js";
 
+/** @import { ModelInfo } from "../clip.js" */
 /** @import { Embedded } from "./result.js" */
+
+/**
+ * An image with each text, in the order of the texts.
+ * @typedef {{ image: Embedded, cosines: number[], probabilities: number[] }} Column
+ */
 
 /** Beyond this, a table is no longer something to look at. */
 const MOST_CELLS = 2000;
@@ -13,109 +22,116 @@ const place = elementById("comparison", HTMLElement);
 /**
  * Shows the table where there are both images and texts, and nothing otherwise.
  * @param {Embedded[]} embedded
+ * @param {Pick<ModelInfo, "logitScale">} model
  */
-export function showComparison(embedded) {
-  const texts = embedded.filter(({ kind }) => kind === "text");
+export function showComparison(embedded, { logitScale }) {
+  hideComparison();
+  let texts = embedded.filter(({ kind }) => kind === "text");
   const images = embedded.filter(({ kind }) => kind === "image");
   const cells = texts.length * images.length;
-  place.hidden = cells === 0 || cells > MOST_CELLS;
+  if (cells === 0 || cells > MOST_CELLS) return;
+  let columns = images.map((image) => compare(image, texts, logitScale));
+  if (columns[0] && columns.length === 1) {
+    // One image's texts stand in the order of how well they fit.
+    const { image, cosines } = columns[0];
+    texts = [...cosines.keys()].sort((a, b) => Number(cosines[b]) - Number(cosines[a])).map((index) => /** @type {Embedded} */ (texts[index]));
+    columns = [compare(image, texts, logitScale)];
+  }
+  place.append(verdict(texts, columns), table(texts, columns), meaning(texts, logitScale));
+  place.hidden = false;
+}
+
+export function hideComparison() {
+  place.hidden = true;
   place.replaceChildren();
-  if (place.hidden) return;
-  const columns = images.map((image) => texts.map((text) => similarity(image.vector, text.vector)));
-  place.append(verdict(texts, images, columns), table(texts, images, columns));
+}
+
+/**
+ * @param {Embedded} image
+ * @param {Embedded[]} texts
+ * @param {number} logitScale
+ * @returns {Column}
+ */
+function compare(image, texts, logitScale) {
+  const cosines = texts.map(({ vector }) => similarity(image.vector, vector));
+  return { image, cosines, probabilities: softmax(cosines.map((cosine) => logitScale * cosine)) };
 }
 
 /**
  * In a sentence, for one image; a table of several speaks for itself.
  * @param {Embedded[]} texts
- * @param {Embedded[]} images
- * @param {number[][]} columns
+ * @param {Column[]} columns
  */
-function verdict(texts, images, columns) {
+function verdict(texts, columns) {
   const sentence = document.createElement("p");
   sentence.className = "verdict";
-  const [image, column] = [images[0], columns[0]];
-  if (images.length > 1 || texts.length === 1 || !image || !column) {
-    sentence.textContent = "The cosine of each image with each text: the higher, the closer in meaning.";
+  const column = columns[0];
+  if (columns.length > 1 || texts.length === 1 || !column) {
+    sentence.textContent = "Each image with each text.";
     return sentence;
   }
   const best = document.createElement("strong");
-  best.textContent = texts[indexOfLargest(column)]?.label ?? "";
-  sentence.append(best, ` fits ${image.label} best.`);
+  best.textContent = texts[0] ? label(texts[0]) : "";
+  sentence.append(best, ` fits ${label(column.image)} best.`);
+  return sentence;
+}
+
+/**
+ * @param {Embedded[]} texts
+ * @param {number} logitScale
+ */
+function meaning(texts, logitScale) {
+  const sentence = document.createElement("p");
+  sentence.className = "about";
+  const cosine = "The cosine says how close an image and a text are in meaning; between a photo and its caption, CLIP seldom gives more than 0.35.";
+  const factor = Math.round(logitScale * 10) / 10;
+  const percent = ` The percentages say how likely each text is if exactly one of these ${texts.length} is right (softmax of ${factor} × cosine): they compare the texts, and say nothing of texts that are not here.`;
+  sentence.textContent = texts.length > 1 ? cosine + percent : cosine;
   return sentence;
 }
 
 /**
  * A row for each text, a column for each image.
  * @param {Embedded[]} texts
- * @param {Embedded[]} images
- * @param {number[][]} columns
+ * @param {Column[]} columns
  */
-function table(texts, images, columns) {
+function table(texts, columns) {
   const element = document.createElement("table");
   const caption = element.createCaption();
   caption.className = "unseen";
-  caption.textContent = "Cosine of each image with each text";
+  caption.textContent = "How well each image fits: probability, and cosine";
   const head = element.createTHead().insertRow();
-  head.append(header("col", "Text"), ...images.map(imageHeader));
+  head.append(header("col", "Text"), ...columns.map(({ image }) => pictureHeader(label(image), image.picture)));
   const body = element.createTBody();
-  const best = columns.map(indexOfLargest);
   for (const [row, text] of texts.entries()) {
     const line = body.insertRow();
-    line.append(header("row", text.label));
-    for (const [index, column] of columns.entries()) {
-      line.append(cell(column, row, texts.length > 1 && best[index] === row));
-    }
+    line.append(header("row", label(text)), ...columns.map((column) => cell(column, row)));
   }
-  const scroller = document.createElement("div");
-  scroller.className = "table";
-  scroller.tabIndex = 0;
-  scroller.setAttribute("role", "group");
-  scroller.setAttribute("aria-label", caption.textContent);
-  scroller.append(element);
-  return scroller;
+  return scrolling(element, caption.textContent);
 }
 
 /**
- * @param {"col" | "row"} scope
- * @param {string} text
- */
-function header(scope, text) {
-  const element = document.createElement("th");
-  element.scope = scope;
-  element.textContent = text;
-  element.title = text;
-  return element;
-}
-
-/** @param {Embedded} image */
-function imageHeader({ label, picture }) {
-  const element = header("col", label);
-  if (picture) {
-    const thumbnail = document.createElement("img");
-    thumbnail.src = picture;
-    thumbnail.alt = "";
-    // A format this browser does not show.
-    thumbnail.addEventListener("error", () => thumbnail.remove());
-    element.prepend(thumbnail);
-  }
-  return element;
-}
-
-/**
- * @param {number[]} column
+ * @param {Column} column
  * @param {number} row
- * @param {boolean} isBest
  */
-function cell(column, row, isBest) {
-  const value = column[row] ?? NaN;
+function cell({ cosines, probabilities }, row) {
+  const [cosine, probability] = [cosines[row] ?? NaN, probabilities[row] ?? NaN];
   const element = document.createElement("td");
-  const number = document.createElement(isBest ? "strong" : "span");
-  number.textContent = value.toFixed(3);
-  element.style.setProperty("--share", `${Math.max(0, value / Math.max(...column, 1e-9)) * 100}%`);
-  element.append(number);
+  const number = document.createElement("span");
+  number.className = "cosine";
+  number.textContent = cosine.toFixed(3);
+  if (cosines.length === 1) {
+    element.append(number);
+    return element;
+  }
+  const isBest = cosine === Math.max(...cosines);
+  const chance = document.createElement(isBest ? "strong" : "span");
+  chance.className = "probability";
+  chance.textContent = percent(probability);
+  element.style.setProperty("--share", `${probability * 100}%`);
+  element.append(chance, " ", number);
   if (isBest) {
-    element.className = "best";
+    element.classList.add("best");
     const mark = document.createElement("span");
     mark.className = "unseen";
     mark.textContent = ", the best";
@@ -124,7 +140,8 @@ function cell(column, row, isBest) {
   return element;
 }
 
-/** @param {number[]} values */
-function indexOfLargest(values) {
-  return values.indexOf(Math.max(...values));
+/** @param {number} probability */
+function percent(probability) {
+  if (probability < 0.001) return "< 0.1 %";
+  return `${(probability * 100).toFixed(1)} %`;
 }

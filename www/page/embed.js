@@ -17,7 +17,7 @@ import { TextList } from "./texts.js";
  * A text or an image on the page. Each is embedded by itself, so that one that fails costs no other.
  * @typedef {object} Input
  * @property {"text" | "image"} kind
- * @property {string} label
+ * @property {string} source the text, or the image's name
  * @property {string} [picture] the URL of an image
  * @property {"sample" | "drawing" | null} [slot] of an image: `null` for the user's own
  * @property {(encoder: ClipEncoder, options: EmbedOptions) => Promise<Embeddings>} embed
@@ -141,9 +141,9 @@ export class EmbedView {
       const start = performance.now();
       try {
         const { data } = await input.embed(encoder, { normalize: normalize.checked, signal });
-        const { kind, label, picture } = input;
+        const { kind, source, picture } = input;
         const vector = /** @type {number[]} */ (data[0]);
-        embedded.push({ kind, label, picture, vector, milliseconds: performance.now() - start });
+        embedded.push({ kind, source, picture, vector, milliseconds: performance.now() - start });
         foreign ||= input.slot === null;
         input.show("done");
       } catch (error) {

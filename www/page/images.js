@@ -113,7 +113,7 @@ class Thumbnail {
     this.#file = file;
     this.slot = slot;
     this.picture = URL.createObjectURL(file);
-    this.label = file.name;
+    this.source = file.name;
 
     const frame = document.createElement("div");
     frame.className = "frame";

@@ -15,7 +15,7 @@ const errorPlace = elementById("kept-error", HTMLElement);
 /** @param {(url: string) => string} nameOf what a URL is called on the page */
 export async function showKept(nameOf) {
   const models = await keptModels().catch(() => []);
-  panel.hidden = models.length === 0;
+  panel.classList.toggle("absent", models.length === 0); // its place is kept, so that nothing moves
   const total = models.reduce((sum, { keptSize }) => sum + keptSize, 0);
   const count = models.length === 1 ? "1 model" : `${models.length} models`;
   summary.textContent = `Kept on this device: ${count}, ${megabytes(total)}`;

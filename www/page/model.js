@@ -65,7 +65,7 @@ export class ModelPanel extends EventTarget {
   #entries = [];
   /** @type {Promise<void>} */
   #menuShown;
-  /** @type {{ encoder: ClipEncoder, source: string | File | File[], limits: string, whole: boolean } | null} */
+  /** @type {{ encoder: ClipEncoder, source: string | File | File[], limits: string, builtIn: boolean, whole: boolean } | null} */
   #loaded = null;
   /** @type {Load | null} */
   #loading = null;
@@ -104,6 +104,11 @@ export class ModelPanel extends EventTarget {
       return this.#loaded.encoder;
     }
     return this.#load();
+  }
+
+  /** Whether the model in use is the one that comes with the page. */
+  get isBuiltIn() {
+    return this.#loaded?.builtIn ?? false;
   }
 
   /** What the model in use does not know; empty for one that knows the world. */
@@ -172,7 +177,7 @@ export class ModelPanel extends EventTarget {
     try {
       const encoder = await promise;
       this.#loaded?.encoder.close();
-      this.#loaded = { encoder, source, limits: choice.limits ?? "", whole: true };
+      this.#loaded = { encoder, source, limits: choice.limits ?? "", builtIn: choice.builtIn ?? false, whole: true };
       this.#failed = null;
       this.#followRest(encoder, abort, loaded);
       this.dispatchEvent(new Event("ready"));
@@ -347,7 +352,7 @@ export class ModelPanel extends EventTarget {
       offer.hidden = true;
       showProgress({ loaded: 0, total: null, bytesPerSecond: null, secondsLeft: null });
     }
-    progressRow.hidden = !loading && this.#rest === null;
+    progressRow.classList.toggle("absent", !loading && this.#rest === null);
     origins.disabled = loading;
     for (const control of [menu, urlField, fileField]) control.disabled = loading;
     this.#showChoice();

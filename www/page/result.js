@@ -1,15 +1,18 @@
 // The result: the endpoint's JSON, folded for reading, whole when copied or downloaded.
 
-import { showComparison } from "./compare.js";
+import { hideComparison, showComparison } from "./compare.js";
 import { elementById } from "./elements.js";
+import { FORMATS, json as writeJson, numbers } from "./exports.js";
+import { label } from "./labels.js";
 import { modelName } from "./model.js";
+import { strip } from "./strip.js";
 
 /** @import { ClipEncoder } from "../clip.js" */
 
 /**
  * @typedef {object} Embedded an input with its vector
  * @property {"text" | "image"} kind
- * @property {string} label
+ * @property {string} source the text, or the image's name
  * @property {string} [picture] the URL of an image
  * @property {number[]} vector
  * @property {number} milliseconds
@@ -17,6 +20,8 @@ import { modelName } from "./model.js";
 
 const HEAD = 3;
 const TAIL = 1;
+/** Of more vectors than this, strips would take longer to paint than to be looked at. */
+const MOST_STRIPS = 200;
 
 const heading = elementById("result-heading", HTMLElement);
 const summary = elementById("result-summary", HTMLElement);
@@ -25,11 +30,16 @@ const legend = elementById("legend", HTMLOListElement);
 const json = elementById("json", HTMLPreElement);
 const copyButton = elementById("copy", HTMLButtonElement);
 const downloadButton = elementById("download", HTMLButtonElement);
+const formatMenu = elementById("format", HTMLSelectElement);
 
 export class ResultPanel {
+  /** What Copy copies. */
   #whole = "";
+  /** @type {Embedded[]} */
+  #embedded = [];
 
   constructor() {
+    for (const { name, extension } of FORMATS) formatMenu.add(new Option(`${name} (.${extension})`, extension));
     json.addEventListener("copy", copyUnfolded);
     copyButton.addEventListener("click", () => this.#copy());
     downloadButton.addEventListener("click", () => this.#download());
@@ -46,11 +56,12 @@ export class ResultPanel {
     summary.textContent = summarise(embedded, encoder, failures);
     note.textContent = caution;
     note.hidden = caution === "";
-    showComparison(embedded);
-    legend.replaceChildren(...embedded.map(legendItem));
+    showComparison(embedded, encoder.info);
+    legend.replaceChildren(...embedded.map((one, index) => legendItem(one, index < MOST_STRIPS)));
     legend.hidden = false;
     const vectors = embedded.map(({ vector }) => vector);
-    this.#whole = `{"data": [\n${vectors.map((v) => `  [${numbers(v)}]`).join(",\n")}\n], "status_code": 200}\n`;
+    this.#embedded = embedded;
+    this.#whole = writeJson(embedded);
     json.replaceChildren('{"data": [\n', ...vectors.map(foldedVector), '], "status_code": 200}\n');
     this.#showButtons();
   }
@@ -61,7 +72,8 @@ export class ResultPanel {
   showError(error) {
     summary.textContent = "No input could be embedded.";
     note.hidden = legend.hidden = true;
-    showComparison([]);
+    hideComparison();
+    this.#embedded = [];
     this.#whole = `${JSON.stringify(error, null, 2)}\n`;
     json.replaceChildren(this.#whole);
     this.#showButtons();
@@ -69,7 +81,7 @@ export class ResultPanel {
 
   #showButtons() {
     copyButton.disabled = false;
-    downloadButton.disabled = false;
+    downloadButton.disabled = formatMenu.disabled = this.#embedded.length === 0;
     copyButton.textContent = "Copy JSON";
   }
 
@@ -91,21 +103,16 @@ export class ResultPanel {
   }
 
   #download() {
+    const format = FORMATS[formatMenu.selectedIndex];
+    if (!format) return;
+    const { extension, type, write } = format;
     const link = document.createElement("a");
-    link.href = URL.createObjectURL(new Blob([this.#whole], { type: "application/json" }));
-    link.download = "embeddings.json";
+    link.href = URL.createObjectURL(new Blob([write(this.#embedded)], { type }));
+    link.download = `embeddings.${extension}`;
     link.click();
     // Only once the browser has taken it.
     setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
   }
-}
-
-/**
- * @param {number[]} vector
- * @returns {string} as the endpoint separates them
- */
-function numbers(vector) {
-  return vector.map((value) => JSON.stringify(value)).join(", ");
 }
 
 /**
@@ -154,19 +161,25 @@ function copyUnfolded(event) {
 }
 
 /**
+ * What the input was, its vector as a strip, and what there is to say of it.
  * @param {Embedded} embedded
+ * @param {boolean} drawn
  * @returns {HTMLLIElement}
  */
-function legendItem({ label, milliseconds }) {
+function legendItem(embedded, drawn) {
+  const { vector, milliseconds } = embedded;
   const item = document.createElement("li");
   const name = document.createElement("span");
   name.className = "name";
-  name.textContent = label;
-  name.title = label;
+  name.textContent = label(embedded);
+  name.title = label(embedded);
+  const norm = document.createElement("span");
+  norm.className = "norm";
+  norm.textContent = `norm ${Math.hypot(...vector).toFixed(3)}`;
   const time = document.createElement("span");
   time.className = "time";
   time.textContent = duration(milliseconds);
-  item.append(name, time);
+  item.append(name, ...(drawn ? [strip(vector)] : []), norm, time);
   return item;
 }
 

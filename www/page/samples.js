@@ -37,11 +37,13 @@ export class SampleStrip {
     try {
       file = await (await download(SAMPLES_URL.href)).json();
     } catch {
+      section.hidden = true;
       return;
     }
     this.drawingCaptions = file.drawing;
     list.replaceChildren(...file.samples.map((sample) => this.#button(sample)));
     section.hidden = file.samples.length === 0;
+    section.classList.remove("absent");
     if (file.samples[0]) await this.#choose(file.samples[0]).catch(() => {});
   }
 

@@ -35,7 +35,7 @@ export class TextList {
       if (!text) return [];
       return {
         kind: "text",
-        label: `“${text}”`,
+        source: text,
         embed: (encoder, options) => encoder.embedText([text], options),
         show: (state, error) => {
           if (state === "failed") showLineError(index + 1, error);

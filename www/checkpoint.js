@@ -246,7 +246,7 @@ async function optionalText(url, signal) {
   try {
     return await (await download(url, { signal })).text();
   } catch (error) {
-    if (error instanceof ClipError && error.code === "http_status") return null;
+    if (error instanceof ClipError && ["http_status", "io"].includes(error.code)) return null;
     throw error;
   }
 }

@@ -2,6 +2,7 @@
 
 import { classificationOf, meanOf, promptsOf, requireScale } from "./classify.js";
 import { WorkerConnection } from "./connection.js";
+import { download } from "./download.js";
 import { abortedError, ClipError, errorJson } from "./error.js";
 import { Helpers } from "./helpers.js";
 import { absoluteUrl, openImage, requireImages, requireList, requireTexts, requireTowers } from "./inputs.js";
@@ -83,21 +84,25 @@ export class ClipEncoder {
   /**
    * Streams CLIP weights into a new worker. What comes from a URL is kept on the way: an interrupted load goes on
    * where it was, and the next visit needs no network.
-   * @param {string | URL | Blob | File[]} source a GGUF file, as a URL, relative to the page, or as it is; or a
-   *   checkpoint of Hugging Face transformers or open_clip, as the URL of its `.safetensors` file (or of
-   *   `model.safetensors.index.json`) with the files of its configuration and tokenizer beside it, or as all these
-   *   files in a list. A checkpoint is converted as it comes, and the GGUF is what is kept
+   * @param {string | URL | Blob | Uint8Array | ArrayBuffer | File[]} source a GGUF file, as a URL, relative to the
+   *   page, or as it is; or a checkpoint of Hugging Face transformers or open_clip, as the URL of its `.safetensors`
+   *   file (or of `model.safetensors.index.json`) with the files of its configuration and tokenizer beside it, or as
+   *   all these files in a list. A checkpoint is converted as it comes, and the GGUF is what is kept. In Node a path
+   *   does for a URL
    * @param {LoadOptions & { threads?: number }} [options] `threads`: at most; as many as the processor has cores, up
    *   to 8, if absent. A page that is not cross-origin isolated has one, whatever is asked for; see sw.js
    * @returns {Promise<ClipEncoder>}
    */
   static async load(source, { threads = defaultThreads(), ...options } = {}) {
     if (source instanceof File && /\.safetensors$/i.test(source.name)) source = [source];
+    if (source instanceof Uint8Array || source instanceof ArrayBuffer) source = new Blob([/** @type {BlobPart} */ (source)]);
     if (Array.isArray(source)) requireList(source, (file) => file instanceof File, "a File");
     else if (!(source instanceof Blob)) source = absoluteUrl(source);
     if (!Number.isInteger(threads) || threads < 1) {
       throw new ClipError("invalid_input", `threads is ${threads}, not a whole number from 1 on`);
     }
+    // Such a URL is the page's own: on one opened from a disk, not even its worker may read it.
+    if (typeof source === "string" && source.startsWith("blob:")) source = await (await download(source, { signal: options.signal })).blob();
     const params = loadParams(source, threads, options);
     const { signal, onProgress, onWarning = printWarning } = options;
     const connection = new WorkerConnection();
@@ -287,7 +292,7 @@ export async function deleteKeptModel(url) {
   const address = absoluteUrl(url);
   const store = await Store.open();
   await modelLock(address, { ifAvailable: true }, async (lock) => {
-    if (!lock && navigator.locks) throw new ClipError("in_use", "this model is being loaded; try again when it has come");
+    if (!lock && globalThis.navigator?.locks) throw new ClipError("in_use", "this model is being loaded; try again when it has come");
     await store?.delete(address);
   });
 }

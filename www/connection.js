@@ -1,6 +1,7 @@
 // The page's end of a worker: calls it, hears its progress, gives up on a call, and ends it.
 
 import { abortedError, ClipError } from "./error.js";
+import { isForeign, startForeign } from "./foreign.js";
 
 /** @import { Progress } from "./loading.js" */
 /** @import { Warning } from "./keeper.js" */
@@ -17,9 +18,12 @@ import { abortedError, ClipError } from "./error.js";
  */
 
 export class WorkerConnection {
+  /** Starts a worker of this name. Where a browser's way is not to be had, another is put in its place. */
+  static start = startWorker;
+
   /** Of the lock that the worker holds as long as it lives. */
   #name = `clip-wasm worker ${Date.now()} ${Math.random()}`;
-  #worker = new Worker(new URL("./worker.js", import.meta.url), { type: "module", name: this.#name });
+  #worker = WorkerConnection.start(this.#name);
   #nextId = 0;
   /** @type {Map<number, Call>} */
   #calls = new Map();
@@ -100,7 +104,7 @@ export class WorkerConnection {
 
   /** @param {Event} event */
   #fail(event) {
-    this.#lose(event instanceof ErrorEvent && event.message ? event.message : "it does not start");
+    this.#lose("message" in event && event.message ? String(event.message) : "it does not start");
   }
 
   /** @param {string} reason */
@@ -118,4 +122,13 @@ export class WorkerConnection {
     call?.forgetSignal();
     return call;
   }
+}
+
+/**
+ * @param {string} name
+ * @returns {Worker}
+ */
+function startWorker(name) {
+  if (isForeign(import.meta.url)) return startForeign("worker.js", import.meta.url, name);
+  return new Worker(new URL("./worker.js", import.meta.url), { type: "module", name });
 }

@@ -2,6 +2,7 @@
 // with the response as its cause.
 
 import { abortedError, ClipError } from "./error.js";
+import { platform } from "./platform.js";
 
 /**
  * @param {string} url absolute
@@ -11,9 +12,10 @@ import { abortedError, ClipError } from "./error.js";
 export async function download(url, { signal, headers, cache } = {}) {
   let response;
   try {
-    response = await fetch(url, { signal, headers, cache });
+    response = await platform.fetch(url, { signal, headers, cache });
   } catch (cause) {
     if (signal?.aborted) throw abortedError(signal);
+    if (cause instanceof ClipError) throw cause;
     throw new ClipError(
       "network",
       `no answer from ${url}: the network is down, the address is wrong, ` +

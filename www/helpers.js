@@ -2,6 +2,7 @@
 
 import { WorkerConnection } from "./connection.js";
 import { asClipError, ClipError } from "./error.js";
+import { platform } from "./platform.js";
 
 /** @import { LoadParams } from "./worker.js" */
 
@@ -35,12 +36,11 @@ export class Helpers {
    * @param {{ threads: number, memory: { memory: number } }} loaded what the first worker has, in bytes
    */
   constructor(params, { threads, memory }) {
-    const { hardwareConcurrency, deviceMemory = SUPPOSED_GIGABYTES } =
-      /** @type {Navigator & { deviceMemory?: number }} */ (navigator);
+    const { deviceMemory = SUPPOSED_GIGABYTES } = /** @type {{ deviceMemory?: number }} */ (globalThis.navigator ?? {});
     const room = Math.floor((deviceMemory * 2 ** 30 * MEMORY_SHARE) / memory.memory) - 1;
     this.#params = params;
     // Threads use the cores already, and whoever asked for one is to have one.
-    this.#most = threads > 1 || params.threads === 1 ? 0 : Math.min(hardwareConcurrency - 1, MOST_HELPERS, room);
+    this.#most = threads > 1 || params.threads === 1 ? 0 : Math.min(platform.cores() - 1, MOST_HELPERS, room);
   }
 
   /**

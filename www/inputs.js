@@ -2,8 +2,9 @@
 
 import { download } from "./download.js";
 import { ClipError } from "./error.js";
+import { platform } from "./platform.js";
 
-/** @typedef {Blob | Uint8Array | ArrayBuffer | URL | string} ImageSource a string is a URL */
+/** @typedef {Blob | Uint8Array | ArrayBuffer | URL | string} ImageSource a string is a URL; in Node, one or a path */
 
 /**
  * @param {unknown} inputs
@@ -84,7 +85,6 @@ export async function openImage(source, signal) {
 }
 
 /**
- * A worker would resolve a relative URL against itself rather than against the page.
  * @param {unknown} url
  * @returns {string}
  */
@@ -93,7 +93,7 @@ export function absoluteUrl(url) {
     throw new ClipError("invalid_input", `expected a URL or a file, but got ${typeOf(url)}`);
   }
   try {
-    return new URL(url, globalThis.document?.baseURI ?? location.href).href;
+    return platform.absoluteUrl(url);
   } catch (cause) {
     throw new ClipError("invalid_input", `not a URL: ${url}`, { cause });
   }

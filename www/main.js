@@ -3,6 +3,7 @@
 import { elementById } from "./page/elements.js";
 import { EmbedView } from "./page/embed.js";
 import { ModelPanel } from "./page/model.js";
+import { isSingleFile } from "./page/resources.js";
 import { Views } from "./page/views.js";
 
 const model = new ModelPanel();
@@ -20,7 +21,7 @@ installServiceWorker();
 
 /** From the next visit on the page needs no network, and is isolated where its host does not see to it: see sw.js. */
 async function installServiceWorker() {
-  if (!("serviceWorker" in navigator)) return;
+  if (!("serviceWorker" in navigator) || isSingleFile()) return;
   try {
     await navigator.serviceWorker.register(new URL("sw.js", import.meta.url));
   } catch (error) {

@@ -1,6 +1,11 @@
-// The wasm module: which of its builds runs here, and the threads of those that have some.
+// Starts the wasm module, and the threads of the builds that have some.
 
-/** @typedef {Pick<typeof import("./pkg/simd128/clip_wasm.js"), "CheckpointConverter" | "ModelLoader" | "Sha256" | "warmUp">} Bindings */
+import { singleBuild, threadsBuild } from "./builds.js";
+import { isForeign, startForeign } from "./foreign.js";
+
+/** @import { Build, SingleBindings, ThreadsBindings } from "./builds.js" */
+
+/** @typedef {Pick<SingleBindings, "CheckpointConverter" | "ModelLoader" | "Sha256" | "warmUp">} Bindings */
 
 /**
  * A running module.
@@ -12,36 +17,8 @@
 
 /**
  * What threads have in common.
- * @typedef {{ build: ThreadsBuild, module: WebAssembly.Module, memory: WebAssembly.Memory }} Shared
+ * @typedef {{ module: WebAssembly.Module, memory: WebAssembly.Memory }} Shared
  */
-
-const BUILDS = {
-  simd128: () => import("./pkg/simd128/clip_wasm.js"),
-  relaxed: () => import("./pkg/relaxed/clip_wasm.js"),
-};
-
-/** Builds whose memory threads share. */
-export const THREADS_BUILDS = {
-  "simd128-threads": () => import("./pkg/simd128-threads/clip_wasm.js"),
-  "relaxed-threads": () => import("./pkg/relaxed-threads/clip_wasm.js"),
-};
-
-/** @typedef {keyof typeof BUILDS} SingleBuild */
-/** @typedef {keyof typeof THREADS_BUILDS} ThreadsBuild */
-
-/**
- * A module of one function, `(v128, v128, v128) -> v128`, that is one relaxed dot product: an engine without
- * relaxed SIMD finds it invalid.
- */
-const RELAXED_DOT = new Uint8Array([
-  0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00, // magic, version
-  0x01, 0x08, 0x01, 0x60, 0x03, 0x7b, 0x7b, 0x7b, 0x01, 0x7b, // its type
-  0x03, 0x02, 0x01, 0x00, // the function
-  0x0a, 0x0d, 0x01, 0x0b, 0x00, // its code
-  0x20, 0x00, 0x20, 0x01, 0x20, 0x02, // the three parameters
-  0xfd, 0x93, 0x02, // i32x4.relaxed_dot_i8x16_i7x16_add_s
-  0x0b,
-]);
 
 const PAGE_BYTES = 65_536;
 const MOST_PAGES = 65_536;
@@ -64,50 +41,47 @@ const UNKNOWN_FILE_BYTES = 500_000_000;
  * @returns {Promise<Module>}
  */
 export async function startModule(threads, fileSize) {
-  const relaxed = WebAssembly.validate(RELAXED_DOT);
-  if (threads > 1 && crossOriginIsolated) {
+  const build = threads > 1 && crossOriginIsolated ? threadsBuild() : null;
+  if (build) {
     try {
-      return await startThreads(relaxed ? "relaxed-threads" : "simd128-threads", threads, fileSize);
+      return await startThreads(build, threads, fileSize);
     } catch (error) {
       // Not built, or more memory than this browser shares: another build does the same in more time.
       console.warn(`clip-wasm runs on one thread: ${error}`);
     }
   }
-  return startSingle(relaxed ? "relaxed" : "simd128");
+  return startSingle(singleBuild());
 }
 
 /**
- * @param {SingleBuild} build
+ * @param {Build<SingleBindings>} build
  * @returns {Promise<Module>}
  */
 async function startSingle(build) {
-  const bindings = await BUILDS[build]();
-  const { memory } = await bindings.default({ module_or_path: await compile(build) });
+  const bindings = await build.bindings();
+  const { memory } = await bindings.default({ module_or_path: await build.compile() });
   return { bindings, memory, threads: async () => 1 };
 }
 
 /**
- * @param {ThreadsBuild} build
+ * @param {Build<ThreadsBindings>} build
  * @param {number} threads
  * @param {Promise<number | null>} fileSize
  * @returns {Promise<Module>}
  */
 async function startThreads(build, threads, fileSize) {
-  const [bindings, module] = await Promise.all([THREADS_BUILDS[build](), compile(build)]);
+  const [bindings, module] = await Promise.all([build.bindings(), build.compile()]);
   const bytes = ((await fileSize) ?? UNKNOWN_FILE_BYTES) * MEMORY_PER_FILE + WORKING_BYTES;
   const maximum = Math.min(FIRST_PAGES + TAKEN_PAGES + Math.ceil(bytes / PAGE_BYTES), MOST_PAGES);
   const memory = new WebAssembly.Memory({ initial: FIRST_PAGES, maximum, shared: true });
   await bindings.default({ module_or_path: module, memory });
   // All of it now, while nobody shares it: not every browser lets memory grow under running threads.
   if (!bindings.reserve((maximum - FIRST_PAGES - TAKEN_PAGES) * PAGE_BYTES)) throw new RangeError("too little memory");
-  const started = Array.from({ length: threads - 1 }, () => startThread({ build, module, memory }));
+  const started = Promise.allSettled(Array.from({ length: threads - 1 }, () => startThread({ module, memory })));
   return {
     bindings,
     memory,
-    async threads() {
-      const settled = await Promise.allSettled(started);
-      return 1 + settled.filter(({ status }) => status === "fulfilled").length;
-    },
+    threads: async () => 1 + (await started).filter(({ status }) => status === "fulfilled").length,
   };
 }
 
@@ -116,23 +90,12 @@ async function startThreads(build, threads, fileSize) {
  * @returns {Promise<void>}
  */
 async function startThread(shared) {
-  const worker = new Worker(new URL("./thread.js", import.meta.url), { type: "module" });
+  const worker = isForeign(import.meta.url)
+    ? startForeign("thread.js", import.meta.url)
+    : new Worker(new URL("./thread.js", import.meta.url), { type: "module" });
   await new Promise((resolve, reject) => {
     worker.addEventListener("message", resolve);
     worker.addEventListener("error", reject);
     worker.postMessage(shared);
   });
-}
-
-/**
- * @param {SingleBuild | ThreadsBuild} build
- * @returns {Promise<WebAssembly.Module>}
- */
-async function compile(build) {
-  const response = await fetch(new URL(`./pkg/${build}/clip_wasm_bg.wasm`, import.meta.url));
-  if (!response.ok) throw new Error(`${response.url}: status ${response.status}`);
-  // Only what has the right type is compiled while it comes, and not every host knows it.
-  return response.headers.get("content-type") === "application/wasm"
-    ? WebAssembly.compileStreaming(response)
-    : WebAssembly.compile(await response.arrayBuffer());
 }

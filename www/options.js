@@ -2,6 +2,7 @@
 
 import { ClipError } from "./error.js";
 import { absoluteUrl, requireChoice, requireTowers } from "./inputs.js";
+import { platform } from "./platform.js";
 
 /** @import { Warning } from "./keeper.js" */
 /** @import { Progress, Tower } from "./loading.js" */
@@ -18,7 +19,8 @@ import { absoluteUrl, requireChoice, requireTowers } from "./inputs.js";
  * @property {number} [size] bytes of the file, for progress where the server does not tell
  * @property {string} [sha256] of the file, in hexadecimal: what differs is refused and not kept
  * @property {(string | URL)[]} [mirrors] further addresses of the same file, asked in turn when the one before fails
- * @property {boolean} [keep] whether to keep what comes from a URL for the next visit, which is the default
+ * @property {boolean} [keep] whether to keep what comes from a URL for the next visit, which is the default where there
+ *   is a place for it: not in Node, and not on a page opened from a disk
  * @property {number} [idleTimeout] milliseconds without a byte after which a connection is taken up anew; 20 s if
  *   absent
  * @property {boolean} [ignoreMemory] whether to load what this device is not likely to have memory for
@@ -59,7 +61,7 @@ import { absoluteUrl, requireChoice, requireTowers } from "./inputs.js";
 const MOST_THREADS = 8;
 
 export function defaultThreads() {
-  return Math.min(navigator.hardwareConcurrency || 1, MOST_THREADS);
+  return Math.min(platform.cores(), MOST_THREADS);
 }
 
 /**
@@ -68,7 +70,7 @@ export function defaultThreads() {
  * @param {LoadOptions} options
  * @returns {LoadParams}
  */
-export function loadParams(source, threads, { type = "q8_0", activation, towers, first, size, sha256, mirrors = [], keep = true, idleTimeout = 20_000, ignoreMemory = false }) {
+export function loadParams(source, threads, { type = "q8_0", activation, towers, first, size, sha256, mirrors = [], keep = platform.keeps(), idleTimeout = 20_000, ignoreMemory = false }) {
   if (towers !== undefined) requireTowers(towers);
   if (first !== undefined) requireTowers([first]);
   if (sha256 !== undefined && !/^[0-9a-f]{64}$/i.test(sha256)) {

@@ -19,7 +19,7 @@ const NEAR = 256 << 10;
 /** What is read at a time at most, and held. */
 const BUFFER_BYTES = 2 << 20;
 /** Codes of failures that another try does not mend. */
-const PERMANENT = ["not_a_model"];
+const PERMANENT = ["not_a_model", "io"];
 /** HTTP's own transient answers: too early, too many requests, and a server's own troubles. */
 const TRANSIENT_STATUS = [408, 425, 429];
 
@@ -191,7 +191,7 @@ export class RemoteFile {
   #rangeHeaders(url, position, end) {
     const range = `bytes=${position}-${end === Infinity ? "" : end - 1}`;
     const strong = this.#etag !== null && !this.#etag.startsWith("W/");
-    const own = new URL(url).origin === location.origin;
+    const own = new URL(url).origin === globalThis.origin;
     return strong && own ? { range, "if-range": /** @type {string} */ (this.#etag) } : { range };
   }
 

@@ -130,7 +130,7 @@ export class Store {
  * @returns {Promise<T>}
  */
 export async function modelLock(url, options, work) {
-  if (!navigator.locks) return work(null);
+  if (!globalThis.navigator?.locks) return work(null);
   return navigator.locks.request(`${NAME} ${url}`, options, work);
 }
 

@@ -15,6 +15,7 @@ const CACHE = "clip-wasm-page";
 /** What the page is made of, beside the wasm module. */
 const PAGE = [
   "./",
+  "builds.js",
   "checkpoint.js",
   "classify.js",
   "clip.js",
@@ -22,6 +23,7 @@ const PAGE = [
   "decode.js",
   "download.js",
   "error.js",
+  "foreign.js",
   "helpers.js",
   "icon.svg",
   "inputs.js",
@@ -43,6 +45,7 @@ const PAGE = [
   "page/lastload.js",
   "page/model.js",
   "page/notice.js",
+  "page/resources.js",
   "page/result.js",
   "page/samples.js",
   "page/search.js",
@@ -62,6 +65,7 @@ const PAGE = [
   "page/tables.js",
   "page/texts.js",
   "page/views.js",
+  "platform.js",
   "remote.js",
   "samples.json",
   "samples/faces.png",
@@ -88,7 +92,7 @@ const LATER = [
   "check/similarity.demo.json",
   "check/similarity.openai-vit-b-32.json",
 ];
-/** A relaxed dot product, which tells the builds that this browser runs: see module.js. */
+/** A relaxed dot product, which tells the builds that this browser runs: see builds.js. */
 const RELAXED_DOT = new Uint8Array([
   0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00, 0x01, 0x08, 0x01, 0x60, 0x03, 0x7b, 0x7b, 0x7b, 0x01, 0x7b, 0x03,
   0x02, 0x01, 0x00, 0x0a, 0x0d, 0x01, 0x0b, 0x00, 0x20, 0x00, 0x20, 0x01, 0x20, 0x02, 0xfd, 0x93, 0x02, 0x0b,

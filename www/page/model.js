@@ -6,6 +6,7 @@ import { elementById } from "./elements.js";
 import { showKept } from "./kept.js";
 import { lastLoadDied, markLoad } from "./lastload.js";
 import { showError } from "./notice.js";
+import { addressOf } from "./resources.js";
 import { duration, megabytes } from "./sizes.js";
 
 /**
@@ -15,7 +16,7 @@ import { duration, megabytes } from "./sizes.js";
  * @property {string} description
  * @property {number} parameters
  * @property {string} licence
- * @property {string} url relative to models.json
+ * @property {string} url absolute, or from the page on
  * @property {number} [size] bytes
  * @property {string} [sha256]
  * @property {string[]} [mirrors] further addresses, as `url`
@@ -37,8 +38,6 @@ import { duration, megabytes } from "./sizes.js";
  */
 
 /** @typedef {{ source: string | File | File[], promise: Promise<ClipEncoder>, abort: AbortController }} Load */
-
-const MENU_URL = new URL("../models.json", import.meta.url);
 
 const form = elementById("model-form", HTMLFormElement);
 const origins = elementById("model-origins", HTMLFieldSetElement);
@@ -245,7 +244,7 @@ export class ModelPanel extends EventTarget {
   async #recallDeath() {
     const name = await lastLoadDied();
     if (!name || this.#loading || this.#loaded) return;
-    const index = this.#entries.findIndex((entry) => new URL(entry.url, MENU_URL).href === name);
+    const index = this.#entries.findIndex((entry) => addressOf(entry.url) === name);
     if (index >= 0) menu.selectedIndex = index;
     this.#showChoice();
     this.#showNote(
@@ -266,7 +265,7 @@ export class ModelPanel extends EventTarget {
    * @returns {string} as the menu calls it
    */
   #nameOf(url) {
-    const entry = this.#entries.find((entry) => new URL(entry.url, MENU_URL).href === url);
+    const entry = this.#entries.find((entry) => addressOf(entry.url) === url);
     return entry ? `${entry.name} · ${entry.type}` : url;
   }
 
@@ -280,8 +279,8 @@ export class ModelPanel extends EventTarget {
       default: {
         const entry = this.#entries[menu.selectedIndex];
         if (!entry) return null;
-        const mirrors = entry.mirrors?.map((mirror) => new URL(mirror, MENU_URL).href);
-        return { ...entry, mirrors, source: new URL(entry.url, MENU_URL).href };
+        const mirrors = entry.mirrors?.map(addressOf);
+        return { ...entry, mirrors, source: addressOf(entry.url) };
       }
     }
   }
@@ -310,7 +309,7 @@ export class ModelPanel extends EventTarget {
 
   async #showMenu() {
     try {
-      this.#entries = await (await download(MENU_URL.href)).json();
+      this.#entries = await (await download(addressOf("models.json"))).json();
     } catch (error) {
       showError(errorPlace, error);
     }

@@ -2,16 +2,15 @@
 
 import { download } from "../download.js";
 import { elementById } from "./elements.js";
+import { addressOf } from "./resources.js";
 
 /**
  * @typedef {object} Sample an entry of samples.json
- * @property {string} image relative to samples.json
+ * @property {string} image from the page on
  * @property {string[]} captions of which one is right
  */
 /** @typedef {{ samples: Sample[], drawing: string[] }} SampleFile `drawing`: captions for what the user draws */
 /** @typedef {{ file: File, captions: string[] }} Example */
-
-const SAMPLES_URL = new URL("../samples.json", import.meta.url);
 
 const section = elementById("samples", HTMLElement);
 const list = elementById("sample-list", HTMLUListElement);
@@ -35,7 +34,7 @@ export class SampleStrip {
     /** @type {SampleFile} */
     let file;
     try {
-      file = await (await download(SAMPLES_URL.href)).json();
+      file = await (await download(addressOf("samples.json"))).json();
     } catch {
       section.hidden = true;
       return;
@@ -53,7 +52,7 @@ export class SampleStrip {
    */
   #button(sample) {
     const picture = document.createElement("img");
-    picture.src = new URL(sample.image, SAMPLES_URL).href;
+    picture.src = addressOf(sample.image);
     picture.alt = "";
     picture.width = picture.height = 56;
     const button = document.createElement("button");
@@ -68,7 +67,7 @@ export class SampleStrip {
 
   /** @param {Sample} sample */
   async #choose(sample) {
-    const response = await download(new URL(sample.image, SAMPLES_URL).href);
+    const response = await download(addressOf(sample.image));
     const blob = await response.blob();
     const file = new File([blob], nameOf(sample), { type: blob.type });
     this.#onChoose({ file, captions: sample.captions });

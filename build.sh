@@ -7,6 +7,7 @@ usage() {
   cat <<'TEXT'
 usage: ./build.sh                build the page into www/
        ./build.sh serve [PORT]   build, then serve the page on localhost (8000)
+       ./build.sh package        build, then make pkg/, the package for npm
        ./build.sh test           run every test there is
        ./build.sh bench          measure it beside its peers; writes BENCHMARKS.md
        ./build.sh verify MODEL   compare a ViT-B/32 GGUF with OpenAI's published cosines
@@ -134,6 +135,13 @@ build() {
   say "www/ is the site"
 }
 
+package() {
+  say "making pkg/"
+  [ -d www/pkg/relaxed-threads ] || fail "the package has the builds with threads too, and this Rust does not build them"
+  node packaging/npm.mjs
+  (cd pkg && npm pack --dry-run)
+}
+
 serve() {
   need_python
   build
@@ -160,6 +168,7 @@ demo() {
 case "${1:-build}" in
   build) build ;;
   serve) serve "${2:-8000}" ;;
+  package) build; package ;;
   test) . tests/run.sh ;;
   bench) . benches/run.sh ;;
   verify)

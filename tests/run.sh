@@ -33,8 +33,11 @@ say "the kernels in Chromium, with relaxed SIMD"
 wasm_pack_test --features relaxed-simd --lib
 
 build
+package
 say "types of the page's JavaScript, against the module's"
 npm run --silent check
 say "the page in Chromium"
 # One browser at a time: two cores are too few for more, and tests would time out.
 node --test --test-concurrency=1 tests/page/
+say "the package: its types, Node, a CDN"
+node --test --test-concurrency=1 tests/package/

@@ -1,0 +1,27 @@
+// The API in Node: that of clip.js, with sources that may be paths, threads for workers, and nothing kept.
+
+import { availableParallelism } from "node:os";
+import { pathToFileURL } from "node:url";
+import { WorkerConnection } from "./connection.js";
+import { NodeWorker } from "./node-worker.js";
+import { fetchOrRead } from "./node-files.js";
+import { platform } from "./platform.js";
+
+export * from "./clip.js";
+
+Object.assign(platform, {
+  fetch: fetchOrRead,
+  cores: availableParallelism,
+  keeps: () => false,
+  absoluteUrl: (/** @type {string | URL} */ url) => (isUrl(url) ? new URL(url) : pathToFileURL(url)).href,
+});
+WorkerConnection.start = (name) => new NodeWorker(new URL("./worker.js", import.meta.url), { name }).asWorker();
+
+/**
+ * Whether it is no path: a drive's letter is no scheme.
+ * @param {string | URL} url
+ * @returns {url is URL}
+ */
+function isUrl(url) {
+  return url instanceof URL || /^[a-z][a-z0-9+.-]+:/i.test(url);
+}

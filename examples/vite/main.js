@@ -1,0 +1,13 @@
+// Embeds each picture that is chosen, and prints its vector.
+
+import { ClipEncoder, errorJson } from "clip-wasm";
+
+const result = document.querySelector("#result");
+const clip = await ClipEncoder.load("demo.gguf", {
+  onProgress: ({ loaded, total }) => (result.textContent = `Loading: ${loaded} of ${total} bytes`),
+});
+result.textContent = "Choose a picture";
+
+document.querySelector("#picture").addEventListener("change", async ({ target }) => {
+  result.textContent = JSON.stringify(await clip.embedImage([...target.files]).catch(errorJson));
+});

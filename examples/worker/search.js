@@ -1,0 +1,12 @@
+// A module worker: {image, captions} -> {image: [...], captions: [[...], ...]}, vectors of unit length.
+
+import { ClipEncoder } from "../../pkg/clip.js";
+
+// The encoder's own worker is a worker of this one. Addresses are taken from this file on.
+const loading = ClipEncoder.load("../../www/models/demo.gguf");
+
+self.onmessage = async ({ data: { image, captions } }) => {
+  const clip = await loading;
+  const [images, texts] = await Promise.all([clip.embedImage([image]), clip.embedText(captions)]);
+  self.postMessage({ image: images.data[0], captions: texts.data });
+};

@@ -8,6 +8,7 @@ usage() {
 usage: ./build.sh                build the page into www/
        ./build.sh serve [PORT]   build, then serve the page on localhost (8000)
        ./build.sh package        build, then make pkg/, the package for npm
+       ./build.sh single         build, then make clip-wasm.html, the page in one file
        ./build.sh test           run every test there is
        ./build.sh bench          measure it beside its peers; writes BENCHMARKS.md
        ./build.sh verify MODEL   compare a ViT-B/32 GGUF with OpenAI's published cosines
@@ -142,6 +143,11 @@ package() {
   (cd pkg && npm pack --dry-run)
 }
 
+single() {
+  say "making clip-wasm.html"
+  node packaging/single.mjs
+}
+
 serve() {
   need_python
   build
@@ -169,6 +175,7 @@ case "${1:-build}" in
   build) build ;;
   serve) serve "${2:-8000}" ;;
   package) build; package ;;
+  single) build; single ;;
   test) . tests/run.sh ;;
   bench) . benches/run.sh ;;
   verify)

@@ -34,10 +34,11 @@ wasm_pack_test --features relaxed-simd --lib
 
 build
 package
+single
 say "types of the page's JavaScript, against the module's"
 npm run --silent check
 say "the page in Chromium"
 # One browser at a time: two cores are too few for more, and tests would time out.
 node --test --test-concurrency=1 tests/page/
-say "the package: its types, Node, a CDN"
+say "the package: its types, Node, a CDN, the examples; the single file"
 node --test --test-concurrency=1 tests/package/

@@ -1,0 +1,17 @@
+// The modules that packaging/single.mjs makes.
+
+declare module "packed:*" {
+  /** A file, compressed. */
+  const bytes: Uint8Array<ArrayBuffer>;
+  export default bytes;
+}
+
+declare module "single:files" {
+  const files: { path: string; type: string; bytes: Uint8Array<ArrayBuffer> }[];
+  export default files;
+}
+
+declare module "single:worker" {
+  const source: string;
+  export default source;
+}

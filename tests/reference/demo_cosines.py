@@ -50,7 +50,7 @@ def main() -> None:
             "imageSize": config.vision_config.image_size,
             "patchSize": config.vision_config.patch_size,
         },
-        "images": [f"../{image}" for image in images],
+        "images": images,
         "texts": texts,
     }
     head = json.dumps(about, indent=2, ensure_ascii=False).removesuffix("\n}")

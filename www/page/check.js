@@ -5,6 +5,7 @@ import { download } from "../download.js";
 import { elementById } from "./elements.js";
 import { modelName } from "./model.js";
 import { showError } from "./notice.js";
+import { addressOf } from "./resources.js";
 import { header, pictureHeader, scrolling } from "./tables.js";
 
 /** @import { ClipEncoder, ModelInfo } from "../clip.js" */
@@ -17,7 +18,7 @@ import { header, pictureHeader, scrolling } from "./tables.js";
  * @property {string} source
  * @property {string} prefix of each text
  * @property {number} decimals that its cosines are to be read with
- * @property {string[]} images relative to the file
+ * @property {string[]} images their paths, or the names of some that stand beside the file
  * @property {string[]} texts
  * @property {number[][]} cosine a row for each text, a column for each image
  * @property {{ float: number, quantised: number }} tolerance by how much a cosine may differ
@@ -26,8 +27,8 @@ import { header, pictureHeader, scrolling } from "./tables.js";
 
 /** @typedef {{ name: string, url: string, own: number, vector: number[] }} Photo `own` is its column in the table */
 
-const PUBLISHED = new URL("../check/similarity.openai-vit-b-32.json", import.meta.url);
-const BUILT_IN = new URL("../check/similarity.demo.json", import.meta.url);
+const PUBLISHED = "check/similarity.openai-vit-b-32.json";
+const BUILT_IN = "check/similarity.demo.json";
 
 const startButton = elementById("check-start", HTMLButtonElement);
 const stopButton = elementById("check-stop", HTMLButtonElement);
@@ -59,11 +60,11 @@ export class CheckView {
     try {
       state.textContent = "Loading the model…";
       const encoder = await this.#model.encoder();
-      const url = this.#model.isBuiltIn ? BUILT_IN : PUBLISHED;
-      const reference = /** @type {Reference} */ (await (await download(url.href, { signal })).json());
+      const path = this.#model.isBuiltIn ? BUILT_IN : PUBLISHED;
+      const reference = /** @type {Reference} */ (await (await download(addressOf(path), { signal })).json());
       const begun = performance.now();
       const texts = await embedTexts(encoder, reference, signal);
-      const photos = await embedPhotos(encoder, reference, url, signal);
+      const photos = await embedPhotos(encoder, reference, signal);
       const seconds = (performance.now() - begun) / 1000;
       result.replaceChildren(...report(reference, encoder, texts, photos, seconds));
       state.textContent = "";
@@ -93,16 +94,15 @@ async function embedTexts(encoder, { prefix, texts }, signal) {
  * Photos that the site does not have are left out.
  * @param {ClipEncoder} encoder
  * @param {Reference} reference
- * @param {URL} base
  * @param {AbortSignal} signal
  * @returns {Promise<Photo[]>}
  */
-async function embedPhotos(encoder, { images }, base, signal) {
+async function embedPhotos(encoder, { images }, signal) {
   /** @type {Photo[]} */
   const photos = [];
   for (const [own, path] of images.entries()) {
     state.textContent = `Embedding picture ${own + 1} of ${images.length}…`;
-    const { href: url } = new URL(path, base);
+    const url = addressOf(path.includes("/") ? path : `check/${path}`);
     const picture = await download(url, { signal }).catch((error) => {
       if (error instanceof ClipError && error.code === "http_status") return null;
       throw error;

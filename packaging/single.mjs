@@ -90,7 +90,7 @@ function virtual(name, contents, loader) {
 
 /** A module that has every file that the page fetches: its path, its type, and its bytes, compressed. */
 function files() {
-  const paths = readdirSync(WWW, { recursive: true, encoding: "utf8" }).filter((path) => extname(path) in FETCHED && !path.startsWith("pkg/"));
+  const paths = readdirSync(WWW, { recursive: true, encoding: "utf8" }).filter((path) => extname(path) in FETCHED && !/^(pkg|icons)\//.test(path));
   const imports = paths.map((path, i) => `import bytes${i} from ${JSON.stringify(`packed:www/${path}`)};`);
   const entries = paths.map((path, i) => `{ path: ${JSON.stringify(path)}, type: ${JSON.stringify(FETCHED[extname(path)])}, bytes: bytes${i} }`);
   return `${imports.join("\n")}\nexport default [${entries.join(", ")}];`;

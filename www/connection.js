@@ -2,6 +2,7 @@
 
 import { abortedError, ClipError } from "./error.js";
 import { isForeign, startForeign } from "./foreign.js";
+import { workerRequests } from "./requests.js";
 
 /** @import { Progress } from "./loading.js" */
 /** @import { Warning } from "./keeper.js" */
@@ -75,10 +76,14 @@ export class WorkerConnection {
     for (const id of [...this.#calls.keys()]) this.#take(id)?.reject(error);
   }
 
-  /** @param {{ alive?: true, id: number, progress?: Progress, warning?: Warning, early?: Loaded, result?: any, error?: import("./error.js").ErrorMessage }} answer */
-  #receive({ alive, id, progress, warning, early, result, error }) {
+  /** @param {{ alive?: true, requests?: string[], id: number, progress?: Progress, warning?: Warning, early?: Loaded, result?: any, error?: import("./error.js").ErrorMessage }} answer */
+  #receive({ alive, requests, id, progress, warning, early, result, error }) {
     if (alive) {
       this.#watch();
+      return;
+    }
+    if (requests) {
+      workerRequests.dispatchEvent(new CustomEvent("requests", { detail: requests }));
       return;
     }
     if (progress || warning || early) {

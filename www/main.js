@@ -3,7 +3,7 @@
 import { elementById } from "./page/elements.js";
 import { EmbedView } from "./page/embed.js";
 import { ModelPanel } from "./page/model.js";
-import { isSingleFile } from "./page/resources.js";
+import { installServiceWorker } from "./page/site.js";
 import { Views } from "./page/views.js";
 
 const model = new ModelPanel();
@@ -17,17 +17,7 @@ const views = new Views({
 listenForShortcut();
 listenForDrops();
 listenForPaste();
-installServiceWorker();
-
-/** From the next visit on the page needs no network, and is isolated where its host does not see to it: see sw.js. */
-async function installServiceWorker() {
-  if (!("serviceWorker" in navigator) || isSingleFile()) return;
-  try {
-    await navigator.serviceWorker.register(new URL("sw.js", import.meta.url));
-  } catch (error) {
-    console.warn(`the page needs a network at every visit, and stays without threads: ${error}`);
-  }
-}
+installServiceWorker(model);
 
 function listenForShortcut() {
   const isMac = /mac|iphone|ipad/i.test(navigator.userAgent);

@@ -94,7 +94,10 @@ async function startThread(shared) {
     ? startForeign("thread.js", import.meta.url)
     : new Worker(new URL("./thread.js", import.meta.url), { type: "module" });
   await new Promise((resolve, reject) => {
-    worker.addEventListener("message", resolve);
+    worker.addEventListener("message", ({ data }) => {
+      self.postMessage(data); // what it has asked servers for
+      resolve(undefined);
+    });
     worker.addEventListener("error", reject);
     worker.postMessage(shared);
   });

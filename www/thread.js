@@ -1,6 +1,7 @@
 // A thread of the wasm module: from its first message on, it works for the one that sent it.
 
 import { threadsBuild } from "./builds.js";
+import { requestedUrls } from "./requests.js";
 
 /** @import { Shared } from "./module.js" */
 
@@ -10,6 +11,6 @@ self.addEventListener("message", async (event) => {
   if (!build) return;
   const { initSync, joinPool } = await build.bindings();
   initSync({ module, memory });
-  self.postMessage("started");
+  self.postMessage({ requests: requestedUrls(performance) });
   joinPool(); // does not return
 });

@@ -1,6 +1,7 @@
 // Owns the wasm module and one model; turns a message into a call on it.
 //   {id, method, params} -> {id, progress | warning | early}* -> {id, result} | {id, error: {code, message, statusCode}}
 //   {alive: true} once, when the lock that is called as this worker is held
+//   {requests: [URL, …]} for what it asks servers for
 //   {id, abort: true} gives up on a call that listens for it
 
 import { checkpointKey, isCheckpoint, loadCheckpoint, openCheckpoint } from "./checkpoint.js";
@@ -10,6 +11,7 @@ import { isKept, Keeper } from "./keeper.js";
 import { headerEnd, loadTowers } from "./loading.js";
 import { startModule } from "./module.js";
 import { FileChanged } from "./remote.js";
+import { reportRequests } from "./requests.js";
 import { modelLock } from "./store.js";
 import { keptWeights, openWeights } from "./weights.js";
 
@@ -309,6 +311,8 @@ navigator.locks?.request(self.name, () => {
   self.postMessage({ alive: true });
   return new Promise(() => {});
 });
+
+reportRequests();
 
 function theEncoder() {
   if (!encoder) throw new ClipError("internal", "no model is loaded");

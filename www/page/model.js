@@ -126,6 +126,15 @@ export class ModelPanel extends EventTarget {
   }
 
   /**
+   * The encoder in use; where there is none, that of the model chosen if it comes with the page.
+   * @returns {Promise<ClipEncoder | null>}
+   */
+  async encoderAtHand() {
+    if (this.#loaded) return this.#loaded.encoder;
+    return (await this.isAtHand()) ? this.encoder() : null;
+  }
+
+  /**
    * Chooses a model's files, as when they are dropped on the page, and loads them.
    * @param {File[]} files
    */

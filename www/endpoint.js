@@ -1,0 +1,295 @@
+// The hosted endpoint, without a server: its requests, and OpenAI's for embeddings, answered by an encoder of a page.
+
+import { ClipError, errorJson } from "./clip.js";
+
+/** @import { ClipEncoder, Embeddings } from "./clip.js" */
+
+/**
+ * What answers: an encoder, or a function that is asked at every request and gives `null` where there is none.
+ * @typedef {ClipEncoder | (() => ClipEncoder | null | Promise<ClipEncoder | null>)} EncoderSource
+ */
+
+/**
+ * A request as sw.js passes it on.
+ * @typedef {{ url: string, method: string, contentType: string | null, body: Blob }} PassedRequest
+ */
+
+/**
+ * @typedef {object} Interface
+ * @property {RegExp} path
+ * @property {(request: Request, encoder: ClipEncoder) => Promise<object>} answer the JSON of status 200
+ * @property {(error: unknown) => object} failure the JSON of every other status
+ */
+
+/** @type {Interface[]} */
+const INTERFACES = [
+  { path: /\/api\/predict\/file\/[^/]+\/[^/]+\/?$/, answer: embedFiles, failure: errorJson },
+  { path: /\/api\/predict\/nlp\/[^/]+\/[^/]+\/?$/, answer: embedTexts, failure: errorJson },
+  { path: /\/v1\/embeddings\/?$/, answer: embedForOpenAi, failure: openAiError },
+];
+
+/** Inputs of a request to `/v1/embeddings`, as OpenAI has it. */
+const MOST_INPUTS = 2048;
+
+/** A field of the request that is wrong. */
+class FieldError extends ClipError {
+  /**
+   * @param {string} field
+   * @param {string} message
+   */
+  constructor(field, message) {
+    super("invalid_input", message);
+    this.field = field;
+  }
+}
+
+/**
+ * Has this page answer what is sent to `api/predict/file/…`, `api/predict/nlp/…` and `v1/embeddings` in the folder of
+ * the service worker sw.js, which the page has registered. From then on `fetch` reaches them, in this page and in
+ * others of that folder.
+ * @param {EncoderSource} encoder
+ * @param {{ onError?: (error: unknown) => void }} [options] `onError`: told why a request was not answered with 200
+ * @returns {Promise<() => void>} what ends it. Rejects with `no_service_worker` where none is registered for the page
+ */
+export async function serveEndpoint(encoder, { onError } = {}) {
+  const container = navigator.serviceWorker;
+  const registration = await container?.getRegistration();
+  if (!registration) {
+    throw new ClipError("no_service_worker", 'no service worker passes requests on: await navigator.serviceWorker.register("sw.js") first, on https or localhost');
+  }
+  const encoderNow = typeof encoder === "function" ? encoder : () => encoder;
+  const listen = async (/** @type {MessageEvent} */ { data, ports: [port] }) => {
+    if (!data?.endpoint || !port) return;
+    port.postMessage("heard");
+    port.postMessage(await replyTo(data.endpoint, encoderNow, onError));
+  };
+  container.addEventListener("message", listen);
+  container.startMessages();
+  await takeControl(container);
+  return () => container.removeEventListener("message", listen);
+}
+
+/**
+ * Whether requests to a URL are answered by a page, where a service worker passes them on.
+ * @param {string} url
+ */
+export function isEndpoint(url) {
+  const { origin, pathname } = new URL(url);
+  return origin === location.origin && INTERFACES.some(({ path }) => path.test(pathname));
+}
+
+/**
+ * Answers one request, wherever it comes from.
+ * @param {Request} request
+ * @param {ClipEncoder} encoder
+ * @param {{ onError?: (error: unknown) => void }} [options] as for {@link serveEndpoint}
+ * @returns {Promise<Response>} JSON, whatever goes wrong
+ */
+export async function answerRequest(request, encoder, { onError } = {}) {
+  const { pathname } = new URL(request.url);
+  const { answer, failure } = INTERFACES.find(({ path }) => path.test(pathname)) ?? { answer: refusePath, failure: errorJson };
+  const headers = { "cache-control": "no-store" };
+  try {
+    if (request.method !== "POST") throw new ClipError("method_not_allowed", `${request.method} is not answered here: use POST`, { statusCode: 405 });
+    return Response.json(await answer(request, encoder), { headers });
+  } catch (error) {
+    onError?.(error);
+    const { status_code: status } = errorJson(error);
+    return Response.json(failure(error), { status, headers: status === 405 ? { ...headers, allow: "POST" } : headers });
+  }
+}
+
+/**
+ * @param {PassedRequest} passed
+ * @param {() => ClipEncoder | null | Promise<ClipEncoder | null>} encoderNow
+ * @param {((error: unknown) => void) | undefined} onError
+ * @returns {Promise<{ status: number, headers: [string, string][], body: string } | null>}
+ */
+async function replyTo({ url, method, contentType, body }, encoderNow, onError) {
+  try {
+    const encoder = await encoderNow();
+    if (!encoder) return null;
+    /** @type {Record<string, string>} */
+    const headers = contentType === null ? {} : { "content-type": contentType };
+    const bodiless = method === "GET" || method === "HEAD";
+    const request = new Request(url, { method, headers, body: bodiless ? null : body });
+    const response = await answerRequest(request, encoder, { onError });
+    return { status: response.status, headers: [...response.headers], body: await response.text() };
+  } catch (error) {
+    onError?.(error);
+    return null; // it has no encoder, though it should
+  }
+}
+
+/**
+ * At the first visit the service worker comes after the page, and would pass nothing on.
+ * @param {ServiceWorkerContainer} container
+ */
+async function takeControl(container) {
+  const { active } = await container.ready;
+  const { port1, port2 } = new MessageChannel();
+  await new Promise((resolve) => {
+    port1.onmessage = resolve;
+    active?.postMessage({ method: "serve" }, [port2]);
+  });
+  port1.close();
+}
+
+/** @returns {Promise<never>} */
+async function refusePath() {
+  throw new ClipError("not_found", "nothing is at this path: see the README for those that are answered", { statusCode: 404 });
+}
+
+/**
+ * `multipart/form-data`, each field `predict_file` an image.
+ * @param {Request} request
+ * @param {ClipEncoder} encoder
+ * @returns {Promise<Embeddings>}
+ */
+async function embedFiles(request, encoder) {
+  requireType(request, "multipart/form-data");
+  const form = await request.formData().catch((cause) => {
+    throw new ClipError("invalid_input", "the body is not multipart/form-data with the boundary that its Content-Type names", { cause });
+  });
+  const images = form.getAll("predict_file");
+  if (images.length === 0) throw new ClipError("empty_input", "the form has no field predict_file: put the image there, as a file");
+  return encoder.embedImage(
+    images.map((image) => {
+      if (typeof image === "string") throw new ClipError("invalid_input", "predict_file is text, not a file: give it a file name");
+      return image;
+    }),
+  );
+}
+
+/**
+ * `{"inputs": [text, …]}`
+ * @param {Request} request
+ * @param {ClipEncoder} encoder
+ * @returns {Promise<Embeddings>}
+ */
+async function embedTexts(request, encoder) {
+  const { inputs } = await readJson(request);
+  if (!Array.isArray(inputs)) throw new ClipError("invalid_input", "inputs is not a list of texts");
+  return encoder.embedText(inputs);
+}
+
+/**
+ * @param {Request} request
+ * @param {ClipEncoder} encoder
+ */
+async function embedForOpenAi(request, encoder) {
+  const { model, input, encoding_format: format = "float", dimensions } = await readJson(request);
+  if (model !== undefined && typeof model !== "string") throw new FieldError("model", "model is not a string");
+  if (format !== "float" && format !== "base64") throw new FieldError("encoding_format", 'encoding_format is neither "float" nor "base64"');
+  const { embeddingDimension, name } = encoder.info;
+  if (dimensions !== undefined && dimensions !== embeddingDimension) {
+    throw new FieldError("dimensions", `dimensions can only be ${embeddingDimension}, as this model has it: its vectors cannot be shortened`);
+  }
+  const inputs = inputsOf(input);
+  const { vectors, tokens } = await embedMixed(inputs, encoder);
+  const form = format === "base64" ? base64Of : (/** @type {number[]} */ vector) => vector;
+  return {
+    object: "list",
+    data: vectors.map((vector, index) => ({ object: "embedding", index, embedding: form(vector) })),
+    model: name ?? "CLIP",
+    usage: { prompt_tokens: tokens, total_tokens: tokens },
+  };
+}
+
+/**
+ * @param {unknown} input
+ * @returns {string[]}
+ */
+function inputsOf(input) {
+  const inputs = Array.isArray(input) ? input : [input];
+  if (inputs.length === 0) throw new FieldError("input", "input is empty");
+  if (inputs.length > MOST_INPUTS) throw new FieldError("input", `input has ${inputs.length} entries, and at most ${MOST_INPUTS} are taken`);
+  for (const [index, entry] of inputs.entries()) {
+    if (typeof entry === "string") continue;
+    const what = typeof entry === "number" || Array.isArray(entry) ? "token ids, which this endpoint does not take: send the text itself" : "no string";
+    throw new FieldError("input", Array.isArray(input) ? `input ${index} is ${what}` : `input is ${what}`);
+  }
+  return inputs;
+}
+
+/**
+ * @param {string[]} inputs texts, and images as `data:image/…` URLs
+ * @param {ClipEncoder} encoder
+ * @returns {Promise<{ vectors: number[][], tokens: number }>} in the order of the inputs; `tokens` of the texts
+ */
+async function embedMixed(inputs, encoder) {
+  const images = inputs.map(imageOf);
+  const texts = inputs.filter((_, index) => images[index] === null);
+  const pictures = images.filter((image) => image !== null);
+  const ofTexts = texts.length ? (await encoder.embedText(texts)).data : [];
+  const ofImages = pictures.length ? (await encoder.embedImage(pictures)).data : [];
+  const tokenized = texts.length ? await encoder.tokenize(texts) : [];
+  const [nextText, nextImage] = [ofTexts.values(), ofImages.values()];
+  return {
+    vectors: images.map((image) => /** @type {number[]} */ ((image ? nextImage : nextText).next().value)),
+    tokens: tokenized.reduce((sum, { ids }) => sum + ids.length, 0),
+  };
+}
+
+/**
+ * @param {string} input
+ * @param {number} index
+ * @returns {Uint8Array | null} the bytes of an image's `data:` URL; `null` for a text
+ */
+function imageOf(input, index) {
+  const [start, base64] = /^data:image\/[^,]*?(;base64)?,/i.exec(input) ?? [];
+  if (start === undefined) return null;
+  const data = input.slice(start.length).replace(/%([0-9a-f]{2})/gi, (_, byte) => String.fromCharCode(parseInt(byte, 16)));
+  try {
+    return Uint8Array.from(base64 ? atob(data) : data, (character) => character.charCodeAt(0));
+  } catch {
+    throw new FieldError("input", `input ${index} is a data: URL whose base64 cannot be decoded`);
+  }
+}
+
+/**
+ * @param {number[]} vector
+ * @returns {string} its components as f32, little-endian, in base64
+ */
+function base64Of(vector) {
+  const view = new DataView(new ArrayBuffer(4 * vector.length));
+  for (const [index, value] of vector.entries()) view.setFloat32(4 * index, value, true);
+  return btoa(String.fromCharCode(...new Uint8Array(view.buffer)));
+}
+
+/**
+ * @param {unknown} error
+ * @returns {{ error: { message: string, type: string, param: string | null, code: string } }}
+ */
+function openAiError(error) {
+  const { error: { code, message }, status_code: status } = errorJson(error);
+  const type = status < 500 ? "invalid_request_error" : "server_error";
+  return { error: { message, type, param: error instanceof FieldError ? error.field : null, code } };
+}
+
+/**
+ * @param {Request} request
+ * @returns {Promise<Record<string, unknown>>}
+ */
+async function readJson(request) {
+  requireType(request, "application/json");
+  /** @type {unknown} */
+  let json;
+  try {
+    json = JSON.parse(await request.text());
+  } catch (cause) {
+    throw new ClipError("invalid_input", `the body is not JSON: ${cause instanceof Error ? cause.message : cause}`, { cause });
+  }
+  if (typeof json !== "object" || json === null || Array.isArray(json)) throw new ClipError("invalid_input", "the body is JSON, but no object");
+  return /** @type {Record<string, unknown>} */ (json);
+}
+
+/**
+ * @param {Request} request
+ * @param {string} type
+ */
+function requireType(request, type) {
+  const given = request.headers.get("content-type");
+  if (given?.split(";")[0]?.trim().toLowerCase() === type) return;
+  throw new ClipError("unsupported_media_type", `the body is to be ${type}, but its Content-Type is ${given ?? "missing"}`, { statusCode: 415 });
+}

@@ -1,0 +1,86 @@
+// What the page has sent and asked for since it was opened, counted as it happens.
+
+import { isEndpoint } from "../endpoint.js";
+import { observeRequests, workerRequests } from "../requests.js";
+import { elementById } from "./elements.js";
+
+const summary = elementById("traffic-summary", HTMLElement);
+const list = elementById("traffic-hosts", HTMLUListElement);
+const note = elementById("traffic-note", HTMLElement);
+
+/** Bytes of request bodies. */
+let sent = 0;
+/** Requests by host, of the page and of its workers; the latter fetch models. @type {Map<string, { page: number, workers: number }>} */
+const hosts = new Map([[location.host, { page: location.protocol === "file:" ? 0 : 1, workers: 0 }]]); // for the document
+/** Where bodies went. @type {Set<string>} */
+const receivers = new Set();
+
+/** Counts from now on, and what was asked for before. */
+export function showTraffic() {
+  const container = /** @type {ServiceWorkerContainer | undefined} */ (navigator.serviceWorker);
+  container?.addEventListener("message", ({ data }) => {
+    if (!data?.sent) return;
+    sent += data.sent.bytes;
+    receivers.add(new URL(data.sent.url).host);
+    show();
+  });
+  container?.startMessages();
+  container?.addEventListener("controllerchange", show);
+  observeRequests((urls) => count(urls, "page"));
+  workerRequests.addEventListener("requests", (event) => {
+    count(/** @type {CustomEvent<string[]>} */ (event).detail, "workers");
+  });
+  note.textContent = aboutCounting(Boolean(container?.controller));
+  show();
+}
+
+/**
+ * @param {string[]} urls
+ * @param {"page" | "workers"} by
+ */
+function count(urls, by) {
+  for (const url of urls) {
+    if (isEndpoint(url) && navigator.serviceWorker?.controller) continue; // it goes nowhere
+    const { host } = new URL(url);
+    const counts = hosts.get(host) ?? { page: 0, workers: 0 };
+    counts[by]++;
+    hosts.set(host, counts);
+  }
+  show();
+}
+
+function show() {
+  const own = hosts.get(location.host) ?? { page: 0, workers: 0 };
+  const others = [...hosts].filter(([host]) => host !== location.host);
+  const asked = [`${requests(own)} to this site`, ...others.map(([host, counts]) => `${requests(counts).replace(/ .*/, "")} to ${host}${purpose(counts)}`)];
+  const bodies = navigator.serviceWorker?.controller ? `${bytes(sent)} of yours sent · ` : ""; // else nobody counts them
+  summary.textContent = bodies + asked.join(", ");
+  const items = [...hosts].map(([host, counts]) => {
+    const item = document.createElement("li");
+    item.textContent = `${host}: ${requests(counts)}${receivers.has(host) ? ", with a body that was sent there" : ""}`;
+    return item;
+  });
+  list.replaceChildren(...items);
+}
+
+/** @param {{ page: number, workers: number }} counts */
+function requests({ page, workers }) {
+  return page + workers === 1 ? "1 request" : `${page + workers} requests`;
+}
+
+/** @param {{ page: number, workers: number }} counts of another host than the page's own */
+function purpose({ page }) {
+  return page === 0 ? " for the model" : "";
+}
+
+/** @param {number} count */
+function bytes(count) {
+  return count === 1 ? "1 byte" : `${count.toLocaleString("en")} bytes`;
+}
+
+/** @param {boolean} controlled whether the service worker was there before the page */
+function aboutCounting(controlled) {
+  const requests = "Requests are those of the page and its workers since it was opened, from the browser's own cache too.";
+  const witness = "Bytes sent are the bodies of requests, counted by the page's service worker, which all of them pass";
+  return controlled ? `${requests} ${witness}.` : `${requests} ${witness} from the second visit on.`;
+}

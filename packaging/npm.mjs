@@ -11,7 +11,7 @@ const PACKAGE = join(REPOSITORY, "pkg");
 
 /** What is started or registered by its address, so that no import leads there. */
 const STARTED = ["worker.js", "thread.js", "node-thread.js"];
-const ENTRIES = ["clip.js", "node.js", "sw.js", ...STARTED];
+const ENTRIES = ["clip.js", "node.js", "endpoint.js", "sw.js", ...STARTED];
 const DOCUMENTS = ["README.md", "CHANGELOG.md", "LICENSE-MIT", "LICENSE-APACHE"];
 
 rmSync(PACKAGE, { recursive: true, force: true });
@@ -67,6 +67,7 @@ function manifest() {
     exports: {
       ".": api,
       "./clip.js": api,
+      "./endpoint.js": { types: "./endpoint.d.ts", default: "./endpoint.js" },
       "./sw.js": "./sw.js",
       "./package.json": "./package.json",
     },

@@ -163,6 +163,26 @@ describe("api/predict", () => {
     assert.deepEqual(json, (await expected(page, { texts: ["a red star"], model: "models/demo.gguf" })).texts);
   });
 
+  test("after a reload that goes past the service worker, as soon as the page has taken it back", async (t) => {
+    const page = await pageWithModel(t);
+    const devtools = await page.context().newCDPSession(page);
+    const loaded = page.waitForEvent("load");
+    await devtools.send("Page.reload", { ignoreCache: true });
+    await loaded;
+    await controlled(page);
+    assert.equal(await page.evaluate(() => crossOriginIsolated), false, "the document itself came past it");
+    assert.equal((await post(page, NLP, { inputs: ["a red star"] })).status, 200);
+  });
+
+  test("to a worker of the page", async (t) => {
+    const page = await pageWithModel(t);
+    const script = `fetch(${JSON.stringify(NLP)}, { method: "POST", headers: { "content-type": "application/json" }, body: '{"inputs": ["a cat"]}' })
+      .then((response) => response.json()).then((json) => postMessage(json));`;
+    site.own.answer("/asking.js", (_request, response) => void response.writeHead(200, { "content-type": "text/javascript" }).end(script));
+    const json = await page.evaluate(() => new Promise((resolve) => (new Worker("/asking.js").onmessage = ({ data }) => resolve(data))));
+    assert.deepEqual(json, (await expected(page, { texts: ["a cat"] })).texts);
+  });
+
   test("under a sub-path, and nowhere else", async (t) => {
     const { page } = await site.newPage(t);
     const host = await new StaticServer(REPOSITORY).start();
@@ -363,6 +383,26 @@ describe("serveEndpoint on a page of one's own", () => {
     assert.deepEqual(await other.evaluate("errors"), ["invalid_input", "closed"]);
     await other.evaluate("stop()");
     assert.equal((await post(other, NLP, { inputs: ["a cat"] })).json.error.code, "no_encoder");
+  });
+
+  test("and answerRequest, without a service worker, for any address", async (t) => {
+    const { page } = await site.newPage(t);
+    const answers = await page.evaluate(async (url) => {
+      const { ClipEncoder } = await import(/** @type {string} */ ("/clip.js"));
+      const { answerRequest } = await import(/** @type {string} */ ("/endpoint.js"));
+      const clip = await ClipEncoder.load(url);
+      const init = { method: "POST", headers: { "content-type": "application/json; charset=utf-8" }, body: `{"inputs": ["a cat"]}` };
+      const answers = [];
+      for (const path of ["v1/models", "deep/in/it/api/predict/nlp/a/b", "api/predict/nlp/a"]) {
+        const response = await answerRequest(new Request(`https://any.example/${path}`, init), clip);
+        answers.push({ status: response.status, json: await response.json() });
+      }
+      return { answers, texts: await clip.embedText(["a cat"]) };
+    }, `${site.hub.origin}/tiny-gelu.q8_0.gguf`);
+    const [models, deep, short] = answers.answers;
+    assert.deepEqual([models?.status, models?.json.error.code], [404, "not_found"]);
+    assert.deepEqual([deep?.status, deep?.json], [200, answers.texts]);
+    assert.equal(short?.status, 404);
   });
 
   test("says so where no service worker is registered", async (t) => {

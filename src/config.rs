@@ -31,6 +31,12 @@ impl Activation {
 
     /// The activation of that name.
     ///
+    /// ```
+    /// # use clip_wasm::config::Activation;
+    /// assert_eq!(Activation::named("gelu")?, Activation::Gelu);
+    /// # Ok::<(), clip_wasm::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// `invalid_input` where there is none.
     pub fn named(name: &str) -> Result<Self> {
@@ -44,12 +50,14 @@ impl Activation {
 /// One of a model's two encoders.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tower {
+    /// Texts to vectors.
     Text,
+    /// Images to vectors.
     Vision,
 }
 
 impl Tower {
-    /// As [`ModelInfo`] names it.
+    /// As [`crate::ModelInfo`] names it.
     pub fn name(self) -> &'static str {
         match self {
             Self::Text => "text",
@@ -64,26 +72,33 @@ impl Tower {
 pub struct ClipConfig {
     /// `general.name`, where the file gives one.
     pub name: Option<String>,
+    /// Of both towers.
     pub activation: Activation,
     /// The length of an embedding.
     pub projection_dim: usize,
     /// What cosines are multiplied by before a softmax, where the file tells: clip.cpp's own do not.
     pub logit_scale: Option<f32>,
+    /// `None` where the file has no text tower.
     pub text: Option<TextConfig>,
+    /// `None` where the file has no vision tower.
     pub vision: Option<VisionConfig>,
 }
 
 /// The text tower. `stock.activation` is candle's and says nothing; see [`ClipConfig::activation`].
 #[derive(Clone, Debug)]
 pub struct TextConfig {
+    /// candle's own configuration: widths, layers, heads, vocabulary.
     pub stock: ClipTextConfig,
+    /// What layer norms add to the variance.
     pub layer_norm_eps: f64,
 }
 
 /// The vision tower. `stock.activation` is candle's and says nothing; see [`ClipConfig::activation`].
 #[derive(Clone, Debug)]
 pub struct VisionConfig {
+    /// candle's own configuration: widths, layers, heads, sizes of image and patch.
     pub stock: ClipVisionConfig,
+    /// What layer norms add to the variance.
     pub layer_norm_eps: f64,
     /// Of each channel, in units of pixel / 255.
     pub image_mean: [f32; 3],
@@ -94,14 +109,20 @@ pub struct VisionConfig {
 /// The sizes that the layers of both towers share.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LayerSizes {
+    /// Residual attention blocks.
     pub layers: usize,
+    /// Values of a token or a patch between the layers.
     pub width: usize,
+    /// Values between the two layers of an MLP.
     pub feed_forward: usize,
+    /// Heads of attention, which share the width.
     pub heads: usize,
+    /// What layer norms add to the variance.
     pub layer_norm_eps: f64,
 }
 
 impl TextConfig {
+    /// The sizes of its layers.
     pub fn sizes(&self) -> LayerSizes {
         LayerSizes {
             layers: self.stock.num_hidden_layers,
@@ -114,6 +135,7 @@ impl TextConfig {
 }
 
 impl VisionConfig {
+    /// The sizes of its layers.
     pub fn sizes(&self) -> LayerSizes {
         LayerSizes {
             layers: self.stock.num_hidden_layers,
@@ -131,6 +153,7 @@ impl VisionConfig {
 }
 
 impl LayerSizes {
+    /// Values of a head.
     pub fn head_dim(&self) -> usize {
         self.width / self.heads
     }

@@ -25,7 +25,9 @@ use crate::format::{expect_safetensors, join, join_near};
 /// clip.cpp's own files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileType {
+    /// As it is given on the command line, such as `q8_0`.
     pub name: &'static str,
+    /// ggml's type.
     pub dtype: GgmlDType,
     /// `general.file_type`, from clip.cpp's converter.
     code: u32,
@@ -81,7 +83,8 @@ pub type Sink<'a> = dyn FnMut(u64, &[u8]) -> Result<()> + 'a;
 /// The sink is given about this much at once, in bytes.
 const OUTPUT_BYTES: usize = 1 << 18;
 
-/// Makes a GGUF of safetensors files as they arrive. Nothing of them is held but a piece of the tensor
+/// Makes a GGUF of safetensors files as they arrive. To be told of a file its parts in order, then its end, and after
+/// the last the end of all: [`Converter::push`], [`Converter::end_file`], [`Converter::finish`]. Nothing of them is held but a piece of the tensor
 /// that is coming, or the whole of a projection that is stored transposed, and a wrong file is refused
 /// at the first chunk that shows it.
 pub struct Converter {

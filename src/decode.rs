@@ -118,6 +118,16 @@ pub fn decode(bytes: &[u8]) -> Result<RgbImage> {
 
 /// Decodes an image file to RGB.
 ///
+/// ```
+/// use clip_wasm::{ErrorKind, decode::decode};
+///
+/// let gif = b"GIF89a\x01\0\x01\0\x80\0\0\x10\x20\x30\0\0\0,\0\0\0\0\x01\0\x01\0\0\x02\x02\x44\x01\0;";
+/// let image = decode(gif)?;
+/// assert_eq!((image.width(), image.height(), image.pixels()), (1, 1, &[16, 32, 48][..]));
+/// assert_eq!(decode(&gif[..20]).unwrap_err().kind(), ErrorKind::CorruptImage);
+/// # Ok::<(), clip_wasm::Error>(())
+/// ```
+///
 /// # Errors
 ///
 /// [`ErrorKind::UnsupportedImage`] if the bytes are no image, or one in a format or a variant that

@@ -5,6 +5,14 @@ use serde_json::{Value, json};
 use crate::error::{Error, ErrorKind, Result};
 
 /// An embedding, `[projection_dim]`, f32, every component finite.
+///
+/// ```
+/// use clip_wasm::Embedding;
+///
+/// let embedding = Embedding::new(vec![3.0, 4.0], true)?;
+/// assert_eq!(embedding.values(), [0.6, 0.8]);
+/// # Ok::<(), clip_wasm::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Embedding(Vec<f32>);
 
@@ -28,6 +36,24 @@ impl Embedding {
         Ok(Self(projection))
     }
 
+    /// The cosine of the angle between two embeddings of one model, from -1 to 1, whatever their lengths.
+    ///
+    /// ```
+    /// # use clip_wasm::Embedding;
+    /// let [east, north] = [vec![2.0, 0.0], vec![0.0, 1.0]].map(|xs| Embedding::new(xs, false).unwrap());
+    /// assert_eq!((east.cosine(&east), east.cosine(&north)), (1.0, 0.0));
+    /// ```
+    ///
+    /// # Panics
+    /// If they have not equally many components: they are of different models.
+    pub fn cosine(&self, other: &Self) -> f64 {
+        assert_eq!(self.0.len(), other.0.len(), "embeddings of different models");
+        let dot = |a: &[f32], b: &[f32]| -> f64 {
+            a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
+        };
+        dot(&self.0, &other.0) / (dot(&self.0, &self.0) * dot(&other.0, &other.0)).sqrt()
+    }
+
     /// The components.
     pub fn values(&self) -> &[f32] {
         &self.0
@@ -40,6 +66,14 @@ impl Embedding {
 }
 
 /// What the hosted endpoint answers: one inner list an input, in input order.
+///
+/// ```
+/// use clip_wasm::embedding::{Embedding, response};
+///
+/// let embeddings = [Embedding::new(vec![0.5, -2.0], false)?];
+/// assert_eq!(response(&embeddings).to_string(), r#"{"data":[[0.5,-2.0]],"status_code":200}"#);
+/// # Ok::<(), clip_wasm::Error>(())
+/// ```
 pub fn response(embeddings: &[Embedding]) -> Value {
     let data: Vec<&[f32]> = embeddings.iter().map(Embedding::values).collect();
     json!({ "data": data, "status_code": 200 })

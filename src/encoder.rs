@@ -23,18 +23,22 @@ pub struct ClipEncoder {
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ModelInfo {
+    /// `general.name`, where the file gives one.
     pub name: Option<String>,
     /// The type most weights are stored in: `q8_0`, `f16`, …
     #[serde(rename = "type")]
     pub file_type: String,
+    /// Those that are loaded: `text`, `vision`.
     pub towers: Vec<&'static str>,
     /// The length of an embedding.
     pub embedding_dimension: usize,
     /// The edge of the square that images are brought to, in pixels.
     pub image_size: Option<usize>,
+    /// The edge of the squares that an image is cut into, in pixels.
     pub patch_size: Option<usize>,
     /// In tokens, start and end included.
     pub context_length: Option<usize>,
+    /// In tokens.
     pub vocabulary_size: Option<usize>,
     /// `gelu` or `quick_gelu`.
     pub activation: &'static str,
@@ -176,6 +180,7 @@ impl ClipEncoder {
         self.text()?.0.encode(text)
     }
 
+    /// What the model is.
     pub fn info(&self) -> ModelInfo {
         let text = self.config.text.as_ref().map(|text| &text.stock);
         let vision = self.config.vision.as_ref().map(|vision| &vision.stock);

@@ -76,6 +76,12 @@ impl ErrorKind {
 }
 
 /// An error with its kind, what was being done, and what caused it.
+///
+/// ```
+/// let error = clip_wasm::decode::decode(b"a text").unwrap_err();
+/// assert_eq!((error.code(), error.kind().status_code()), ("unsupported_image", 415));
+/// println!("{error}"); // what is wrong, and what can be done
+/// ```
 pub struct Error {
     kind: ErrorKind,
     message: String,

@@ -13,6 +13,11 @@ use crate::format::{expect_gguf, names};
 
 /// Reads a file's header and tells its towers, sizes and types.
 ///
+/// ```no_run
+/// print!("{}", clip_wasm::inspect::inspect("model.gguf".as_ref())?);
+/// # Ok::<(), clip_wasm::Error>(())
+/// ```
+///
 /// # Errors
 /// `io`, and those with which a [`crate::ModelLoader`] refuses a file.
 pub fn inspect(path: &Path) -> Result<String> {

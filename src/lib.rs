@@ -1,5 +1,6 @@
-//! CLIP's two encoders, natively and in the browser: images and texts become vectors that can be
-//! compared, with no server.
+#![doc = include_str!("../docs/crate.md")]
+//!
+//! # Three flows
 //!
 //! ```text
 //! image    bytes  -> decode -> preprocess -> model::vision -> embedding -> JSON
@@ -10,27 +11,35 @@
 //! [`ClipEncoder`] is the facade of the first two flows and [`ModelLoader`] of the third. `wasm` alone
 //! knows JavaScript; everything else builds and is tested natively.
 
+#![warn(missing_docs)]
+#![deny(unsafe_op_in_unsafe_fn)]
+#![deny(rustdoc::bare_urls, rustdoc::broken_intra_doc_links, rustdoc::private_intra_doc_links)]
+
 pub mod config;
 pub mod convert;
 pub mod decode;
 pub mod embedding;
-pub mod encoder;
+mod encoder;
 pub mod error;
 pub mod format;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod inspect;
+// For the benchmarks; no part of what is kept stable.
+#[doc(hidden)]
 pub mod kernels;
-pub mod loader;
-pub mod model;
+mod loader;
+mod model;
 pub mod preprocess;
-pub mod threads;
+mod threads;
 pub mod tokenizer;
-pub mod warm_up;
+#[cfg(any(target_arch = "wasm32", test))]
+mod warm_up;
 #[cfg(target_arch = "wasm32")]
 pub mod wasm;
-pub mod weights;
+mod weights;
 
 pub use config::Tower;
-pub use encoder::ClipEncoder;
+pub use embedding::Embedding;
+pub use encoder::{ClipEncoder, ModelInfo};
 pub use error::{Error, ErrorKind, Result};
 pub use loader::ModelLoader;

@@ -14,6 +14,25 @@ use crate::weights::{Incoming, Weights, resident_size};
 
 /// Reads a GGUF file as it arrives. Each tensor is put in its resident form row by row, so the file is
 /// never held, nor any tensor of it, and a wrong file is refused at the first chunk that shows it.
+///
+/// ```no_run
+/// use std::io::Read;
+///
+/// use clip_wasm::{ModelLoader, Tower};
+///
+/// let mut loader = ModelLoader::of_towers(&[Tower::Text]);
+/// let mut source = std::io::stdin();
+/// let mut chunk = vec![0; 1 << 16];
+/// loop {
+///     match source.read(&mut chunk)? {
+///         0 => break,
+///         n => loader.push(&chunk[..n])?,
+///     }
+/// }
+/// let clip = loader.finish()?;
+/// println!("{} components", clip.embed_text("a photo of a cat", true)?.values().len());
+/// # Ok::<(), clip_wasm::Error>(())
+/// ```
 #[derive(Default)]
 pub struct ModelLoader {
     /// `None` for those that the file has.

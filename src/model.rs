@@ -17,7 +17,9 @@ pub use vision::VisionTower;
 
 /// Both towers, or the one that the file has.
 pub struct ClipModel {
+    /// `None` where the file has no text tower.
     pub text: Option<TextTower>,
+    /// `None` where the file has no vision tower.
     pub vision: Option<VisionTower>,
 }
 

@@ -20,6 +20,15 @@ use resize::Window;
 const CHANNELS: usize = 3;
 
 /// How an image becomes the tensor of a model: what its file says of size, mean and deviation.
+///
+/// ```
+/// use clip_wasm::{decode::RgbImage, preprocess::Preprocess};
+///
+/// let image = RgbImage::new(3, 2, [255, 0, 51].repeat(6))?;
+/// let preprocess = Preprocess { image_size: 2, mean: [0.5; 3], std: [0.5; 3] };
+/// assert_eq!(preprocess.apply(&image), [[1.0; 4], [-1.0; 4], [-0.6; 4]].concat());
+/// # Ok::<(), clip_wasm::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Preprocess {
     /// The edge S of the square the model reads, in pixels.

@@ -53,6 +53,7 @@ unsafe impl Sync for Pool {}
 /// The threads that have joined: see [`Pool::join`].
 pub static POOL: Pool = Pool::new();
 
+#[cfg_attr(not(target_feature = "atomics"), allow(dead_code, reason = "without them nobody joins"))]
 impl Pool {
     const fn new() -> Self {
         Self {

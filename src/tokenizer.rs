@@ -24,6 +24,16 @@ const WORDS: &str =
     r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+";
 
 /// Turns texts into [`Tokens`].
+///
+/// ```
+/// use clip_wasm::tokenizer::Tokenizer;
+///
+/// let vocabulary = ["c", "a", "t", "t</w>", "ca", "cat</w>", "<|startoftext|>", "<|endoftext|>"];
+/// let tokenizer = Tokenizer::from_vocabulary(vocabulary.map(String::from).to_vec(), None, 4)?;
+/// assert_eq!(tokenizer.encode("Cat")?.ids(), [6, 5, 7]);
+/// assert!(tokenizer.encode("cat cat cat")?.truncated());
+/// # Ok::<(), clip_wasm::Error>(())
+/// ```
 pub struct Tokenizer {
     tokenizer: tokenizers::Tokenizer,
     start: u32,

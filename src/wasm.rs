@@ -70,9 +70,11 @@ export interface Companions {
 
 #[wasm_bindgen]
 extern "C" {
+    /// What a model is, as the TypeScript above has it.
     #[wasm_bindgen(typescript_type = "ModelInfo")]
     pub type ModelInfo;
 
+    /// The files beside a checkpoint's weights, as the TypeScript above has them.
     #[wasm_bindgen(typescript_type = "Companions")]
     pub type Companions;
 
@@ -207,11 +209,13 @@ pub struct Sha256(sha2::Sha256);
 
 #[wasm_bindgen]
 impl Sha256 {
+    /// Of no bytes yet.
     #[wasm_bindgen(constructor)]
     pub fn new() -> Self {
         Self::default()
     }
 
+    /// Takes the next bytes.
     pub fn update(&mut self, chunk: &[u8]) {
         self.0.update(chunk);
     }

@@ -28,6 +28,7 @@ pub struct Weights {
 pub enum LinearWeight {
     /// `[out, in]`, f32.
     Float(Tensor),
+    /// Packed for the kernels.
     Int8(Int8Matrix),
 }
 
@@ -74,10 +75,18 @@ impl Weights {
         Ok(())
     }
 
+    /// Gives a tensor that is used as it is, f32.
+    ///
+    /// # Errors
+    /// `missing_tensor` where it is not there.
     pub fn plain(&mut self, name: &str) -> Result<Tensor> {
         self.plain.remove(name).ok_or_else(|| missing(name))
     }
 
+    /// Gives the weight of a linear layer.
+    ///
+    /// # Errors
+    /// `missing_tensor` where it is not there.
     pub fn linear(&mut self, name: &str) -> Result<LinearWeight> {
         match self.packed.remove(name) {
             Some(packed) => Ok(LinearWeight::Int8(packed)),
@@ -85,12 +94,17 @@ impl Weights {
         }
     }
 
+    /// Gives a table.
+    ///
+    /// # Errors
+    /// `missing_tensor` where it is not there.
     pub fn rows(&mut self, name: &str) -> Result<RowTable> {
         self.rows.remove(name).ok_or_else(|| missing(name))
     }
 }
 
 impl Incoming {
+    /// None of its bytes have come.
     pub fn new(info: &TensorInfo, role: Role) -> Self {
         let width = info.shape.last().copied().unwrap_or(1);
         let row = byte_size(info.dtype, &[width]).expect("checked with the header");

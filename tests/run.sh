@@ -17,6 +17,11 @@ cargo clippy --release --all-targets -- -D warnings
 cargo clippy --release --target $WASM --no-default-features --lib --tests --example kernels -- -D warnings
 cargo clippy --release --target $WASM --no-default-features --features relaxed-simd --lib -- -D warnings
 
+say "the crate's documentation and package"
+RUSTDOCFLAGS="-D warnings" cargo doc -q --no-deps
+RUSTDOCFLAGS="-D warnings" cargo doc -q --no-deps --target $WASM --no-default-features
+cargo package -q --no-verify --allow-dirty
+
 say "native tests"
 cargo test --release
 

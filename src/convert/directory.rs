@@ -18,6 +18,14 @@ const CHUNK_BYTES: usize = 1 << 20;
 /// one, to the GGUF file `to`, which appears only when it is complete. `activation` overrides what the
 /// checkpoint's configuration says. `progress` is told bytes written and bytes in all.
 ///
+/// ```no_run
+/// use clip_wasm::convert::{FileType, convert};
+///
+/// let (from, to) = ("clip-vit-base-patch32".as_ref(), "clip-vit-b-32.q8_0.gguf".as_ref());
+/// convert(from, to, FileType::named("q8_0")?, None, |done, all| eprintln!("{done} of {all} bytes"))?;
+/// # Ok::<(), clip_wasm::Error>(())
+/// ```
+///
 /// # Errors
 /// `io`, and those of [`Converter`].
 pub fn convert(

@@ -28,7 +28,9 @@ pub struct Plan {
 
 /// A tensor of the GGUF.
 pub struct Target {
+    /// Its place in the GGUF.
     pub info: TensorInfo,
+    /// What it is made from.
     pub source: Source,
     /// Whether the file it is in has been opened.
     pub found: bool,
@@ -77,6 +79,7 @@ impl Plan {
 }
 
 impl Target {
+    /// Values of the tensor.
     pub fn elements(&self) -> usize {
         self.info.shape.iter().product()
     }
@@ -143,6 +146,10 @@ fn companion(name: &str, text: Option<&str>) -> Result<Json> {
     json(name, text)
 }
 
+/// Parses the file called `name`.
+///
+/// # Errors
+/// `malformed_model`, naming the file.
 pub fn json(name: &str, text: &str) -> Result<Json> {
     serde_json::from_str(text).map_err(|source| {
         Error::new(ErrorKind::MalformedModel, format!("{name}: {source}")).with_source(source)

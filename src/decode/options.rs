@@ -5,7 +5,9 @@ use crate::error::{Error, ErrorKind, Result};
 /// How an image file is read. The default is what Pillow's `convert("RGB")` makes of it after `exif_transpose`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DecodeOptions {
+    /// What becomes of an orientation that the file names.
     pub orientation: Orientation,
+    /// What becomes of transparency.
     pub alpha: Alpha,
 }
 

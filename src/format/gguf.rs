@@ -1,7 +1,7 @@
 //! The GGUF container: header in, header out.
 //!
 //! Follows ggml's `docs/gguf.md`, versions 2 and 3, little-endian. Only the header is read here; the
-//! tensors' bytes stream past it (see [`crate::loader`]). Every count and length is checked against
+//! tensors' bytes stream past it (see [`crate::ModelLoader`]). Every count and length is checked against
 //! what is left of the bytes before anything is allocated, because the file comes from a stranger.
 
 use std::collections::HashSet;
@@ -23,6 +23,17 @@ const MAX_DIMENSIONS: u32 = 4;
 const MAX_ARRAY_DEPTH: u32 = 4;
 
 /// What stands before the tensors' bytes.
+///
+/// ```
+/// use clip_wasm::format::gguf::{Header, Value, header_bytes};
+///
+/// let name = Value::String("ViT-B-32".into());
+/// let bytes = header_bytes(&[("general.name".into(), name)], &mut []);
+/// assert!(Header::parse(&bytes[..20])?.is_none(), "it needs more");
+/// let header = Header::parse(&bytes)?.unwrap();
+/// assert_eq!(header.get("general.name").unwrap().to_string()?, "ViT-B-32");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Header {
     /// In file order.
@@ -34,7 +45,9 @@ pub struct Header {
 /// Where one tensor stands and how it is stored.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TensorInfo {
+    /// As the file spells it.
     pub name: String,
+    /// How its values are stored.
     pub dtype: GgmlDType,
     /// Row-major, outermost first: `[out, in]` for a linear weight. GGUF stores the reverse.
     pub shape: Vec<usize>,

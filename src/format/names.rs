@@ -20,9 +20,11 @@ pub enum Role {
 /// A tensor that a configuration calls for.
 #[derive(Clone, Debug)]
 pub struct Expected {
+    /// Its canonical name.
     pub name: String,
     /// Row-major, outermost first.
     pub shape: Vec<usize>,
+    /// What becomes of it.
     pub role: Role,
 }
 
@@ -158,13 +160,16 @@ pub enum Checkpoint {
 /// What a canonical tensor is made from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Source {
+    /// Of the tensor in the checkpoint.
     pub name: String,
+    /// What is done to it.
     pub change: Change,
 }
 
 /// What is done to the source on its way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
+    /// It stays as it is.
     None,
     /// `[in, out]` to `[out, in]`.
     Transpose,

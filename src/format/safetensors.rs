@@ -27,6 +27,7 @@ pub struct Header {
 /// Where one tensor stands and how it is stored.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tensor<'a> {
+    /// How its values are stored.
     pub dtype: Dtype,
     /// Row-major, outermost first.
     pub shape: &'a [usize],

@@ -11,7 +11,9 @@ use crate::threads::POOL;
 /// The heads of a layer: `softmax(q k^T / sqrt(head_dim)) v` each.
 #[derive(Clone, Copy, Debug)]
 pub struct Heads {
+    /// How many there are.
     pub heads: usize,
+    /// Values of each.
     pub head_dim: usize,
     /// Whether a row sees only those before it and itself.
     pub causal: bool,
@@ -33,6 +35,7 @@ thread_local! {
 }
 
 impl Heads {
+    /// Values of all heads, side by side.
     pub fn width(&self) -> usize {
         self.heads * self.head_dim
     }

@@ -80,10 +80,12 @@ impl Int8Matrix {
         self.k
     }
 
+    /// How its quants lie.
     pub fn layout(&self) -> Layout {
         self.layout
     }
 
+    /// Bits of a quant.
     pub fn bits(&self) -> u32 {
         self.bits
     }
@@ -212,15 +214,25 @@ pub struct Activations {
 
 /// The place of four rows in [`Activations`]: their quants, and `[block][4]` twice.
 pub struct Rows<'a> {
+    /// Their values as integers.
     pub quants: RowQuants<'a>,
+    /// What a block's quants are multiplied by.
     pub scales: &'a mut [f32],
+    /// The sum of a block's values.
     pub sums: &'a mut [f32],
 }
 
 /// `[k / run][4][run]`, and for fours `[block][4]` totals.
 pub enum RowQuants<'a> {
+    /// [`Layout::Pairs`].
     Pairs(&'a mut [i16]),
-    Fours { quants: &'a mut [i8], totals: &'a mut [i32] },
+    /// [`Layout::Fours`].
+    Fours {
+        /// Their values as integers.
+        quants: &'a mut [i8],
+        /// The sum of each block's.
+        totals: &'a mut [i32],
+    },
 }
 
 impl Rows<'_> {
@@ -302,6 +314,7 @@ impl Activations {
         self.k
     }
 
+    /// How its quants lie.
     pub fn layout(&self) -> Layout {
         self.layout
     }

@@ -8,6 +8,7 @@ use super::{PANEL, ROWS, twin};
 /// What a product does with a finished sum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Finish {
+    /// Nothing: it is stored.
     Store,
     /// `gelu(sum)`.
     Gelu,

@@ -10,6 +10,7 @@ use crate::error::Result;
 use crate::kernels::attention::Heads;
 use crate::weights::Weights;
 
+/// Queries, keys and values, the heads, and the projection of what they give.
 pub struct Attention {
     qkv: QkvLinear,
     out_proj: Linear,
@@ -17,6 +18,7 @@ pub struct Attention {
 }
 
 impl Attention {
+    /// The attention of `block`, such as `v.blk.0`.
     pub fn new(
         block: &str,
         sizes: &LayerSizes,

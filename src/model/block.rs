@@ -14,6 +14,7 @@ use crate::weights::Weights;
 pub struct Blocks(Vec<Block>);
 
 impl Blocks {
+    /// Those of `tower`, which is `t` or `v`.
     pub fn new(
         tower: &str,
         sizes: &LayerSizes,

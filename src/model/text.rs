@@ -10,6 +10,7 @@ use crate::error::Result;
 use crate::tokenizer::Tokens;
 use crate::weights::{RowTable, Weights};
 
+/// Embeddings of tokens and places, the blocks, and the projection.
 pub struct TextTower {
     token_embedding: RowTable,
     position_embedding: Tensor,
@@ -19,6 +20,7 @@ pub struct TextTower {
 }
 
 impl TextTower {
+    /// Takes the tower's tensors out of `weights`.
     pub fn new(config: &TextConfig, activation: Activation, weights: &mut Weights) -> Result<Self> {
         let sizes = config.sizes();
         Ok(Self {

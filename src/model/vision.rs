@@ -9,6 +9,7 @@ use crate::config::{Activation, VisionConfig};
 use crate::error::Result;
 use crate::weights::Weights;
 
+/// Embeddings of patches and places, the blocks, and the projection.
 pub struct VisionTower {
     class_embedding: Tensor,
     patch_embedding: FloatProduct,
@@ -22,6 +23,7 @@ pub struct VisionTower {
 }
 
 impl VisionTower {
+    /// Takes the tower's tensors out of `weights`.
     pub fn new(
         config: &VisionConfig,
         activation: Activation,

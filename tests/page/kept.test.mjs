@@ -75,7 +75,7 @@ describe("without a network", () => {
     const files = readdirSync(WWW, { recursive: true, withFileTypes: true })
       .filter((entry) => entry.isFile())
       .map((entry) => relative(WWW, join(entry.parentPath, entry.name)))
-      .filter((path) => !/^pkg\/|^(sw\.js|index\.html|check\/README\.md|models\/demo\.md)$|^node(-\w+)?\.js$/.test(path));
+      .filter((path) => !/^pkg\/|^(sw\.js|index\.html|_headers|check\/README\.md|models\/demo\.md)$|^node(-\w+)?\.js$/.test(path));
     assert.deepEqual(listed.toSorted(), ["./", ...files].toSorted());
   });
 

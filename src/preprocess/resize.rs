@@ -4,8 +4,17 @@
 //! filter, weights in fixed point, one pass an axis with 8-bit pixels between the two, and the
 //! order of the passes.
 
+#[cfg(any(test, not(all(target_arch = "wasm32", target_feature = "simd128"))))]
+mod scalar;
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+mod simd128;
+
 use crate::decode::RgbImage;
 use crate::threads::POOL;
+#[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
+use scalar as twin;
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+use simd128 as twin;
 
 const CHANNELS: usize = 3;
 
@@ -67,13 +76,8 @@ struct Pixels<'a> {
 
 impl Pixels<'_> {
     fn row(&self, y: usize) -> &[u8] {
-        &self.rows_from(y)[..self.width * CHANNELS]
-    }
-
-    /// A row and all that follow it.
-    fn rows_from(&self, y: usize) -> &[u8] {
         debug_assert!(y < self.height);
-        &self.bytes[y * self.width * CHANNELS..]
+        &self.bytes[y * self.width * CHANNELS..][..self.width * CHANNELS]
     }
 }
 
@@ -171,40 +175,16 @@ fn to_pixel(accumulator: i32) -> u8 {
 
 /// The horizontal pass over the rows `used`: `[used.len(), axis.len(), 3]`.
 fn resize_columns(source: &Pixels, used: std::ops::Range<usize>, axis: &Axis) -> Vec<u8> {
-    let mut out = vec![0; used.len() * axis.spans.len() * CHANNELS];
-    let out_rows = out.chunks_exact_mut((axis.spans.len() * CHANNELS).max(1));
-    POOL.each(out_rows.zip(used), |(out_row, y)| {
-        let row = source.rows_from(y);
-        for (pixel, &span) in out_row.as_chunks_mut::<CHANNELS>().0.iter_mut().zip(&axis.spans) {
-            let read = &row[span.source * CHANNELS..];
-            *pixel = match axis.is_identity() {
-                true => [read[0], read[1], read[2]],
-                false => weigh(read, axis.taps(span)),
-            };
-        }
+    let width = axis.spans.len() * CHANNELS;
+    let mut out = vec![0; used.len() * width];
+    let out_rows = out.chunks_exact_mut(width.max(1)).zip(used);
+    let first = axis.source_range().start * CHANNELS;
+    let columns = (!axis.is_identity()).then(|| twin::Columns::new(axis));
+    POOL.each(out_rows, |(out_row, y)| match &columns {
+        Some(columns) => columns.weigh(source.row(y), out_row),
+        None => out_row.copy_from_slice(&source.row(y)[first..][..width]),
     });
     out
-}
-
-/// The pixels at the start of `bytes`, weighed. Four bytes are taken at a time, the fourth for nothing:
-/// that is a SIMD vector, and three are not.
-fn weigh(bytes: &[u8], taps: &[i32]) -> [u8; CHANNELS] {
-    let mut sum = [HALF; CHANNELS + 1];
-    let whole = taps.len().min((bytes.len() - 1) / CHANNELS);
-    let pixels = bytes.windows(CHANNELS + 1).step_by(CHANNELS);
-    for (pixel, &tap) in pixels.zip(&taps[..whole]) {
-        for (sum, &value) in sum.iter_mut().zip(pixel) {
-            *sum += i32::from(value) * tap;
-        }
-    }
-    // After the last pixel of an image there is no fourth byte.
-    let rest = bytes.chunks_exact(CHANNELS).zip(taps).skip(whole);
-    for (pixel, &tap) in rest {
-        for (sum, &value) in sum.iter_mut().zip(pixel) {
-            *sum += i32::from(value) * tap;
-        }
-    }
-    [to_pixel(sum[0]), to_pixel(sum[1]), to_pixel(sum[2])]
 }
 
 /// The vertical pass over the columns `used`: `[axis.len(), used.len(), 3]`.

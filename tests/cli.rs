@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use serde_json::{Value, json};
-use support::{cosine, data, photos};
+use support::{cosine, data, fixture, photos};
 use tempfile::TempDir;
 
 fn run(arguments: &[&str]) -> Output {

@@ -12,6 +12,7 @@ usage: ./build.sh                build the page into www/
        ./build.sh test           run every test there is
        ./build.sh bench          measure it beside its peers; writes BENCHMARKS.md
        ./build.sh verify MODEL   compare a ViT-B/32 GGUF with OpenAI's published cosines
+       ./build.sh screenshots    take the pictures that the README shows, of the page as built
        ./build.sh icons          draw the page's icons anew, of www/icon.svg
        ./build.sh demo           draw, train and export the demo model anew (an hour and a half)
 TEXT
@@ -183,6 +184,13 @@ case "${1:-build}" in
     [ $# -eq 2 ] || { usage >&2; exit 2; }
     need_rust
     cargo run -q --release --example verify -- "$2" $PHOTOS "$CLIP_TEST_DATA/photos"
+    ;;
+  screenshots)
+    need_node_packages
+    need_browser
+    need_python
+    . tests/data.sh
+    node tests/screenshots.mjs docs/images
     ;;
   icons)
     need_node_packages

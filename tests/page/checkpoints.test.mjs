@@ -105,6 +105,32 @@ describe("a checkpoint by its URL", () => {
     }
   }
 
+  test("the demo's becomes the demo model, the scale of its logits too, in one go and in two", async (t) => {
+    const page = await apiPage(site, t);
+    const demo = join(REPOSITORY, "examples/demo_model/shapes-and-colours");
+    for (const name of readdirSync(demo)) {
+      site.hub.answer(`/shapes-and-colours/${name}`, (_request, response) => void response.end(readFileSync(join(demo, name))));
+    }
+    const weights = "/shapes-and-colours/model.safetensors";
+    const url = site.hub.parts(weights, join(demo, "model.safetensors"));
+    const scale = await page.evaluate(`ClipEncoder.load("${url}").then((clip) => (clip.close(), clip.info.logitScale))`);
+    assert.ok(Math.abs(scale - Math.exp(3.845703125)) < 1e-5, String(scale));
+    const whole = sha256(readFileSync(join(REPOSITORY, "www/models/demo.gguf")));
+    assert.equal(await keptFile(page), whole);
+
+    await page.evaluate(`deleteKeptModel("${url}#q8_0")`);
+    site.hub.parts(weights, join(demo, "model.safetensors"), { bytesPerSecond: 4_000_000 });
+    const stopped = await page.evaluate(`(async () => {
+      const abort = new AbortController();
+      const onProgress = ({ loaded }) => loaded > 2_000_000 && abort.abort();
+      return (await outcomeOf("${url}", { signal: abort.signal, onProgress })).code;
+    })()`);
+    assert.equal(stopped, "aborted");
+    site.hub.parts(weights, join(demo, "model.safetensors"));
+    assert.equal((await load(page, url)).code, null);
+    assert.equal(await keptFile(page), whole);
+  });
+
   test("cut at random bytes goes on", async (t) => {
     const page = await apiPage(site, t);
     const next = random(5);

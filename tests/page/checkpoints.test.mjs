@@ -161,7 +161,8 @@ describe("a checkpoint by its URL", () => {
     await page.reload();
     await openApi(page);
     assertVectors(await load(page, url), right);
-    assert.ok(site.hub.sent < 1.6 * size, `${site.hub.sent} bytes for ${size}`);
+    // What a server has written when it is cut off lies in buffers in part. From its start each time it would be 2.1.
+    assert.ok(site.hub.sent < 1.9 * size, `${site.hub.sent} bytes for ${size}`);
     assert.equal(await keptFile(page), sha256(readFileSync(TINY_MODEL)));
   });
 

@@ -40,6 +40,7 @@ const STATES = {
   },
   "the search": async (clip) => {
     await clip.page.getByRole("link", { name: "Search pictures" }).click();
+    await clip.page.locator("#view-search").waitFor();
     await clip.page.locator("#search-files").setInputFiles([join(FIXTURES, "cat.png"), join(FIXTURES, "rocket.jpg")]);
     await clip.page.getByRole("searchbox").fill("a cat");
     await clip.page.getByRole("button", { name: "Search", exact: true }).click();

@@ -11,7 +11,7 @@ const note = elementById("traffic-note", HTMLElement);
 /** Bytes of request bodies. */
 let sent = 0;
 /** Requests by host, of the page and of its workers; the latter fetch models. @type {Map<string, { page: number, workers: number }>} */
-const hosts = new Map([[location.host, { page: location.protocol === "file:" ? 0 : 1, workers: 0 }]]); // for the document
+const hosts = new Map(location.host ? [[location.host, { page: 1, workers: 0 }]] : []); // the page's own document
 /** Where bodies went. @type {Set<string>} */
 const receivers = new Set();
 
@@ -50,11 +50,12 @@ function count(urls, by) {
 }
 
 function show() {
-  const own = hosts.get(location.host) ?? { page: 0, workers: 0 };
-  const others = [...hosts].filter(([host]) => host !== location.host);
-  const asked = [`${requests(own)} to this site`, ...others.map(([host, counts]) => `${requests(counts).replace(/ .*/, "")} to ${host}${purpose(counts)}`)];
+  const asked = [...hosts].map(([host, counts], index) => {
+    const asked = index === 0 ? requests(counts) : String(counts.page + counts.workers);
+    return `${asked} to ${host === location.host ? "this site" : host + purpose(counts)}`;
+  });
   const bodies = navigator.serviceWorker?.controller ? `${bytes(sent)} of yours sent · ` : ""; // else nobody counts them
-  summary.textContent = bodies + asked.join(", ");
+  summary.textContent = bodies + (asked.join(", ") || "No requests to any site");
   const items = [...hosts].map(([host, counts]) => {
     const item = document.createElement("li");
     item.textContent = `${host}: ${requests(counts)}${receivers.has(host) ? ", with a body that was sent there" : ""}`;

@@ -32,17 +32,15 @@ export class Views {
     const name = asked in this.#makers ? asked : FIRST;
     this.#name = name;
     this.current = null;
-    for (const section of sections) {
-      section.hidden = section.id !== `view-${name}`;
-      section.inert = section.id === `view-${name}` && !this.#made.has(name); // it would not hear yet
-    }
     for (const link of links) {
       if (link.hash === `#/${name === FIRST ? "" : name}`) link.setAttribute("aria-current", "page");
       else link.removeAttribute("aria-current");
     }
     const view = await this.#view(name).catch((error) => console.error(error));
-    if (view) for (const section of sections) if (section.id === `view-${name}`) section.inert = false;
-    if (name === this.#name) this.current = view ?? null;
+    if (name !== this.#name) return;
+    this.current = view ?? null;
+    // Not before its script has come: what is done there meanwhile would be lost.
+    for (const section of sections) section.hidden = section.id !== `view-${name}`;
   }
 
   /** @param {string} name */

@@ -57,7 +57,7 @@ test("it embeds its sample, as the served page does", async (t) => {
   await clip.settled();
   // A page from a disk has no clipboard to be read back, but the download has the same text.
   const downloading = clip.page.waitForEvent("download");
-  await clip.page.getByRole("button", { name: "Download .json" }).click();
+  await clip.page.getByRole("button", { name: "Download" }).click();
   const given = JSON.parse(readFileSync(await (await downloading).path(), "utf8"));
   assert.ok(wanted.data.length > 1);
   assert.deepEqual(given, wanted);

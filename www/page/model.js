@@ -25,7 +25,7 @@ import { duration, megabytes } from "./sizes.js";
  */
 
 /** @import { Progress } from "../loading.js" */
-/** @import { ModelInfo } from "../pkg/simd128/clip_wasm.js" */
+/** @import { ModelInfo } from "../clip.js" */
 
 /**
  * @typedef {object} Choice

@@ -13,11 +13,10 @@ import { showNote } from "./search/note.js";
 import { IndexingProgress, pictures } from "./search/progress.js";
 import { Query } from "./search/query.js";
 
-/** @import { ClipEncoder } from "../clip.js" */
+/** @import { ClipEncoder, ModelInfo } from "../clip.js" */
 /** @import { ModelPanel } from "./model.js" */
 /** @import { FolderCount, Model } from "./search/database.js" */
 /** @import { Picture, Source } from "./search/folder.js" */
-/** @import { ModelInfo } from "../pkg/simd128/clip_wasm.js" */
 
 const folderButton = elementById("search-folder", HTMLButtonElement);
 const folderInput = elementById("search-folder-files", HTMLInputElement);
@@ -317,11 +316,11 @@ export class SearchView {
 
 /**
  * By what a model is known again. The name and the address stand in where the file's hash is not known.
- * @param {ModelInfo & { sha256?: string | null, source?: string | null }} info
+ * @param {ModelInfo} info
  * @returns {Model}
  */
 function modelOf(info) {
   const { sha256, name, type, embeddingDimension, source } = info;
-  const key = sha256 ?? JSON.stringify([name, type, embeddingDimension, source ?? null]);
+  const key = sha256 ?? JSON.stringify([name, type, embeddingDimension, source]);
   return { key, name: modelName(info) };
 }

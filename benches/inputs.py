@@ -23,6 +23,7 @@ from tokenizers import Tokenizer
 
 BENCHES = Path(__file__).parent
 FIXTURES = BENCHES.parent / "tests" / "fixtures"
+PHOTOS = BENCHES.parent / "www" / "check"
 EDGE, CONTEXT = 224, 77
 # OpenAI's CLIP, clip/clip.py.
 MEAN = np.array([0.48145466, 0.4578275, 0.40821073], np.float32)
@@ -60,7 +61,7 @@ def main(data: Path, out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     reference = json.loads((FIXTURES / "towers" / "inputs.json").read_text())
     names = reference["images"]
-    files = [next(p for d in (FIXTURES, data) if (p := d / "photos" / name).exists()) for name in names]
+    files = [next(p for d in (PHOTOS, data / "photos") if (p := d / name).exists()) for name in names]
     photos = {path.name: Image.open(path).convert("RGB") for path in files}
     for path in files:
         shutil.copy(path, out)

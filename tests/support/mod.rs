@@ -2,15 +2,21 @@
 #![allow(dead_code)] // Each test binary uses its own part.
 
 pub mod images;
+pub mod reliability;
 pub mod seeded;
 
 use std::path::{Path, PathBuf};
 
+/// Where tests/data.sh has put what the tests run on.
+fn data_directory() -> PathBuf {
+    std::env::var("CLIP_TEST_DATA")
+        .unwrap_or_else(|_| concat!(env!("CARGO_MANIFEST_DIR"), "/target/test-data").into())
+        .into()
+}
+
 /// A file made by `./build.sh test` before the tests run.
 pub fn data(name: &str) -> PathBuf {
-    let directory = std::env::var("CLIP_TEST_DATA")
-        .unwrap_or_else(|_| concat!(env!("CARGO_MANIFEST_DIR"), "/target/test-data").into());
-    let path = Path::new(&directory).join(name);
+    let path = data_directory().join(name);
     assert!(path.exists(), "{} is missing: ./build.sh test makes it", path.display());
     path
 }

@@ -1,15 +1,16 @@
 // The public JavaScript API: CLIP's two encoders, running in a worker of this page.
 
 import { classificationOf, meanOf, promptsOf, requireScale } from "./classify.js";
-import { WorkerConnection } from "./connection.js";
 import { download } from "./download.js";
 import { abortedError, ClipError, errorJson } from "./error.js";
 import { Helpers } from "./helpers.js";
 import { absoluteUrl, openImage, requireImages, requireList, requireTexts, requireTowers } from "./inputs.js";
+import { LastingWorker } from "./lasting-worker.js";
 import { defaultThreads, imageParams, loadParams } from "./options.js";
 import { modelLock, Store } from "./store.js";
 import { similarity } from "./vectors.js";
 
+/** @import { Caller } from "./helpers.js" */
 /** @import { Loaded, LoadParams } from "./worker.js" */
 
 /** @typedef {import("./classify.js").Classification} Classification */
@@ -40,13 +41,14 @@ export { ClipError, errorJson, similarity };
  */
 
 /**
- * Every method rejects with a {@link ClipError}, whose `code` is stable. A failed call leaves the
- * encoder as it was, but for `worker_failed`: then it has lost its model, and another is to be loaded.
+ * Every method rejects with a {@link ClipError}, whose `code` is stable. A failed call leaves the encoder as it was.
+ * With `worker_failed` too: what the encoder runs in has stopped, as for want of memory, and it starts anew by itself;
+ * calls that had not begun, and later ones, wait for it. What no longer starts ends with `encoder_lost`, as every call
+ * does then: load the model anew.
  */
 export class ClipEncoder {
-  #connection;
+  #worker;
   #helpers;
-  #params;
   #info;
   #memory;
   /** @type {Promise<void>} of what is coming, if anything is */
@@ -54,13 +56,12 @@ export class ClipEncoder {
 
   /**
    * Use {@link ClipEncoder.load}.
-   * @param {WorkerConnection} connection
+   * @param {LastingWorker} worker
    * @param {LoadParams} params
    * @param {Loaded} loaded
    */
-  constructor(connection, params, loaded) {
-    this.#connection = connection;
-    this.#params = params;
+  constructor(worker, params, loaded) {
+    this.#worker = worker;
     this.#helpers = new Helpers(params, loaded);
     this.#info = Object.freeze(loaded.info);
     this.#memory = Object.freeze(loaded.memory);
@@ -105,31 +106,28 @@ export class ClipEncoder {
     if (typeof source === "string" && source.startsWith("blob:")) source = await (await download(source, { signal: options.signal })).blob();
     const params = loadParams(source, threads, options);
     const { signal, onProgress, onWarning = printWarning } = options;
-    const connection = new WorkerConnection();
+    const worker = new LastingWorker(params, onWarning);
     if (params.keep) askToPersist();
     return new Promise((resolve, reject) => {
       /** @type {ClipEncoder | null} */
       let encoder = null;
       const onEarly = (/** @type {Loaded} */ loaded) => {
-        const early = new ClipEncoder(connection, params, loaded);
+        const early = new ClipEncoder(worker, params, loaded);
         early.#loading = whole.then((loaded) => early.#take(loaded));
         early.#loading.catch(() => {}); // it is told to whoever waits for it
         resolve((encoder = early));
       };
-      const whole = connection.call("load", params, { onProgress, onWarning, onEarly, signal });
-      whole.then(
-        (loaded) => resolve(new ClipEncoder(connection, params, loaded)),
-        (error) => {
-          if (!encoder) connection.end(error);
-          reject(error);
-        },
-      );
+      const whole = worker.open({ onProgress, onWarning, onEarly, signal });
+      whole.then((loaded) => resolve(encoder ?? new ClipEncoder(worker, params, loaded)), reject);
     });
   }
 
-  /** Settles when all that was asked for has come, or has failed to; what has come before goes on working. */
+  /**
+   * Settles when all that was asked for has come, or has failed to; what has come before goes on working. After a
+   * `worker_replaced` warning, when it has come again.
+   */
   get loaded() {
-    return this.#loading;
+    return this.#loading.then(() => this.#worker.ready);
   }
 
   /**
@@ -144,9 +142,7 @@ export class ClipEncoder {
     const load = async () => {
       const wanted = towers.filter((tower) => !this.#info.towers.includes(tower));
       if (wanted.length === 0) return;
-      const params = { ...this.#params, towers: wanted, first: undefined };
-      const loaded = await this.#connection.call("load", params, { onProgress, onWarning, signal });
-      this.#take(loaded);
+      this.#take(await this.#worker.loadTowers(wanted, { onProgress, onWarning, signal }));
     };
     this.#loading = this.#loading.catch(() => {}).then(load);
     await this.#loading;
@@ -168,7 +164,7 @@ export class ClipEncoder {
     const data = [];
     await this.#waitFor("text");
     for (const text of texts) {
-      data.push(Array.from(await this.#connection.call("embedText", { text, normalize }, { signal })));
+      data.push(Array.from(await this.#worker.call("embedText", { text, normalize }, { signal })));
       onProgress({ done: data.length, total: texts.length });
     }
     return { data, status_code: 200 };
@@ -185,13 +181,13 @@ export class ClipEncoder {
     requireImages(images);
     const work = this.#imageWork(images, options);
     await this.#waitFor("vision");
-    const vectors = await this.#helpers.share(images.length, this.#connection, work, onProgress);
+    const vectors = await this.#helpers.share(images.length, this.#worker, work, onProgress);
     return { data: vectors.map((vector) => Array.from(vector)), status_code: 200 };
   }
 
   /**
    * The vectors of many images, each as soon as it is ready, in the order in which they become so. An image that
-   * fails stops no other; only what would fail for all (`aborted`, `closed`, `worker_failed`, `missing_tower`)
+   * fails stops no other; only what would fail for all (`aborted`, `closed`, `encoder_lost`, `missing_tower`)
    * ends the iteration, with that error. Whoever stops taking has no more images read than a few ahead.
    * @param {ImageSource[]} images
    * @param {Omit<EmbedOptions, "onProgress"> & ImageOptions} [options]
@@ -201,7 +197,7 @@ export class ClipEncoder {
     requireImages(images);
     const work = this.#imageWork(images, options);
     await this.#waitFor("vision");
-    for await (const outcome of this.#helpers.each(images.length, this.#connection, work)) {
+    for await (const outcome of this.#helpers.each(images.length, this.#worker, work)) {
       if (options.signal?.aborted) throw abortedError(options.signal);
       yield "error" in outcome ? outcome : { index: outcome.index, vector: outcome.value };
     }
@@ -239,20 +235,19 @@ export class ClipEncoder {
   async tokenize(texts, { signal } = {}) {
     requireTexts(texts);
     await this.#waitFor("text");
-    return this.#connection.call("tokenize", { texts }, { signal });
+    return this.#worker.call("tokenize", { texts }, { signal });
   }
 
   /**
    * @param {ImageSource[]} images
    * @param {EmbedOptions & ImageOptions} options
-   * @returns {(connection: WorkerConnection, index: number) => Promise<Float32Array>}
+   * @returns {(worker: Caller, index: number) => Promise<Float32Array>}
    */
   #imageWork(images, { signal, ...options }) {
     const params = imageParams(options);
-    return async (connection, index) => {
+    return async (worker, index) => {
       const image = await openImage(/** @type {ImageSource} */ (images[index]), signal);
-      const transfer = image instanceof Blob ? [] : [image.buffer];
-      return connection.call("embedImage", { image, ...params }, { signal, transfer });
+      return worker.call("embedImage", { image, ...params }, { signal });
     };
   }
 
@@ -270,7 +265,7 @@ export class ClipEncoder {
   /** Ends the workers, which frees the model's memory. Calls that still wait fail with `closed`. */
   close() {
     const closed = new ClipError("closed", "the encoder is closed; load a model again");
-    this.#connection.end(closed);
+    this.#worker.end(closed);
     this.#helpers.end(closed);
   }
 }

@@ -1,4 +1,4 @@
-// The page's end of a worker: calls it, hears its progress, gives up on a call, and ends it.
+// The page's end of one worker: calls it, hears its progress, gives up on a call, ends it, and tells of its death.
 
 import { abortedError, ClipError } from "./error.js";
 import { isForeign, startForeign } from "./foreign.js";
@@ -8,10 +8,22 @@ import { workerRequests } from "./requests.js";
 /** @import { Warning } from "./keeper.js" */
 /** @import { Loaded } from "./worker.js" */
 
+/** What calls fail with that a worker leaves unanswered when it dies. */
+export class WorkerDeath extends Error {
+  /**
+   * @param {string} message how it died, as a clause
+   * @param {boolean} suspect whether this call may have been what killed it
+   */
+  constructor(message, suspect) {
+    super(message);
+    this.suspect = suspect;
+  }
+}
+
 /**
  * @typedef {object} Call a call that waits for its answer
  * @property {(result: any) => void} resolve
- * @property {(error: ClipError) => void} reject
+ * @property {(error: ClipError | WorkerDeath) => void} reject
  * @property {(progress: Progress) => void} onProgress
  * @property {(warning: Warning) => void} onWarning
  * @property {(loaded: Loaded) => void} onEarly
@@ -28,10 +40,13 @@ export class WorkerConnection {
   #nextId = 0;
   /** @type {Map<number, Call>} */
   #calls = new Map();
-  /** @type {ClipError | null} why there is no worker any more */
+  #onDeath;
+  /** @type {ClipError | WorkerDeath | null} why there is no worker any more */
   #ended = null;
 
-  constructor() {
+  /** @param {(death: WorkerDeath) => void} [onDeath] told of it before the calls that wait are */
+  constructor(onDeath = () => {}) {
+    this.#onDeath = onDeath;
     this.#worker.addEventListener("message", ({ data }) => this.#receive(data));
     this.#worker.addEventListener("error", (event) => this.#fail(event));
     this.#worker.addEventListener("messageerror", (event) => this.#fail(event));
@@ -39,6 +54,7 @@ export class WorkerConnection {
 
   /**
    * Rejects at once when `signal` aborts; a computation that has begun still runs to its end, a load does not.
+   * Rejects with a {@link WorkerDeath} when the worker dies.
    * @param {string} method
    * @param {object} params
    * @param {object} [options]
@@ -46,10 +62,9 @@ export class WorkerConnection {
    * @param {(progress: Progress) => void} [options.onProgress]
    * @param {(warning: Warning) => void} [options.onWarning]
    * @param {(loaded: Loaded) => void} [options.onEarly]
-   * @param {Transferable[]} [options.transfer]
    * @returns {Promise<any>}
    */
-  async call(method, params, { signal, onProgress = () => {}, onWarning = () => {}, onEarly = () => {}, transfer = [] } = {}) {
+  async call(method, params, { signal, onProgress = () => {}, onWarning = () => {}, onEarly = () => {} } = {}) {
     if (this.#ended) throw this.#ended;
     if (signal?.aborted) throw abortedError(signal);
     const id = this.#nextId++;
@@ -61,7 +76,7 @@ export class WorkerConnection {
       signal?.addEventListener("abort", abort);
       const forgetSignal = () => signal?.removeEventListener("abort", abort);
       this.#calls.set(id, { resolve, reject, onProgress, onWarning, onEarly, forgetSignal });
-      this.#worker.postMessage({ id, method, params }, transfer);
+      this.#worker.postMessage({ id, method, params });
     });
   }
 
@@ -76,16 +91,12 @@ export class WorkerConnection {
     for (const id of [...this.#calls.keys()]) this.#take(id)?.reject(error);
   }
 
-  /** @param {{ alive?: true, requests?: string[], id: number, progress?: Progress, warning?: Warning, early?: Loaded, result?: any, error?: import("./error.js").ErrorMessage }} answer */
-  #receive({ alive, requests, id, progress, warning, early, result, error }) {
-    if (alive) {
-      this.#watch();
-      return;
-    }
-    if (requests) {
-      workerRequests.dispatchEvent(new CustomEvent("requests", { detail: requests }));
-      return;
-    }
+  /** @param {{ alive?: true, requests?: string[], thread?: MessagePort, id: number, progress?: Progress, warning?: Warning, early?: Loaded, result?: any, error?: import("./error.js").ErrorMessage }} answer */
+  #receive({ alive, requests, thread, id, progress, warning, early, result, error }) {
+    if (alive) this.#watch();
+    if (thread) this.#watchThread(thread);
+    if (requests) workerRequests.dispatchEvent(new CustomEvent("requests", { detail: requests }));
+    if (alive || thread || requests) return;
     if (progress || warning || early) {
       const call = this.#calls.get(id);
       if (progress) call?.onProgress(progress);
@@ -93,28 +104,47 @@ export class WorkerConnection {
       if (early) call?.onEarly(early);
       return;
     }
-    if (!error) {
-      this.#take(id)?.resolve(result);
-      return;
-    }
-    const failure = new ClipError(error.code, error.message, error);
-    if (failure.code === "worker_failed") this.end(failure);
-    else this.#take(id)?.reject(failure);
+    if (error?.code === "worker_failed") this.#die(error.message, id);
+    else if (error) this.#take(id)?.reject(new ClipError(error.code, error.message, error));
+    else this.#take(id)?.resolve(result);
   }
 
   /** A worker that the browser ends, as for want of memory, says nothing; but its lock is free then. */
   async #watch() {
-    await navigator.locks.request(this.#name, () => this.#lose("the browser has ended it"));
+    await navigator.locks.request(this.#name, () => this.#die("the browser has ended the encoder's worker"));
+  }
+
+  /**
+   * A worker that waits for one of its threads hears nothing, so a thread that stops says so here.
+   * @param {MessagePort} thread
+   */
+  #watchThread(thread) {
+    thread.onmessage = ({ data }) => this.#die(`a thread of the encoder stopped (${data})`);
+    // Where it is told: a thread that the browser ends says nothing.
+    thread.addEventListener("close", () => this.#die("the browser has ended a thread of the encoder"));
   }
 
   /** @param {Event} event */
   #fail(event) {
-    this.#lose("message" in event && event.message ? String(event.message) : "it does not start");
+    const reason = "message" in event && event.message ? String(event.message) : "it does not start";
+    this.#die(`the encoder's worker failed: ${reason}`);
   }
 
-  /** @param {string} reason */
-  #lose(reason) {
-    this.end(new ClipError("worker_failed", `the encoder's worker failed: ${reason}; load the model again`));
+  /**
+   * @param {string} message
+   * @param {number} [culprit] the call that it died of; any may have been where it is not known
+   */
+  #die(message, culprit) {
+    if (this.#ended) return;
+    const bystander = new WorkerDeath(message, false);
+    this.#ended = bystander;
+    // First of all, so that its memory is free before another worker takes as much.
+    this.#worker.terminate();
+    this.#onDeath(bystander);
+    for (const id of [...this.#calls.keys()]) {
+      const suspect = culprit === undefined || id === culprit;
+      this.#take(id)?.reject(suspect ? new WorkerDeath(message, true) : bystander);
+    }
   }
 
   /**

@@ -12,6 +12,7 @@ const STATUS_CODES = /** @type {const} */ ({
   io: 500,
   internal: 500,
   worker_failed: 500,
+  encoder_lost: 500,
   low_memory: 507,
   http_status: 502,
   network: 502,

@@ -14,5 +14,8 @@ export function isForeign(url) {
  */
 export function startForeign(file, base, name) {
   const script = new Blob([`import ${JSON.stringify(new URL(file, base).href)};`], { type: "text/javascript" });
-  return new Worker(URL.createObjectURL(script), { type: "module", name });
+  const url = URL.createObjectURL(script);
+  const worker = new Worker(url, { type: "module", name });
+  for (const type of ["message", "error"]) worker.addEventListener(type, () => URL.revokeObjectURL(url), { once: true });
+  return worker;
 }

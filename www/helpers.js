@@ -1,10 +1,13 @@
 // Workers beside an encoder's first, each with the same model, for batches on pages that may have no threads.
 
-import { WorkerConnection } from "./connection.js";
+import { WorkerConnection, WorkerDeath } from "./connection.js";
 import { asClipError, ClipError } from "./error.js";
 import { platform } from "./platform.js";
 
+/** @import { LastingWorker } from "./lasting-worker.js" */
 /** @import { LoadParams } from "./worker.js" */
+
+/** @typedef {Pick<LastingWorker, "call">} Caller what can be asked to embed */
 
 /** Inputs for which it pays to load the model again: in less time than that takes, fewer are done without. */
 const WORTHWHILE = 16;
@@ -15,7 +18,9 @@ const SUPPOSED_GIGABYTES = 4;
 /** Results that wait for whoever takes them one by one, at most, before no further input is begun. */
 const MOST_WAITING = 8;
 /** What fails with these fails for every other input too. */
-const OF_EVERY_INPUT = ["worker_failed", "closed", "aborted", "missing_tower"];
+const OF_EVERY_INPUT = ["encoder_lost", "closed", "aborted", "missing_tower"];
+/** Helpers that may die before there are no more: the device may not have the room for them. */
+const MOST_DEATHS = 3;
 
 /**
  * What became of one input.
@@ -26,10 +31,9 @@ const OF_EVERY_INPUT = ["worker_failed", "closed", "aborted", "missing_tower"];
 export class Helpers {
   #params;
   #most;
-  /** @type {WorkerConnection[]} */
-  #connections = [];
-  /** @type {Promise<WorkerConnection | null>[]} each once its model is loaded, `null` where it cannot be */
-  #ready = [];
+  #deaths = 0;
+  /** @type {Map<WorkerConnection, Promise<boolean>>} whether its model has been loaded; where it cannot be, it stays */
+  #helpers = new Map();
 
   /**
    * @param {LoadParams} params how the first worker loaded the model
@@ -48,8 +52,8 @@ export class Helpers {
    * lowest index.
    * @template T
    * @param {number} count
-   * @param {WorkerConnection} first
-   * @param {(connection: WorkerConnection, index: number) => Promise<T>} work
+   * @param {Caller} first
+   * @param {(worker: Caller, index: number) => Promise<T>} work
    * @param {(progress: { done: number, total: number }) => void} onProgress
    * @returns {Promise<T[]>}
    */
@@ -76,8 +80,8 @@ export class Helpers {
    * unless it fails for what all have in common. Whoever takes no more has no more begun.
    * @template T
    * @param {number} count
-   * @param {WorkerConnection} first
-   * @param {(connection: WorkerConnection, index: number) => Promise<T>} work
+   * @param {Caller} first
+   * @param {(worker: Caller, index: number) => Promise<T>} work
    * @returns {AsyncGenerator<Outcome<T>, void, void>}
    */
   async *each(count, first, work) {
@@ -119,33 +123,34 @@ export class Helpers {
    * wants no more.
    * @template T
    * @param {number} count
-   * @param {WorkerConnection} first
-   * @param {(connection: WorkerConnection, index: number) => Promise<T>} work
+   * @param {Caller} first
+   * @param {(worker: Caller, index: number) => Promise<T>} work
    * @param {(outcome: Outcome<T>) => Promise<boolean>} tell
    */
   async #run(count, first, work, tell) {
     let next = 0;
     let goesOn = true;
-    const takeFor = async (/** @type {WorkerConnection} */ connection) => {
-      while (next < count && goesOn) {
+    const takeFor = async (/** @type {Caller} */ worker) => {
+      for (let lost = false; next < count && goesOn && !lost; ) {
         const index = next++;
-        const outcome = await work(connection, index)
+        const outcome = await work(worker, index)
           .catch((error) => {
-            if (connection === first || !isWorkerFailure(error)) throw error;
-            return work(first, index); // the helper is lost, the input is not
+            lost = error instanceof WorkerDeath; // a helper's: the input is not
+            if (lost) return work(first, index);
+            throw error;
           })
           .then(
             (value) => ({ index, value }),
             (error) => ({ index, error: asClipError(error) }),
           );
-        // It was the first worker's: without that one the encoder is lost.
-        if ("error" in outcome && isWorkerFailure(outcome.error)) this.end(outcome.error);
+        if ("error" in outcome && outcome.error.code === "encoder_lost") this.end(outcome.error);
         if (!(await tell(outcome))) goesOn = false;
       }
     };
     const running = [takeFor(first)];
-    for (const helper of this.#start(count)) {
-      helper.then((connection) => connection && running.push(takeFor(connection)));
+    this.#start(count);
+    for (const [helper, ready] of this.#helpers) {
+      ready.then((isReady) => isReady && running.push(takeFor(helper)));
     }
     // It grows while it is waited for.
     for (let index = 0; index < running.length; index++) await running[index];
@@ -154,32 +159,30 @@ export class Helpers {
   /** @param {ClipError} error for the calls that wait */
   end(error) {
     this.#most = 0;
-    for (const connection of this.#connections) connection.end(error);
+    for (const helper of this.#helpers.keys()) helper.end(error);
   }
 
   /** @param {number} count */
   #start(count) {
-    while (count >= WORTHWHILE && this.#ready.length < this.#most) {
-      const connection = new WorkerConnection();
-      this.#connections.push(connection);
-      this.#ready.push(
-        connection.call("load", { ...this.#params, towers: ["vision"], first: undefined }).then(
-          () => connection,
-          (error) => {
-            connection.end(error);
-            return null;
-          },
-        ),
+    while (count >= WORTHWHILE && this.#helpers.size < this.#most) {
+      const helper = new WorkerConnection(() => this.#replace(helper));
+      const ready = helper.call("load", { ...this.#params, towers: ["vision"], first: undefined }).then(
+        () => true,
+        (error) => {
+          if (error instanceof ClipError) helper.end(error);
+          return false;
+        },
       );
+      this.#helpers.set(helper, ready);
     }
-    return this.#ready;
   }
-}
 
-/**
- * @param {unknown} error
- * @returns {error is ClipError}
- */
-function isWorkerFailure(error) {
-  return error instanceof ClipError && error.code === "worker_failed";
+  /**
+   * By another one, when next there is as much to do.
+   * @param {WorkerConnection} helper that has died
+   */
+  #replace(helper) {
+    this.#helpers.delete(helper);
+    if (++this.#deaths === MOST_DEATHS) this.#most = 0;
+  }
 }

@@ -74,7 +74,7 @@ function isImageSource(input) {
 /**
  * @param {ImageSource} source
  * @param {AbortSignal | undefined} signal
- * @returns {Promise<Blob | Uint8Array<ArrayBuffer>>} bytes that may be transferred: the caller's are copied
+ * @returns {Promise<Blob | Uint8Array<ArrayBuffer>>} what does not change any more: the caller's bytes are copied
  */
 export async function openImage(source, signal) {
   if (source instanceof Blob) return source;

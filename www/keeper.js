@@ -7,8 +7,8 @@ import { Store } from "./store.js";
 /** @import { About, KeptFile } from "./store.js" */
 
 /**
- * Something that went wrong and that the model does without.
- * @typedef {{ code: "not_kept", message: string }} Warning
+ * Something that went wrong where the model runs all the same: it is not kept, or its worker had to be replaced.
+ * @typedef {{ code: "not_kept" | "worker_replaced", message: string }} Warning
  */
 
 export class Keeper {

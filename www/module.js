@@ -93,12 +93,14 @@ async function startThread(shared) {
   const worker = isForeign(import.meta.url)
     ? startForeign("thread.js", import.meta.url)
     : new Worker(new URL("./thread.js", import.meta.url), { type: "module" });
+  const { port1, port2 } = new MessageChannel();
   await new Promise((resolve, reject) => {
     worker.addEventListener("message", ({ data }) => {
-      self.postMessage(data); // what it has asked servers for
+      // What it has asked servers for, and whence the page hears of its end.
+      self.postMessage({ ...data, thread: port1 }, { transfer: [port1] });
       resolve(undefined);
     });
     worker.addEventListener("error", reject);
-    worker.postMessage(shared);
+    worker.postMessage(shared, [port2]);
   });
 }

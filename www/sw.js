@@ -33,6 +33,7 @@ const PAGE = [
   "icons/maskable-512.png",
   "inputs.js",
   "keeper.js",
+  "lasting-worker.js",
   "loading.js",
   "main.js",
   "manifest.webmanifest",

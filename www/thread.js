@@ -7,10 +7,15 @@ import { requestedUrls } from "./requests.js";
 
 self.addEventListener("message", async (event) => {
   const { module, memory } = /** @type {Shared} */ (event.data);
+  const [page] = event.ports;
   const build = threadsBuild();
   if (!build) return;
   const { initSync, joinPool } = await build.bindings();
   initSync({ module, memory });
   self.postMessage({ requests: requestedUrls(performance) });
-  joinPool(); // does not return
+  try {
+    joinPool(); // returns never, but by a trap
+  } catch (error) {
+    page?.postMessage(String(error));
+  }
 });

@@ -1,7 +1,7 @@
 // Owns the wasm module and one model; turns a message into a call on it.
 //   {id, method, params} -> {id, progress | warning | early}* -> {id, result} | {id, error: {code, message, statusCode}}
 //   {alive: true} once, when the lock that is called as this worker is held
-//   {requests: [URL, …]} for what it asks servers for
+//   {requests: [URL, …]} for what it asks servers for, {thread: MessagePort} for each thread of the module
 //   {id, abort: true} gives up on a call that listens for it
 
 import { checkpointKey, isCheckpoint, loadCheckpoint, openCheckpoint } from "./checkpoint.js";
@@ -369,7 +369,7 @@ function errorMessage(error) {
   if (code === null) {
     return {
       code: "worker_failed",
-      message: `the encoder stopped (${error}), perhaps for want of memory; load the model again`,
+      message: `the encoder stopped (${error}), perhaps for want of memory`,
       statusCode: 500,
     };
   }

@@ -71,7 +71,7 @@ export class CheckView {
     } catch (error) {
       state.textContent = "";
       showError(errorPlace, error);
-      if (errorJson(error).error.code === "worker_failed") this.#model.forget();
+      if (errorJson(error).error.code === "encoder_lost") this.#model.forget();
     } finally {
       this.#running = null;
       [startButton.disabled, stopButton.hidden] = [false, true];

@@ -153,7 +153,7 @@ export class EmbedView {
         }
         input.show("failed", error);
         errors.push(error);
-        if (errorJson(error).error.code === "worker_failed") {
+        if (errorJson(error).error.code === "encoder_lost") {
           this.#model.forget();
           break;
         }

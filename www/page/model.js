@@ -147,7 +147,7 @@ export class ModelPanel extends EventTarget {
     this.#load().catch(() => {}); // said in the panel
   }
 
-  /** The encoder has failed for good: the next call loads its model again. */
+  /** The encoder does not start anew any more: the next call loads its model again. */
   forget() {
     this.#loaded = null;
     this.#showChoice();
@@ -178,7 +178,10 @@ export class ModelPanel extends EventTarget {
       first: "text",
       signal: abort.signal,
       onProgress: (progress) => abort.signal.aborted || showProgress(progress),
-      onWarning: ({ message }) => this.#showNote(message),
+      onWarning: ({ code, message }) => {
+        this.#showNote(message);
+        if (code === "worker_replaced") promise.then((encoder) => this.#followReplacement(encoder));
+      },
     });
     this.#loading = { source, promise, abort };
     this.#showLoading(true);
@@ -221,6 +224,17 @@ export class ModelPanel extends EventTarget {
       }
       showKept((url) => this.#nameOf(url));
     }
+  }
+
+  /**
+   * The encoder starts anew: calls wait, and whoever looks is told why.
+   * @param {ClipEncoder} encoder
+   */
+  async #followReplacement(encoder) {
+    if (this.#loading || this.#loaded?.encoder !== encoder) return;
+    state.textContent = "Loading the model again…";
+    await encoder.loaded.catch(() => {}); // said where it was asked for
+    this.#showState();
   }
 
   /** @param {unknown} error */

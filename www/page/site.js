@@ -16,7 +16,7 @@ export async function installServiceWorker(model) {
   showTraffic();
   if (!("serviceWorker" in navigator) || isSingleFile()) return;
   const forgetLost = (/** @type {unknown} */ error) => {
-    if (errorJson(error).error.code === "worker_failed") model.forget();
+    if (errorJson(error).error.code === "encoder_lost") model.forget();
   };
   try {
     await navigator.serviceWorker.register(new URL("../sw.js", import.meta.url));

@@ -13,12 +13,12 @@ import { makeThumbnail } from "./thumbnail.js";
  * @typedef {object} Target
  * @property {Collection} collection
  * @property {() => Promise<ClipEncoder>} encoder of the collection's model
- * @property {() => void} onEncoderLost its worker has failed: the next call of `encoder` gives another
+ * @property {() => void} onEncoderLost it does not start anew any more: the next call of `encoder` gives another
  */
 
 /** Pictures that the encoder is given at once. */
 const CHUNK = 64;
-/** Workers lost one after the other, without a picture done between them, before it is given up. */
+/** Encoders lost one after the other, without a picture done between them, before it is given up. */
 const MOST_LOSSES = 3;
 /** Thumbnails made at once: each takes a whole decoded picture of memory. */
 const LANES = 2;
@@ -153,7 +153,7 @@ export class Indexing {
         await this.#embedChunk(encoder, target.collection, pictures, signal);
         size = Math.min(2 * size, CHUNK);
       } catch (error) {
-        if (signal.aborted || errorJson(error).error.code !== "worker_failed") throw error;
+        if (signal.aborted || errorJson(error).error.code !== "encoder_lost") throw error;
         losses = this.done > before ? 1 : losses + 1;
         if (losses > MOST_LOSSES) throw error;
         // Perhaps one picture is too much for it: alone, it shows which, and costs no other.

@@ -97,7 +97,7 @@ export class Query {
       if (search !== this.#searches) return;
       summary.textContent = "";
       showError(errorPlace, error);
-      if (errorJson(error).error.code === "worker_failed") this.#subject.onEncoderLost();
+      if (errorJson(error).error.code === "encoder_lost") this.#subject.onEncoderLost();
     }
   }
 }

@@ -43,6 +43,8 @@ export class WorkerConnection {
   #onDeath;
   /** @type {ClipError | WorkerDeath | null} why there is no worker any more */
   #ended = null;
+  /** @type {Promise<unknown>[]} of the worker and of each of its threads, where the browser tells */
+  #ends = [];
 
   /** @param {(death: WorkerDeath) => void} [onDeath] told of it before the calls that wait are */
   constructor(onDeath = () => {}) {
@@ -91,9 +93,14 @@ export class WorkerConnection {
     for (const id of [...this.#calls.keys()]) this.#take(id)?.reject(error);
   }
 
+  /** Resolves when an ended worker is gone with all of its threads, and its memory is free. */
+  async gone() {
+    await Promise.all(this.#ends);
+  }
+
   /** @param {{ alive?: true, requests?: string[], thread?: MessagePort, id: number, progress?: Progress, warning?: Warning, early?: Loaded, result?: any, error?: import("./error.js").ErrorMessage }} answer */
   #receive({ alive, requests, thread, id, progress, warning, early, result, error }) {
-    if (alive) this.#watch();
+    if (alive) this.#ends.push(this.#watch());
     if (thread) this.#watchThread(thread);
     if (requests) workerRequests.dispatchEvent(new CustomEvent("requests", { detail: requests }));
     if (alive || thread || requests) return;
@@ -120,8 +127,9 @@ export class WorkerConnection {
    */
   #watchThread(thread) {
     thread.onmessage = ({ data }) => this.#die(`a thread of the encoder stopped (${data})`);
-    // Where it is told: a thread that the browser ends says nothing.
-    thread.addEventListener("close", () => this.#die("the browser has ended a thread of the encoder"));
+    if (!("onclose" in thread)) return;
+    const closed = new Promise((resolve) => thread.addEventListener("close", resolve));
+    this.#ends.push(closed.then(() => this.#die("the browser has ended a thread of the encoder")));
   }
 
   /** @param {Event} event */

@@ -18,6 +18,8 @@ import { abortedError, asClipError, ClipError } from "./error.js";
 
 /** Workers that may die one after the other, with no call answered between them. */
 const MOST_DEATHS = 3;
+/** Milliseconds that a worker may take to be gone: Chromium gives threads that sleep two seconds. */
+const LAST_BREATH = 3000;
 /** @type {Tower[]} */
 const TOWERS = ["text", "vision"];
 
@@ -176,22 +178,26 @@ export class LastingWorker {
       this.#lose(`${death.message}, as did the ${MOST_DEATHS} workers before it`);
       return;
     }
-    this.#connection = this.#connect();
     this.#ready = this.#restore(this.#connection, this.#loaded, death);
     this.#onWarning({ code: "worker_replaced", message: `${death.message}; another worker takes its place and loads the model again` });
   }
 
   /**
-   * @param {WorkerConnection} connection
+   * @param {WorkerConnection} dead
    * @param {Loaded} wanted
-   * @param {WorkerDeath} death of the one before
+   * @param {WorkerDeath} death
    */
-  async #restore(connection, wanted, death) {
+  async #restore(dead, wanted, death) {
+    // Both at once would take the memory twice.
+    await Promise.race([dead.gone(), new Promise((resolve) => setTimeout(resolve, LAST_BREATH))]);
+    if (this.#ended) return;
+    this.#connection = this.#connect();
     try {
       const params = { ...this.#params, towers: this.#towers, first: undefined };
-      const { info } = /** @type {Loaded} */ (await connection.call("load", params));
+      const { info } = /** @type {Loaded} */ (await this.#connection.call("load", params));
       if (identity(info) !== identity(wanted.info)) throw new Error("another model is at its address now");
     } catch (error) {
+      if (this.#ended) return;
       if (error instanceof WorkerDeath) await this.#ready; // of the next
       else this.#lose(`${death.message}, and the model could not be loaded again: ${/** @type {Error} */ (error).message}`, error);
     }

@@ -473,7 +473,7 @@ test("a picture that takes the encoder down costs itself alone", async (t) => {
     const encoder = {
       async *embedEach(/** @type {File[]} */ files) {
         for (const [index, { name }] of files.entries()) {
-          if (name === "97.png") throw new ClipError("worker_failed", "out of memory");
+          if (name === "97.png") throw new ClipError("encoder_lost", "out of memory");
           yield { index, vector: new Float32Array(1) };
         }
       },

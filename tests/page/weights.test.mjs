@@ -594,7 +594,7 @@ describe("memory", () => {
     await page.workers()[0]?.evaluate("self.close()");
     const { code, message } = await page.evaluate("loading");
     assert.equal(code, "worker_failed");
-    assert.match(message, /ended it; load the model again/);
+    assert.match(message, /has ended the encoder's worker; load the model again/);
     assertRight(await load(page, url));
   });
 });

@@ -1,0 +1,108 @@
+// Ways for a worker to die: by real traps of the wasm module, or ended as a browser ends it.
+
+/** @import { StaticServer } from "./server.mjs" */
+
+/** The types of images, and the texts, that a worker dies of. */
+export const TRAP = "x/trap";
+export const END = "x/end";
+export const END_HELPER = "x/end-helper";
+
+/**
+ * What a worker runs before its own script. What it dies of takes the module's functions away, where it shows them,
+ * or else its memory, so that the module itself traps at what it does next; or the worker is ended in the midst of the
+ * call. Each load asks the server for its fate first.
+ */
+export const MORTAL = `
+  {
+    const { instantiate } = WebAssembly;
+    let wasm, isHelper = false;
+    WebAssembly.instantiate = async (module, imports) => {
+      const made = await instantiate(module, imports);
+      wasm = (made.instance ?? made).exports;
+      return made;
+    };
+    /** Not before the page knows that it lives: what it does not know it does not miss. */
+    const endWatched = async () => {
+      const isHeld = async () => (await navigator.locks.query()).held.some(({ name }) => name === self.name);
+      while (!(await isHeld())) await new Promise((resolve) => setTimeout(resolve, 10));
+      setTimeout(() => self.close(), 50);
+    };
+    const end = (event) => {
+      event.stopImmediatePropagation();
+      self.close();
+    };
+    self.addEventListener("message", (event) => {
+      const { method, params } = event.data;
+      if (method === "load") {
+        isHelper = params.towers?.length === 1 && params.towers[0] === "vision";
+        const fate = new XMLHttpRequest();
+        fate.open("GET", "/fate?" + (params.towers ?? "all"), false);
+        fate.send();
+        if (fate.responseText === "end") {
+          event.stopImmediatePropagation();
+          endWatched();
+        }
+      }
+      const mark = params?.text ?? params?.image?.type;
+      if (mark === "${TRAP}" && wasm.functions) for (let i = 0; i < wasm.functions.length; i++) wasm.functions.set(i, null);
+      else if (mark === "${TRAP}") new Uint8Array(wasm.memory.buffer).fill(255, 1 << 10);
+      if (mark === "${END}" || (mark === "${END_HELPER}" && isHelper)) end(event);
+    });
+  }`;
+
+/**
+ * What becomes of the workers that load, each in turn: \`end\`, or nothing.
+ * @param {StaticServer} server
+ * @param {string[]} fates
+ * @returns {string[]} the loads that have been begun, by their towers
+ */
+export function setFates(server, fates) {
+  /** @type {string[]} */
+  const loads = [];
+  server.answer("/fate", (request, response) => {
+    loads.push(decodeURIComponent(String(request.url?.split("?")[1])));
+    response.writeHead(200, { "cache-control": "no-store" }).end(fates.shift() ?? "");
+  });
+  return loads;
+}
+
+/**
+ * A wasm module that exports its table of functions too: emptied, it traps at its next indirect call.
+ * @param {Buffer} module
+ * @returns {Buffer}
+ */
+export function withTableExported(module) {
+  const EXPORTS = 7;
+  let at = 8; // after magic and version
+  while (module[at] !== EXPORTS) {
+    const size = readLeb(module, at + 1);
+    at = size.end + size.value;
+  }
+  const size = readLeb(module, at + 1);
+  const count = readLeb(module, size.end);
+  const name = Buffer.from("functions");
+  const added = Buffer.from([name.length, ...name, 0x01, 0x00]); // the first table
+  const content = Buffer.concat([leb(count.value + 1), module.subarray(count.end, size.end + size.value), added]);
+  return Buffer.concat([module.subarray(0, at), Buffer.from([EXPORTS]), leb(content.length), content, module.subarray(size.end + size.value)]);
+}
+
+/**
+ * @param {Buffer} bytes
+ * @param {number} at
+ */
+function readLeb(bytes, at) {
+  let [value, shift, end] = [0, 0, at];
+  for (;;) {
+    const byte = bytes.readUInt8(end++);
+    value |= (byte & 127) << shift;
+    shift += 7;
+    if (byte < 128) return { value, end };
+  }
+}
+
+/** @param {number} value */
+function leb(value) {
+  const bytes = [];
+  for (; value > 127; value >>= 7) bytes.push((value & 127) | 128);
+  return Buffer.from([...bytes, value]);
+}

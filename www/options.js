@@ -25,8 +25,9 @@ import { platform } from "./platform.js";
  *   absent
  * @property {boolean} [ignoreMemory] whether to load what this device is not likely to have memory for
  * @property {(progress: Progress) => void} [onProgress]
- * @property {(warning: Warning) => void} [onWarning] told what went wrong where the model runs all the same; it is
- *   printed to the console if absent
+ * @property {(warning: Warning) => void} [onWarning] told what went wrong where the model runs all the same: that it is
+ *   not kept (`not_kept`), or, as long as the encoder lives, that its worker had to be replaced (`worker_replaced`). It
+ *   is printed to the console if absent
  * @property {AbortSignal} [signal]
  */
 

@@ -46,19 +46,11 @@ export class Processes {
     return bytes;
   }
 
-  /** How many workers the page's site has. */
-  async workerCount() {
-    return (await this.#workers()).length;
-  }
-
   /** Bytes that the largest renderer holds, which is the page's: the others are kept in reserve. */
   async resident() {
-    return Math.max(...(await this.#residents("renderer")));
-  }
-
-  /** Bytes that all of the browser's processes hold. */
-  async residentOfAll() {
-    return (await this.#residents()).reduce((sum, bytes) => sum + bytes, 0);
+    const { processInfo } = await this.#browser.send("SystemInfo.getProcessInfo");
+    const renderers = processInfo.filter(({ type }) => type === "renderer");
+    return Math.max(...(await Promise.all(renderers.map(({ id }) => residentSize(id)))));
   }
 
   /** The page's nodes and listeners, after its garbage has been collected. */
@@ -81,11 +73,13 @@ export class Processes {
    */
   async #ask(targetId, method) {
     const { sessionId } = await this.#browser.send("Target.attachToTarget", { targetId, flatten: false });
-    const answer = new Promise((resolve) => {
+    const answer = new Promise((resolve, reject) => {
       const listen = (/** @type {{ sessionId: string, message: string }} */ event) => {
-        if (event.sessionId !== sessionId) return;
+        const { id, result, error } = JSON.parse(event.message);
+        if (event.sessionId !== sessionId || id === undefined) return;
         this.#browser.off("Target.receivedMessageFromTarget", listen);
-        resolve(JSON.parse(event.message).result);
+        if (error) reject(new Error(`${method}: ${error.message}`));
+        else resolve(result);
       };
       this.#browser.on("Target.receivedMessageFromTarget", listen);
     });
@@ -93,13 +87,6 @@ export class Processes {
     const result = await answer;
     await this.#browser.send("Target.detachFromTarget", { sessionId });
     return result;
-  }
-
-  /** @param {string} [kind] */
-  async #residents(kind) {
-    const { processInfo } = await this.#browser.send("SystemInfo.getProcessInfo");
-    const processes = processInfo.filter(({ type }) => kind === undefined || type === kind);
-    return Promise.all(processes.map(({ id }) => residentSize(id)));
   }
 }
 

@@ -1,0 +1,75 @@
+// A Chromium that nobody debugs: a debugger keeps what pages ask for, and would be counted with them.
+
+import { spawn } from "node:child_process";
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { CHROMIUM_FLAGS, findChromium } from "./browser.mjs";
+
+/** @import { StaticServer } from "./server.mjs" */
+
+/**
+ * Runs a module in a page by itself. What it awaits of `tell(something)` is what `onTold` gives.
+ * @param {StaticServer} server whose page it is
+ * @param {string} module its source, which has `tell` and `gc`
+ * @param {(told: any, memory: () => number) => Promise<unknown>} onTold `memory`: bytes that all of the browser's
+ *   processes hold
+ * @returns {Promise<void>} when it has told `"end"`
+ */
+export async function runPlain(server, module, onTold) {
+  const profile = mkdtempSync(join(tmpdir(), "clip-wasm-plain-"));
+  const page = `<!doctype html><link rel=icon href=data:,><script type=module>
+    const tell = async (told) => (await fetch("/told", { method: "POST", body: JSON.stringify(told ?? null) })).json();
+    try { ${module} } catch (error) { await tell({ thrown: String(error?.stack ?? error) }); }
+    await tell("end");
+  </script>`;
+  const address = server.answer("/plain.html", (_request, response) => void response.writeHead(200, { "content-type": "text/html" }).end(page));
+  try {
+    await new Promise((resolve, reject) => {
+      const flags = [...CHROMIUM_FLAGS, "--headless=new", "--js-flags=--expose-gc", "--enable-precise-memory-info", `--user-data-dir=${profile}`, "--no-first-run", address];
+      const browser = spawn(findChromium(), flags, { stdio: "ignore" });
+      browser.on("error", reject);
+      browser.on("exit", () => resolve(undefined));
+      const end = (/** @type {unknown} */ error) => {
+        browser.kill();
+        if (error) reject(error);
+      };
+      server.answer("/told", async (request, response) => {
+        let body = "";
+        for await (const chunk of request) body += chunk;
+        const told = JSON.parse(body);
+        try {
+          if (told?.thrown) throw new Error(told.thrown);
+          if (told === "end") end(null);
+          else response.end(JSON.stringify((await onTold(told, () => residentSize(Number(browser.pid)))) ?? null));
+        } catch (error) {
+          end(error);
+        }
+      });
+    });
+  } finally {
+    // Its last processes may still be writing there.
+    rmSync(profile, { recursive: true, force: true, maxRetries: 10, retryDelay: 200 });
+  }
+}
+
+/**
+ * @param {number} root
+ * @returns {number} bytes of a process and of all that descend from it, what they share counted for each
+ */
+function residentSize(root) {
+  /** @type {Map<number, { parent: number, bytes: number }>} */
+  const processes = new Map();
+  for (const name of readdirSync("/proc").filter((name) => /^\d+$/.test(name))) {
+    try {
+      const status = readFileSync(`/proc/${name}/status`, "utf8");
+      const field = (/** @type {string} */ key) => Number(new RegExp(`^${key}:\\s*(\\d+)`, "m").exec(status)?.[1] ?? 0);
+      processes.set(Number(name), { parent: field("PPid"), bytes: field("VmRSS") * 1024 });
+    } catch {
+      continue; // it has ended meanwhile
+    }
+  }
+  /** @type {(process: number) => boolean} */
+  const isOurs = (process) => process === root || (processes.has(process) && isOurs(Number(processes.get(process)?.parent)));
+  return [...processes].reduce((sum, [process, { bytes }]) => sum + (isOurs(process) ? bytes : 0), 0);
+}

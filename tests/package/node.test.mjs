@@ -10,6 +10,7 @@ import { after, before, describe, test } from "node:test";
 import { pathToFileURL } from "node:url";
 import { FIXTURES, PHOTOS, TEST_DATA, TINY_MODEL } from "../page/browser.mjs";
 import { StaticServer } from "../page/server.mjs";
+import { record } from "../reliability/record.mjs";
 import { largestDifference } from "../page/vectors.mjs";
 import { Installed } from "./installed.mjs";
 
@@ -173,6 +174,40 @@ describe("what goes wrong has a code", () => {
     assert.equal((await waiting).code, "closed");
     assert.equal((await failure(clip.embedText(["a cat"]))).code, "closed");
   });
+});
+
+test("a worker that ends is replaced, with its threads, and what waits is answered", async (t) => {
+  const { WorkerConnection } = await import(pathToFileURL(join(installed.folder, "node_modules/clip-wasm/connection.js")).href);
+  const { start } = WorkerConnection;
+  t.after(() => (WorkerConnection.start = start));
+  let workers = 0;
+  let ends = false;
+  WorkerConnection.start = (/** @type {string} */ name) => {
+    workers++;
+    const worker = start(name);
+    const { postMessage } = worker;
+    worker.postMessage = (/** @type {any} */ message) => {
+      postMessage.call(worker, message);
+      if (ends && message.method === "embedImage") worker.terminate();
+      if (message.method === "embedImage") ends = false;
+    };
+    return worker;
+  };
+  /** @type {string[]} */
+  const warnings = [];
+  const clip = await load(t, TINY_MODEL, { threads: 2, onWarning: ({ code }) => warnings.push(code) });
+  for (let round = 1; round <= 3; round++) {
+    ends = true;
+    const running = failure(clip.embedImage(IMAGES));
+    const waiting = vectors(clip);
+    const { code, message } = await running;
+    assert.equal(code, "worker_failed");
+    assert.match(message, /ended with code 1; the encoder starts anew by itself/);
+    assertExpected(await waiting);
+    assert.equal(warnings.length, round);
+  }
+  assert.deepEqual([workers, clip.threads, warnings], [4, 2, Array(3).fill("worker_replaced")]);
+  record({ section: "faults", what: "a worker of Node ends", tried: "three times, in the midst of a batch, with threads", outcome: "that call alone fails; another worker takes over, with equal vectors" });
 });
 
 test("a process ends when its encoder is closed, and has no new globals", () => {

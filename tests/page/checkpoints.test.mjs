@@ -8,6 +8,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { setTimeout as pause } from "node:timers/promises";
+import { record } from "../reliability/record.mjs";
 import { FIXTURES, REPOSITORY, shownCode, Site, TEST_DATA, TINY_MODEL } from "./browser.mjs";
 import { apiPage, assertVectors, kept, load, openApi, random } from "./loads.mjs";
 import { status } from "./server.mjs";
@@ -140,6 +141,7 @@ describe("a checkpoint by its URL", () => {
     assertVectors(await load(page, url), right);
     assert.ok(cuts > 4, String(cuts));
     assert.equal(await keptFile(page), sha256(readFileSync(TINY_MODEL)));
+    record({ section: "faults", what: "a checkpoint whose connection is cut", tried: "eight times at random bytes", outcome: "goes on; the converted file equals the command line's" });
   });
 
   test("goes on after the page was reloaded halfway, and after an abort", async (t) => {
@@ -163,6 +165,7 @@ describe("a checkpoint by its URL", () => {
     assertVectors(await load(page, url), right);
     assert.ok(site.hub.sent < 1.6 * size, `${site.hub.sent} bytes for ${size}`);
     assert.equal(await keptFile(page), sha256(readFileSync(TINY_MODEL)));
+    record({ section: "faults", what: "a page reloaded while a checkpoint is converted", tried: "once, and one abort", outcome: "goes on; the converted file equals the command line's" });
   });
 
   test("that changes meanwhile is taken anew", async (t) => {
@@ -177,6 +180,7 @@ describe("a checkpoint by its URL", () => {
     serve({ etag: '"two"' });
     assertVectors(await load(page, url), right);
     assert.equal(await keptFile(page), sha256(readFileSync(TINY_MODEL)));
+    record({ section: "faults", what: "a checkpoint that changes on its server", tried: "between two loads of one conversion", outcome: "taken anew" });
   });
 
   test("is verified by the SHA-256 of its weights", async (t) => {
@@ -207,6 +211,7 @@ describe("a checkpoint by its URL", () => {
     site.hub.answer(WEIGHTS, status(404));
     assert.equal((await load(page, url)).code, "http_status");
     assert.deepEqual(await kept(page), []);
+    record({ section: "faults", what: "a checkpoint that lacks a file", tried: "configuration, tokenizer, weights", outcome: "an error that names it; nothing is kept" });
   });
 
   test("runs where nothing can be kept", async (t) => {

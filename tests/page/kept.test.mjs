@@ -5,6 +5,7 @@ import { createHash } from "node:crypto";
 import { readdirSync, readFileSync, statSync } from "node:fs";
 import { join, relative } from "node:path";
 import { after, before, describe, test } from "node:test";
+import { record } from "../reliability/record.mjs";
 import { REPOSITORY, shownCode, Site, TINY_MODEL } from "./browser.mjs";
 import { status } from "./server.mjs";
 
@@ -54,6 +55,7 @@ describe("without a network", () => {
       await clip.modelState.filter({ hasText: "Ready" }).waitFor();
       assert.deepEqual(await vectors(clip), want);
     }
+    record({ section: "faults", what: "no network", tried: "two visits with the servers stopped", outcome: "page and model come from what was kept, with equal vectors" });
   });
 
   test("so does the demo model at the second visit, without a click", async (t) => {
@@ -184,6 +186,7 @@ describe("a device with little memory", () => {
     await page.reload();
     await page.locator("#model-state").waitFor();
     assert.equal(await note.isVisible(), false, "it is said once");
+    record({ section: "faults", what: "a page that crashes while it loads", tried: "once", outcome: "the next visit says so, and offers a smaller model" });
   });
 
   test("a page that is closed or reloaded while it loads has not broken down", async (t) => {

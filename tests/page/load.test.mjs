@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
+import { record } from "../reliability/record.mjs";
 import { FIXTURES, shownCode, Site, TINY_MODEL } from "./browser.mjs";
 import { cutConnection, gzipped, slow, stalled, status, truncatedFile, webPage, withoutLength } from "./server.mjs";
 
@@ -171,6 +172,7 @@ describe("what is no model is refused, and the one before goes on working", () =
       assert.equal(await shownCode(clip.modelError), code);
       assert.match(String(await clip.modelError.textContent()), message);
       await assertWorks(clip);
+      record({ section: "faults", what: `on the page: ${name} where a model was expected`, tried: "once", outcome: `said in the panel (${code}); the model before it goes on working` });
     });
   }
 

@@ -6,6 +6,7 @@ import { readFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
+import { record } from "../reliability/record.mjs";
 import { FIXTURES, PHOTOS, REPOSITORY, Site, TEST_DATA } from "./browser.mjs";
 import { file, StaticServer, status } from "./server.mjs";
 
@@ -103,6 +104,7 @@ describe("a host that sends no headers", () => {
     await clip.page.reload();
     await clip.loadTinyModel();
     assert.equal(await isIsolated(clip.page), false);
+    record({ section: "faults", what: "a service worker that does not come", tried: "404", outcome: "the page works, without isolation" });
   });
 });
 
@@ -134,6 +136,7 @@ describe("a host that isolates the page", () => {
     isolated.answer("/pkg/relaxed-threads/clip_wasm_bg.wasm", status(404));
     t.after(() => isolated.reset());
     assert.equal((await embed(page)).threads, 1);
+    record({ section: "faults", what: "a module with threads that does not come", tried: "404", outcome: "the module for one thread does it" });
   });
 
   test("whose wasm has the wrong type serves it none the less", async (t) => {

@@ -6,6 +6,7 @@ import { readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { setTimeout as pause } from "node:timers/promises";
+import { record } from "../reliability/record.mjs";
 import { REPOSITORY, Site, TEST_DATA, TINY_MODEL } from "./browser.mjs";
 import { apiPage, assertVectors, kept, load, openApi, random } from "./loads.mjs";
 import { gzipped, status, truncatedFile, webPage, withoutLength } from "./server.mjs";
@@ -180,6 +181,7 @@ describe("what has come is kept", () => {
     const outcome = await load(page, serve());
     assertRight(outcome);
     assert.deepEqual(outcome.warnings, ["not_kept: the model is not kept for the next visit: this browser keeps no files for this page"]);
+    record({ section: "faults", what: "a browser that keeps nothing", tried: "neither private file system nor Cache API", outcome: "the model runs, with a warning" });
   });
 
   test("not where the site's share of the disk is too small: the model runs, with a warning", async (t) => {
@@ -189,6 +191,7 @@ describe("what has come is kept", () => {
     assert.equal(outcome.warnings.length, 1);
     assert.match(String(outcome.warnings[0]), /^not_kept: .+ takes 5 MB where this site may still keep 2 MB; delete/);
     assert.deepEqual(await kept(page), []);
+    record({ section: "faults", what: "a full disk, before a download", tried: "2 MB of room for 5 MB", outcome: "nothing is kept; the model runs, with a warning" });
   });
 
   test("not where the disk fills up halfway: the model runs, with a warning, and the half is deleted", async (t) => {
@@ -204,6 +207,51 @@ describe("what has come is kept", () => {
     assert.equal(outcome.warnings.length, 1);
     assert.match(String(outcome.warnings[0]), /^not_kept: .+ full; delete kept models/);
     assert.deepEqual(await kept(page), []);
+    record({ section: "faults", what: "a full disk, in the midst of a download", tried: "QuotaExceededError after 2 MB", outcome: "the half is deleted; the model runs, with a warning" });
+  });
+});
+
+describe("what is kept and was damaged since", () => {
+  /**
+   * A page on which a model is kept, damaged.
+   * @param {import("node:test").TestContext} t
+   * @param {string} damage an expression, of the two files open for writing
+   */
+  async function damaged(t, damage) {
+    const page = await apiPage(site, t);
+    const url = serve();
+    assertRight(await load(page, url));
+    await page.evaluate(`(async () => {
+      const root = await (await navigator.storage.getDirectory()).getDirectoryHandle("clip-wasm-models");
+      for await (const folder of root.values()) {
+        const [file, about] = await Promise.all(["0", "about.json"].map(async (name) => (await folder.getFileHandle(name)).createWritable({ keepExistingData: true })));
+        await ${damage};
+        await Promise.all([file.close(), about.close()]);
+      }
+    })()`);
+    return { page, url };
+  }
+
+  for (const [name, damage] of /** @type {const} */ ([
+    ["is cut short", "file.truncate(2_000_000)"],
+    ["is empty", "file.truncate(0)"],
+    ["has lost what is known of it", "about.truncate(0)"],
+    ["has nonsense for what is known of it", 'about.write({ type: "write", position: 0, data: "[" })'],
+  ])) {
+    test(`${name}: the next load fetches what it lacks`, async (t) => {
+      const { page, url } = await damaged(t, damage);
+      assertRight(await load(page, url));
+      await assertKept(page, url);
+      record({ section: "faults", what: `a kept model that ${name}`, tried: "once", outcome: "the next load fetches what it lacks, and keeps it" });
+    });
+  }
+
+  test("has other bytes in its header: the next load says so, and the one after fetches it anew", async (t) => {
+    const { page, url } = await damaged(t, 'file.write({ type: "write", position: 100, data: new Uint8Array(2000).fill(255) })');
+    assert.match(String((await load(page, url)).code), /^(malformed|truncated)_model$/);
+    assert.deepEqual(await kept(page), []);
+    assertRight(await load(page, url));
+    record({ section: "faults", what: "a kept model that has other bytes in its header", tried: "2,000 bytes", outcome: "the next load says so and keeps nothing of it; the one after fetches it anew" });
   });
 });
 
@@ -224,6 +272,7 @@ describe("a download goes on where it was", () => {
     assert.ok(loaded.every((bytes, i) => i === 0 || bytes >= Number(loaded[i - 1])), "progress went back");
     assert.equal(new Set(outcome.progress.map(({ total }) => total)).size, 1, "the total changed");
     await assertKept(page, url);
+    record({ section: "faults", what: "a connection that is cut", tried: "twenty times at random bytes of one download", outcome: "goes on where it was each time; the model is right, and kept" });
   });
 
   test("on the page's own origin, where If-Range is sent", async (t) => {
@@ -240,6 +289,7 @@ describe("a download goes on where it was", () => {
     const url = serve({ silentAfter: () => (answers++ < 2 ? 1_000_000 : Infinity) });
     assertRight(await load(page, url, { idleTimeout: 300 }));
     assert.equal(answers, 3);
+    record({ section: "faults", what: "a server that falls silent", tried: "twice in one download", outcome: "taken up anew after the idle timeout" });
   });
 
   test("where the server never goes on, with an error after a while, and what came is kept", async (t) => {
@@ -252,6 +302,7 @@ describe("a download goes on where it was", () => {
     serve();
     assertRight(await load(page, url));
     assert.equal(site.hub.ranges.at(-1), "2000000-4583839");
+    record({ section: "faults", what: "a server that stays silent", tried: "after 2 of 4.6 MB", outcome: "an error (network); the next load goes on from what was kept" });
   });
 
   test("from a server that gives no parts, from the start", async (t) => {
@@ -265,6 +316,7 @@ describe("a download goes on where it was", () => {
     });
     assertRight(await load(page, url));
     await assertKept(page, url);
+    record({ section: "faults", what: "a cut connection to a server that gives no parts", tried: "twice in one download", outcome: "begun again from the start" });
   });
 
   test("from a server that answers with other parts than asked for, from the start", async (t) => {
@@ -274,6 +326,7 @@ describe("a download goes on where it was", () => {
     assertRight(await load(page, url));
     assert.equal(site.hub.ranges.at(-1), "");
     await assertKept(page, url);
+    record({ section: "faults", what: "a server that answers with other parts than asked for", tried: "100 bytes beside", outcome: "noticed, and begun again from the start" });
   });
 
   test("after the page was reloaded, or its tab closed, halfway", async (t) => {
@@ -299,6 +352,7 @@ describe("a download goes on where it was", () => {
     assertRight(await load(page, url));
     assert.ok(Number(site.hub.ranges.at(-1)?.split("-")[0]) > from);
     assert.ok(site.hub.sent < 1.4 * size, `${site.hub.sent} bytes for ${size}`);
+    record({ section: "faults", what: "a page reloaded, or its tab closed, in the midst of a download", tried: "once each", outcome: "the next load goes on from what was kept" });
   });
 
   test("after an abort at ten random moments, each of which is felt within 100 ms", async (t) => {
@@ -325,6 +379,7 @@ describe("a download goes on where it was", () => {
     assertRight(await load(page, url));
     assert.ok(site.hub.sent < 2 * size, `${site.hub.sent} bytes for ${size}`);
     await assertKept(page, url);
+    record({ section: "faults", what: "a load that is aborted", tried: "at ten random moments", outcome: "felt within 100 ms; the next load goes on" });
   });
 
   test("an abort of a further tower leaves the encoder at work", async (t) => {
@@ -353,6 +408,7 @@ describe("a file that changes on its server is taken anew", () => {
     site.hub.parts(MODEL, OTHER_MODEL, { etag: '"two"' });
     assertRight(await load(page, url), otherRight);
     await assertKept(page, url, otherRight);
+    record({ section: "faults", what: "a file that changes on its server between two loads", tried: "told by its ETag", outcome: "taken anew" });
   });
 
   test("told by its size, where there is no ETag", async (t) => {
@@ -362,6 +418,7 @@ describe("a file that changes on its server is taken anew", () => {
     site.hub.parts(MODEL, OTHER_MODEL, { etag: null });
     assertRight(await load(page, url), otherRight);
     await assertKept(page, url, otherRight);
+    record({ section: "faults", what: "a file that changes on its server, without an ETag", tried: "told by its size", outcome: "taken anew" });
   });
 
   test("within one download", async (t) => {
@@ -372,6 +429,7 @@ describe("a file that changes on its server is taken anew", () => {
       response.write(readFileSync(TINY_MODEL).subarray(0, 2_000_000), () => setTimeout(() => response.destroy(), 50));
     });
     assertRight(await load(page, url), otherRight);
+    record({ section: "faults", what: "a file that changes on its server within one download", tried: "once", outcome: "taken anew" });
   });
 });
 
@@ -382,6 +440,7 @@ describe("an answer that is none", () => {
       const outcome = await load(page, site.hub.answer(MODEL, status(code)));
       assert.deepEqual([outcome.code, site.hub.requests.length], ["http_status", 1]);
       assert.deepEqual(await kept(page), []);
+      record({ section: "faults", what: `an answer of ${code}`, tried: "for a model", outcome: "told at once (http_status); nothing is kept" });
     });
   }
 
@@ -396,6 +455,7 @@ describe("an answer that is none", () => {
       status(503)(request, response);
     });
     assertRight(await load(page, url));
+    record({ section: "faults", what: "an answer of 500 or 503", tried: "one that stays, and one that passes", outcome: "tried again; told when it stays" });
   });
 
   test("moves on to a mirror, which goes on where the first has failed", async (t) => {
@@ -409,6 +469,7 @@ describe("an answer that is none", () => {
     });
     assertRight(await load(page, url, { mirrors: [mirror] }));
     assert.match(String(site.hub.ranges.at(-1)), /^[1-9]\d*-/);
+    record({ section: "faults", what: "an address that fails", tried: "404 at once, and 410 halfway", outcome: "a mirror goes on where it had failed" });
   });
 
   for (const [name, answer, code] of /** @type {const} */ ([
@@ -423,6 +484,7 @@ describe("an answer that is none", () => {
       assert.deepEqual(await kept(page), []);
       serve();
       assertRight(await load(page, url));
+      record({ section: "faults", what: name, tried: "for a model", outcome: `an error (${code}); nothing is kept, and the next load works` });
     });
   }
 
@@ -439,6 +501,7 @@ describe("an answer that is none", () => {
     });
     assertRight(await load(page, url));
     assert.match(String(site.hub.ranges.at(-1)), /^[1-9]\d*-/);
+    record({ section: "faults", what: "a web page instead of the rest of a file", tried: "twice in one download", outcome: "nothing of what has come is lost" });
   });
 
   test("a length that is too great, none, or that of a compressed body, harms nothing", async (t) => {
@@ -454,6 +517,7 @@ describe("an answer that is none", () => {
       await assertKept(page, url);
       await page.evaluate(`deleteKeptModel("${url}")`);
     }
+    record({ section: "faults", what: "a length that is wrong", tried: "too great, none, or of a compressed body", outcome: "the model is right, and kept" });
   });
 
   test("a length that is too small is a file cut short", async (t) => {
@@ -463,6 +527,7 @@ describe("an answer that is none", () => {
     });
     assert.equal((await load(page, url)).code, "truncated_model");
     assert.deepEqual(await kept(page), []);
+    record({ section: "faults", what: "a length that is too small", tried: "by 100,000 bytes", outcome: "an error (truncated_model); nothing is kept" });
   });
 });
 
@@ -516,6 +581,7 @@ describe("a file is verified", () => {
     assert.deepEqual(await kept(page), []);
     serve();
     assertRight(await load(page, url, { sha256 }));
+    record({ section: "faults", what: "a flipped bit in a tensor", tried: "with the SHA-256 given", outcome: "an error (corrupt_model); nothing is kept" });
   });
 
   test("a flipped bit in the header is found without it", async (t) => {
@@ -523,6 +589,7 @@ describe("a file is verified", () => {
     const url = serve({ change: flip(20) });
     assert.match(String((await load(page, url)).code), /^(malformed|unsupported)_model$/);
     assert.deepEqual(await kept(page), []);
+    record({ section: "faults", what: "a flipped bit in the header", tried: "without a SHA-256", outcome: "an error; nothing is kept" });
   });
 
   test("another file at an address whose SHA-256 is now another replaces what was kept", async (t) => {
@@ -561,6 +628,7 @@ describe("two who load one model", () => {
     await tab.close();
     assertRight(await waiting);
     assert.ok(Number(site.hub.ranges[1]?.split("-")[0]) > 0, String(site.hub.ranges));
+    record({ section: "faults", what: "two tabs that load one model, one of them closed", tried: "halfway", outcome: "the other goes on where it was" });
   });
 });
 

@@ -36,6 +36,7 @@ export class LastingWorker {
   #ready = Promise.resolve();
   /** @type {Promise<unknown>} of the call that the worker is at, or is to have last */
   #last = Promise.resolve();
+  #stopWaiting = () => {};
   /** @type {ClipError | null} why there will be no worker any more */
   #ended = null;
 
@@ -108,6 +109,7 @@ export class LastingWorker {
   end(error) {
     if (this.#ended) return;
     this.#ended = error;
+    this.#stopWaiting();
     this.#connection.end(error);
   }
 
@@ -179,7 +181,8 @@ export class LastingWorker {
       return;
     }
     this.#ready = this.#restore(this.#connection, this.#loaded, death);
-    this.#onWarning({ code: "worker_replaced", message: `${death.message}; another worker takes its place and loads the model again` });
+    const message = `${death.message}; another worker takes its place and loads the model again`;
+    queueMicrotask(() => this.#onWarning({ code: "worker_replaced", message })); // by itself, lest it throws
   }
 
   /**
@@ -189,7 +192,11 @@ export class LastingWorker {
    */
   async #restore(dead, wanted, death) {
     // Both at once would take the memory twice.
-    await Promise.race([dead.gone(), new Promise((resolve) => setTimeout(resolve, LAST_BREATH))]);
+    await new Promise((resolve) => {
+      const timer = setTimeout(resolve, LAST_BREATH);
+      this.#stopWaiting = () => resolve(clearTimeout(timer));
+      dead.gone().then(this.#stopWaiting);
+    });
     if (this.#ended) return;
     this.#connection = this.#connect();
     try {

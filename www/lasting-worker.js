@@ -198,8 +198,8 @@ export class LastingWorker {
       dead.gone().then(this.#stopWaiting);
     });
     if (this.#ended) return;
-    this.#connection = this.#connect();
     try {
+      this.#connection = this.#connect();
       const params = { ...this.#params, towers: this.#towers, first: undefined };
       const { info } = /** @type {Loaded} */ (await this.#connection.call("load", params));
       if (identity(info) !== identity(wanted.info)) throw new Error("another model is at its address now");

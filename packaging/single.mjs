@@ -116,7 +116,7 @@ function page(script) {
       if (rel === "icon") return `<link rel="icon" href="data:image/svg+xml;base64,${Buffer.from(text(href)).toString("base64")}">\n`;
       return ""; // what is fetched beforehand, or installed: nothing is
     })
-    .replace(/ *<script type="module" src="main\.js"><\/script>\n/, "")
+    .replace(/ *<script[^>]* src="(main|start)\.js"><\/script>\n/g, "")
     .replace(/ *<meta http-equiv="Content-Security-Policy"[^>]*>\n/i, "") // it is for the page's own files
     .replace(/<meta charset="utf-8">\n/, (tag) => `${tag}  <meta http-equiv="Content-Security-Policy" content="${policy.join("; ")}">\n`)
     .replace("</body>", () => `<script type="module">${script}</script>\n</body>`);

@@ -1,7 +1,8 @@
 // The builds of the wasm module, and which of them runs here. Every address is written out, because that is what
 // bundlers recognise.
 
-import { platform } from "./platform.js";
+import { download } from "./download.js";
+import { ClipError } from "./error.js";
 
 /** @typedef {typeof import("./pkg/simd128/clip_wasm.js")} SingleBindings */
 /** @typedef {typeof import("./pkg/simd128-threads/clip_wasm.js")} ThreadsBindings */
@@ -52,7 +53,7 @@ const RELAXED_DOT = new Uint8Array([
   0x0b,
 ]);
 
-const RELAXED = WebAssembly.validate(RELAXED_DOT);
+const RELAXED = "WebAssembly" in globalThis && WebAssembly.validate(RELAXED_DOT);
 
 /**
  * The best for one thread.
@@ -70,15 +71,35 @@ export function threadsBuild() {
   return RELAXED ? THREADS_BUILDS["relaxed-threads"] : THREADS_BUILDS["simd128-threads"];
 }
 
+/** What every WebAssembly module begins with, and a whole module without anything in it. */
+const EMPTY_MODULE = new Uint8Array([0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00]);
+
 /**
  * @param {URL} url
- * @returns {Promise<WebAssembly.Module>}
+ * @returns {Promise<WebAssembly.Module>} Rejects with `network` or `http_status` where it does not come, `no_wasm` where
+ *   the browser may compile none at all, and `not_wasm` where something else comes
  */
 async function compile(url) {
-  const response = await platform.fetch(url.href);
-  if (!response.ok) throw new Error(`${response.url}: status ${response.status}`);
+  await requireWasm();
+  const response = await download(url.href);
+  const type = response.headers.get("content-type");
   // Only what has the right type is compiled while it comes, and not every host knows it.
-  return response.headers.get("content-type") === "application/wasm"
-    ? WebAssembly.compileStreaming(response)
-    : WebAssembly.compile(await response.arrayBuffer());
+  if (type === "application/wasm") return WebAssembly.compileStreaming(response);
+  const bytes = await response.arrayBuffer();
+  const isWasm = new Uint8Array(bytes, 0, Math.min(4, bytes.byteLength)).every((byte, i) => byte === EMPTY_MODULE[i]);
+  if (isWasm && bytes.byteLength > EMPTY_MODULE.length) return WebAssembly.compile(bytes);
+  throw new ClipError("not_wasm", `${url} is no WebAssembly module, but ${type ?? "something without a type"}: put the files of pkg/ there`);
+}
+
+async function requireWasm() {
+  try {
+    await WebAssembly.compile(EMPTY_MODULE);
+  } catch (cause) {
+    throw new ClipError(
+      "no_wasm",
+      "WebAssembly, in which the encoder is written, may not run here: the page's Content-Security-Policy forbids it " +
+        "(script-src 'wasm-unsafe-eval' allows it), or this browser has it switched off",
+      { cause },
+    );
+  }
 }

@@ -8,6 +8,11 @@ import { workerRequests } from "./requests.js";
 /** @import { Warning } from "./keeper.js" */
 /** @import { Loaded } from "./worker.js" */
 
+/** A browser does not say why. */
+const NOT_STARTED =
+  "it does not start, because worker.js does not come as JavaScript, or the page's Content-Security-Policy forbids it " +
+  "(worker-src 'self' allows it)";
+
 /** What calls fail with that a worker leaves unanswered when it dies. */
 export class WorkerDeath extends Error {
   /**
@@ -134,7 +139,7 @@ export class WorkerConnection {
 
   /** @param {Event} event */
   #fail(event) {
-    const reason = "message" in event && event.message ? String(event.message) : "it does not start";
+    const reason = "message" in event && event.message ? String(event.message) : NOT_STARTED;
     this.#die(`the encoder's worker failed: ${reason}`);
   }
 
@@ -172,6 +177,10 @@ export class WorkerConnection {
  * @returns {Worker}
  */
 function startWorker(name) {
-  if (isForeign(import.meta.url)) return startForeign("worker.js", import.meta.url, name);
-  return new Worker(new URL("./worker.js", import.meta.url), { type: "module", name });
+  try {
+    if (isForeign(import.meta.url)) return startForeign("worker.js", import.meta.url, name);
+    return new Worker(new URL("./worker.js", import.meta.url), { type: "module", name });
+  } catch (cause) {
+    throw new ClipError("worker_failed", `this page may start no worker, which the encoder needs: ${cause}`, { cause });
+  }
 }

@@ -5,6 +5,21 @@ import { abortedError, ClipError } from "./error.js";
 import { platform } from "./platform.js";
 
 /**
+ * A JSON file. Rejects with `not_json` where something else comes, as a web page from hosts that know no 404.
+ * @param {string} url absolute
+ * @returns {Promise<any>}
+ */
+export async function downloadJson(url) {
+  const response = await download(url);
+  try {
+    return await response.json();
+  } catch (cause) {
+    const type = response.headers.get("content-type") ?? "without a type";
+    throw new ClipError("not_json", `${url} is no JSON (${type}): it is not in its place there`, { cause });
+  }
+}
+
+/**
  * @param {string} url absolute
  * @param {{ signal?: AbortSignal, headers?: Record<string, string>, cache?: RequestCache }} [options]
  * @returns {Promise<Response>} an answer with status 2xx, its body unread

@@ -1,6 +1,7 @@
 // The hosted endpoint, without a server: its requests, and OpenAI's for embeddings, answered by an encoder of a page.
 
 import { ClipError, errorJson } from "./clip.js";
+import { platform } from "./platform.js";
 
 /** @import { ClipEncoder, Embeddings } from "./clip.js" */
 
@@ -52,9 +53,9 @@ class FieldError extends ClipError {
  * @returns {Promise<() => void>} what ends it. Rejects with `no_service_worker` where none is registered for the page
  */
 export async function serveEndpoint(encoder, { onError } = {}) {
-  const container = navigator.serviceWorker;
+  const container = platform.serviceWorkers();
   const registration = await container?.getRegistration();
-  if (!registration) {
+  if (!container || !registration) {
     throw new ClipError("no_service_worker", 'no service worker passes requests on: await navigator.serviceWorker.register("sw.js") first, on https or localhost');
   }
   const encoderNow = typeof encoder === "function" ? encoder : () => encoder;

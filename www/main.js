@@ -18,6 +18,7 @@ listenForShortcut();
 listenForDrops();
 listenForPaste();
 installServiceWorker(model);
+document.getElementById("not-started")?.remove(); // see start.js
 
 function listenForShortcut() {
   const isMac = /mac|iphone|ipad/i.test(navigator.userAgent);

@@ -10,6 +10,15 @@ export const platform = {
    */
   absoluteUrl: (url) => new URL(url, globalThis.document?.baseURI ?? location.href).href,
 
+  /** `null` where there are none: without HTTPS, and in a sandboxed frame, where even to look for them throws. */
+  serviceWorkers() {
+    try {
+      return /** @type {ServiceWorkerContainer | undefined} */ (navigator.serviceWorker) ?? null;
+    } catch {
+      return null;
+    }
+  },
+
   /** How many threads can run at once. */
   cores: () => navigator.hardwareConcurrency || 1,
 

@@ -131,7 +131,16 @@ export class Store {
  */
 export async function modelLock(url, options, work) {
   if (!globalThis.navigator?.locks) return work(null);
-  return navigator.locks.request(`${NAME} ${url}`, options, work);
+  let asked = false;
+  const lock = navigator.locks.request(`${NAME} ${url}`, options, (lock) => {
+    asked = true;
+    return work(lock);
+  });
+  return lock.catch((error) => {
+    // A frame without an origin of its own has no locks, nor anything that they would guard.
+    if (asked || nameOf(error) !== "SecurityError") throw error;
+    return work(null);
+  });
 }
 
 /** What is kept of one file. */

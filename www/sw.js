@@ -86,6 +86,7 @@ const PAGE = [
   "samples/house.png",
   "samples/letter.png",
   "samples/moon.png",
+  "start.js",
   "store.js",
   "style.css",
   "thread.js",
@@ -248,7 +249,11 @@ function isolated(response) {
   if (response.type === "opaqueredirect") return response;
   const { body, status, statusText } = response;
   const headers = new Headers(response.headers);
-  for (const [name, value] of Object.entries(ISOLATION)) headers.set(name, value);
+  // A host that isolates the page may do it with `credentialless`, which allows more.
+  const isIsolated = headers.get("cross-origin-embedder-policy") === "credentialless";
+  for (const [name, value] of Object.entries(ISOLATION)) {
+    if (!(isIsolated && headers.has(name))) headers.set(name, value);
+  }
   return new Response(body, { status, statusText, headers });
 }
 

@@ -310,7 +310,7 @@ async function loaded() {
 navigator.locks?.request(self.name, () => {
   self.postMessage({ alive: true });
   return new Promise(() => {});
-});
+}).catch(() => {}); // a frame without an origin of its own has none
 
 reportRequests();
 
@@ -331,6 +331,7 @@ async function openModule(threads, fileSize) {
     return module;
   } catch (cause) {
     await fileSize; // whose failure is not the module's
+    if (codeOf(cause) !== null) throw cause;
     throw new ClipError("worker_failed", `the WebAssembly module does not start: ${cause}`);
   }
 }

@@ -17,7 +17,7 @@ export function markLoad(name) {
   };
   remember(name);
   addEventListener("pagehide", end); // closed by the user, not broken down
-  navigator.locks?.request(MARK, () => ended);
+  navigator.locks?.request(MARK, () => ended).catch(() => {}); // where it is forbidden, so is what it guards
   return end;
 }
 

@@ -1,7 +1,7 @@
 // The model panel: choose one, load it with progress, cancel, and say what is ready.
 
 import { ClipEncoder, ClipError } from "../clip.js";
-import { download } from "../download.js";
+import { downloadJson } from "../download.js";
 import { elementById } from "./elements.js";
 import { showKept } from "./kept.js";
 import { lastLoadDied, markLoad } from "./lastload.js";
@@ -332,7 +332,7 @@ export class ModelPanel extends EventTarget {
 
   async #showMenu() {
     try {
-      this.#entries = await (await download(addressOf("models.json"))).json();
+      this.#entries = await downloadJson(addressOf("models.json"));
     } catch (error) {
       showError(errorPlace, error);
     }

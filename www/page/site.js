@@ -2,6 +2,7 @@
 
 import { errorJson } from "../clip.js";
 import { serveEndpoint } from "../endpoint.js";
+import { platform } from "../platform.js";
 import { showOffline } from "./offline.js";
 import { isSingleFile } from "./resources.js";
 import { showTraffic } from "./traffic.js";
@@ -14,12 +15,13 @@ import { showTraffic } from "./traffic.js";
  */
 export async function installServiceWorker(model) {
   showTraffic();
-  if (!("serviceWorker" in navigator) || isSingleFile()) return;
+  const container = platform.serviceWorkers();
+  if (!container || isSingleFile()) return;
   const forgetLost = (/** @type {unknown} */ error) => {
     if (errorJson(error).error.code === "encoder_lost") model.forget();
   };
   try {
-    await navigator.serviceWorker.register(new URL("../sw.js", import.meta.url));
+    await container.register(new URL("../sw.js", import.meta.url));
     showOffline();
     await serveEndpoint(() => model.encoderAtHand(), { onError: forgetLost });
   } catch (error) {

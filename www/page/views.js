@@ -1,5 +1,9 @@
 // The views of the page: one is shown, which the address's fragment names, and is made when it is first opened.
 
+import { ClipError } from "../clip.js";
+import { elementById } from "./elements.js";
+import { showError } from "./notice.js";
+
 /**
  * @typedef {object} View
  * @property {(files: File[], transfer: DataTransfer) => void} [take] what is dropped or pasted while the view is
@@ -10,6 +14,7 @@
 const FIRST = "embed";
 
 const links = /** @type {NodeListOf<HTMLAnchorElement>} */ (document.querySelectorAll(".views a"));
+const errorPlace = elementById("view-error", HTMLElement);
 const sections = /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll(".view"));
 
 export class Views {
@@ -36,11 +41,18 @@ export class Views {
       if (link.hash === `#/${name === FIRST ? "" : name}`) link.setAttribute("aria-current", "page");
       else link.removeAttribute("aria-current");
     }
-    const view = await this.#view(name).catch((error) => console.error(error));
-    if (name !== this.#name) return;
-    this.current = view ?? null;
+    let failure;
+    try {
+      const view = await this.#view(name);
+      if (name !== this.#name) return;
+      this.current = view;
+    } catch (cause) {
+      if (name !== this.#name) return;
+      failure = new ClipError("view_failed", `this view does not open (${cause}); choose it once more when its files are there`, { cause });
+    }
+    showError(errorPlace, failure);
     // Not before its script has come: what is done there meanwhile would be lost.
-    for (const section of sections) section.hidden = section.id !== `view-${name}`;
+    for (const section of sections) section.hidden = failure !== undefined || section.id !== `view-${name}`;
   }
 
   /** @param {string} name */

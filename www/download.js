@@ -34,7 +34,7 @@ export async function download(url, { signal, headers, cache } = {}) {
     throw new ClipError(
       "network",
       `no answer from ${url}: the network is down, the address is wrong, ` +
-        "or that server does not let other sites read it (CORS)",
+        "that server does not let other sites read it (CORS), or a Content-Security-Policy forbids it (connect-src)",
       { cause },
     );
   }

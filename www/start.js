@@ -77,6 +77,8 @@
       const type = response.headers.get("content-type");
       if (!response.ok) return { code: "script_missing", text: `${name} is answered with status ${response.status}` };
       if (JAVASCRIPT.test(type || "")) return null;
+      // How many a host answers for what it has not got.
+      if (/^text\/html/i.test(type || "")) return { code: "script_missing", text: `${name} is answered with a web page` };
       return { code: "script_type", text: type ? `${name} comes as ${type}` : `${name} comes without a type` };
     } catch (error) {
       return { code: "script_missing", text: `${name} does not come` };

@@ -10,7 +10,7 @@ const ISOLATION = {
   "cross-origin-embedder-policy": "require-corp",
 };
 /** What the browser isolates. */
-const ISOLATED = ["document", "worker"];
+const ISOLATED = ["document", "iframe", "worker"];
 
 const CACHE = "clip-wasm-page";
 /** What the page is made of, beside the wasm module. */

@@ -24,7 +24,7 @@ import { gzipSync } from "node:zlib";
  */
 
 /** @type {Record<string, string>} */
-const CONTENT_TYPES = {
+export const CONTENT_TYPES = {
   ".html": "text/html; charset=utf-8",
   ".css": "text/css; charset=utf-8",
   ".js": "text/javascript; charset=utf-8",
@@ -47,6 +47,7 @@ export class StaticServer {
   sent = 0;
   #root;
   #headers;
+  #always;
   /** @type {Map<string, Answer>} */
   #answers = new Map();
   #server = createServer((request, response) => this.#serve(request, response));
@@ -54,10 +55,13 @@ export class StaticServer {
   /**
    * @param {string} root the folder served
    * @param {Record<string, string>} [headers] sent with every answer
+   * @param {(path: string) => Answer | null} [always] how this host answers what is not answered otherwise; `null` for a
+   *   plain file
    */
-  constructor(root, headers = {}) {
+  constructor(root, headers = {}, always = () => null) {
     this.#root = root;
     this.#headers = headers;
+    this.#always = always;
   }
 
   async start() {
@@ -147,7 +151,7 @@ export class StaticServer {
       if (!response.writableFinished) this.cutOff.push(path);
     });
     for (const [name, value] of Object.entries(this.#headers)) response.setHeader(name, value);
-    const answer = this.#answers.get(path) ?? file(join(this.#root, normalize(path.endsWith("/") ? `${path}index.html` : path)));
+    const answer = this.#answers.get(path) ?? this.#always(path) ?? file(join(this.#root, normalize(path.endsWith("/") ? `${path}index.html` : path)));
     await answer(request, response);
   }
 }

@@ -60,6 +60,13 @@ need_wasm_pack() {
   cargo install -q wasm-pack --locked
 }
 
+need_cargo_deny() {
+  command -v cargo-deny >/dev/null && return
+  say "installing cargo-deny (2 minutes)"
+  # Without optimisation: it reads a few hundred manifests.
+  CARGO_PROFILE_DEV_DEBUG=false cargo install -q --debug --locked cargo-deny --version 0.20.2
+}
+
 need_node_packages() {
   need npm "install Node.js 20 or newer with npm"
   if [ ! -e node_modules/.package-lock.json ] || [ package-lock.json -nt node_modules/.package-lock.json ]; then

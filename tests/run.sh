@@ -6,6 +6,25 @@ need_node_packages
 need_browser
 need_wasm_bindgen
 need_wasm_pack
+need_cargo_deny
+
+say "what the crates depend on: licences, bans, sources"
+deny() { # MANIFEST
+  # A rule of deny.toml that one of the two graphs does not need is no fault.
+  local cargo_deny=(cargo deny --manifest-path "$1" --config deny.toml --locked check
+    -A unused-wrapper -A unmatched-skip -A license-not-encountered)
+  "${cargo_deny[@]}" licenses bans sources
+  if [ "$advisories" = reachable ]; then "${cargo_deny[@]}" advisories; fi
+}
+if timeout 30 git ls-remote -q https://github.com/rustsec/advisory-db HEAD >/dev/null 2>&1; then
+  advisories=reachable
+else
+  advisories=
+  say "SKIPPED: advisories, for the RustSec database is not to be had here; a workflow checks them every week"
+fi
+for manifest in Cargo.toml fuzz/Cargo.toml; do
+  if [ -e "$manifest" ]; then deny "$manifest"; fi
+done
 
 # The wasm tests carry their models with them, so even to lint them takes the data.
 say "test data"

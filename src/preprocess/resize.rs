@@ -7,6 +7,7 @@
 #[cfg(any(test, not(all(target_arch = "wasm32", target_feature = "simd128"))))]
 mod scalar;
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+#[allow(unsafe_code, reason = "SIMD reads and writes by pointers")]
 mod simd128;
 
 use crate::decode::RgbImage;

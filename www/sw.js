@@ -222,7 +222,7 @@ async function fetchOrRecall(event) {
   const kept = await cache.match(url);
   try {
     const response = await fetch(event.request);
-    // Other files may come from the browser's own cache, with the server gone.
+    // A file may have come from the browser's own cache, without any network.
     if (event.request.mode === "navigate") recalled = false;
     // A part of a file is not kept.
     if (response.status === 200 && !(kept && isSame(response, kept))) event.waitUntil(cache.put(url, response.clone()));

@@ -62,7 +62,7 @@ need_wasm_pack() {
 
 need_cargo_deny() {
   command -v cargo-deny >/dev/null && return
-  say "installing cargo-deny (2 minutes)"
+  say "installing cargo-deny (1 minute)"
   # Without optimisation: it reads a few hundred manifests.
   CARGO_PROFILE_DEV_DEBUG=false cargo install -q --debug --locked cargo-deny --version 0.20.2
 }

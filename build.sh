@@ -88,6 +88,31 @@ need_browser() {
   export CHROMIUM CHROMEDRIVER
 }
 
+# Firefox with its driver, and WebKit with its own and a screen to show itself on. Where they cannot be had, these
+# fail, and the tests do without.
+need_firefox() {
+  local version=0.37.1
+  FIREFOX=$(command -v firefox-esr || command -v firefox || true)
+  if [ -z "$FIREFOX" ]; then
+    install_debian firefox-esr || return 1
+    FIREFOX=$(command -v firefox-esr)
+  fi
+  if ! geckodriver --version 2>/dev/null | grep -q "^geckodriver $version "; then
+    say "installing geckodriver $version (2 minutes)"
+    cargo install -q geckodriver --version $version --locked || return 1
+  fi
+  GECKODRIVER=$(command -v geckodriver)
+  export FIREFOX GECKODRIVER
+}
+
+need_webkit() {
+  if ! command -v WebKitWebDriver >/dev/null || ! command -v Xvfb >/dev/null; then
+    install_debian webkit2gtk-driver xvfb || return 1
+  fi
+  WEBKIT_DRIVER=$(command -v WebKitWebDriver)
+  export WEBKIT_DRIVER
+}
+
 need_python() { need python3 "apt-get install python3 python3-pip"; }
 
 # Rust whose standard library is compiled anew for threads, and with the compiler's unstable flags, so the

@@ -4,6 +4,8 @@ need_rust
 need_python
 need_node_packages
 need_browser
+need_firefox || say "WITHOUT FIREFOX: it or its driver is not to be had here, and what runs in it is skipped"
+need_webkit || say "WITHOUT WEBKIT: its driver or Xvfb is not to be had here, and what runs in it is skipped"
 need_wasm_bindgen
 need_wasm_pack
 need_cargo_deny
@@ -55,6 +57,10 @@ say "wasm tests in Chromium, not isolated"
 WASM_BINDGEN_TEST_NO_ORIGIN_ISOLATION=1 wasm_pack_test --lib --test wasm
 say "the kernels in Chromium, with relaxed SIMD"
 wasm_pack_test --features relaxed-simd --lib
+if [ -n "${GECKODRIVER:-}" ]; then
+  say "wasm tests in Firefox"
+  MOZ_HEADLESS=1 wasm-pack test --headless --firefox --geckodriver "$GECKODRIVER" --release --no-default-features --lib --test wasm
+fi
 
 build
 package
@@ -64,5 +70,7 @@ npm run --silent check
 say "the page in Chromium"
 # One browser at a time: two cores are too few for more, and tests would time out.
 node --test --test-concurrency=1 tests/page/
+say "the same list in Chromium, Firefox and WebKit"
+node --test --test-concurrency=1 tests/engines/
 say "the package: its types, Node, a CDN, the examples; the single file"
 node --test --test-concurrency=1 tests/package/

@@ -297,7 +297,11 @@ function printWarning({ message }) {
   console.warn(`clip-wasm: ${message}`);
 }
 
-/** Without this the browser may delete what is kept when the disk fills up; it may ask the user, or refuse. */
+/**
+ * Without this the browser may delete what is kept when the disk fills up. It may refuse, or, as Firefox does, ask the
+ * user; who has not done anything on the page yet is not to be asked for anything.
+ */
 function askToPersist() {
-  globalThis.navigator?.storage?.persist?.().catch(() => {});
+  const { storage, userActivation } = globalThis.navigator ?? {};
+  if (userActivation?.hasBeenActive !== false) storage?.persist?.().catch(() => {});
 }

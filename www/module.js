@@ -36,12 +36,15 @@ const UNKNOWN_FILE_BYTES = 500_000_000;
 /**
  * Starts the build for so many threads, or the one for a single thread where the first does not run.
  * Fails where no module can be fetched, and where the browser has no WebAssembly SIMD.
- * @param {number} threads at most; more than one take a page that is cross-origin isolated
+ * @param {number} threads at most; more than one take a page that is cross-origin isolated, and an engine that then
+ *   shares memory
  * @param {Promise<number | null>} fileSize bytes of the model, `null` if nobody tells
  * @returns {Promise<Module>}
  */
 export async function startModule(threads, fileSize) {
-  const build = threads > 1 && crossOriginIsolated ? threadsBuild() : null;
+  // Some engines isolate a page and share no memory all the same, as WebKitGTK: the build would be fetched for nothing.
+  const sharesMemory = crossOriginIsolated && typeof SharedArrayBuffer === "function";
+  const build = threads > 1 && sharesMemory ? threadsBuild() : null;
   if (build) {
     try {
       return await startThreads(build, threads, fileSize);

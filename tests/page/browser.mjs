@@ -16,7 +16,7 @@ export const PHOTOS = join(REPOSITORY, "www/check");
 export const TINY_MODEL = join(TEST_DATA, "tiny-gelu.q8_0.gguf");
 
 /** Other origins may read its files, and see what they are. */
-const HUB_HEADERS = {
+export const HUB_HEADERS = {
   "access-control-allow-origin": "*",
   "access-control-expose-headers": "ETag, Content-Range, Accept-Ranges",
 };

@@ -14,6 +14,7 @@ import { pictures } from "./progress.js";
 
 const panel = elementById("search-kept", HTMLDetailsElement);
 const summary = elementById("search-kept-summary", HTMLElement);
+const reopenNote = elementById("search-reopen", HTMLElement);
 const list = elementById("search-folders", HTMLUListElement);
 const forgetAllButton = elementById("search-forget", HTMLButtonElement);
 const errorPlace = elementById("search-kept-error", HTMLElement);
@@ -28,6 +29,7 @@ export class FolderList {
    */
   constructor(actions) {
     this.#actions = actions;
+    reopenNote.hidden = "showDirectoryPicker" in window; // which gives what can be kept of a folder
     forgetAllButton.addEventListener("click", () => {
       this.#forget("Forget everything that is indexed, for every model? The pictures themselves stay where they are.");
     });

@@ -1,0 +1,89 @@
+// One list of what a visitor does, in Chromium, in Firefox and in WebKit, and the same vectors from all of them.
+
+import assert from "node:assert/strict";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, describe, test } from "node:test";
+import { record } from "../reliability/record.mjs";
+import { EMBEDDING } from "./embedding.mjs";
+import { Engine, ENGINES, whyNot } from "./engine.mjs";
+import { assertClose } from "./expected.mjs";
+import { FAULTS } from "./faults.mjs";
+import { KEEPING } from "./keeping.mjs";
+import { VIEWS } from "./views.mjs";
+import { Visit } from "./visit.mjs";
+
+/** @import { EngineName } from "./engine.mjs" */
+/** @import { Facts } from "./visit.mjs" */
+
+const CASES = [...EMBEDDING, ...KEEPING, ...VIEWS, ...FAULTS];
+/** Milliseconds for a test that says nothing else. */
+const LIMIT = 60_000;
+
+/** @type {Map<EngineName, Facts>} of the engines that have passed them all */
+const passed = new Map();
+const folder = mkdtempSync(join(tmpdir(), "clip-wasm-engines-"));
+after(() => rmSync(folder, { recursive: true }));
+
+/**
+ * @param {string} name
+ * @param {string | Buffer} contents
+ * @returns {string} the path of such a file
+ */
+function scratch(name, contents) {
+  const path = join(folder, name);
+  writeFileSync(path, contents);
+  return path;
+}
+
+for (const name of ENGINES) {
+  const reason = whyNot(name);
+  describe(name, { skip: reason ?? false }, () => {
+    /** @type {Engine} */
+    let engine;
+    /** @type {Facts} */
+    const facts = {};
+    let count = 0;
+    before(async () => {
+      engine = await Engine.start(name);
+    });
+    after(async () => {
+      await engine?.close();
+      if (count < CASES.length) return;
+      passed.set(name, facts);
+      const { title } = engine;
+      record({ section: "engines", what: title, tried: `${count} end-to-end tests`, outcome: outcomeOf(facts) });
+    });
+    for (const { name, options = {}, timeout = LIMIT, run } of CASES) {
+      test(name, { timeout }, async () => {
+        const visit = await Visit.open(engine, options);
+        /** @type {string[]} */
+        let complaints = [];
+        try {
+          await run({ visit, engine, facts, scratch });
+        } finally {
+          complaints = await visit.end();
+        }
+        assert.deepEqual(complaints, [], "the console stays empty");
+        count++;
+      });
+    }
+  });
+}
+
+test("all engines give the same vectors", { skip: ENGINES.every((name) => whyNot(name) === null) ? false : "an engine is missing" }, () => {
+  const [first, ...others] = ENGINES.map((name) => passed.get(name)?.vectors);
+  assert.ok(first, "an engine has failed");
+  for (const vectors of others) assertClose(vectors ?? [], first);
+});
+
+/** @param {Facts} facts */
+function outcomeOf({ difference, build, threads, keptIn, seconds, secondsKept, memory }) {
+  return [
+    `vectors within ${difference?.toExponential(0)} of the command line's`,
+    `build ${build}, ${threads === 1 ? "1 thread" : `${threads} threads`}`,
+    `weights kept in ${keptIn}`,
+    `a ViT-B/32 in q8_0 loads in ${seconds?.toFixed(1)} s, from what is kept in ${secondsKept?.toFixed(1)} s, and takes ${((memory ?? 0) / 1e6).toFixed(0)} MB`,
+  ].join("; ");
+}

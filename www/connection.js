@@ -35,6 +35,9 @@ export class WorkerDeath extends Error {
  * @property {() => void} forgetSignal
  */
 
+/** Milliseconds that a worker has to put its things away. */
+const LEAVE = 5000;
+
 export class WorkerConnection {
   /** Starts a worker of this name. Where a browser's way is not to be had, another is put in its place. */
   static start = startWorker;
@@ -96,6 +99,23 @@ export class WorkerConnection {
     this.#ended = error;
     this.#worker.terminate();
     for (const id of [...this.#calls.keys()]) this.#take(id)?.reject(error);
+  }
+
+  /**
+   * Ends it as {@link end} does, but leaves the worker a moment to keep what has come of an aborted load, and to close
+   * its connection, which Firefox leaves open behind a worker that is gone.
+   * @param {ClipError} error
+   */
+  leave(error) {
+    if (this.#ended) return;
+    this.#ended = error;
+    const terminate = () => this.#worker.terminate();
+    const timer = setTimeout(terminate, LEAVE);
+    this.#worker.addEventListener("message", ({ data }) => {
+      if (!("error" in data || "result" in data)) return;
+      clearTimeout(timer);
+      terminate();
+    });
   }
 
   /** Resolves when an ended worker is gone with all of its threads, and its memory is free. */

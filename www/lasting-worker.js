@@ -74,7 +74,10 @@ export class LastingWorker {
         return this.#loadMore(TOWERS.filter((tower) => !towers.includes(tower)), { ...callbacks, onProgress }, error.suspect);
       }
       const failure = error instanceof WorkerDeath ? new ClipError("worker_failed", `${error.message}; load the model again`) : asClipError(error);
-      if (!this.#loaded) this.end(failure);
+      if (!this.#loaded && callbacks.signal?.aborted) {
+        this.#ended = failure;
+        this.#connection.leave(failure);
+      } else if (!this.#loaded) this.end(failure);
       throw failure;
     }
   }

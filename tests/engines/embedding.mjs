@@ -138,7 +138,7 @@ export const EMBEDDING = [
       await visit.loadFiles(readdirSync(folder).map((name) => join(folder, name)));
       await visit.ready();
       assertClose(await vectors(visit), expected);
-      await visit.reload();
+      await visit.revisit();
       await visit.loadUrl(`${visit.hub.origin}/tiny-hf/model.safetensors`);
       await visit.ready();
       assertClose(await vectors(visit), expected);
@@ -148,8 +148,8 @@ export const EMBEDDING = [
     },
   },
   {
-    name: "the first visit has one thread, and shares many images with further workers",
-    async run({ visit }) {
+    name: "the first visit has one thread, and shares many images with further workers; the second has all threads",
+    async run({ visit, engine }) {
       const first = await byApi(visit);
       assert.equal(first.threads, 1);
       assertClose(first.vectors.flat(), expectedOfApi);
@@ -161,6 +161,12 @@ export const EMBEDDING = [
         return data;
       }, `${visit.hub.origin}/${TINY}`);
       assertClose(many, Array(24).fill(expectedOfApi[2]));
+      await visit.served();
+      await visit.revisit();
+      assert.equal(await visit.evaluate(() => crossOriginIsolated), true, "the service worker isolates the second visit");
+      const second = await byApi(visit);
+      assert.equal(second.threads, engine.name === "webkit" ? 1 : THREADS);
+      assert.deepEqual(second.vectors, first.vectors);
     },
   },
   {
@@ -213,7 +219,7 @@ export const EMBEDDING = [
       assertClose((await visit.embed()).data, commandLine(FULL_SIZE, { texts: CAPTIONS, images: [PHOTO] }));
       await visit.waitFor("the whole model is kept", async () => /whole/.test(await visit.text("#kept-list")));
       visit.hub.requests.length = 0;
-      await visit.reload();
+      await visit.revisit();
       facts.secondsKept = await load();
       assert.deepEqual(visit.hub.requests, []);
       await visit.evaluate(async (url) => (await /** @type {any} */ (globalThis).clipApi()).deleteKeptModel(url), url);

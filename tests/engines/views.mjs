@@ -32,7 +32,6 @@ export const VIEWS = [
     name: "pictures are indexed, found by words and by a picture, and still there at the next visit",
     async run({ visit }) {
       await visit.go("/#/search");
-      await visit.reload();
       await visit.says("#search-state", /^Nothing is indexed for shapes-and-colours/);
       await visit.choose("#search-files", DRAWINGS.map(({ file }) => join(DRAWN, `${file}.png`)));
       await visit.says("#search-state", /^12 pictures indexed/, 40_000);
@@ -50,7 +49,7 @@ export const VIEWS = [
       await visit.says("#search-summary", new RegExp(`fit ${DRAWINGS[5]?.file}`));
       assert.equal((await visit.texts("#search-hits .name"))[0], `${DRAWINGS[5]?.file}.png`);
       await visit.waitFor("thumbnails are shown", () => visit.evaluate(() => [...document.querySelectorAll("#search-hits img")].every((image) => /** @type {HTMLImageElement} */ (image).naturalWidth > 0)));
-      await visit.reload();
+      await visit.revisit();
       await visit.says("#search-state", /^12 pictures indexed/);
       assert.deepEqual(await search(caption), found);
     },

@@ -106,11 +106,22 @@ export class Visit {
   /** @param {string} path */
   async go(path) {
     await this.#driver.get(this.own.origin + path);
+    await this.#started();
   }
 
-  /** The next visit. */
-  async reload() {
-    await this.#driver.navigate().refresh();
+  /** The next visit. A driver's own reload passes the service worker by in Firefox, as Ctrl+Shift+R does. */
+  async revisit() {
+    const address = await this.evaluate(() => location.href);
+    await this.#driver.get("about:blank");
+    await this.#driver.get(address);
+    await this.#started();
+  }
+
+  /** WebKit's driver does not wait for a page's modules. */
+  async #started() {
+    await this.waitFor("the page's script has run", () =>
+      this.evaluate(() => document.readyState === "complete" && ("clipApi" in globalThis || document.querySelector("[src='main.js']") === null)),
+    );
   }
 
   /** Another window of the browser, which is in front from then on. @param {string} path */
@@ -337,7 +348,7 @@ function recordComplaints() {
     sessionStorage.setItem("complaints", JSON.stringify([...kept, text]));
   };
   const isPage = "document" in globalThis;
-  const tell = isPage ? keep : (/** @type {string} */ text) => channel.postMessage(text);
+  const tell = (/** @type {string} */ text) => (isPage ? keep(text) : channel.postMessage(`${text} (in ${location.pathname})`));
   if (isPage) channel.onmessage = ({ data }) => keep(data);
   for (const level of /** @type {const} */ (["error", "warn"])) {
     const print = console[level];
@@ -346,14 +357,13 @@ function recordComplaints() {
       print.apply(console, args);
     };
   }
-  if (isPage && "persist" in StorageManager.prototype) {
-    const { persist } = StorageManager.prototype;
-    const counts = Object.assign(globalThis, { permissionsAsked: 0 });
-    StorageManager.prototype.persist = function () {
-      counts.permissionsAsked++;
-      return persist.call(this);
-    };
-  }
+  const counts = Object.assign(globalThis, { permissionsAsked: 0 });
+  const storage = navigator.storage ?? {};
+  const { persist } = storage;
+  storage.persist = function () {
+    counts.permissionsAsked++;
+    return persist.call(this);
+  };
   addEventListener("error", ({ message }) => tell(`thrown: ${message}`));
   addEventListener("unhandledrejection", ({ reason }) => tell(`rejected: ${reason}`));
   addEventListener("securitypolicyviolation", ({ violatedDirective, blockedURI }) => tell(`against the policy: ${violatedDirective} ${blockedURI}`));

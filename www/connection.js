@@ -102,8 +102,8 @@ export class WorkerConnection {
   }
 
   /**
-   * Ends it as {@link end} does, but leaves the worker a moment to keep what has come of an aborted load, and to close
-   * its connection, which Firefox leaves open behind a worker that is gone.
+   * Ends it as {@link end} does, but leaves the worker a moment to keep what has come of an aborted load: in the Cache
+   * API it is written by the piece.
    * @param {ClipError} error
    */
   leave(error) {

@@ -125,7 +125,7 @@ const LONGEST_ANSWER = 240_000;
 
 /** Pages that did not listen when they were last asked, by their ids. @type {Set<string>} */
 const deaf = new Set();
-/** Whether the page's own files came from what is kept, for want of a network, when they were last asked for. */
+/** Whether any of the page's own files came from what is kept, for want of a network, since the page was last opened. */
 let recalled = false;
 
 worker.addEventListener("install", (event) => {

@@ -17,6 +17,7 @@ import { StaticServer } from "../page/server.mjs";
  * @property {string} name
  * @property {VisitOptions} [options]
  * @property {number} [timeout] milliseconds
+ * @property {RegExp} [expectedComplaint] what the console may say
  * @property {(given: { visit: Visit, engine: Engine, facts: Facts, scratch: (name: string, contents: string | Buffer) => string }) => Promise<void>} run
  *   `scratch` makes a file and gives its path
  */

@@ -194,7 +194,7 @@ export const EMBEDDING = [
     name: "loads and closes time and again",
     options: { isolated: true },
     async run({ visit }) {
-      const { vectors } = await byApi(visit, { rounds: 6 });
+      const { vectors } = await byApi(visit, { rounds: 4 });
       for (const round of vectors) assert.deepEqual(round, vectors[0]);
       assertClose(vectors[0] ?? [], expectedOfApi);
     },

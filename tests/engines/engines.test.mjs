@@ -82,7 +82,7 @@ test("all engines give the same vectors", { skip: ENGINES.every((name) => whyNot
 /** @param {Facts} facts */
 function outcomeOf({ difference, build, threads, keptIn, seconds, secondsKept, memory }) {
   return [
-    `vectors within ${difference?.toExponential(0)} of the command line's`,
+    difference === 0 ? "vectors equal to the command line's" : `vectors within ${difference?.toExponential(0)} of the command line's`,
     `build ${build}, ${threads === 1 ? "1 thread" : `${threads} threads`}`,
     `weights kept in ${keptIn}`,
     `a ViT-B/32 in q8_0 loads in ${seconds?.toFixed(1)} s, from what is kept in ${secondsKept?.toFixed(1)} s, and takes ${((memory ?? 0) / 1e6).toFixed(0)} MB`,

@@ -34,7 +34,7 @@ impl Product {
 /// The one place that knows the kernels' interface. Quantising the activations is not timed.
 fn prepare(m: usize, k: usize, n: usize) -> Box<dyn FnMut()> {
     let mut values = Values(m as u32 * 31 + k as u32 * 17 + n as u32);
-    let mut weight = Int8Matrix::zeros(n, k);
+    let mut weight = Int8Matrix::zeros(n, k).expect("there is memory for it");
     let deviation = 1.0 / (k as f32).sqrt();
     for row in 0..n {
         weight.quantise_row(row, &values.take(k, deviation));

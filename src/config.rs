@@ -7,6 +7,7 @@ use candle_transformers::models::clip::vision_model::ClipVisionConfig;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::gguf::{Header, Value};
+use crate::limits::{Limit, Limits};
 
 /// The nonlinearity between the two layers of an MLP.
 ///
@@ -177,8 +178,8 @@ impl ClipConfig {
     ///
     /// # Errors
     /// `unsupported_model` where the file is something else than a plain ViT CLIP, by name;
-    /// `malformed_model` where a number is missing or cannot be.
-    pub fn from_gguf(header: &Header) -> Result<Self> {
+    /// `malformed_model` where a number is missing or cannot be; `limit_exceeded` where one is too large.
+    pub fn from_gguf(header: &Header, limits: &Limits) -> Result<Self> {
         refuse_other_models(header)?;
         let metadata = Metadata { header };
         let has_text = metadata.flag("clip.has_text_encoder")?.unwrap_or(false);
@@ -199,28 +200,31 @@ impl ClipConfig {
             text,
             vision,
         };
-        config.validate()?;
+        config.validate(limits)?;
         Ok(config)
     }
 
     /// Checks what the types cannot: called by everything that makes a configuration.
-    pub(crate) fn validate(&self) -> Result<()> {
-        bounded("projection_dim", self.projection_dim, 1 << 14)?;
+    pub(crate) fn validate(&self, limits: &Limits) -> Result<()> {
+        bounded("projection_dim", self.projection_dim, Limit::Projection, limits)?;
         if self.logit_scale.is_some_and(|scale| !(scale.is_finite() && scale > 0.0)) {
             return Err(malformed(format!("{LOGIT_SCALE} cannot be")));
         }
         if let Some(text) = &self.text {
-            validate_layers("text", &text.sizes())?;
-            bounded("text.context_length", text.stock.max_position_embeddings, 1 << 12)?;
-            bounded("text vocabulary", text.stock.vocab_size, 1 << 22)?;
+            validate_layers("text", &text.sizes(), limits)?;
+            let (context, vocabulary) = (text.stock.max_position_embeddings, text.stock.vocab_size);
+            bounded("text.context_length", context, Limit::ContextTokens, limits)?;
+            bounded("text vocabulary", vocabulary, Limit::Vocabulary, limits)?;
             if text.stock.projection_dim != self.projection_dim {
                 return Err(malformed("its towers project to different lengths"));
             }
         }
         if let Some(vision) = &self.vision {
-            validate_layers("vision", &vision.sizes())?;
-            bounded("vision.image_size", vision.stock.image_size, 1 << 11)?;
-            bounded("vision.patch_size", vision.stock.patch_size, vision.stock.image_size)?;
+            validate_layers("vision", &vision.sizes(), limits)?;
+            bounded("vision.image_size", vision.stock.image_size, Limit::ImageSize, limits)?;
+            within("vision.patch_size", vision.stock.patch_size, vision.stock.image_size)?;
+            let patches = vision.grid().saturating_mul(vision.grid());
+            bounded("patches", patches, Limit::Patches, limits)?;
             if vision.stock.projection_dim != self.projection_dim {
                 return Err(malformed("its towers project to different lengths"));
             }
@@ -234,11 +238,15 @@ impl ClipConfig {
     }
 }
 
-fn validate_layers(tower: &str, sizes: &LayerSizes) -> Result<()> {
-    bounded(&format!("{tower}.block_count"), sizes.layers, 256)?;
-    bounded(&format!("{tower}.embedding_length"), sizes.width, 1 << 14)?;
-    bounded(&format!("{tower}.feed_forward_length"), sizes.feed_forward, 1 << 16)?;
-    bounded(&format!("{tower}.attention.head_count"), sizes.heads, sizes.width)?;
+fn validate_layers(tower: &str, sizes: &LayerSizes, limits: &Limits) -> Result<()> {
+    for (name, value, limit) in [
+        ("block_count", sizes.layers, Limit::Layers),
+        ("embedding_length", sizes.width, Limit::Width),
+        ("feed_forward_length", sizes.feed_forward, Limit::FeedForward),
+    ] {
+        bounded(&format!("{tower}.{name}"), value, limit, limits)?;
+    }
+    within(&format!("{tower}.attention.head_count"), sizes.heads, sizes.width)?;
     if !sizes.width.is_multiple_of(sizes.heads) {
         let what =
             format!("{tower}: width {} does not divide into {} heads", sizes.width, sizes.heads);
@@ -250,7 +258,16 @@ fn validate_layers(tower: &str, sizes: &LayerSizes) -> Result<()> {
     Ok(())
 }
 
-fn bounded(name: &str, value: usize, most: usize) -> Result<()> {
+/// Accepts a number that a limit bounds.
+fn bounded(name: &str, value: usize, limit: Limit, limits: &Limits) -> Result<()> {
+    within(name, value, usize::MAX)?;
+    limits
+        .check(limit, value as u64)
+        .map_err(|error| error.context(format_args!("this model's {name}")))
+}
+
+/// Accepts a number that another bounds.
+fn within(name: &str, value: usize, most: usize) -> Result<()> {
     if (1..=most).contains(&value) {
         return Ok(());
     }

@@ -20,6 +20,8 @@ use crate::convert::scale::logit_scale;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::safetensors::{Header, malformed};
 use crate::format::{expect_safetensors, join, join_near};
+use crate::limits::Limits;
+use crate::memory;
 
 /// How the 2-D weights are stored. 1-D tensors stay f32 and the patch embedding is f16, as in
 /// clip.cpp's own files.
@@ -91,6 +93,7 @@ pub struct Converter {
     companions: Companions,
     file_type: FileType,
     activation: Option<Activation>,
+    limits: Limits,
     /// Parts of the GGUF that are there already, in order, with a gap before each.
     kept: Vec<Range<u64>>,
     /// Made when the first header has come.
@@ -140,11 +143,18 @@ impl Converter {
             companions,
             file_type,
             activation,
+            limits: Limits::default(),
             kept: Vec::new(),
             plan: None,
             state: State::Header(Vec::new()),
             output: Output::default(),
         }
+    }
+
+    /// The same by other limits than the default ones. To be said before the first byte comes.
+    #[must_use]
+    pub fn with_limits(self, limits: Limits) -> Self {
+        Self { limits, ..self }
     }
 
     /// Says which parts of the GGUF an earlier conversion of the same files to the same type has written
@@ -181,14 +191,15 @@ impl Converter {
     ///
     /// # Errors
     /// Those of `sink`; `not_a_model`, `unsupported_model`, `malformed_model` or `missing_tensor`,
-    /// naming what; `internal` where a tensor's bytes are out of order. After an error the converter takes
-    /// nothing more.
+    /// naming what; `limit_exceeded`; `low_memory`; `internal` where a tensor's bytes are out of order. After an
+    /// error the converter takes nothing more.
     pub fn push(&mut self, chunk: &[u8], sink: &mut Sink) -> Result<()> {
         self.state = match std::mem::replace(&mut self.state, State::Failed) {
             State::Failed => return Err(failed()),
             State::Header(mut bytes) => {
+                memory::reserve(&mut bytes, chunk.len() as u64)?;
                 bytes.extend_from_slice(chunk);
-                let header = Header::parse(&bytes)?;
+                let header = Header::parse(&bytes, &self.limits)?;
                 let scale = header.as_ref().and_then(|header| match self.plan {
                     None => logit_scale(header, &bytes),
                     Some(_) => Some(None),
@@ -280,7 +291,14 @@ impl Converter {
             Some(plan) => plan,
             None => {
                 let companions = std::mem::take(&mut self.companions);
-                Plan::new(&companions, header, self.file_type, self.activation, scale)?
+                Plan::new(
+                    &companions,
+                    header,
+                    self.file_type,
+                    self.activation,
+                    scale,
+                    &self.limits,
+                )?
             }
         };
         let mut pieces: VecDeque<_> = piece::cut(&mut plan, header)?.into();
@@ -333,6 +351,7 @@ impl Converter {
             }
             let from = (next - start) as usize;
             let to = (piece.bytes.end.min(end) - start) as usize;
+            memory::reserve(&mut tensors.partial, piece.bytes.end - next)?;
             tensors.partial.extend_from_slice(&chunk[from..to]);
             if piece.bytes.end > end {
                 break;

@@ -24,7 +24,8 @@
 //! profile type exif`), and RGB JPEGs that say so by their components' names alone.
 //!
 //! The format is told by the content, never by a name. What comes in is not trusted: sizes are
-//! checked before anything of that size is allocated, since a failed allocation ends the whole
+//! held to the [limits](crate::Limits) before anything of that size is allocated, and where there is
+//! no memory for what they allow, that is an error: a failed allocation would end the whole
 //! WebAssembly instance.
 
 mod gif;
@@ -38,15 +39,10 @@ mod tiff;
 mod webp;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::limits::{Limit, Limits};
+use crate::memory;
 pub use options::{Alpha, DecodeOptions, Orientation};
 use sniff::Format;
-
-/// The most pixels an image may have: a camera's 108 megapixels pass. PIL warns from 89 million
-/// and refuses from 179 million.
-pub const MAX_PIXELS: u64 = 120_000_000;
-
-/// The most bytes a decoder may fill: [`MAX_PIXELS`] of RGBA8, or half as many of RGBA16.
-const MAX_DECODED_BYTES: u64 = 4 * MAX_PIXELS;
 
 /// An image of 8-bit RGB pixels: interleaved, row-major, no padding, neither edge zero.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,7 +58,7 @@ impl RgbImage {
     /// # Errors
     ///
     /// [`ErrorKind::InvalidInput`] if an edge is zero or `pixels` has another length than
-    /// `3 * width * height`, [`ErrorKind::ImageTooLarge`] above [`MAX_PIXELS`].
+    /// `3 * width * height`.
     pub fn new(width: u32, height: u32, pixels: Vec<u8>) -> Result<Self> {
         check_length(width, height, 3, pixels.len())?;
         Ok(Self { width, height, pixels })
@@ -95,7 +91,7 @@ impl RgbImage {
 }
 
 fn check_length(width: u32, height: u32, bytes_per_pixel: u64, len: usize) -> Result<()> {
-    check_size(width, height)?;
+    check_edges(width, height)?;
     let expected = u64::from(width) * u64::from(height) * bytes_per_pixel;
     if len as u64 != expected {
         let message = format!(
@@ -132,52 +128,60 @@ pub fn decode(bytes: &[u8]) -> Result<RgbImage> {
 ///
 /// [`ErrorKind::UnsupportedImage`] if the bytes are no image, or one in a format or a variant that
 /// is not decoded here; [`ErrorKind::CorruptImage`] if they are cut short or damaged;
-/// [`ErrorKind::ImageTooLarge`] if the image claims more than [`MAX_PIXELS`].
+/// [`ErrorKind::ImageTooLarge`] if it is larger than the default [`Limits`] allow;
+/// [`ErrorKind::LowMemory`] if there is no memory for it.
 pub fn decode_with(bytes: &[u8], options: DecodeOptions) -> Result<RgbImage> {
+    decode_within(bytes, options, &Limits::default())
+}
+
+/// The same, by other limits than the default ones.
+///
+/// # Errors
+///
+/// Those of [`decode_with`], and [`ErrorKind::LimitExceeded`] for a JPEG of too many scans.
+pub fn decode_within(bytes: &[u8], options: DecodeOptions, limits: &Limits) -> Result<RgbImage> {
     let DecodeOptions { orientation, alpha } = options;
-    match sniff::format_of(bytes)? {
-        Format::Jpeg => jpeg::decode(bytes, orientation),
-        Format::Png => raster::decode_png(bytes, options),
-        Format::WebP => webp::decode(bytes, options),
-        Format::Gif => gif::decode(bytes, alpha),
-        Format::Bmp => raster::decode_bmp(bytes, alpha),
-        Format::Tiff => tiff::decode(bytes, alpha),
+    let format = sniff::format_of(bytes)?;
+    limits.check(Limit::ImageBytes, bytes.len() as u64)?;
+    match format {
+        Format::Jpeg => jpeg::decode(bytes, orientation, limits),
+        Format::Png => raster::decode_png(bytes, options, limits),
+        Format::WebP => webp::decode(bytes, options, limits),
+        Format::Gif => gif::decode(bytes, alpha, limits),
+        Format::Bmp => raster::decode_bmp(bytes, alpha, limits),
+        Format::Tiff => tiff::decode(bytes, alpha, limits),
     }
 }
 
-/// Refuses sizes that are not decoded, before anything of that size is allocated.
-fn check_size(width: u32, height: u32) -> Result<()> {
+fn check_edges(width: u32, height: u32) -> Result<()> {
     if width == 0 || height == 0 {
         let message = format!("the image is {width} x {height} pixels; it has nothing to encode");
         return Err(Error::new(ErrorKind::InvalidInput, message));
     }
-    let pixels = u64::from(width) * u64::from(height);
-    if pixels > MAX_PIXELS {
-        let message = format!(
-            "the image claims {width} x {height} pixels, more than the {} million that are decoded \
-             here; scale it down first",
-            MAX_PIXELS / 1_000_000
-        );
-        return Err(Error::new(ErrorKind::ImageTooLarge, message));
-    }
     Ok(())
 }
 
+/// Refuses an image of more pixels than are allowed.
+pub(crate) fn check_pixels(width: u32, height: u32, limits: &Limits) -> Result<()> {
+    let within = limits.check(Limit::Pixels, u64::from(width) * u64::from(height));
+    within
+        .map_err(|error| error.context(format_args!("the image claims {width} x {height} pixels")))
+}
+
 /// The same for the size in a file's header, where zero means damage.
-fn check_header(format: Format, width: u32, height: u32) -> Result<()> {
+fn check_header(format: Format, width: u32, height: u32, limits: &Limits) -> Result<()> {
     if width == 0 || height == 0 {
         return Err(corrupt(format, format!("its header says {width} x {height} pixels")));
     }
-    check_size(width, height)
+    check_pixels(width, height, limits)
 }
 
-/// A buffer of zeros, or an error where there is no memory for it: what a header claims may be
-/// allowed and still be more than the device has.
-fn zeroed(format: Format, len: usize) -> Result<Vec<u8>> {
-    let mut buffer = Vec::new();
-    buffer.try_reserve_exact(len).map_err(|error| too_large(format).with_source(error))?;
-    buffer.resize(len, 0);
-    Ok(buffer)
+/// Refuses to decode what takes more memory than is allowed or than there is. `buffers` are those that a
+/// decoder, which allocates them without asking, has at once, in bytes.
+fn make_room(format: Format, buffers: &[u64], limits: &Limits) -> Result<()> {
+    let within = limits.check(Limit::DecodeBytes, buffers.iter().sum());
+    let there = within.and_then(|()| memory::probe(buffers));
+    there.map_err(|error| error.context(format_args!("decoding this {format} image")))
 }
 
 fn corrupt(format: Format, what: impl std::fmt::Display) -> Error {
@@ -196,9 +200,8 @@ fn unsupported(format: Format, what: impl std::fmt::Display) -> Error {
 
 fn too_large(format: Format) -> Error {
     let message = format!(
-        "this {format} image takes more memory to decode than there is or than the {} MB that are \
-         allowed; scale it down first",
-        MAX_DECODED_BYTES / 1_000_000
+        "this {format} image takes more memory to decode than is allowed; scale it down first, or raise the limit {} if you trust its source",
+        Limit::DecodeBytes.name()
     );
     Error::new(ErrorKind::ImageTooLarge, message)
 }

@@ -6,6 +6,7 @@ use crate::config::{ClipConfig, Tower};
 use crate::decode::{self, DecodeOptions, RgbImage};
 use crate::embedding::Embedding;
 use crate::error::{Error, ErrorKind, Result};
+use crate::limits::{Limit, Limits};
 use crate::model::{ClipModel, TextTower, VisionTower};
 use crate::preprocess::Preprocess;
 use crate::tokenizer::{Tokenizer, Tokens};
@@ -13,6 +14,7 @@ use crate::tokenizer::{Tokenizer, Tokens};
 /// A CLIP model that turns images and texts into vectors of one space.
 pub struct ClipEncoder {
     config: ClipConfig,
+    limits: Limits,
     file_type: String,
     tokenizer: Option<Tokenizer>,
     preprocess: Option<Preprocess>,
@@ -70,6 +72,7 @@ const LOGIT_SCALE: f32 = 100.0;
 impl ClipEncoder {
     pub(crate) fn new(
         config: ClipConfig,
+        limits: Limits,
         file_type: String,
         tokenizer: Option<Tokenizer>,
         model: ClipModel,
@@ -79,7 +82,7 @@ impl ClipEncoder {
             mean: vision.image_mean,
             std: vision.image_std,
         });
-        Self { config, file_type, tokenizer, preprocess, model }
+        Self { config, limits, file_type, tokenizer, preprocess, model }
     }
 
     /// Takes over the towers of `other`, which has been loaded from the same file as this one.
@@ -111,12 +114,21 @@ impl ClipEncoder {
     /// `io`, and those of [`crate::ModelLoader`].
     #[cfg(not(target_arch = "wasm32"))]
     pub fn open(path: impl AsRef<std::path::Path>) -> Result<Self> {
+        Self::open_within(path, Limits::default())
+    }
+
+    /// Reads a GGUF file by other limits than the default ones, which go for images and texts too.
+    ///
+    /// # Errors
+    /// Those of [`ClipEncoder::open`].
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn open_within(path: impl AsRef<std::path::Path>, limits: Limits) -> Result<Self> {
         use std::io::Read;
 
         let path = path.as_ref();
         let of = |error: Error| error.context(path.display());
         let mut file = std::fs::File::open(path).map_err(|source| of(source.into()))?;
-        let mut loader = crate::ModelLoader::new();
+        let mut loader = crate::ModelLoader::new().with_limits(limits);
         let mut chunk = vec![0; 1 << 20];
         loop {
             match file.read(&mut chunk).map_err(|source| of(source.into()))? {
@@ -129,7 +141,8 @@ impl ClipEncoder {
     /// The embedding of an image file's bytes; of unit length if `normalize` says so.
     ///
     /// # Errors
-    /// `unsupported_image`, `corrupt_image`, `image_too_large`; `missing_tower` for a text-only model.
+    /// `unsupported_image`, `corrupt_image`, `image_too_large`, `limit_exceeded`, `low_memory`; `missing_tower` for
+    /// a text-only model.
     pub fn embed_image(&self, bytes: &[u8], normalize: bool) -> Result<Embedding> {
         self.embed_image_with(bytes, DecodeOptions::default(), normalize)
     }
@@ -145,16 +158,18 @@ impl ClipEncoder {
         normalize: bool,
     ) -> Result<Embedding> {
         self.vision()?;
-        let image = decode::decode_with(bytes, options)?;
+        let image = decode::decode_within(bytes, options, &self.limits)?;
         self.embed_pixels(&image, normalize)
     }
 
     /// The embedding of an image that something else has decoded.
     ///
     /// # Errors
-    /// `missing_tower` for a text-only model.
+    /// `image_too_large`, `low_memory`; `missing_tower` for a text-only model.
     pub fn embed_pixels(&self, image: &RgbImage, normalize: bool) -> Result<Embedding> {
         let (preprocess, tower) = self.vision()?;
+        decode::check_pixels(image.width(), image.height(), &self.limits)?;
+        preprocess.make_room(image)?;
         let pixels = preprocess.apply(image);
         let projection = tower.forward(&pixels)?;
         Embedding::new(projection, normalize)
@@ -164,9 +179,10 @@ impl ClipEncoder {
     /// model reads is cut off.
     ///
     /// # Errors
-    /// `missing_tower` for a vision-only model.
+    /// `limit_exceeded`, `low_memory`; `missing_tower` for a vision-only model.
     pub fn embed_text(&self, text: &str, normalize: bool) -> Result<Embedding> {
         let (tokenizer, tower) = self.text()?;
+        self.limits.check(Limit::TextBytes, text.len() as u64)?;
         let tokens = tokenizer.encode(text)?;
         let projection = tower.forward(&tokens)?;
         Embedding::new(projection, normalize)
@@ -175,9 +191,11 @@ impl ClipEncoder {
     /// The tokens that a text becomes.
     ///
     /// # Errors
-    /// `missing_tower` for a vision-only model.
+    /// `limit_exceeded`, `low_memory`; `missing_tower` for a vision-only model.
     pub fn tokenize(&self, text: &str) -> Result<Tokens> {
-        self.text()?.0.encode(text)
+        let (tokenizer, _) = self.text()?;
+        self.limits.check(Limit::TextBytes, text.len() as u64)?;
+        tokenizer.encode(text)
     }
 
     /// What the model is.

@@ -26,8 +26,12 @@ pub enum ErrorKind {
     UnsupportedImage,
     /// An image that is cut short or damaged.
     CorruptImage,
-    /// An image with more pixels than is decoded here.
+    /// An image that is larger than the [limits](crate::Limits) allow: its file, its pixels, or what decoding takes.
     ImageTooLarge,
+    /// A text or a model that asks for more than the [limits](crate::Limits) allow.
+    LimitExceeded,
+    /// There is no memory for what is asked for. What has been loaded goes on working.
+    LowMemory,
     /// A list of inputs without an input.
     EmptyInput,
     /// An input of the wrong type.
@@ -51,6 +55,8 @@ impl ErrorKind {
             Self::UnsupportedImage => "unsupported_image",
             Self::CorruptImage => "corrupt_image",
             Self::ImageTooLarge => "image_too_large",
+            Self::LimitExceeded => "limit_exceeded",
+            Self::LowMemory => "low_memory",
             Self::EmptyInput => "empty_input",
             Self::InvalidInput => "invalid_input",
             Self::Io => "io",
@@ -62,7 +68,7 @@ impl ErrorKind {
     pub fn status_code(self) -> u16 {
         match self {
             Self::EmptyInput | Self::InvalidInput | Self::MissingTower => 400,
-            Self::ImageTooLarge => 413,
+            Self::ImageTooLarge | Self::LimitExceeded => 413,
             Self::UnsupportedImage => 415,
             Self::NotAModel
             | Self::TruncatedModel
@@ -71,6 +77,7 @@ impl ErrorKind {
             | Self::MissingTensor
             | Self::CorruptImage => 422,
             Self::Io | Self::Internal => 500,
+            Self::LowMemory => 507,
         }
     }
 }

@@ -10,20 +10,22 @@ use crate::config::{ClipConfig, LayerSizes};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::gguf::Header;
 use crate::format::{expect_gguf, names};
+use crate::limits::Limits;
 
 /// Reads a file's header and tells its towers, sizes and types.
 ///
 /// ```no_run
-/// print!("{}", clip_wasm::inspect::inspect("model.gguf".as_ref())?);
+/// use clip_wasm::{Limits, inspect::inspect};
+/// print!("{}", inspect("model.gguf".as_ref(), &Limits::default())?);
 /// # Ok::<(), clip_wasm::Error>(())
 /// ```
 ///
 /// # Errors
 /// `io`, and those with which a [`crate::ModelLoader`] refuses a file.
-pub fn inspect(path: &Path) -> Result<String> {
+pub fn inspect(path: &Path, limits: &Limits) -> Result<String> {
     let of = |error: Error| error.context(path.display());
-    let (mut header, size) = read_header(path).map_err(of)?;
-    let config = ClipConfig::from_gguf(&header).map_err(of)?;
+    let (mut header, size) = read_header(path, limits).map_err(of)?;
+    let config = ClipConfig::from_gguf(&header, limits).map_err(of)?;
     names::assign(&config, &mut header).map_err(of)?;
     if size < header.file_size() {
         let message = format!(
@@ -35,14 +37,14 @@ pub fn inspect(path: &Path) -> Result<String> {
     Ok(describe(&config, &header, size))
 }
 
-fn read_header(path: &Path) -> Result<(Header, u64)> {
+fn read_header(path: &Path, limits: &Limits) -> Result<(Header, u64)> {
     let mut file = File::open(path)?;
     let size = file.metadata()?.len();
     let mut bytes = Vec::new();
     loop {
         let read = file.by_ref().take(1 << 20).read_to_end(&mut bytes)?;
         expect_gguf(&bytes)?;
-        if let Some(header) = Header::parse(&bytes)? {
+        if let Some(header) = Header::parse(&bytes, limits)? {
             return Ok((header, size));
         }
         if read == 0 {

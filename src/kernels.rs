@@ -131,7 +131,7 @@ mod tests {
     }
 
     fn weight(n: usize, k: usize, offsets: bool) -> Int8Matrix {
-        let mut weight = Int8Matrix::zeros(n, k);
+        let mut weight = Int8Matrix::zeros(n, k).unwrap();
         for (row, values) in values(7, n * k).chunks(k).enumerate() {
             weight.quantise_row(row, values);
         }
@@ -152,7 +152,8 @@ mod tests {
         let mut weight = match layout {
             Layout::Pairs => Int8Matrix::zeros(n, k),
             Layout::Fours => Int8Matrix::in_fours(n, k, bits, lift),
-        };
+        }
+        .unwrap();
         for row in 0..n {
             for block in 0..k / BLOCK {
                 let lifted: [i8; BLOCK] = match (row + block) % 4 {
@@ -178,7 +179,8 @@ mod tests {
             (Int8Matrix::zeros as fn(_, _) -> _, rows),
             ((|n, k| Int8Matrix::in_fours(n, k, 5, 16)) as fn(_, _) -> _, narrow),
         ] {
-            let [mut at_once, mut one_by_one] = [(); 2].map(|()| empty(2 * PANEL, 2 * BLOCK));
+            let [mut at_once, mut one_by_one] =
+                [(); 2].map(|()| empty(2 * PANEL, 2 * BLOCK).unwrap());
             at_once.set_blocks(1, 1, &scales, &offsets, &rows);
             for (row, quants) in rows.iter().enumerate() {
                 one_by_one.set_block(PANEL + row, 1, 0.5, -0.5, quants);

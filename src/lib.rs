@@ -27,7 +27,9 @@ pub mod inspect;
 #[doc(hidden)]
 #[allow(unsafe_code, reason = "SIMD reads and writes by pointers, and threads share a result")]
 pub mod kernels;
+mod limits;
 mod loader;
+mod memory;
 mod model;
 pub mod preprocess;
 #[allow(unsafe_code, reason = "work is shared from the caller's stack frame")]
@@ -43,4 +45,5 @@ pub use config::Tower;
 pub use embedding::Embedding;
 pub use encoder::{ClipEncoder, ModelInfo};
 pub use error::{Error, ErrorKind, Result};
+pub use limits::{Limit, Limits};
 pub use loader::ModelLoader;

@@ -8,8 +8,10 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::format::gguf::{Header, TensorInfo, Value};
 use crate::format::names::{Role, assign, tower_of};
 use crate::format::{SNIFF_BYTES, expect_gguf, join_near};
+use crate::limits::{Limit, Limits};
+use crate::memory;
 use crate::model::ClipModel;
-use crate::tokenizer::Tokenizer;
+use crate::tokenizer::{Tokenizer, check_tokens};
 use crate::weights::{Incoming, Weights, resident_size};
 
 /// Reads a GGUF file as it arrives. Each tensor is put in its resident form row by row, so the file is
@@ -37,6 +39,7 @@ use crate::weights::{Incoming, Weights, resident_size};
 pub struct ModelLoader {
     /// `None` for those that the file has.
     towers: Option<Vec<Tower>>,
+    limits: Limits,
     /// Where in the file the next chunk begins.
     position: u64,
     state: State,
@@ -55,6 +58,7 @@ enum State {
 
 struct Tensors {
     config: ClipConfig,
+    limits: Limits,
     file_type: String,
     tokenizer: Option<Tokenizer>,
     tensors: Vec<TensorInfo>,
@@ -88,11 +92,19 @@ impl ModelLoader {
         Self { towers: Some(towers.to_vec()), ..Self::default() }
     }
 
+    /// The same by other limits than the default ones, which the encoder keeps. To be said before the first byte
+    /// comes.
+    #[must_use]
+    pub fn with_limits(self, limits: Limits) -> Self {
+        Self { limits, ..self }
+    }
+
     /// Takes the next bytes of the file.
     ///
     /// # Errors
     /// `not_a_model`, `unsupported_model`, `malformed_model`, `missing_tensor`, or `missing_tower` for a
-    /// tower that the file has not got. After an error the loader takes nothing more.
+    /// tower that the file has not got; `limit_exceeded`; `low_memory`. After an error the loader takes
+    /// nothing more.
     pub fn push(&mut self, chunk: &[u8]) -> Result<()> {
         match self.take(chunk) {
             Ok(()) => Ok(()),
@@ -141,13 +153,7 @@ impl ModelLoader {
     /// have come.
     pub fn resident_size(&self) -> Option<u64> {
         let State::Tensors(tensors) = &self.state else { return None };
-        let each = tensors.tensors.iter().zip(&tensors.slots).map(|(info, slot)| match slot {
-            Slot::Unwanted => 0,
-            Slot::Wanted(role) | Slot::Coming(role, _) | Slot::Complete(role) => {
-                resident_size(info, *role)
-            }
-        });
-        Some(each.sum())
+        Some(resident_sizes(&tensors.tensors, &tensors.slots))
     }
 
     /// An encoder with one tower, once its bytes have come; the loader goes on with the other. See
@@ -186,17 +192,18 @@ impl ModelLoader {
             State::Failed => Err(Error::new(ErrorKind::Internal, "the loader has failed before")),
             State::Tensors(tensors) => tensors.take(chunk, start),
             State::Header { bytes, parse_at } => {
+                memory::reserve(bytes, chunk.len() as u64)?;
                 bytes.extend_from_slice(chunk);
                 if bytes.len() < *parse_at {
                     return Ok(());
                 }
                 expect_gguf(bytes)?;
-                let Some(header) = Header::parse(bytes)? else {
+                let Some(header) = Header::parse(bytes, &self.limits)? else {
                     *parse_at = bytes.len() * 3 / 2;
                     return Ok(());
                 };
                 let bytes = std::mem::take(bytes);
-                let mut tensors = Tensors::new(header, self.towers.as_deref())?;
+                let mut tensors = Tensors::new(header, self.towers.as_deref(), self.limits)?;
                 tensors.take(&bytes, 0)?;
                 self.state = State::Tensors(Box::new(tensors));
                 Ok(())
@@ -206,18 +213,20 @@ impl ModelLoader {
 }
 
 impl Tensors {
-    fn new(mut header: Header, towers: Option<&[Tower]>) -> Result<Self> {
-        let mut config = ClipConfig::from_gguf(&header)?;
+    fn new(mut header: Header, towers: Option<&[Tower]>, limits: Limits) -> Result<Self> {
+        let mut config = ClipConfig::from_gguf(&header, &limits)?;
         if let Some(towers) = towers {
             keep_towers(&mut config, towers)?;
         }
         let slot = |role: Option<Role>| role.map_or(Slot::Unwanted, Slot::Wanted);
-        let slots = assign(&config, &mut header)?.into_iter().map(slot).collect();
+        let slots: Vec<_> = assign(&config, &mut header)?.into_iter().map(slot).collect();
+        limits.check(Limit::WeightBytes, resident_sizes(&header.tensors, &slots))?;
         let file_type = file_type(&header);
         // Made before the weights come: what it takes meanwhile is theirs afterwards.
-        let tokenizer = tokenizer(&config, &header)?;
+        let tokenizer = tokenizer(&config, &header, &limits)?;
         let Header { tensors, .. } = header;
-        Ok(Self { config, file_type, tokenizer, tensors, slots, weights: Weights::default() })
+        let weights = Weights::default();
+        Ok(Self { config, limits, file_type, tokenizer, tensors, slots, weights })
     }
 
     /// Takes `chunk`, which begins at `start` in the file. The header, the padding between tensors, and what
@@ -230,7 +239,7 @@ impl Tensors {
                 break;
             }
             if let Slot::Wanted(role) = *slot {
-                *slot = Slot::Coming(role, Incoming::new(info, role));
+                *slot = Slot::Coming(role, Incoming::new(info, role)?);
             }
             let Slot::Coming(role, incoming) = slot else { continue };
             let role = *role;
@@ -273,7 +282,7 @@ impl Tensors {
         let tokenizer = if config.text.is_some() { self.tokenizer.take() } else { None };
         self.config.text.take_if(|_| config.text.is_some());
         self.config.vision.take_if(|_| config.vision.is_some());
-        Ok(ClipEncoder::new(config, self.file_type.clone(), tokenizer, model))
+        Ok(ClipEncoder::new(config, self.limits, self.file_type.clone(), tokenizer, model))
     }
 }
 
@@ -287,7 +296,18 @@ fn keep_towers(config: &mut ClipConfig, towers: &[Tower]) -> Result<()> {
     Ok(())
 }
 
-fn tokenizer(config: &ClipConfig, header: &Header) -> Result<Option<Tokenizer>> {
+/// The bytes of memory that those tensors take which are wanted, come or not.
+fn resident_sizes(tensors: &[TensorInfo], slots: &[Slot]) -> u64 {
+    let each = tensors.iter().zip(slots).map(|(info, slot)| match slot {
+        Slot::Unwanted => 0,
+        Slot::Wanted(role) | Slot::Coming(role, _) | Slot::Complete(role) => {
+            resident_size(info, *role)
+        }
+    });
+    each.fold(0, u64::saturating_add)
+}
+
+fn tokenizer(config: &ClipConfig, header: &Header, limits: &Limits) -> Result<Option<Tokenizer>> {
     let Some(text) = &config.text else { return Ok(None) };
     let tokens = strings(header, "tokenizer.ggml.tokens").unwrap_or_default();
     if tokens.len() != text.stock.vocab_size {
@@ -298,6 +318,7 @@ fn tokenizer(config: &ClipConfig, header: &Header) -> Result<Option<Tokenizer>> 
         );
         return Err(Error::new(ErrorKind::MalformedModel, message));
     }
+    check_tokens(&tokens, limits)?;
     let merges = strings(header, "tokenizer.ggml.merges");
     Tokenizer::from_vocabulary(tokens, merges, text.stock.max_position_embeddings).map(Some)
 }

@@ -14,6 +14,8 @@
 mod resize;
 
 use crate::decode::RgbImage;
+use crate::error::Result;
+use crate::memory;
 use resize::Window;
 
 /// The channels of a pixel and of the tensor.
@@ -53,6 +55,19 @@ impl Preprocess {
             tensor.extend(levels.map(|&level| value_of[usize::from(level)]));
         }
         tensor
+    }
+
+    /// Sees to it that there is memory for what [`Preprocess::apply`] takes.
+    ///
+    /// # Errors
+    /// `low_memory`
+    pub(crate) fn make_room(&self, image: &RgbImage) -> Result<()> {
+        let square = (CHANNELS * self.image_size * self.image_size) as u64;
+        let short = image.width().min(image.height()) as usize;
+        // Between the two passes, what of the image's shorter edge is read is brought to the other's size.
+        let between = resize::most_between(short, self.image_size);
+        memory::probe(&[between, square])?;
+        memory::probe(&[square, 4 * square])
     }
 
     /// The pixels the tensor is made of: RGB8, interleaved, row-major, `[S, S, 3]`.

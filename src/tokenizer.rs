@@ -14,6 +14,8 @@ use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
 use tokenizers::{AddedToken, NormalizerWrapper, PreTokenizerWrapper, SplitDelimiterBehavior};
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::limits::{Limit, Limits};
+use crate::memory;
 
 const START: &str = "<|startoftext|>";
 const END: &str = "<|endoftext|>";
@@ -22,6 +24,12 @@ const END_OF_WORD: &str = "</w>";
 /// The pattern of the published `tokenizer.json`.
 const WORDS: &str =
     r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+";
+
+/// Half of the numbers that the tokenizer holds for a byte of text, at most: where each character comes from, for
+/// each of the forms that a text goes through. Letters take two thirds of that, Chinese all.
+const ENCODING_PLACES: u64 = 10;
+/// Bytes for a token and its merge while a tokenizer is made, for words of the usual length.
+const BYTES_PER_TOKEN: u64 = 25 * size_of::<usize>() as u64;
 
 /// Turns texts into [`Tokens`].
 ///
@@ -77,7 +85,7 @@ impl Tokenizer {
     /// as clip.cpp's files do: see [`rebuild_merges`].
     ///
     /// # Errors
-    /// `malformed_model` where the vocabulary is none of CLIP's scheme.
+    /// `malformed_model` where the vocabulary is none of CLIP's scheme; `low_memory`.
     pub fn from_vocabulary(
         tokens: Vec<String>,
         merges: Option<Vec<String>>,
@@ -86,6 +94,8 @@ impl Tokenizer {
         if context_length < 2 {
             return Err(malformed(format!("a context of {context_length} tokens holds no text")));
         }
+        // Its tables, each of which grows to twice its size: the largest has a quarter of all.
+        memory::probe(&[BYTES_PER_TOKEN * tokens.len() as u64 / 4; 4])?;
         let merges = match merges {
             Some(merges) => parse_merges(&merges)?,
             None => rebuild_merges(&tokens),
@@ -117,7 +127,11 @@ impl Tokenizer {
 
     /// The ids of `text`. What does not fit the context is cut off before the end token, as Hugging
     /// Face's `truncation=True` does.
+    ///
+    /// # Errors
+    /// `low_memory` where a text is so long that there is none for what becomes of it on the way.
     pub fn encode(&self, text: &str) -> Result<Tokens> {
+        memory::probe(&[ENCODING_PLACES * size_of::<usize>() as u64 * text.len() as u64; 2])?;
         let encoding = self.tokenizer.encode_fast(text, false).map_err(|source| {
             Error::new(ErrorKind::Internal, format!("the text could not be tokenized: {source}"))
         })?;
@@ -164,6 +178,12 @@ pub fn rebuild_merges(tokens: &[String]) -> Vec<(String, String)> {
         }
     }
     merges
+}
+
+/// Refuses tokens of more bytes than are allowed: to find what one was joined from takes the square of its length.
+pub(crate) fn check_tokens(tokens: &[String], limits: &Limits) -> Result<()> {
+    let longest = tokens.iter().map(String::len).max().unwrap_or(0);
+    limits.check(Limit::TokenBytes, longest as u64)
 }
 
 /// The pair that `token` was joined from, or `None` for a symbol.

@@ -12,6 +12,7 @@ use crate::encoder::ClipEncoder;
 use crate::error::Result;
 use crate::format::gguf::{TensorInfo, byte_size};
 use crate::format::names::{Role, tensors};
+use crate::limits::Limits;
 use crate::model::ClipModel;
 use crate::weights::{Incoming, Weights};
 
@@ -71,12 +72,12 @@ fn small_model() -> Result<ClipEncoder> {
         };
         let size = byte_size(dtype, &shape).expect("blocks divide the width");
         let info = TensorInfo { name, dtype, shape, offset: 0, size };
-        let mut incoming = Incoming::new(&info, expected.role);
+        let mut incoming = Incoming::new(&info, expected.role)?;
         incoming.push(&vec![WEIGHTS; size as usize])?;
         weights.insert(incoming)?;
     }
     let model = ClipModel::new(&config, &mut weights)?;
-    Ok(ClipEncoder::new(config, String::new(), None, model))
+    Ok(ClipEncoder::new(config, Limits::default(), String::new(), None, model))
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use crate::convert::{self, Converter, FileType};
 use crate::decode::{Alpha, DecodeOptions, Orientation, RgbImage};
 use crate::embedding::Embedding;
 use crate::error::{Error, ErrorKind};
+use crate::memory;
 
 #[wasm_bindgen(typescript_custom_section)]
 const MODEL_INFO: &str = r#"
@@ -118,6 +119,34 @@ pub fn reserve(bytes: usize) -> bool {
     std::hint::black_box(pieces.collect::<Result<Vec<_>, _>>()).is_ok()
 }
 
+/// Whether there is memory for so many bytes more in one piece: what JavaScript passes is copied into it, and
+/// where that fails the module is lost.
+#[wasm_bindgen(js_name = hasRoom)]
+pub fn has_room(bytes: f64) -> bool {
+    memory::probe(&[bytes as u64]).is_ok()
+}
+
+/// What files and calls may ask for at most; docs/limits.md has them by name.
+#[wasm_bindgen]
+#[derive(Default)]
+pub struct Limits(crate::Limits);
+
+#[wasm_bindgen]
+impl Limits {
+    /// The default ones.
+    #[wasm_bindgen(constructor)]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Raises or lowers one of them.
+    ///
+    /// Throws an `Error` whose `code` is `invalid_input` where there is none of that name.
+    pub fn set(&mut self, name: &str, most: f64) -> Result<(), JsValue> {
+        self.0.set(name, most as u64).map_err(js_error)
+    }
+}
+
 /// Gives the calling thread to the products of all the others, for good: it does not return.
 #[cfg(target_feature = "atomics")]
 #[wasm_bindgen(js_name = joinPool)]
@@ -139,19 +168,20 @@ pub struct ModelLoader(crate::ModelLoader);
 impl ModelLoader {
     /// A loader of the towers named, `"text"` or `"vision"`; of those that the file has, where none are.
     #[wasm_bindgen(constructor)]
-    pub fn new(towers: Option<Vec<String>>) -> Self {
+    pub fn new(limits: &Limits, towers: Option<Vec<String>>) -> Self {
         let named = |towers: Vec<String>| towers.iter().filter_map(|name| tower(name)).collect();
-        Self(match towers.map(named) {
+        let loader = match towers.map(named) {
             Some::<Vec<_>>(towers) => crate::ModelLoader::of_towers(&towers),
             None => crate::ModelLoader::new(),
-        })
+        };
+        Self(loader.with_limits(limits.0))
     }
 
     /// Takes the next bytes of the file.
     ///
     /// Throws an `Error` with a `code` as soon as the bytes are wrong: `not_a_model`,
     /// `unsupported_model`, `malformed_model` or `missing_tensor`; `missing_tower` for a tower that the
-    /// file has not got.
+    /// file has not got; `limit_exceeded`; `low_memory`.
     pub fn push(&mut self, chunk: &[u8]) -> Result<(), JsValue> {
         self.0.push(chunk).map_err(js_error)
     }
@@ -240,6 +270,7 @@ impl CheckpointConverter {
     pub fn new(
         companions: &Companions,
         #[wasm_bindgen(js_name = fileType)] file_type: &str,
+        limits: &Limits,
         #[wasm_bindgen(unchecked_optional_param_type = "\"gelu\" | \"quick_gelu\"")]
         activation: Option<String>,
     ) -> Result<Self, JsValue> {
@@ -253,7 +284,8 @@ impl CheckpointConverter {
         };
         let file_type = FileType::named(file_type).map_err(js_error)?;
         let activation = activation.as_deref().map(Activation::named).transpose();
-        Ok(Self(Converter::new(companions, file_type, activation.map_err(js_error)?)))
+        let converter = Converter::new(companions, file_type, activation.map_err(js_error)?);
+        Ok(Self(converter.with_limits(limits.0)))
     }
 
     /// Says which parts of the GGUF, as `from, to, from, to, …`, an earlier conversion of the same files to the
@@ -356,8 +388,8 @@ impl ClipEncoder {
 
     /// The embedding of a JPEG, PNG, WebP, GIF, BMP or TIFF file's bytes.
     ///
-    /// Throws an `Error` with a `code`: `unsupported_image`, `corrupt_image`, `image_too_large` or
-    /// `missing_tower`.
+    /// Throws an `Error` with a `code`: `unsupported_image`, `corrupt_image`, `image_too_large`,
+    /// `limit_exceeded`, `low_memory` or `missing_tower`.
     #[wasm_bindgen(js_name = embedImage)]
     pub fn embed_image(
         &self,

@@ -14,6 +14,7 @@ use crate::error::Result;
 use crate::format::gguf::{TensorInfo, byte_size};
 use crate::format::names::Role;
 use crate::kernels::{BLOCK, Int8Matrix, PANEL};
+use crate::memory;
 use packer::Packer;
 
 /// The tensors of a model by canonical name, each in its resident form.
@@ -105,29 +106,32 @@ impl Weights {
 
 impl Incoming {
     /// None of its bytes have come.
-    pub fn new(info: &TensorInfo, role: Role) -> Self {
+    ///
+    /// # Errors
+    /// `low_memory` where there is none for its resident form.
+    pub fn new(info: &TensorInfo, role: Role) -> Result<Self> {
         let width = info.shape.last().copied().unwrap_or(1);
         let row = byte_size(info.dtype, &[width]).expect("checked with the header");
         let form = match role {
-            Role::Linear if is_quantised(info.dtype) => Form::Packed(Packer::new(info)),
+            Role::Linear if is_quantised(info.dtype) => Form::Packed(Packer::new(info)?),
             Role::Rows => Form::Rows(RowTable {
                 dtype: info.dtype,
                 width,
-                bytes: Vec::with_capacity(info.size as usize),
+                bytes: memory::reserved(info.size)?,
             }),
             Role::Linear | Role::Plain => Form::Plain {
                 dtype: info.dtype,
                 shape: info.shape.clone(),
-                values: Vec::with_capacity(info.shape.iter().product()),
+                values: memory::reserved(elements(info))?,
             },
         };
-        Self {
+        Ok(Self {
             name: info.name.clone(),
             form,
             missing: info.size,
-            partial: Vec::new(),
+            partial: memory::reserved(row * PANEL as u64)?,
             group: row as usize * PANEL,
-        }
+        })
     }
 
     /// Bytes that have not come yet.
@@ -144,8 +148,8 @@ impl Incoming {
             self.partial.extend_from_slice(completing);
             bytes = rest;
             if self.partial.len() == self.group || self.missing == 0 && bytes.is_empty() {
-                let group = std::mem::take(&mut self.partial);
-                self.form.push(&group)?;
+                self.form.push(&self.partial)?;
+                self.partial.clear();
             }
         }
         let whole =
@@ -164,6 +168,9 @@ impl Form {
             Self::Rows(table) => table.bytes.extend_from_slice(bytes),
             Self::Plain { dtype, values, .. } => {
                 let count = bytes.len() / dtype.type_size() * dtype.block_size();
+                // An aligned copy and one of candle's, and the values twice.
+                let (stored, loose) = (bytes.len() as u64, 4 * count as u64);
+                memory::probe(&[stored, stored, loose, loose])?;
                 let rows = read(*dtype, &[count], bytes)?.dequantize(&Device::Cpu)?;
                 values.extend(rows.to_vec1::<f32>()?);
             }
@@ -187,7 +194,7 @@ impl RowTable {
 
 /// The bytes of memory that a tensor takes in its resident form.
 pub fn resident_size(info: &TensorInfo, role: Role) -> u64 {
-    let elements = info.shape.iter().product::<usize>() as u64;
+    let elements = elements(info);
     match role {
         // A byte each, and for every block a scale and perhaps an offset.
         Role::Linear if is_quantised(info.dtype) => {
@@ -197,6 +204,11 @@ pub fn resident_size(info: &TensorInfo, role: Role) -> u64 {
         Role::Rows => info.size,
         Role::Linear | Role::Plain => elements * 4,
     }
+}
+
+/// Values of a tensor. A shape whose product overflows has been refused with the header.
+fn elements(info: &TensorInfo) -> u64 {
+    info.shape.iter().map(|n| *n as u64).product()
 }
 
 fn is_quantised(dtype: GgmlDType) -> bool {

@@ -13,7 +13,7 @@ use candle_core::{DType, Device, Tensor};
 use clip_wasm::convert::{Companions, Converter, FILE_TYPES, FileType, convert};
 use clip_wasm::format::gguf::Header;
 use clip_wasm::format::names::{Change, Checkpoint, source};
-use clip_wasm::{Error, ErrorKind, ModelLoader, Result};
+use clip_wasm::{Error, ErrorKind, Limits, ModelLoader, Result};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 use serde_json::{Value, json};
@@ -188,7 +188,7 @@ fn go_on(
 
 /// Where a whole file's tensors stand, without their padding.
 fn stored(gguf: &[u8]) -> Vec<Range<u64>> {
-    let infos = Header::parse(gguf).unwrap().unwrap().tensors;
+    let infos = Header::parse(gguf, &Limits::default()).unwrap().unwrap().tensors;
     infos.iter().map(|info| info.offset..info.offset + info.size).collect()
 }
 
@@ -340,7 +340,7 @@ fn with_scale(dtype: Dtype, shape: &[usize], bytes: &[u8], far: bool) -> Source 
 }
 
 fn kept_scale(gguf: &[u8]) -> Option<f32> {
-    let header = Header::parse(gguf).unwrap().unwrap();
+    let header = Header::parse(gguf, &Limits::default()).unwrap().unwrap();
     header.get("clip.logit_scale").map(|value| value.to_f32().unwrap())
 }
 
@@ -449,7 +449,7 @@ fn a_stream_gives_the_file_that_the_command_line_writes() {
         let source = Source::open(name);
         for file_type in FILE_TYPES {
             let path = directory.path().join("out.gguf");
-            convert(&data(name), &path, file_type, None, |_, _| ()).unwrap();
+            convert(&data(name), &path, file_type, None, &Limits::default(), |_, _| ()).unwrap();
             let streamed = source.convert(file_type, &[12_345]).unwrap();
             assert!(streamed == fs::read(&path).unwrap(), "{name} as {}", file_type.name);
         }
@@ -488,7 +488,7 @@ fn pieces_are_what_the_whole_tensor_is() {
             candle_core::safetensors::load_buffer(&checkpoint.files[0], &Device::Cpu).unwrap();
         for file_type in FILE_TYPES {
             let bytes = checkpoint.convert(file_type, &[100_000]).unwrap();
-            for info in Header::parse(&bytes).unwrap().unwrap().tensors {
+            for info in Header::parse(&bytes, &Limits::default()).unwrap().unwrap().tensors {
                 let whole = canonical(&tensors, kind, &info.name, info.shape[0]);
                 assert_eq!(whole.dims(), info.shape, "{name}: {}", info.name);
                 let whole = QTensor::quantize(&whole, info.dtype).unwrap();
@@ -530,7 +530,7 @@ fn the_sink_is_given_large_pieces() {
         converter.push(chunk, sink).unwrap();
     }
     assert_eq!(converter.source_size(), Some(source.files[0].len() as u64));
-    let tensors = Header::parse(&gguf.bytes).unwrap().unwrap().tensors.len();
+    let tensors = Header::parse(&gguf.bytes, &Limits::default()).unwrap().unwrap().tensors.len();
     assert!(calls < tensors + 64, "{calls} calls for {tensors} tensors");
     assert!(gguf.largest <= (1 << 20) + (1 << 18), "{} bytes at once", gguf.largest);
 }

@@ -6,7 +6,7 @@ mod support;
 use candle_core::quantized::GgmlDType;
 use clip_wasm::config::ClipConfig;
 use clip_wasm::format::gguf::{Header, TensorInfo, Value, header_bytes, padding};
-use clip_wasm::{ClipEncoder, ErrorKind, ModelLoader, Result, Tower};
+use clip_wasm::{ClipEncoder, ErrorKind, Limits, ModelLoader, Result, Tower};
 use support::data;
 
 const SIZES: [(&str, u32); 5] = [
@@ -200,7 +200,7 @@ fn load_tower(bytes: &[u8], tower: Tower) -> ClipEncoder {
 }
 
 fn tensor_bytes(bytes: &[u8]) -> usize {
-    let header = Header::parse(bytes).unwrap().unwrap();
+    let header = Header::parse(bytes, &Limits::default()).unwrap().unwrap();
     bytes.len() - header.tensors[0].offset as usize
 }
 
@@ -343,7 +343,6 @@ fn contradictions_are_refused() {
     };
     for (label, bytes) in [
         ("no layers", number("clip.text.block_count", 0)),
-        ("4 billion layers", number("clip.text.block_count", u32::MAX)),
         ("heads", number("clip.vision.attention.head_count", 5)),
         ("patch", number("clip.vision.patch_size", 0)),
         ("patch larger than the image", number("clip.vision.patch_size", 9)),
@@ -409,7 +408,7 @@ fn a_file_cut_anywhere_is_truncated() {
 #[test]
 fn flipped_bytes_never_panic() {
     let sound = Model::new().bytes();
-    let header = Header::parse(&sound).unwrap().unwrap();
+    let header = Header::parse(&sound, &Limits::default()).unwrap().unwrap();
     let end = header.tensors[0].offset as usize;
     for at in 0..end {
         for flip in [1, 0x80, 0xff] {
@@ -425,7 +424,7 @@ fn flipped_bytes_never_panic() {
 #[test]
 fn weights_that_are_not_numbers_give_an_error() {
     let mut bytes = Model::new().bytes();
-    let header = Header::parse(&bytes).unwrap().unwrap();
+    let header = Header::parse(&bytes, &Limits::default()).unwrap().unwrap();
     let projection = header.tensors.iter().find(|t| t.name == "text_projection.weight").unwrap();
     for chunk in bytes[projection.offset as usize..][..projection.size as usize].chunks_mut(4) {
         chunk.copy_from_slice(&f32::NAN.to_le_bytes());
@@ -437,9 +436,9 @@ fn weights_that_are_not_numbers_give_an_error() {
 #[test]
 fn a_converted_file_is_laid_out_as_clip_cpp_lays_it() {
     let bytes = std::fs::read(data("tiny-gelu.q8_0.gguf")).unwrap();
-    let header = Header::parse(&bytes).unwrap().unwrap();
+    let header = Header::parse(&bytes, &Limits::default()).unwrap().unwrap();
     assert_eq!(header.file_size().next_multiple_of(32), bytes.len() as u64);
-    let config = ClipConfig::from_gguf(&header).unwrap();
+    let config = ClipConfig::from_gguf(&header, &Limits::default()).unwrap();
     assert_eq!(config.projection_dim, 64);
     assert!(matches!(header.get("general.file_type"), Some(Value::U32(8))));
     let dtype = |name: &str| header.tensors.iter().find(|t| t.name == name).unwrap().dtype;

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::Path;
 
+use clip_wasm::Limits;
 use clip_wasm::convert::{FILE_TYPES, convert};
 use clip_wasm::format::gguf::Header;
 use support::{crc32, data, fixture};
@@ -23,7 +24,7 @@ fn expected(model: &str) -> Digests {
 /// The tensors of a file that are stored in another type, or in other bytes, than expected.
 fn differences(path: &Path, kind: &str, expected: &BTreeMap<String, u32>) -> Vec<String> {
     let bytes = fs::read(path).unwrap();
-    let header = Header::parse(&bytes).unwrap().unwrap();
+    let header = Header::parse(&bytes, &Limits::default()).unwrap().unwrap();
     let difference = |(name, digest): (&String, &u32)| {
         let tensor = header.tensors.iter().find(|tensor| tensor.name == *name).unwrap();
         let stored = format!("{:?}", tensor.dtype).to_lowercase();
@@ -41,7 +42,7 @@ fn every_type_is_written_as_gguf_py_writes_it() {
     for (kind, digests) in expected("tiny") {
         let file_type = FILE_TYPES.into_iter().find(|known| known.name == kind).unwrap();
         let path = directory.path().join(format!("{kind}.gguf"));
-        convert(&data("tiny-hf"), &path, file_type, None, |_, _| ()).unwrap();
+        convert(&data("tiny-hf"), &path, file_type, None, &Limits::default(), |_, _| ()).unwrap();
         failures.extend(differences(&path, &kind, &digests));
     }
     assert!(failures.is_empty(), "{} tensors differ: {failures:#?}", failures.len());

@@ -1,7 +1,7 @@
 //! The goldens of the native tests through the bindings that the page calls, in a browser.
 #![cfg(target_arch = "wasm32")]
 
-use clip_wasm::wasm::{CheckpointConverter, ClipEncoder, Companions, ModelLoader};
+use clip_wasm::wasm::{CheckpointConverter, ClipEncoder, Companions, Limits, ModelLoader};
 use js_sys::{Function, Object, Reflect, Uint8Array};
 use safetensors::SafeTensors;
 use wasm_bindgen::closure::Closure;
@@ -26,7 +26,7 @@ const IMAGES: [&[u8]; 2] =
     [include_bytes!("../www/check/rocket.jpg"), include_bytes!("../www/check/horse.png")];
 
 fn load(bytes: &[u8], chunk: usize) -> Result<ClipEncoder, JsValue> {
-    let mut loader = ModelLoader::new(None);
+    let mut loader = ModelLoader::new(&Limits::new(), None);
     for chunk in bytes.chunks(chunk) {
         loader.push(chunk)?;
     }
@@ -127,7 +127,12 @@ fn converter(file_type: &str) -> Result<CheckpointConverter, JsValue> {
     for (key, text) in [("name", "tiny-hf"), ("config", CONFIG), ("tokenizer", TOKENIZER)] {
         Reflect::set(&companions, &key.into(), &text.into()).unwrap();
     }
-    CheckpointConverter::new(&companions.unchecked_into::<Companions>(), file_type, None)
+    CheckpointConverter::new(
+        &companions.unchecked_into::<Companions>(),
+        file_type,
+        &Limits::new(),
+        None,
+    )
 }
 
 #[wasm_bindgen_test]

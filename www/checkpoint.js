@@ -3,11 +3,13 @@
 
 import { download } from "./download.js";
 import { ClipError } from "./error.js";
+import { checkLimit, limitsOf } from "./limits.js";
 import { Meter, refuseTooLarge } from "./loading.js";
 import { openWeights } from "./weights.js";
 
 /** @import { ClipEncoder } from "./pkg/simd128/clip_wasm.js" */
 /** @import { Keeper } from "./keeper.js" */
+/** @import { LimitOptions } from "./limits.js" */
 /** @import { Progress, Tower } from "./loading.js" */
 /** @import { Module } from "./module.js" */
 /** @import { Weights, WeightsOptions } from "./weights.js" */
@@ -27,6 +29,7 @@ import { openWeights } from "./weights.js";
  * @property {Tower[] | undefined} towers those to be loaded; all are converted
  * @property {string | undefined} sha256 of the weights' one file
  * @property {boolean} ignoreMemory
+ * @property {LimitOptions} limits
  * @property {(header: { weightsSize: number, fileSize: number }) => void} onHeader
  * @property {(progress: Progress) => void} onProgress
  * @property {AbortSignal} signal
@@ -86,7 +89,7 @@ async function openUrl(url, options, etags) {
   const companions = { name: nameOf(url) };
   const texts = Object.entries(COMPANIONS).map(async ([key, names]) => {
     for (const name of names) {
-      const text = await optionalText(new URL(name, url).href, signal);
+      const text = await optionalText(new URL(name, url).href, options);
       if (text === null) continue;
       companions[/** @type {keyof typeof COMPANIONS} */ (key)] = text;
       return;
@@ -96,8 +99,9 @@ async function openUrl(url, options, etags) {
   let urls = [url];
   let size = null;
   if (INDEX.test(new URL(url).pathname)) {
-    companions.index = await (await download(url, { signal })).text();
+    companions.index = await textOf(await download(url, { signal }), url, options.limits);
     const index = parseIndex(companions.index, url);
+    checkLimit("files", index.files.length, `files of ${url}`, options.limits);
     urls = index.files.map((name) => new URL(name, url).href);
     size = index.size;
   }
@@ -119,9 +123,14 @@ async function openFiles(files, options) {
   const folder = first.webkitRelativePath.split("/").at(-2);
   /** @type {Checkpoint["companions"]} */
   const companions = { name: folder ?? first.name.replace(WEIGHTS, "") };
-  const textOf = (/** @type {string} */ wanted) => files.find(({ name }) => name === wanted)?.text();
+  checkLimit("files", weights.length, "the files of weights", options.limits);
+  const read = async (/** @type {string} */ wanted) => {
+    const file = files.find(({ name }) => name === wanted);
+    if (file) checkLimit("jsonBytes", file.size, `bytes of ${wanted}`, options.limits);
+    return file?.text();
+  };
   for (const [key, names] of Object.entries(COMPANIONS)) {
-    const text = (await Promise.all(names.map(textOf))).find((text) => text !== undefined);
+    const text = (await Promise.all(names.map(read))).find((text) => text !== undefined);
     if (text !== undefined) companions[/** @type {keyof typeof COMPANIONS} */ (key)] = text;
   }
   const index = files.find(({ name }) => INDEX.test(name));
@@ -139,9 +148,10 @@ async function openFiles(files, options) {
  * @returns {Promise<ClipEncoder>}
  */
 export async function loadCheckpoint(module, { files, size, companions }, keeper, options) {
-  const { type, activation, towers, sha256, ignoreMemory, onHeader, onProgress, signal } = options;
-  const converter = new module.bindings.CheckpointConverter(companions, type, activation);
-  const loader = new module.bindings.ModelLoader(towers);
+  const { type, activation, towers, sha256, ignoreMemory, limits, onHeader, onProgress, signal } = options;
+  const all = limitsOf(module.bindings, limits);
+  const converter = new module.bindings.CheckpointConverter(companions, type, all, activation);
+  const loader = new module.bindings.ModelLoader(all, towers);
   const meter = new Meter(onProgress);
   const hash = sha256 === undefined ? null : new module.bindings.Sha256();
   const resumed = keeper.parts();
@@ -239,16 +249,29 @@ function nameOf(url) {
 
 /**
  * @param {string} url
- * @param {AbortSignal} signal
+ * @param {WeightsOptions} options
  * @returns {Promise<string | null>} `null` where there is no such file
  */
-async function optionalText(url, signal) {
+async function optionalText(url, { signal, limits }) {
   try {
-    return await (await download(url, { signal })).text();
+    return await textOf(await download(url, { signal }), url, limits);
   } catch (error) {
     if (error instanceof ClipError && ["http_status", "io"].includes(error.code)) return null;
     throw error;
   }
+}
+
+/**
+ * @param {Response} response
+ * @param {string} url
+ * @param {LimitOptions} limits
+ */
+async function textOf(response, url, limits) {
+  const check = (/** @type {number} */ bytes) => checkLimit("jsonBytes", bytes, `bytes of ${url}`, limits);
+  check(Number(response.headers.get("content-length") ?? 0));
+  const text = await response.text();
+  check(text.length);
+  return text;
 }
 
 /**

@@ -6,6 +6,8 @@ const STATUS_CODES = /** @type {const} */ ({
   invalid_input: 400,
   closed: 409,
   in_use: 409,
+  image_too_large: 413,
+  limit_exceeded: 413,
   not_a_model: 422,
   corrupt_model: 422,
   aborted: 499,

@@ -2,8 +2,10 @@
 // source gives parts.
 
 import { ClipError } from "./error.js";
+import { limitsOf } from "./limits.js";
 
 /** @import { ClipEncoder, Sha256 } from "./pkg/simd128/clip_wasm.js" */
+/** @import { LimitOptions } from "./limits.js" */
 /** @import { Module } from "./module.js" */
 /** @import { Weights } from "./weights.js" */
 
@@ -26,6 +28,7 @@ import { ClipError } from "./error.js";
  * @property {string | undefined} sha256 of the whole file
  * @property {Uint8Array | null} start the file's first bytes, which have been read already
  * @property {boolean} ignoreMemory whether to try what the device is not likely to have room for
+ * @property {LimitOptions} limits
  * @property {(header: { weightsSize: number, fileSize: number }) => void} onHeader told what the weights take, in
  *   bytes of memory, and what the file holds, in bytes
  * @property {(progress: Progress) => void} onProgress
@@ -60,8 +63,8 @@ export function headerEnd(towers, position) {
  * @param {LoadingOptions} options
  * @returns {AsyncGenerator<ClipEncoder, void, void>}
  */
-export async function* loadTowers(module, weights, { towers, first, start, sha256, ignoreMemory, onHeader, onProgress, signal }) {
-  const loader = new module.bindings.ModelLoader(towers);
+export async function* loadTowers(module, weights, { towers, first, start, sha256, ignoreMemory, limits, onHeader, onProgress, signal }) {
+  const loader = new module.bindings.ModelLoader(limitsOf(module.bindings, limits), towers);
   const meter = new Meter(onProgress);
   /** @type {Sha256 | null} of a file that is read in one go; one that is not is read once more at the end */
   let hash = sha256 === undefined || weights.sha256 !== null || (first && weights.rereads) ? null : new module.bindings.Sha256();

@@ -5,7 +5,7 @@ import { isForeign, startForeign } from "./foreign.js";
 
 /** @import { Build, SingleBindings, ThreadsBindings } from "./builds.js" */
 
-/** @typedef {Pick<SingleBindings, "CheckpointConverter" | "ModelLoader" | "Sha256" | "warmUp">} Bindings */
+/** @typedef {Pick<SingleBindings, "CheckpointConverter" | "Limits" | "ModelLoader" | "Sha256" | "hasRoom" | "warmUp">} Bindings */
 
 /**
  * A running module.

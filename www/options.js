@@ -2,9 +2,11 @@
 
 import { ClipError } from "./error.js";
 import { absoluteUrl, requireChoice, requireTowers } from "./inputs.js";
+import { requireLimits } from "./limits.js";
 import { platform } from "./platform.js";
 
 /** @import { Warning } from "./keeper.js" */
+/** @import { LimitOptions } from "./limits.js" */
 /** @import { Progress, Tower } from "./loading.js" */
 /** @import { LoadParams } from "./worker.js" */
 
@@ -24,6 +26,9 @@ import { platform } from "./platform.js";
  * @property {number} [idleTimeout] milliseconds without a byte after which a connection is taken up anew; 20 s if
  *   absent
  * @property {boolean} [ignoreMemory] whether to load what this device is not likely to have memory for
+ * @property {LimitOptions} [limits] what the model, and every image and text it is given, may ask for at most, where
+ *   not the defaults: `{ pixels: 200_000_000 }`. docs/limits.md has them all. What exceeds one fails with
+ *   `image_too_large` or `limit_exceeded`
  * @property {(progress: Progress) => void} [onProgress]
  * @property {(warning: Warning) => void} [onWarning] told what went wrong where the model runs all the same: that it is
  *   not kept (`not_kept`), or, as long as the encoder lives, that its worker had to be replaced (`worker_replaced`). It
@@ -71,7 +76,7 @@ export function defaultThreads() {
  * @param {LoadOptions} options
  * @returns {LoadParams}
  */
-export function loadParams(source, threads, { type = "q8_0", activation, towers, first, size, sha256, mirrors = [], keep = platform.keeps(), idleTimeout = 20_000, ignoreMemory = false }) {
+export function loadParams(source, threads, { type = "q8_0", activation, towers, first, size, sha256, mirrors = [], keep = platform.keeps(), idleTimeout = 20_000, ignoreMemory = false, limits = {} }) {
   if (towers !== undefined) requireTowers(towers);
   if (first !== undefined) requireTowers([first]);
   if (sha256 !== undefined && !/^[0-9a-f]{64}$/i.test(sha256)) {
@@ -90,6 +95,7 @@ export function loadParams(source, threads, { type = "q8_0", activation, towers,
     keep: keep && typeof source === "string",
     idleTimeout,
     ignoreMemory,
+    limits: requireLimits(limits),
   };
 }
 

@@ -34,6 +34,7 @@ const PAGE = [
   "inputs.js",
   "keeper.js",
   "lasting-worker.js",
+  "limits.js",
   "loading.js",
   "main.js",
   "manifest.webmanifest",

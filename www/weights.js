@@ -6,6 +6,7 @@ import { Keeper } from "./keeper.js";
 import { RemoteFile } from "./remote.js";
 
 /** @import { Warning } from "./keeper.js" */
+/** @import { LimitOptions } from "./limits.js" */
 /** @import { Tower } from "./loading.js" */
 
 /** Bytes that are read at once from a disk. */
@@ -19,6 +20,7 @@ const CHUNK = 1 << 20;
  * @property {string | null} [etag] of the file that is to go on, where nothing of it is kept as it is
  * @property {boolean} keep whether to keep what comes, and to use what is kept
  * @property {number} idleTimeout milliseconds
+ * @property {LimitOptions} limits
  * @property {AbortSignal} signal
  * @property {(warning: Warning) => void} onWarning
  */

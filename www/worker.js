@@ -8,6 +8,7 @@ import { checkpointKey, isCheckpoint, loadCheckpoint, openCheckpoint } from "./c
 import { decodeInBrowser } from "./decode.js";
 import { abortedError, ClipError } from "./error.js";
 import { isKept, Keeper } from "./keeper.js";
+import { checkLimit, requireRoom } from "./limits.js";
 import { headerEnd, loadTowers } from "./loading.js";
 import { startModule } from "./module.js";
 import { FileChanged } from "./remote.js";
@@ -17,6 +18,7 @@ import { keptWeights, openWeights } from "./weights.js";
 
 /** @import { ClipEncoder } from "./pkg/simd128/clip_wasm.js" */
 /** @import { ErrorMessage } from "./error.js" */
+/** @import { LimitOptions } from "./limits.js" */
 /** @import { Progress, Tower } from "./loading.js" */
 /** @import { Module } from "./module.js" */
 /** @import { Warning } from "./keeper.js" */
@@ -36,6 +38,7 @@ import { keptWeights, openWeights } from "./weights.js";
  * @property {number} idleTimeout
  * @property {number} threads
  * @property {boolean} ignoreMemory
+ * @property {LimitOptions} limits of the model, and of what it is given
  */
 
 /**
@@ -97,6 +100,8 @@ const WRONG_FILE = ["not_a_model", "unsupported_model", "truncated_model", "malf
 let module = null;
 /** @type {ClipEncoder | null} set by the first `load`, which comes before every other message */
 let encoder = null;
+/** @type {LimitOptions} */
+let limits = {};
 /** Bytes of memory that the weights take, or will when all have come. */
 let weightsSize = 0;
 /** @type {Origin} */
@@ -112,18 +117,23 @@ const methods = {
   },
 
   embedText({ text, normalize }) {
+    checkText(text);
     return theEncoder().embedText(text, normalize);
   },
 
   async embedImage({ image, normalize, orientation, alpha }) {
+    const size = image instanceof Blob ? image.size : image.length;
+    checkLimit("imageBytes", size, "bytes of the image's file", limits);
     const bytes = image instanceof Blob ? await readBlob(image) : image;
     const encoder = theEncoder();
+    requireRoom(theModule().bindings, size);
     try {
       return encoder.embedImage(bytes, normalize, orientation, alpha);
     } catch (error) {
       if (codeOf(error) !== "unsupported_image") throw error;
       const pixels = await decodeInBrowser(new Blob([/** @type {BlobPart} */ (bytes)]), orientation);
       if (!pixels) throw error;
+      requireRoom(theModule().bindings, pixels.data.length);
       return encoder.embedPixels(pixels, normalize, alpha);
     }
   },
@@ -131,6 +141,7 @@ const methods = {
   tokenize({ texts }) {
     const encoder = theEncoder();
     return texts.map((text) => {
+      checkText(text);
       const tokens = encoder.tokenize(text);
       const { ids, count, truncated } = tokens;
       tokens.free();
@@ -169,6 +180,7 @@ self.addEventListener("message", async ({ data: { id, method, params, abort } })
  */
 async function load(params, exchange) {
   const { source, keep } = params;
+  limits = params.limits;
   if (typeof source !== "string" || !keep) return loadFrom(params, exchange);
   const { signal } = exchange;
   const key = keyOf(source, params);
@@ -233,8 +245,8 @@ function readingOf(weights, params, exchange) {
       const fileSize = start.then(() => params.size ?? weights.size);
       fileSize.catch(() => {}); // it is the load's failure, below
       module ??= await openModule(params.threads, fileSize);
-      const { towers, first, sha256, ignoreMemory } = params;
-      const options = { towers, first, sha256, ignoreMemory, start: await start, onHeader, ...exchange };
+      const { towers, first, sha256, ignoreMemory, limits } = params;
+      const options = { towers, first, sha256, ignoreMemory, limits, start: await start, onHeader, ...exchange };
       for await (const stage of loadTowers(module, weights, options)) {
         take(stage);
         if (first && theEncoder().info.towers.length === 1) exchange.onEarly(await loaded());
@@ -263,8 +275,8 @@ async function openConversion(source, params, exchange) {
   return {
     async load() {
       module ??= await openModule(params.threads, Promise.resolve(checkpoint.size));
-      const { type, activation, towers, sha256, ignoreMemory } = params;
-      take(await loadCheckpoint(module, checkpoint, keeper, { type, activation, towers, sha256, ignoreMemory, onHeader, ...exchange }));
+      const { type, activation, towers, sha256, ignoreMemory, limits } = params;
+      take(await loadCheckpoint(module, checkpoint, keeper, { type, activation, towers, sha256, ignoreMemory, limits, onHeader, ...exchange }));
       origin.sha256 = sha256 ?? null;
     },
     discard: () => keeper.discard(),
@@ -298,7 +310,7 @@ function take(towers) {
 
 /** @returns {Promise<Loaded>} */
 async function loaded() {
-  const { memory, threads } = /** @type {Module} */ (module);
+  const { memory, threads } = theModule();
   return {
     info: { ...theEncoder().info, ...origin },
     threads: await threads(),
@@ -313,6 +325,16 @@ navigator.locks?.request(self.name, () => {
 }).catch(() => {}); // a frame without an origin of its own has none
 
 reportRequests();
+
+/** @param {string} text of which no character takes less than a byte, and none of UTF-16 more than three */
+function checkText(text) {
+  checkLimit("textBytes", text.length, "bytes of a text", limits);
+  requireRoom(theModule().bindings, 3 * text.length);
+}
+
+function theModule() {
+  return /** @type {Module} */ (module);
+}
 
 function theEncoder() {
   if (!encoder) throw new ClipError("internal", "no model is loaded");

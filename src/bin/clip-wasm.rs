@@ -10,15 +10,27 @@ use clip_wasm::convert::{FileType, convert};
 use clip_wasm::decode::{Alpha, DecodeOptions, Orientation};
 use clip_wasm::embedding::response;
 use clip_wasm::error::{Error, Result};
-use clip_wasm::{ClipEncoder, inspect};
+use clip_wasm::{ClipEncoder, Limits, inspect};
 use indicatif::{ProgressBar, ProgressStyle};
 
 /// CLIP embeddings of images and texts.
 #[derive(Parser)]
 #[command(version, about)]
 struct Arguments {
+    /// Raise or lower what files and texts may ask for, such as pixels=200000000; may be given again. The names are
+    /// in docs/limits.md.
+    #[arg(long, global = true, value_name = "NAME=NUMBER", value_parser = limit)]
+    limit: Vec<(String, u64)>,
     #[command(subcommand)]
     command: Command,
+}
+
+/// A limit's name and its value.
+fn limit(argument: &str) -> Result<(String, u64), String> {
+    let pair = argument.split_once('=').and_then(|(name, most)| Some((name, most.parse().ok()?)));
+    let (name, most) = pair.ok_or("give a name, = and a whole number, such as pixels=200000000")?;
+    Limits::default().set(name, most).map_err(|error| error.to_string())?;
+    Ok((name.into(), most))
 }
 
 #[derive(Subcommand)]
@@ -67,17 +79,10 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let result = match Arguments::parse().command {
-        Command::Embed { model, text, image, no_normalize, ignore_orientation, alpha } => {
-            let orientation =
-                if ignore_orientation { Orientation::Ignore } else { Orientation::Exif };
-            embed(&model, &text, &image, DecodeOptions { orientation, alpha }, !no_normalize)
-        }
-        Command::Convert { source, file_type, activation, output } => {
-            convert_with_progress(&source, &output, file_type, activation)
-        }
-        Command::Inspect { model } => inspect::inspect(&model).map(|text| print!("{text}")),
-    };
+    let Arguments { limit, command } = Arguments::parse();
+    let mut limits = Limits::default();
+    let set = limit.iter().try_for_each(|(name, most)| limits.set(name, *most));
+    let result = set.and_then(|()| run(command, &limits));
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -87,8 +92,24 @@ fn main() -> ExitCode {
     }
 }
 
+fn run(command: Command, limits: &Limits) -> Result<()> {
+    match command {
+        Command::Embed { model, text, image, no_normalize, ignore_orientation, alpha } => {
+            let orientation =
+                if ignore_orientation { Orientation::Ignore } else { Orientation::Exif };
+            let options = DecodeOptions { orientation, alpha };
+            let encoder = || ClipEncoder::open_within(&model, *limits);
+            embed(encoder, &text, &image, options, !no_normalize)
+        }
+        Command::Convert { source, file_type, activation, output } => {
+            convert_with_progress(&source, &output, file_type, activation, limits)
+        }
+        Command::Inspect { model } => inspect::inspect(&model, limits).map(|text| print!("{text}")),
+    }
+}
+
 fn embed(
-    model: &Path,
+    encoder: impl Fn() -> Result<ClipEncoder>,
     texts: &[String],
     images: &[PathBuf],
     options: DecodeOptions,
@@ -97,7 +118,7 @@ fn embed(
     if texts.is_empty() && images.is_empty() {
         return Err(Error::empty_input("give at least one --text or --image"));
     }
-    let encoder = ClipEncoder::open(model)?;
+    let encoder = encoder()?;
     let mut embeddings = Vec::new();
     for text in texts {
         embeddings.push(encoder.embed_text(text, normalize)?);
@@ -116,11 +137,12 @@ fn convert_with_progress(
     output: &Path,
     file_type: FileType,
     activation: Option<Activation>,
+    limits: &Limits,
 ) -> Result<()> {
     let style = "{wide_bar} {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left";
     let style = ProgressStyle::with_template(style).expect("the template is a constant");
     let bar = ProgressBar::new(0).with_style(style);
-    convert(source, output, file_type, activation, |done, total| {
+    convert(source, output, file_type, activation, limits, |done, total| {
         bar.set_length(total);
         bar.set_position(done);
     })?;

@@ -11,6 +11,7 @@ use crate::config::Activation;
 use crate::convert::plan::{INDEX, json};
 use crate::convert::{Companions, Converter, FileType};
 use crate::error::{Error, ErrorKind, Result};
+use crate::limits::{Limit, Limits};
 
 const CHUNK_BYTES: usize = 1 << 20;
 
@@ -19,10 +20,13 @@ const CHUNK_BYTES: usize = 1 << 20;
 /// checkpoint's configuration says. `progress` is told bytes written and bytes in all.
 ///
 /// ```no_run
+/// use clip_wasm::Limits;
 /// use clip_wasm::convert::{FileType, convert};
 ///
 /// let (from, to) = ("clip-vit-base-patch32".as_ref(), "clip-vit-b-32.q8_0.gguf".as_ref());
-/// convert(from, to, FileType::named("q8_0")?, None, |done, all| eprintln!("{done} of {all} bytes"))?;
+/// let limits = Limits::default();
+/// let tell = |done, all| eprintln!("{done} of {all} bytes");
+/// convert(from, to, FileType::named("q8_0")?, None, &limits, tell)?;
 /// # Ok::<(), clip_wasm::Error>(())
 /// ```
 ///
@@ -33,10 +37,12 @@ pub fn convert(
     to: &Path,
     file_type: FileType,
     activation: Option<Activation>,
+    limits: &Limits,
     progress: impl FnMut(u64, u64),
 ) -> Result<()> {
-    let files = Files::find(from)?;
-    let converter = Converter::new(files.companions()?, file_type, activation);
+    let files = Files::find(from, limits)?;
+    let converter = Converter::new(files.companions(limits)?, file_type, activation);
+    let converter = converter.with_limits(*limits);
     let partial = to.with_added_extension("part");
     stream(converter, &files.weights, &partial, progress)
         .and_then(|()| fs::rename(&partial, to).map_err(|error| of(to, error.into())))
@@ -84,7 +90,7 @@ struct Files {
 }
 
 impl Files {
-    fn find(from: &Path) -> Result<Self> {
+    fn find(from: &Path, limits: &Limits) -> Result<Self> {
         if !from.exists() {
             return Err(Error::new(ErrorKind::Io, format!("{}: no such file", from.display())));
         }
@@ -95,11 +101,11 @@ impl Files {
         }
         let hugging_face = from.join("model.safetensors");
         let open_clip = from.join("open_clip_model.safetensors");
-        let index = read(&from.join(INDEX))?;
+        let index = read(&from.join(INDEX), limits)?;
         let (weights, index) = if hugging_face.is_file() {
             (vec![hugging_face], None)
         } else if let Some(text) = index {
-            (shards(from, &json(INDEX, &text)?)?, Some(text))
+            (shards(from, &json(INDEX, &text, limits)?, limits)?, Some(text))
         } else if open_clip.is_file() {
             (vec![open_clip], None)
         } else {
@@ -112,8 +118,8 @@ impl Files {
         Ok(Self { directory: from.to_path_buf(), weights, index })
     }
 
-    fn companions(&self) -> Result<Companions> {
-        let text = |name: &str| read(&self.directory.join(name));
+    fn companions(&self, limits: &Limits) -> Result<Companions> {
+        let text = |name: &str| read(&self.directory.join(name), limits);
         let directory = self.directory.canonicalize()?;
         let name = directory.file_name().unwrap_or_default();
         Ok(Companions {
@@ -128,7 +134,7 @@ impl Files {
     }
 }
 
-fn shards(directory: &Path, index: &Json) -> Result<Vec<PathBuf>> {
+fn shards(directory: &Path, index: &Json, limits: &Limits) -> Result<Vec<PathBuf>> {
     let map = index.get("weight_map").and_then(Json::as_object);
     let names: BTreeSet<&str> =
         map.into_iter().flatten().filter_map(|(_, file)| file.as_str()).collect();
@@ -136,11 +142,16 @@ fn shards(directory: &Path, index: &Json) -> Result<Vec<PathBuf>> {
         let message = format!("{INDEX} names no files beside it");
         return Err(Error::new(ErrorKind::MalformedModel, message));
     }
+    limits.check(Limit::Files, names.len() as u64)?;
     Ok(names.into_iter().map(|name| directory.join(name)).collect())
 }
 
 /// A text file, if there is one.
-fn read(path: &Path) -> Result<Option<String>> {
+fn read(path: &Path, limits: &Limits) -> Result<Option<String>> {
+    if let Ok(about) = fs::metadata(path) {
+        let within = limits.check(Limit::JsonBytes, about.len());
+        within.map_err(|error| error.context(path.display()))?;
+    }
     match fs::read_to_string(path) {
         Ok(text) => Ok(Some(text)),
         Err(error) if error.kind() == IoErrorKind::NotFound => Ok(None),

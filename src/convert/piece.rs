@@ -11,6 +11,7 @@ use crate::convert::plan::{Plan, Target};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::names::Change;
 use crate::format::safetensors::{Header, malformed};
+use crate::memory;
 
 /// Elements of a piece at most, where it is not transposed: 256 KiB in f32. Blocks lie along rows and
 /// rows one after another, so whole blocks of any number give the bytes that the whole tensor gives.
@@ -88,6 +89,9 @@ impl Piece {
 
     /// Brings its bytes to the form in which `target`, its own, is stored.
     pub fn convert(&self, bytes: &[u8], target: &Target) -> Result<QTensor> {
+        // The values, the same transposed, and as they are quantised; and what comes of it.
+        let values_bytes = 4 * target_elements(bytes, self.dtype);
+        memory::probe(&[values_bytes, values_bytes, values_bytes, values_bytes])?;
         let values = values(self.dtype, bytes);
         let tensor = match target.source.change {
             Change::None | Change::Third(_) => {
@@ -101,6 +105,10 @@ impl Piece {
         };
         Ok(QTensor::quantize(&tensor, target.info.dtype)?)
     }
+}
+
+fn target_elements(bytes: &[u8], dtype: Dtype) -> u64 {
+    bytes.len() as u64 / width(dtype).expect("checked when it was cut") as u64
 }
 
 /// The bytes of an element, of those types that are read.

@@ -13,7 +13,8 @@ use crate::format::checkpoint;
 use crate::format::gguf::{TensorInfo, Value, byte_size, header_bytes, padding};
 use crate::format::names::{Change, Checkpoint, Expected, Source, source, tensors};
 use crate::format::safetensors::Header;
-use crate::tokenizer::rebuild_merges;
+use crate::limits::{Limit, Limits};
+use crate::tokenizer::{check_tokens, rebuild_merges};
 
 /// What names the tensors of weights that are in several files.
 pub const INDEX: &str = "model.safetensors.index.json";
@@ -40,21 +41,23 @@ impl Plan {
     /// `header` is that of the checkpoint's first file: the only one, where no index names others.
     ///
     /// # Errors
-    /// `unsupported_model`, `malformed_model` or `missing_tensor`, naming what.
+    /// `unsupported_model`, `malformed_model`, `missing_tensor` or `limit_exceeded`, naming what.
     pub fn new(
         companions: &Companions,
         header: &Header,
         file_type: FileType,
         activation: Option<Activation>,
         logit_scale: Option<f32>,
+        limits: &Limits,
     ) -> Result<Self> {
-        let index = companions.index.as_deref().map(|text| json(INDEX, text)).transpose()?;
+        let index = companions.index.as_deref();
+        let index = index.map(|text| json(INDEX, text, limits)).transpose()?;
         let has = |name: &str| match &index {
             Some(index) => index.get("weight_map").is_some_and(|map| map.get(name).is_some()),
             None => header.get(name).is_some(),
         };
         let kind = kind(has)?;
-        let mut config = config(kind, companions)?;
+        let mut config = config(kind, companions, limits)?;
         config.activation = activation.unwrap_or(config.activation);
         config.logit_scale = logit_scale;
         let expected = tensors(&config);
@@ -65,7 +68,7 @@ impl Plan {
         }
         let mut infos: Vec<TensorInfo> =
             expected.iter().map(|want| stored(want, file_type)).collect();
-        let metadata = metadata(&config, companions, file_type)?;
+        let metadata = metadata(&config, companions, file_type, limits)?;
         let header = header_bytes(&metadata, &mut infos);
         let pairs = infos.into_iter().zip(sources);
         let targets = pairs.map(|(info, source)| Target { info, source, found: false }).collect();
@@ -119,47 +122,54 @@ fn kind(has: impl Fn(&str) -> bool) -> Result<Checkpoint> {
     }
 }
 
-fn config(kind: Checkpoint, companions: &Companions) -> Result<ClipConfig> {
+fn config(kind: Checkpoint, companions: &Companions, limits: &Limits) -> Result<ClipConfig> {
     let mut config = match kind {
         Checkpoint::HuggingFace => {
             let preprocessor = companions.preprocessor_config.as_deref();
-            let preprocessor =
-                preprocessor.map(|text| json("preprocessor_config.json", text)).transpose()?;
-            let config = companion("config.json", companions.config.as_deref())?;
-            checkpoint::hugging_face(&config, preprocessor.as_ref())
+            let preprocessor = preprocessor
+                .map(|text| json("preprocessor_config.json", text, limits))
+                .transpose()?;
+            let config = companion("config.json", companions.config.as_deref(), limits)?;
+            checkpoint::hugging_face(&config, preprocessor.as_ref(), limits)
         }
         Checkpoint::OpenClip => {
             let config = companions.open_clip_config.as_deref();
-            checkpoint::open_clip(&companion("open_clip_config.json", config)?)
+            checkpoint::open_clip(&companion("open_clip_config.json", config, limits)?, limits)
         }
     }?;
     config.name = Some(companions.name.clone());
     Ok(config)
 }
 
-fn companion(name: &str, text: Option<&str>) -> Result<Json> {
+fn companion(name: &str, text: Option<&str>, limits: &Limits) -> Result<Json> {
     let Some(text) = text else {
         let message =
             format!("the checkpoint has no {name}; put the model's own beside its weights");
         return Err(Error::new(ErrorKind::MalformedModel, message));
     };
-    json(name, text)
+    json(name, text, limits)
 }
 
 /// Parses the file called `name`.
 ///
 /// # Errors
-/// `malformed_model`, naming the file.
-pub fn json(name: &str, text: &str) -> Result<Json> {
+/// `malformed_model` or `limit_exceeded`, naming the file.
+pub fn json(name: &str, text: &str, limits: &Limits) -> Result<Json> {
+    limits.check(Limit::JsonBytes, text.len() as u64).map_err(|error| error.context(name))?;
     serde_json::from_str(text).map_err(|source| {
         Error::new(ErrorKind::MalformedModel, format!("{name}: {source}")).with_source(source)
     })
 }
 
 /// The vocabulary, and its merges where they cannot be told from it.
-fn vocabulary(companions: &Companions) -> Result<(Vec<String>, Option<Vec<String>>)> {
-    let file = companion("tokenizer.json or vocab.json", companions.tokenizer.as_deref())?;
-    let tokens = checkpoint::vocabulary(&file)?;
+fn vocabulary(
+    companions: &Companions,
+    limits: &Limits,
+) -> Result<(Vec<String>, Option<Vec<String>>)> {
+    let file = companions.tokenizer.as_deref();
+    let file = companion("tokenizer.json or vocab.json", file, limits)?;
+    let tokens = checkpoint::vocabulary(&file, limits)?;
+    check_tokens(&tokens, limits)?;
     let rebuilt = rebuild_merges(&tokens);
     let rebuilt = rebuilt.iter().map(|(first, second)| format!("{first} {second}"));
     let merges = checkpoint::merges(&file).filter(|merges| !rebuilt.eq(merges.iter().cloned()));
@@ -182,6 +192,7 @@ fn metadata(
     config: &ClipConfig,
     companions: &Companions,
     file_type: FileType,
+    limits: &Limits,
 ) -> Result<Vec<(String, Value)>> {
     let mut list: Vec<(String, Value)> = Vec::new();
     let mut put = |key: &str, value| list.push((key.into(), value));
@@ -215,7 +226,7 @@ fn metadata(
     }
     if let Some(text) = &config.text {
         put("clip.text.context_length", number(text.stock.max_position_embeddings));
-        let (tokens, merges) = vocabulary(companions)?;
+        let (tokens, merges) = vocabulary(companions, limits)?;
         if tokens.len() != text.stock.vocab_size {
             let message = format!(
                 "the tokenizer has {} tokens where the configuration says {}",

@@ -1,19 +1,22 @@
 //! GIF: the first frame, on the canvas PIL puts it on.
 
+use std::num::NonZeroU64;
+
 use gif::{ColorOutput, DecodeOptions, DecodingError, MemoryLimit};
 
 use super::sniff::Format;
-use super::{Alpha, MAX_DECODED_BYTES, RgbImage, check_header, corrupt, too_large, zeroed};
-use crate::error::{Error, Result};
+use super::{Alpha, RgbImage, check_header, corrupt, make_room, too_large};
+use crate::error::{Error, ErrorKind, Result};
+use crate::limits::{Limit, Limits};
+use crate::memory;
 
 /// Decodes the first frame. What the frame leaves bare has the colour of its transparent index, or
 /// of index 0; where it reaches over the canvas, the canvas grows.
-pub(super) fn decode(bytes: &[u8], alpha: Alpha) -> Result<RgbImage> {
+pub(super) fn decode(bytes: &[u8], alpha: Alpha, limits: &Limits) -> Result<RgbImage> {
     let mut options = DecodeOptions::new();
     options.set_color_output(ColorOutput::Indexed);
-    options.set_memory_limit(MemoryLimit::Bytes(
-        MAX_DECODED_BYTES.try_into().expect("the limit is not zero"),
-    ));
+    let most = NonZeroU64::new(limits.get(Limit::DecodeBytes)).unwrap_or(NonZeroU64::MIN);
+    options.set_memory_limit(MemoryLimit::Bytes(most));
     options.allow_unknown_blocks(true);
     let mut decoder = options.read_info(bytes).map_err(from_gif)?;
     let (width, height) = (decoder.width(), decoder.height());
@@ -24,12 +27,16 @@ pub(super) fn decode(bytes: &[u8], alpha: Alpha) -> Result<RgbImage> {
     let (frame_width, frame_height) = (usize::from(frame.width), usize::from(frame.height));
     let width = usize::from(width).max(left + frame_width);
     let height = usize::from(height).max(top + frame_height);
-    check_header(Format::Gif, width as u32, height as u32)?;
+    check_header(Format::Gif, width as u32, height as u32, limits)?;
     if frame_width == 0 || frame_height == 0 {
         return Err(corrupt(Format::Gif, "its first frame is empty"));
     }
 
-    let mut indices = zeroed(Format::Gif, frame_width * frame_height)?;
+    // Neither edge has more than 17 bits.
+    let of_frame = frame_width as u64 * frame_height as u64;
+    let of_canvas = 3 * width as u64 * height as u64;
+    make_room(Format::Gif, &[of_frame, of_canvas], limits)?;
+    let mut indices = memory::filled(of_frame, 0)?;
     let mut colours = colours(frame.palette.as_deref().or(decoder.global_palette()));
     if let (Some(index), Some(background)) = (frame.transparent, alpha.background()) {
         colours[usize::from(index)] = [background; 3];
@@ -37,7 +44,7 @@ pub(super) fn decode(bytes: &[u8], alpha: Alpha) -> Result<RgbImage> {
     decoder.read_into_buffer(&mut indices).map_err(from_gif)?;
 
     let bare = colours[usize::from(frame.transparent.unwrap_or(0))];
-    let mut pixels = zeroed(Format::Gif, width * height * 3)?;
+    let mut pixels = memory::filled(of_canvas, 0)?;
     pixels.as_chunks_mut().0.fill(bare);
     let rows = pixels.chunks_exact_mut(width * 3).skip(top);
     for (row, indices) in rows.zip(indices.chunks_exact(frame_width)) {
@@ -58,7 +65,11 @@ fn colours(palette: Option<&[u8]>) -> [[u8; 3]; 256] {
 
 fn from_gif(error: DecodingError) -> Error {
     match error {
-        DecodingError::OutOfMemory | DecodingError::MemoryLimit => too_large(Format::Gif),
+        DecodingError::MemoryLimit => too_large(Format::Gif),
+        DecodingError::OutOfMemory => Error::new(
+            ErrorKind::LowMemory,
+            "there is no memory to decode this GIF image; close other pages or programs",
+        ),
         _ => corrupt(Format::Gif, &error),
     }
     .with_source(error)

@@ -4,15 +4,24 @@ use std::io::Cursor;
 
 use image::codecs::bmp::BmpDecoder;
 use image::codecs::png::PngDecoder;
-use image::{ColorType, ImageDecoder, Limits};
+use image::{ColorType, ImageDecoder, Limits as DecoderLimits};
 
 use super::sniff::Format;
-use super::{Alpha, DecodeOptions, MAX_DECODED_BYTES, RgbImage, samples};
-use super::{check_header, corrupt, from_decoder, orientation, too_large, unsupported, zeroed};
+use super::{Alpha, DecodeOptions, RgbImage, samples};
+use super::{check_header, corrupt, from_decoder, make_room, orientation, unsupported};
 use crate::error::Result;
+use crate::limits::{Limit, Limits};
+use crate::memory;
+
+/// What the PNG decoder has beside a few rows: what is inflated at once, and a chunk that is coming.
+const PNG_BYTES: u64 = 320 << 10;
 
 /// Decodes a PNG. Of an animated one this is the image that readers without animation show.
-pub(super) fn decode_png(bytes: &[u8], options: DecodeOptions) -> Result<RgbImage> {
+pub(super) fn decode_png(
+    bytes: &[u8],
+    options: DecodeOptions,
+    limits: &Limits,
+) -> Result<RgbImage> {
     const FORMAT: Format = Format::Png;
     // The header chunk comes first by definition: length, name, width, height, depth, colour.
     let Some(&[.., depth, colour]) = bytes.get(12..26).filter(|ihdr| ihdr.starts_with(b"IHDR"))
@@ -20,17 +29,23 @@ pub(super) fn decode_png(bytes: &[u8], options: DecodeOptions) -> Result<RgbImag
         return Err(corrupt(FORMAT, "it has no header"));
     };
     let edge = |at: usize| u32::from_be_bytes([0, 1, 2, 3].map(|i| bytes[at + i]));
-    check_header(FORMAT, edge(16), edge(20))?;
+    let (width, height) = (edge(16), edge(20));
+    check_header(FORMAT, width, height, limits)?;
 
-    let mut limits = Limits::no_limits();
-    limits.max_alloc = Some(MAX_DECODED_BYTES);
-    let mut decoder = PngDecoder::with_limits(Cursor::new(bytes), limits)
+    // Four channels of two bytes at most.
+    let row = 8 * u64::from(width);
+    make_room(FORMAT, &[PNG_BYTES, row, row], limits)?;
+    let mut most = DecoderLimits::no_limits();
+    // Its chunks, as they are and copied; and no more for a colour profile, which is not read, but inflated.
+    let of_chunks = 4 * bytes.len() as u64 + 4 * row + PNG_BYTES;
+    most.max_alloc = Some(of_chunks.min(limits.get(Limit::DecodeBytes)));
+    let mut decoder = PngDecoder::with_limits(Cursor::new(bytes), most)
         .map_err(|error| from_decoder(FORMAT, error))?;
     // Metadata that cannot be read costs the orientation, not the picture.
     let xmp = decoder.xmp_metadata().unwrap_or(None);
     let grey16 = colour == 0 && depth == 16;
-    let image = read(FORMAT, decoder, options.alpha, grey16)?;
-    Ok(orientation::apply(image, options.orientation, png_exif(bytes), xmp.as_deref()))
+    let image = read(FORMAT, decoder, &[PNG_BYTES, row, row], options.alpha, grey16, limits)?;
+    orientation::apply(image, options.orientation, png_exif(bytes), xmp.as_deref())
 }
 
 /// The Exif chunk, which may stand after the image data, where the decoder no longer looks.
@@ -47,10 +62,10 @@ fn png_exif(bytes: &[u8]) -> Option<&[u8]> {
 }
 
 /// Decodes a BMP.
-pub(super) fn decode_bmp(bytes: &[u8], alpha: Alpha) -> Result<RgbImage> {
+pub(super) fn decode_bmp(bytes: &[u8], alpha: Alpha, limits: &Limits) -> Result<RgbImage> {
     let decoder =
         BmpDecoder::new(Cursor::new(bytes)).map_err(|error| from_decoder(Format::Bmp, error))?;
-    let mut image = read(Format::Bmp, decoder, alpha, false)?;
+    let mut image = read(Format::Bmp, decoder, &[], alpha, false, limits)?;
     if let Some(bits) = bmp16_bits(bytes) {
         // The decoder rounds the levels of 5 and 6 bits to nearest, PIL rounds them down.
         let lower = bits.map(|bits| {
@@ -79,37 +94,35 @@ fn bmp16_bits(bytes: &[u8]) -> Option<[u32; 3]> {
     Some(if long(30)? == BITFIELDS && masks == RGB565 { [5, 6, 5] } else { [5, 5, 5] })
 }
 
-/// The pixels of any decoder of the `image` crate as RGB8. `grey16` says that the file holds
+/// The pixels of any decoder of the `image` crate as RGB8. `working` are the buffers, in bytes, that it has
+/// beside them at once. `grey16` says that the file holds
 /// 16-bit grey without an alpha channel, though the decoder may have made one of a key colour.
 pub(super) fn read(
     format: Format,
     decoder: impl ImageDecoder,
+    working: &[u64],
     alpha: Alpha,
     grey16: bool,
+    limits: &Limits,
 ) -> Result<RgbImage> {
     let (width, height) = decoder.dimensions();
-    check_header(format, width, height)?;
+    check_header(format, width, height, limits)?;
     let colour = decoder.color_type();
     let total = decoder.total_bytes();
-    if total > MAX_DECODED_BYTES {
-        return Err(too_large(format));
-    }
-    let mut bytes = zeroed(format, total as usize)?;
+    make_room(format, &[&[total], working].concat(), limits)?;
+    let mut bytes = memory::filled(total, 0)?;
     decoder.read_image(&mut bytes).map_err(|error| from_decoder(format, error))?;
 
-    let wide = |bytes: &[u8]| -> Vec<u16> {
-        bytes.as_chunks().0.iter().map(|&sample| u16::from_ne_bytes(sample)).collect()
-    };
     let pixels = match colour {
         ColorType::Rgb8 => bytes,
         ColorType::Rgba8 => samples::rgba(bytes, alpha),
-        ColorType::L8 => samples::grey(&bytes, 1),
-        ColorType::La8 => samples::grey_alpha(bytes, alpha),
-        ColorType::L16 => samples::saturate(&wide(&bytes), 1),
-        ColorType::La16 if grey16 => samples::saturate(&wide(&bytes), 2),
-        ColorType::La16 => samples::grey_alpha(samples::high_bytes(&wide(&bytes)), alpha),
-        ColorType::Rgb16 => samples::high_bytes(&wide(&bytes)),
-        ColorType::Rgba16 => samples::rgba(samples::high_bytes(&wide(&bytes)), alpha),
+        ColorType::L8 => samples::grey(&bytes, 1)?,
+        ColorType::La8 => samples::grey_alpha(bytes, alpha)?,
+        ColorType::L16 => samples::saturate(samples::words(&bytes))?,
+        ColorType::La16 if grey16 => samples::saturate(samples::words(&bytes).step_by(2))?,
+        ColorType::La16 => samples::grey_alpha(samples::high_bytes(bytes), alpha)?,
+        ColorType::Rgb16 => samples::high_bytes(bytes),
+        ColorType::Rgba16 => samples::rgba(samples::high_bytes(bytes), alpha),
         other => return Err(unsupported(format, format!("its pixels are {other:?}"))),
     };
     Ok(RgbImage { width, height, pixels })

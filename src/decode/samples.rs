@@ -1,6 +1,8 @@
 //! Decoded samples to RGB8, by PIL's rules for each kind of pixel.
 
 use super::Alpha;
+use crate::error::Result;
+use crate::memory;
 
 /// `[r, g, b, a]` pixels to RGB, in place.
 pub(super) fn rgba(mut samples: Vec<u8>, alpha: Alpha) -> Vec<u8> {
@@ -24,7 +26,7 @@ pub(super) fn first_three(mut samples: Vec<u8>) -> Vec<u8> {
 }
 
 /// `[level, alpha]` pixels to RGB.
-pub(super) fn grey_alpha(mut samples: Vec<u8>, alpha: Alpha) -> Vec<u8> {
+pub(super) fn grey_alpha(mut samples: Vec<u8>, alpha: Alpha) -> Result<Vec<u8>> {
     if let Some(background) = alpha.background() {
         for [level, alpha] in samples.as_chunks_mut().0 {
             *level = over(*level, *alpha, background);
@@ -43,24 +45,34 @@ pub(super) fn over(level: u8, alpha: u8, background: u8) -> u8 {
 }
 
 /// The first of every `stride` bytes as a grey pixel.
-pub(super) fn grey(samples: &[u8], stride: usize) -> Vec<u8> {
-    let mut rgb = Vec::with_capacity(samples.len() / stride * 3);
+pub(super) fn grey(samples: &[u8], stride: usize) -> Result<Vec<u8>> {
+    let mut rgb = memory::reserved(samples.len() as u64 / stride as u64 * 3)?;
     samples.chunks_exact(stride).for_each(|pixel| rgb.extend_from_slice(&[pixel[0]; 3]));
-    rgb
+    Ok(rgb)
 }
 
-/// The high byte of every sample: what PIL keeps of 16-bit colour.
-pub(super) fn high_bytes(samples: &[u16]) -> Vec<u8> {
-    samples.iter().map(|sample| (sample >> 8) as u8).collect()
+/// The samples of 16 bits that bytes in this machine's order are.
+pub(super) fn words(bytes: &[u8]) -> impl ExactSizeIterator<Item = u16> {
+    bytes.as_chunks().0.iter().map(|&sample| u16::from_ne_bytes(sample))
+}
+
+/// The high byte of every sample of 16 bits, in place: what PIL keeps of 16-bit colour.
+pub(super) fn high_bytes(mut samples: Vec<u8>) -> Vec<u8> {
+    let count = samples.len() / 2;
+    for at in 0..count {
+        samples[at] = (u16::from_ne_bytes([samples[2 * at], samples[2 * at + 1]]) >> 8) as u8;
+    }
+    samples.truncate(count);
+    samples.shrink_to_fit();
+    samples
 }
 
 /// 16-bit grey without alpha saturates: PIL's `I;16` has the range of its values, not of its type,
 /// and `convert("RGB")` clips what lies above 255.
-pub(super) fn saturate(samples: &[u16], stride: usize) -> Vec<u8> {
-    let grey = |pixel: &[u16]| pixel[0].min(255) as u8;
-    let mut rgb = Vec::with_capacity(samples.len() / stride * 3);
-    samples.chunks_exact(stride).for_each(|pixel| rgb.extend_from_slice(&[grey(pixel); 3]));
-    rgb
+pub(super) fn saturate(levels: impl ExactSizeIterator<Item = u16>) -> Result<Vec<u8>> {
+    let mut rgb = memory::reserved(levels.len() as u64 * 3)?;
+    levels.for_each(|level| rgb.extend_from_slice(&[level.min(255) as u8; 3]));
+    Ok(rgb)
 }
 
 /// Ink to light, as `cmyk2rgb` in PIL's Convert.c: each of `[c, m, y, k]` is 255 for full ink.

@@ -3,20 +3,33 @@
 use std::borrow::Cow;
 use std::io::Cursor;
 
+use image::ImageDecoder;
 use image::codecs::webp::WebPDecoder;
 
 use super::sniff::Format;
-use super::{DecodeOptions, RgbImage, corrupt, from_decoder, orientation, raster};
+use super::{DecodeOptions, RgbImage, check_header, corrupt, from_decoder};
+use super::{orientation, raster};
 use crate::error::Result;
+use crate::limits::Limits;
+use crate::memory;
 
 /// Decodes a WebP as `WebPAnimDecoder` of libwebp does, which PIL uses for still images too.
-pub(super) fn decode(bytes: &[u8], options: DecodeOptions) -> Result<RgbImage> {
+pub(super) fn decode(bytes: &[u8], options: DecodeOptions, limits: &Limits) -> Result<RgbImage> {
     let chunks = Chunks::of(bytes)?;
-    let file = chunks.first_frame_unblended(bytes);
+    let file = chunks.first_frame_unblended(bytes)?;
     let decoder = WebPDecoder::new(Cursor::new(&file[..]))
         .map_err(|error| from_decoder(Format::WebP, error))?;
-    let image = raster::read(Format::WebP, decoder, options.alpha, false)?;
-    Ok(orientation::apply(image, options.orientation, chunks.exif, chunks.xmp))
+    let (width, height) = decoder.dimensions();
+    check_header(Format::WebP, width, height, limits)?;
+    if let Some((width, height)) = chunks.lossy {
+        // The decoder compares this with the other only once it has made room for it.
+        check_header(Format::WebP, width, height, limits)?;
+    }
+    let pixels = u64::from(width) * u64::from(height);
+    let has_alpha = decoder.color_type().has_alpha();
+    let working = chunks.buffers(pixels, has_alpha);
+    let image = raster::read(Format::WebP, decoder, &working, options.alpha, false, limits)?;
+    orientation::apply(image, options.orientation, chunks.exif, chunks.xmp)
 }
 
 /// What the walk over the chunks of the file finds.
@@ -25,6 +38,10 @@ struct Chunks<'a> {
     xmp: Option<&'a [u8]>,
     /// Where the first frame of an animation keeps its flags.
     first_frame_flags: Option<usize>,
+    /// The size that a lossy image gives itself, of the first frame of an animation.
+    lossy: Option<(u32, u32)>,
+    /// Whether a lossy image has its alpha in a chunk of its own.
+    alpha: bool,
 }
 
 impl<'a> Chunks<'a> {
@@ -39,7 +56,8 @@ impl<'a> Chunks<'a> {
         let end = size_at(4).and_then(|size| size.checked_add(8)).ok_or_else(cut_short)?;
         let file = bytes.get(..end).ok_or_else(cut_short)?;
 
-        let mut chunks = Self { exif: None, xmp: None, first_frame_flags: None };
+        let mut chunks =
+            Self { exif: None, xmp: None, first_frame_flags: None, lossy: None, alpha: false };
         let mut at = 12;
         while at + 8 <= file.len() {
             let size = size_at(at + 4).ok_or_else(cut_short)?;
@@ -50,7 +68,9 @@ impl<'a> Chunks<'a> {
                 b"XMP " => chunks.xmp = chunks.xmp.or(Some(body)),
                 b"ANMF" if chunks.first_frame_flags.is_none() && body.len() >= 16 => {
                     chunks.first_frame_flags = Some(at + 8 + 15);
+                    chunks.look_into(&body[16..]);
                 }
+                b"VP8 " | b"ALPH" => chunks.look_into(&file[at..stop]),
                 _ => {}
             }
             at = stop + size % 2;
@@ -58,18 +78,62 @@ impl<'a> Chunks<'a> {
         Ok(chunks)
     }
 
+    /// Notes what the chunks of an image, or of a frame, say of it.
+    fn look_into(&mut self, mut chunks: &[u8]) {
+        while let Some((&[a, b, c, d, size @ ..], rest)) = chunks.split_first_chunk::<8>() {
+            let size = u32::from_le_bytes(size) as usize;
+            let body = &rest[..size.min(rest.len())];
+            match &[a, b, c, d] {
+                b"ALPH" => self.alpha = true,
+                // A frame's tag, a start code, and two sizes of 14 bits.
+                b"VP8 " if self.lossy.is_none() => {
+                    let edge = |at: usize| -> Option<u32> {
+                        let edge = u16::from_le_bytes(*body.get(at..)?.first_chunk()?);
+                        Some(u32::from(edge & 0x3fff))
+                    };
+                    self.lossy = edge(6).zip(edge(8));
+                }
+                _ => {}
+            }
+            chunks = rest.get(size.saturating_add(size % 2)..).unwrap_or(&[]);
+        }
+    }
+
+    /// The buffers that the decoder has at once beside the image, of so many pixels, in bytes.
+    fn buffers(&self, pixels: u64, has_alpha: bool) -> Vec<u64> {
+        let mut buffers = Vec::new();
+        match self.lossy {
+            Some((width, height)) => {
+                // Luma, and two planes of chroma of half its edges, in blocks.
+                let blocks = u64::from(width.div_ceil(16)) * u64::from(height.div_ceil(16));
+                buffers.extend([256 * blocks, 64 * blocks, 64 * blocks]);
+                if self.alpha {
+                    buffers.extend([4 * pixels, pixels]);
+                }
+            }
+            // Into the image itself, or where that has no alpha, by way of one that has.
+            None if !has_alpha => buffers.push(4 * pixels),
+            None => {}
+        }
+        if self.first_frame_flags.is_some() {
+            // The canvas; and the frame, which may cover it.
+            buffers.extend([4 * pixels, 4 * pixels]);
+        }
+        buffers
+    }
+
     /// The file with blending switched off for the first frame of an animation. libwebp does not
     /// blend it with the empty canvas; the decoder here would, which loses the colour of pixels
     /// that are transparent.
-    fn first_frame_unblended<'b>(&self, bytes: &'b [u8]) -> Cow<'b, [u8]> {
+    fn first_frame_unblended<'b>(&self, bytes: &'b [u8]) -> Result<Cow<'b, [u8]>> {
         const DO_NOT_BLEND: u8 = 0b10;
         match self.first_frame_flags {
             Some(at) => {
-                let mut bytes = bytes.to_vec();
+                let mut bytes = memory::collected(bytes.len(), bytes.iter().copied())?;
                 bytes[at] |= DO_NOT_BLEND;
-                Cow::Owned(bytes)
+                Ok(Cow::Owned(bytes))
             }
-            None => Cow::Borrowed(bytes),
+            None => Ok(Cow::Borrowed(bytes)),
         }
     }
 }

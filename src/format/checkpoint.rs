@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use crate::config::{Activation, ClipConfig, TextConfig, UNREAD, VisionConfig};
 use crate::error::{Error, ErrorKind, Result};
+use crate::limits::{Limit, Limits};
 
 /// OpenAI's `preprocess`, which is transformers' `OPENAI_CLIP_MEAN` and `_STD`.
 const IMAGE_MEAN: [f32; 3] = [0.481_454_66, 0.457_827_5, 0.408_210_73];
@@ -18,8 +19,12 @@ const OPEN_CLIP_HEAD_WIDTH: u64 = 64;
 /// trimmed file leaves out is transformers' default.
 ///
 /// # Errors
-/// `unsupported_model` where it is no plain CLIP; `malformed_model` where it contradicts itself.
-pub fn hugging_face(config: &Value, preprocessor: Option<&Value>) -> Result<ClipConfig> {
+/// `unsupported_model` where it is no plain CLIP; `malformed_model` where it contradicts itself; `limit_exceeded`.
+pub fn hugging_face(
+    config: &Value,
+    preprocessor: Option<&Value>,
+    limits: &Limits,
+) -> Result<ClipConfig> {
     let model_type = config.get("model_type").and_then(Value::as_str).unwrap_or("clip");
     if model_type != "clip" {
         return Err(unsupported(format!("this is a {model_type} model")));
@@ -64,7 +69,7 @@ pub fn hugging_face(config: &Value, preprocessor: Option<&Value>) -> Result<Clip
         image_mean: preprocessor.channels("image_mean", IMAGE_MEAN)?,
         image_std: preprocessor.channels("image_std", IMAGE_STD)?,
     };
-    finish(activation, projection_dim, text_config, vision_config)
+    finish(activation, projection_dim, text_config, vision_config, limits)
 }
 
 /// Reads open_clip's `open_clip_config.json`.
@@ -72,8 +77,8 @@ pub fn hugging_face(config: &Value, preprocessor: Option<&Value>) -> Result<Clip
 /// open_clip takes a model for GELU where the file does not say `quick_gelu`.
 ///
 /// # Errors
-/// `unsupported_model` where it is no plain CLIP; `malformed_model` where it contradicts itself.
-pub fn open_clip(config: &Value) -> Result<ClipConfig> {
+/// `unsupported_model` where it is no plain CLIP; `malformed_model` where it contradicts itself; `limit_exceeded`.
+pub fn open_clip(config: &Value, limits: &Limits) -> Result<ClipConfig> {
     let model = config.get("model_cfg").unwrap_or(config);
     let part = |name: &str| Section(model.get(name).into_iter().collect());
     let (text, vision) = (part("text_cfg"), part("vision_cfg"));
@@ -120,17 +125,18 @@ pub fn open_clip(config: &Value) -> Result<ClipConfig> {
         image_mean: preprocess.channels("mean", IMAGE_MEAN)?,
         image_std: preprocess.channels("std", IMAGE_STD)?,
     };
-    finish(activation, projection_dim, text_config, vision_config)
+    finish(activation, projection_dim, text_config, vision_config, limits)
 }
 
 /// The tokens of `tokenizer.json` or `vocab.json`, in id order.
 ///
 /// # Errors
-/// `malformed_model` where ids are missing or it holds no vocabulary.
-pub fn vocabulary(file: &Value) -> Result<Vec<String>> {
+/// `malformed_model` where ids are missing or it holds no vocabulary; `limit_exceeded`.
+pub fn vocabulary(file: &Value, limits: &Limits) -> Result<Vec<String>> {
     let model = file.get("model").and_then(|model| model.get("vocab"));
     let table = model.unwrap_or(file).as_object();
     let table = table.ok_or_else(|| malformed("the tokenizer's file holds no vocabulary"))?;
+    limits.check(Limit::Vocabulary, table.len() as u64)?;
     let mut tokens: Vec<(u64, &str)> = Vec::new();
     for (token, id) in table {
         let id = id.as_u64().ok_or_else(|| malformed(format!("token {token:?} has no id")))?;
@@ -162,6 +168,7 @@ fn finish(
     projection_dim: usize,
     text: TextConfig,
     vision: VisionConfig,
+    limits: &Limits,
 ) -> Result<ClipConfig> {
     if vision.stock.num_channels != 3 {
         return Err(unsupported(format!("its images have {} channels", vision.stock.num_channels)));
@@ -174,7 +181,7 @@ fn finish(
         text: Some(text),
         vision: Some(vision),
     };
-    config.validate()?;
+    config.validate(limits)?;
     Ok(config)
 }
 

@@ -10,13 +10,13 @@ use candle_core::quantized::GgmlDType;
 pub use candle_core::quantized::gguf_file::Value;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::limits::{Limit, Limits};
+use crate::memory;
 
 /// The first four bytes of every GGUF file.
 pub const MAGIC: &[u8; 4] = b"GGUF";
 const VERSION: u32 = 3;
 const DEFAULT_ALIGNMENT: u64 = 32;
-/// The largest header of a CLIP model is its vocabulary: under 2 MB. This leaves room for any.
-const MAX_HEADER_BYTES: u64 = 64 << 20;
 /// `GGML_MAX_DIMS` in ggml.h.
 const MAX_DIMENSIONS: u32 = 4;
 /// Nothing in a CLIP file nests; the bound keeps a crafted file from exhausting the stack.
@@ -25,12 +25,14 @@ const MAX_ARRAY_DEPTH: u32 = 4;
 /// What stands before the tensors' bytes.
 ///
 /// ```
+/// use clip_wasm::Limits;
 /// use clip_wasm::format::gguf::{Header, Value, header_bytes};
 ///
+/// let limits = Limits::default();
 /// let name = Value::String("ViT-B-32".into());
 /// let bytes = header_bytes(&[("general.name".into(), name)], &mut []);
-/// assert!(Header::parse(&bytes[..20])?.is_none(), "it needs more");
-/// let header = Header::parse(&bytes)?.unwrap();
+/// assert!(Header::parse(&bytes[..20], &limits)?.is_none(), "it needs more");
+/// let header = Header::parse(&bytes, &limits)?.unwrap();
 /// assert_eq!(header.get("general.name").unwrap().to_string()?, "ViT-B-32");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -62,15 +64,19 @@ impl Header {
     ///
     /// # Errors
     /// `not_a_model` without the magic; `malformed_model` where the header contradicts itself;
-    /// `unsupported_model` for a version or a tensor type that candle does not read.
-    pub fn parse(prefix: &[u8]) -> Result<Option<Self>> {
-        let mut reader = Reader { bytes: prefix, position: 0 };
+    /// `unsupported_model` for a version or a tensor type that candle does not read; `limit_exceeded`.
+    pub fn parse(prefix: &[u8], limits: &Limits) -> Result<Option<Self>> {
+        let mut reader = Reader { bytes: prefix, position: 0, values: 0, limits };
         match read_header(&mut reader) {
-            Ok(header) => Ok(Some(header)),
-            Err(Stop::Incomplete) if prefix.len() as u64 > MAX_HEADER_BYTES => {
-                Err(malformed("its header is larger than 64 MiB"))
+            Ok(header) => {
+                limits.check(Limit::HeaderBytes, reader.position as u64)?;
+                Ok(Some(header))
             }
-            Err(Stop::Incomplete) => Ok(None),
+            Err(Stop::Incomplete) => {
+                // One more byte at the least is to come.
+                limits.check(Limit::HeaderBytes, prefix.len() as u64 + 1)?;
+                Ok(None)
+            }
             Err(Stop::Wrong(error)) => Err(error),
         }
     }
@@ -161,7 +167,10 @@ fn read_header(reader: &mut Reader) -> Result<Header, Stop> {
         return Err(Error::new(ErrorKind::UnsupportedModel, message).into());
     }
     let tensor_count = reader.count("tensors")?;
+    reader.limits.check(Limit::Tensors, tensor_count)?;
     let metadata_count = reader.count("metadata entries")?;
+    reader.limits.check(Limit::MetadataValues, metadata_count)?;
+    reader.values = metadata_count;
 
     let mut metadata = Vec::new();
     for _ in 0..metadata_count {
@@ -244,6 +253,9 @@ fn place_tensors(tensors: &mut [TensorInfo], data_start: u64, alignment: u64) ->
 struct Reader<'a> {
     bytes: &'a [u8],
     position: usize,
+    /// Of the metadata, so far, and of the arrays that have been begun all.
+    values: u64,
+    limits: &'a Limits,
 }
 
 impl<'a> Reader<'a> {
@@ -268,10 +280,12 @@ impl<'a> Reader<'a> {
         Ok(u64::from_le_bytes(self.array()?))
     }
 
-    /// A count of things that each take at least a byte, so none may exceed the header's own bound.
+    /// A count of things that each take at least a byte, so none may exceed what any header may hold.
     fn count(&mut self, what: &str) -> Result<u64, Stop> {
+        /// More than a header of any model's, whatever the limits are.
+        const MOST: u64 = 1 << 32;
         let count = self.u64()?;
-        if count > MAX_HEADER_BYTES {
+        if count > MOST {
             return Err(malformed(format!("it claims {count} {what}")).into());
         }
         Ok(count)
@@ -279,8 +293,10 @@ impl<'a> Reader<'a> {
 
     fn string(&mut self) -> Result<String, Stop> {
         let length = self.count("bytes in a string")?;
+        self.limits.check(Limit::HeaderBytes, length)?;
         let bytes = self.take(length as usize)?;
-        String::from_utf8(bytes.to_vec()).map_err(|_| malformed("a string is not UTF-8").into())
+        let bytes = memory::collected(bytes.len(), bytes.iter().copied())?;
+        String::from_utf8(bytes).map_err(|_| malformed("a string is not UTF-8").into())
     }
 
     fn value(&mut self, kind: u32, depth: u32) -> Result<Value, Stop> {
@@ -297,6 +313,8 @@ impl<'a> Reader<'a> {
             9 if depth < MAX_ARRAY_DEPTH => {
                 let element = self.u32()?;
                 let count = self.count("elements in an array")?;
+                self.values += count;
+                self.limits.check(Limit::MetadataValues, self.values)?;
                 let mut values = Vec::new();
                 for _ in 0..count {
                     values.push(self.value(element, depth + 1)?);

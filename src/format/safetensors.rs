@@ -10,6 +10,7 @@ use safetensors::tensor::Metadata;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{SNIFF_BYTES, expect_safetensors};
+use crate::limits::{Limit, Limits};
 
 /// The length that stands before the header.
 const LENGTH_BYTES: usize = 8;
@@ -40,22 +41,27 @@ impl Header {
     ///
     /// # Errors
     /// `not_a_model` or `unsupported_model` for a file of another kind; `malformed_model` where the
-    /// header contradicts itself.
-    pub fn parse(prefix: &[u8]) -> Result<Option<Self>> {
+    /// header contradicts itself; `limit_exceeded`.
+    pub fn parse(prefix: &[u8], limits: &Limits) -> Result<Option<Self>> {
         let Some((length, rest)) = prefix.split_first_chunk::<LENGTH_BYTES>() else {
             return Ok(None);
         };
         let length = u64::from_le_bytes(*length);
-        if length > MAX_HEADER_BYTES {
+        let within = limits.check(Limit::HeaderBytes, (LENGTH_BYTES as u64).saturating_add(length));
+        if length > MAX_HEADER_BYTES || within.is_err() {
             if prefix.len() < SNIFF_BYTES {
                 return Ok(None);
             }
             expect_safetensors(prefix)?;
+        }
+        if length > MAX_HEADER_BYTES {
             return Err(malformed(format!("it claims a header of {length} bytes")));
         }
+        within?;
         let Some(json) = rest.get(..length as usize) else { return Ok(None) };
-        let tensors = serde_json::from_slice(json)
+        let tensors: Metadata = serde_json::from_slice(json)
             .map_err(|source| malformed(format!("its header: {source}")).with_source(source))?;
+        limits.check(Limit::Tensors, tensors.tensors().len() as u64)?;
         Ok(Some(Self { tensors, data_start: LENGTH_BYTES as u64 + length }))
     }
 
@@ -101,10 +107,14 @@ mod tests {
                 "a":{"dtype":"F32","shape":[2,3],"data_offsets":[0,24]}}"#,
         );
         for end in 0..bytes.len() {
-            assert!(Header::parse(&bytes[..end]).unwrap().is_none(), "{end} bytes");
+            assert!(
+                Header::parse(&bytes[..end], &Limits::default()).unwrap().is_none(),
+                "{end} bytes"
+            );
         }
         let start = bytes.len() as u64;
-        let header = Header::parse(&[&bytes[..], &[0; 30]].concat()).unwrap().unwrap();
+        let header =
+            Header::parse(&[&bytes[..], &[0; 30]].concat(), &Limits::default()).unwrap().unwrap();
         let a = Tensor { dtype: Dtype::F32, shape: &[2, 3], bytes: start..start + 24 };
         assert_eq!(header.get("a"), Some(a));
         let b = Tensor { dtype: Dtype::BF16, shape: &[3], bytes: start + 24..start + 30 };
@@ -121,7 +131,9 @@ mod tests {
                     "b":{{"dtype":"{dtype}","shape":{shape},"data_offsets":{offsets}}}}}"#
             ))
         };
-        assert!(Header::parse(&tensor("F16", "[3]", "[8,14]")).unwrap().is_some());
+        assert!(
+            Header::parse(&tensor("F16", "[3]", "[8,14]"), &Limits::default()).unwrap().is_some()
+        );
         let claim = |length: u64| [&length.to_le_bytes()[..], b"{\"a\":{}}"].concat();
         for (label, bytes) in [
             ("a huge length", claim(u64::MAX)),
@@ -137,7 +149,7 @@ mod tests {
             ("a negative offset", tensor("F16", "[3]", "[8,-14]")),
             ("an unknown type", tensor("F17", "[3]", "[8,14]")),
         ] {
-            let error = Header::parse(&bytes).expect_err(label);
+            let error = Header::parse(&bytes, &Limits::default()).expect_err(label);
             assert_eq!(error.kind(), ErrorKind::MalformedModel, "{label}: {error}");
         }
     }
@@ -151,7 +163,7 @@ mod tests {
             (b"GGUF\x03\0\0\0aaaaaaaa", ErrorKind::UnsupportedModel, "already"),
             (b"PK\x03\x04\x14\0\0\0aaaaaaaa", ErrorKind::UnsupportedModel, "PyTorch"),
         ] {
-            let error = Header::parse(bytes).expect_err(says);
+            let error = Header::parse(bytes, &Limits::default()).expect_err(says);
             assert_eq!(error.kind(), kind, "{error}");
             assert!(error.to_string().contains(says), "{error} does not say {says:?}");
         }

@@ -6,6 +6,7 @@ use std::ops::Range;
 use super::float::{Panels, softmax, tile};
 use super::target::Columns;
 use super::{PANEL, ROWS, Target};
+use crate::error::Result;
 use crate::threads::POOL;
 
 /// The heads of a layer: `softmax(q k^T / sqrt(head_dim)) v` each.
@@ -38,6 +39,20 @@ impl Heads {
     /// Values of all heads, side by side.
     pub fn width(&self) -> usize {
         self.heads * self.head_dim
+    }
+
+    /// Makes room for what this thread needs to attend to `n` rows. The others make theirs when they are called.
+    ///
+    /// # Errors
+    /// `low_memory`
+    pub fn make_room(&self, n: usize) -> Result<()> {
+        SCRATCH.with_borrow_mut(|Scratch { keys, rest, .. }| {
+            keys.make_room(self.head_dim, n)?;
+            match self.head_dim % PANEL {
+                0 => Ok(()),
+                left => rest.make_room(n, left),
+            }
+        })
     }
 
     /// Of `qkv` `[n, 3 * width]`, queries, keys and values side by side, the rows `queries` attend to all;

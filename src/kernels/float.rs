@@ -9,6 +9,8 @@
 
 use super::target::{Columns, Finish};
 use super::{PANEL, ROWS, Target, split};
+use crate::error::Result;
+use crate::memory;
 use crate::threads::POOL;
 
 /// Sums that run side by side, added up at the end.
@@ -42,6 +44,15 @@ impl Panels {
                 }
             }
         }
+    }
+
+    /// Makes room for `[k, n]`.
+    ///
+    /// # Errors
+    /// `low_memory`
+    pub fn make_room(&mut self, k: usize, n: usize) -> Result<()> {
+        let len = n.next_multiple_of(PANEL) as u64 * k as u64;
+        memory::reserve_all(&mut self.values, len)
     }
 
     /// Inputs.

@@ -1,6 +1,8 @@
 //! The packed forms that the kernels read.
 
 use super::{BLOCK, PANEL, ROWS, twin};
+use crate::error::Result;
+use crate::memory;
 use crate::threads::POOL;
 
 /// A block whose largest value is below this is taken for zeros: its scale would be denormal, and a
@@ -51,23 +53,38 @@ pub struct Int8Matrix {
 impl Int8Matrix {
     /// For quants of 8 bits.
     ///
+    /// # Errors
+    /// `low_memory`
+    ///
     /// # Panics
     /// If `k` is not a multiple of 32.
-    pub fn zeros(n: usize, k: usize) -> Self {
+    pub fn zeros(n: usize, k: usize) -> Result<Self> {
         assert!(k.is_multiple_of(BLOCK));
-        let padded = n.next_multiple_of(PANEL);
-        let (layout, quants) = (Layout::Pairs, vec![0; padded * k]);
-        let scales = vec![0.0; padded * k / BLOCK];
-        Self { n, k, layout, bits: 8, lift: 0, quants, scales, offsets: Vec::new() }
+        let size = n.next_multiple_of(PANEL) as u64 * k as u64;
+        let blocks = size / BLOCK as u64;
+        let (layout, quants) = (Layout::Pairs, memory::filled(size, 0)?);
+        let scales = memory::filled(blocks, 0.0)?;
+        Ok(Self { n, k, layout, bits: 8, lift: 0, quants, scales, offsets: Vec::new() })
     }
 
     /// For quants of 4 or 5 bits, which become so by adding `lift`.
     ///
+    /// # Errors
+    /// `low_memory`
+    ///
     /// # Panics
     /// If `k` is not a multiple of 32.
-    pub fn in_fours(n: usize, k: usize, bits: u32, lift: i8) -> Self {
+    pub fn in_fours(n: usize, k: usize, bits: u32, lift: i8) -> Result<Self> {
         assert!(bits == 4 || bits == 5);
-        Self { layout: Layout::Fours, bits, lift, ..Self::zeros(n, k) }
+        Ok(Self { layout: Layout::Fours, bits, lift, ..Self::zeros(n, k)? })
+    }
+
+    /// Makes room for offsets, which are kept from the first one on that is not zero.
+    ///
+    /// # Errors
+    /// `low_memory`
+    pub fn reserve_offsets(&mut self) -> Result<()> {
+        memory::reserve(&mut self.offsets, self.scales.len() as u64)
     }
 
     /// Outputs.
@@ -141,7 +158,7 @@ impl Int8Matrix {
     fn set_factors(&mut self, at: usize, scales: &[f32], offsets: &[f32]) {
         self.scales[at..at + scales.len()].copy_from_slice(scales);
         if self.offsets.is_empty() && offsets.iter().any(|offset| *offset != 0.0) {
-            self.offsets = vec![0.0; self.scales.len()];
+            self.offsets.resize(self.scales.len(), 0.0);
         }
         if let Some(slots) = self.offsets.get_mut(at..at + offsets.len()) {
             slots.copy_from_slice(offsets);
@@ -251,6 +268,24 @@ impl Rows<'_> {
 }
 
 impl Activations {
+    /// Makes room for `[m, k]`, for weights of the layout.
+    ///
+    /// # Errors
+    /// `low_memory`
+    pub fn make_room(&mut self, m: usize, k: usize, layout: Layout) -> Result<()> {
+        let size = m.next_multiple_of(ROWS) as u64 * k as u64;
+        let blocks = size / BLOCK as u64;
+        memory::reserve_all(&mut self.scales, blocks)?;
+        memory::reserve_all(&mut self.sums, blocks)?;
+        match layout {
+            Layout::Pairs => memory::reserve_all(&mut self.pairs, size),
+            Layout::Fours => {
+                memory::reserve_all(&mut self.totals, blocks)?;
+                memory::reserve_all(&mut self.fours, size)
+            }
+        }
+    }
+
     /// Takes `values`, which is `[m, k]`, for weights of the layout.
     ///
     /// # Panics

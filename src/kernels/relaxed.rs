@@ -125,7 +125,7 @@ mod tests {
         let mut activations = Activations::default();
         activations.quantise(&values, k, Layout::Fours);
         for (bits, lift) in [(4, 8), (5, 0)] {
-            let mut weight = Int8Matrix::in_fours(PANEL, k, bits, lift);
+            let mut weight = Int8Matrix::in_fours(PANEL, k, bits, lift).unwrap();
             for row in 0..PANEL {
                 for block in 0..k / BLOCK {
                     let most = (1 << bits) - 1;

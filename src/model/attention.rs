@@ -32,6 +32,13 @@ impl Attention {
         })
     }
 
+    /// Makes room for what this thread keeps for `n` rows.
+    pub fn make_room(&self, n: usize) -> Result<()> {
+        self.qkv.make_room(n)?;
+        self.heads.make_room(n)?;
+        self.out_proj.make_room(n)
+    }
+
     /// `residual` `[q, width]` plus what the rows `queries` of `xs` `[n, width]`, normalised, get from
     /// attending to them all.
     pub fn add_to(&self, residual: Tensor, xs: &Tensor, queries: Range<usize>) -> Result<Tensor> {

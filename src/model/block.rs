@@ -8,10 +8,15 @@ use super::norm::LayerNorm;
 use crate::config::{Activation, LayerSizes};
 use crate::error::Result;
 use crate::format::names::{FC1, FC2};
+use crate::memory;
 use crate::weights::Weights;
 
 /// Every block of a tower.
-pub struct Blocks(Vec<Block>);
+pub struct Blocks {
+    blocks: Vec<Block>,
+    width: usize,
+    feed_forward: usize,
+}
 
 impl Blocks {
     /// Those of `tower`, which is `t` or `v`.
@@ -26,13 +31,36 @@ impl Blocks {
             let name = format!("{tower}.blk.{layer}");
             Block::new(&name, sizes, activation, causal, weights)
         });
-        Ok(Self(blocks.collect::<Result<_>>()?))
+        let blocks = blocks.collect::<Result<_>>()?;
+        Ok(Self { blocks, width: sizes.width, feed_forward: sizes.feed_forward })
+    }
+
+    /// Sees to it that there is memory for the values of `n` rows on their way through the blocks: candle
+    /// allocates without asking.
+    ///
+    /// # Errors
+    /// `low_memory`
+    pub fn make_room(&self, n: usize) -> Result<()> {
+        let Some(block) = self.blocks.first() else { return Ok(()) };
+        self.blocks.iter().try_for_each(|block| block.make_room(n))?;
+        let rows = 4 * n as u64;
+        let (width, wide) = (rows * self.width as u64, rows * self.feed_forward as u64);
+        // The residual, and it normalised; queries, keys and values side by side; what they give. In f32 the
+        // three have been apart before.
+        memory::probe(&[width, width, 3 * width, width])?;
+        if block.fc1.is_float() {
+            memory::probe(&[width, width, 3 * width, 3 * width])?;
+            memory::probe(&[width, width, wide, wide])?;
+        }
+        memory::probe(&[width, width, wide])
     }
 
     /// `xs` `[n, width]` to the row `pooled` of the last layer's output, `[1, width]`, which in a causal
     /// tower is the last. Nothing reads the last layer's other rows, so they are not computed.
     pub fn forward(&self, xs: Tensor, pooled: usize) -> Result<Tensor> {
-        let Some((last, first)) = self.0.split_last() else { return Ok(xs.narrow(0, pooled, 1)?) };
+        let Some((last, first)) = self.blocks.split_last() else {
+            return Ok(xs.narrow(0, pooled, 1)?);
+        };
         let mut xs = xs;
         for block in first {
             xs = block.forward(xs)?;
@@ -67,6 +95,12 @@ impl Block {
             activation,
             fc2: Linear::new(&format!("{name}.{FC2}"), weights)?,
         })
+    }
+
+    fn make_room(&self, n: usize) -> Result<()> {
+        self.attention.make_room(n)?;
+        self.fc1.make_room(n)?;
+        self.fc2.make_room(n)
     }
 
     fn forward(&self, xs: Tensor) -> Result<Tensor> {

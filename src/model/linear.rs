@@ -8,7 +8,8 @@ use candle_core::{CpuStorage, CustomOp1, InplaceOp2, Layout, Module, Shape, Tens
 use crate::config::Activation;
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernels::float::{Panels, gelu, quick_gelu};
-use crate::kernels::{Activations, Finish, Int8Matrix, Target, int8_matmul};
+use crate::kernels::{Activations, Finish, Int8Matrix, PANEL, Target, int8_matmul};
+use crate::memory;
 use crate::weights::{LinearWeight, Weights};
 
 thread_local! {
@@ -42,6 +43,19 @@ impl Linear {
                 Self::Int8(Int8Linear { weight, bias })
             }
         })
+    }
+
+    /// Makes room for `rows` rows of activations as they are quantised, which is kept.
+    pub fn make_room(&self, rows: usize) -> Result<()> {
+        match self {
+            Self::Float(_) => Ok(()),
+            Self::Int8(linear) => linear.make_room(rows),
+        }
+    }
+
+    /// Whether the weight is computed in f32, by candle.
+    pub fn is_float(&self) -> bool {
+        matches!(self, Self::Float(_))
     }
 
     /// `activation(x W^T + b)`.
@@ -86,6 +100,12 @@ pub struct Int8Linear {
 }
 
 impl Int8Linear {
+    fn make_room(&self, rows: usize) -> Result<()> {
+        ACTIVATIONS.with_borrow_mut(|activations| {
+            activations.make_room(rows, self.weight.k(), self.weight.layout())
+        })
+    }
+
     fn multiply(&self, xs: &[f32], finish: Finish, target: Target) {
         ACTIVATIONS.with_borrow_mut(|activations| {
             activations.quantise(xs, self.weight.k(), self.weight.layout());
@@ -185,6 +205,14 @@ impl QkvLinear {
         })
     }
 
+    /// As [`Linear::make_room`].
+    pub fn make_room(&self, rows: usize) -> Result<()> {
+        match self {
+            Self::Float(_) => Ok(()),
+            Self::Int8(linears) => linears.iter().try_for_each(|linear| linear.make_room(rows)),
+        }
+    }
+
     /// Keys and values of every row; queries of the rows `queries` only, what stands for the others
     /// means nothing.
     pub fn forward(&self, xs: &Tensor, queries: Range<usize>) -> Result<Tensor> {
@@ -257,6 +285,8 @@ impl FloatProduct {
     /// From a weight `[n, k]`.
     pub fn new(weight: &Tensor) -> Result<Self> {
         let (n, k) = weight.dims2()?;
+        let bytes = 4 * n.next_multiple_of(PANEL) as u64 * k as u64;
+        memory::probe(&[bytes, bytes])?;
         let values = weight.flatten_all()?.to_vec1::<f32>()?;
         Ok(Self(Panels::pack(k, n, |row, column| values[column * k + row])))
     }

@@ -36,9 +36,13 @@ impl TextTower {
     ///
     /// A text is pooled at its first end token, and attention looks backwards only: what stands after
     /// that token is not computed, and nothing is padded.
+    ///
+    /// # Errors
+    /// `low_memory`
     pub fn forward(&self, tokens: &Tokens) -> Result<Vec<f32>> {
         let ids = &tokens.ids()[..=tokens.end()];
         let n = ids.len();
+        self.blocks.make_room(n)?;
         let embedded = self.token_embedding.gather(ids)?;
         let xs = (embedded + self.position_embedding.narrow(0, 0, n)?)?;
         let pooled = self.blocks.forward(xs, n - 1)?;

@@ -7,6 +7,7 @@ use super::linear::{FloatProduct, Linear};
 use super::norm::LayerNorm;
 use crate::config::{Activation, VisionConfig};
 use crate::error::Result;
+use crate::memory;
 use crate::weights::Weights;
 
 /// Embeddings of patches and places, the blocks, and the projection.
@@ -47,7 +48,15 @@ impl VisionTower {
     /// The projection of one image, `[projection_dim]`, f32, not normalised.
     ///
     /// `pixels` is `[3, S, S]`, f32, CHW, normalised. Pooled at the class token.
+    ///
+    /// # Errors
+    /// `low_memory`
     pub fn forward(&self, pixels: &[f32]) -> Result<Vec<f32>> {
+        let bytes = 4 * pixels.len() as u64;
+        let whole = (self.grid * self.patch).pow(2) * 3 == pixels.len();
+        // The pixels as a tensor; whole patches cut out, if that leaves something; and each patch as a row.
+        memory::probe(&[bytes, if whole { 0 } else { bytes }, bytes])?;
+        self.blocks.make_room(self.grid * self.grid + 1)?;
         let patches = self.patches(pixels)?.apply_op1_no_bwd(&self.patch_embedding)?;
         let xs = Tensor::cat(&[&self.class_embedding, &patches], 0)?;
         let xs = self.pre_norm.forward(&(xs + &self.position_embedding)?)?;

@@ -69,6 +69,15 @@ pub(crate) fn bicubic(image: &RgbImage, width: u64, height: u64, window: Window)
     }
 }
 
+/// The most bytes between the two passes for an image whose shorter edge is resized from `short` to `size`,
+/// of which a square is cut out. Along the longer edge no more is read than that takes, and what the filter
+/// reaches beyond it.
+pub(crate) fn most_between(short: usize, size: usize) -> u64 {
+    let scale = (short as f64 / size as f64).max(1.0);
+    let read = short as u64 + (2.0 * SUPPORT * scale) as u64 + 2;
+    read * (CHANNELS * size) as u64
+}
+
 struct Pixels<'a> {
     width: usize,
     height: usize,

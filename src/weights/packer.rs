@@ -4,7 +4,7 @@ use candle_core::Device;
 use candle_core::quantized::GgmlDType;
 use half::f16;
 
-use super::read;
+use super::{has_offsets, read};
 use crate::error::Result;
 use crate::format::gguf::{TensorInfo, byte_size};
 use crate::kernels::{BLOCK, FOURS_PAY, Int8Matrix, PANEL};
@@ -24,16 +24,22 @@ pub struct Packer {
 type Block = (f32, f32, [i8; BLOCK]);
 
 impl Packer {
+    /// # Errors
+    /// `low_memory`
+    ///
     /// # Panics
     /// If the shape is not one of two dimensions that the type's blocks divide.
-    pub fn new(info: &TensorInfo) -> Self {
+    pub fn new(info: &TensorInfo) -> Result<Self> {
         let [n, k] = info.shape[..] else { panic!("a linear weight's shape has been checked") };
         let row_bytes = byte_size(info.dtype, &[k]).expect("checked with the header") as usize;
-        let packed = match narrow(info.dtype) {
-            Some((bits, lift)) if FOURS_PAY => Int8Matrix::in_fours(n, k, bits, lift),
-            _ => Int8Matrix::zeros(n, k),
+        let mut packed = match narrow(info.dtype) {
+            Some((bits, lift)) if FOURS_PAY => Int8Matrix::in_fours(n, k, bits, lift)?,
+            _ => Int8Matrix::zeros(n, k)?,
         };
-        Self { dtype: info.dtype, row_bytes, row: 0, packed }
+        if has_offsets(info.dtype) {
+            packed.reserve_offsets()?;
+        }
+        Ok(Self { dtype: info.dtype, row_bytes, row: 0, packed })
     }
 
     /// Takes any number of whole rows, which follow the ones before: quickest by eights.
@@ -203,7 +209,7 @@ mod tests {
             let (n, k) = (13, 256);
             let source = Tensor::from_vec(values(n, k), (n, k), &Device::Cpu).unwrap();
             let quantised = QTensor::quantize(&source, dtype).unwrap();
-            let mut packer = Packer::new(&info(dtype, n, k));
+            let mut packer = Packer::new(&info(dtype, n, k)).unwrap();
             packer.push(&quantised.data().unwrap()).unwrap();
             let packed = packer.finish();
             let want = quantised.dequantize(&Device::Cpu).unwrap().to_vec2::<f32>().unwrap();
@@ -235,7 +241,7 @@ mod tests {
                 }
                 let row = bytes.len() / n;
                 let [whole, parts, single] = [n, 5, 1].map(|rows| {
-                    let mut packer = Packer::new(&info(dtype, n, k));
+                    let mut packer = Packer::new(&info(dtype, n, k)).unwrap();
                     bytes.chunks(rows * row).for_each(|rows| packer.push(rows).unwrap());
                     packer.finish()
                 });

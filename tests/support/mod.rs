@@ -1,6 +1,7 @@
 //! What several tests share: where their data is, and how vectors are compared.
 #![allow(dead_code)] // Each test binary uses its own part.
 
+pub mod allocator;
 pub mod counting;
 pub mod images;
 pub mod reliability;

@@ -14,6 +14,9 @@ use crate::model::ClipModel;
 use crate::tokenizer::{Tokenizer, check_tokens};
 use crate::weights::{Incoming, Weights, resident_size};
 
+/// What a parsed header takes, in sizes of the one that has come.
+const HEADER_COPIES: usize = 3;
+
 /// Reads a GGUF file as it arrives. Each tensor is put in its resident form row by row, so the file is
 /// never held, nor any tensor of it, and a wrong file is refused at the first chunk that shows it.
 ///
@@ -198,6 +201,8 @@ impl ModelLoader {
                     return Ok(());
                 }
                 expect_gguf(bytes)?;
+                // Its strings, many and small, each of which takes more than in the file.
+                memory::probe(&[bytes.len() as u64; HEADER_COPIES])?;
                 let Some(header) = Header::parse(bytes, &self.limits)? else {
                     *parse_at = bytes.len() * 3 / 2;
                     return Ok(());

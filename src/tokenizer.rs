@@ -29,7 +29,7 @@ const WORDS: &str =
 /// each of the forms that a text goes through. Letters take two thirds of that, Chinese all.
 const ENCODING_PLACES: u64 = 10;
 /// Bytes for a token and its merge while a tokenizer is made, for words of the usual length.
-const BYTES_PER_TOKEN: u64 = 25 * size_of::<usize>() as u64;
+const BYTES_PER_TOKEN: u64 = 30 * size_of::<usize>() as u64;
 
 /// Turns texts into [`Tokens`].
 ///

@@ -218,3 +218,19 @@ fn what_cannot_be_converted_is_refused_by_name() {
     fs::write(empty.path().join("model.safetensors"), [0; 100]).unwrap();
     refused(&["convert", text(empty.path()), "-o", text(&out)], "malformed_model", "safetensors");
 }
+
+#[test]
+fn limits_are_set_by_name() {
+    let model = data("tiny-gelu.q8_0.gguf");
+    let embed = ["embed", "--model", text(&model), "--text", "a cat"];
+    let with = |limits: &[&'static str]| [&embed[..], limits].concat();
+    refused(&with(&["--limit", "textBytes=4"]), "limit_exceeded", "the limit textBytes");
+    refused(&with(&["--limit", "layers=1"]), "limit_exceeded", "the limit layers");
+    let twice = with(&["--limit", "textBytes=4", "--limit", "textBytes=5"]);
+    assert_eq!(vectors(&printed(&twice)), vectors(&printed(&embed)));
+    for wrong in ["textBytes", "textBytes=-1", "textBytes=many", "bytes=1"] {
+        let output = run(&[&embed[..], &["--limit", wrong]].concat());
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && said.contains("--limit"), "{wrong}: {said}");
+    }
+}

@@ -3,7 +3,7 @@
 
 import { download } from "./download.js";
 import { ClipError } from "./error.js";
-import { checkLimit, limitsOf } from "./limits.js";
+import { checkLimit, limitsOf, requireRoom } from "./limits.js";
 import { Meter, refuseTooLarge } from "./loading.js";
 import { openWeights } from "./weights.js";
 
@@ -169,9 +169,11 @@ export async function loadCheckpoint(module, { files, size, companions }, keeper
     hash?.update(bytes);
     /** @type {[number, Uint8Array][]} */
     const made = [];
+    requireRoom(module.bindings, bytes.length);
     converter.push(bytes, (offset, bytes) => void made.push([offset, bytes]));
     for (const [offset, bytes] of made) {
       loader.seek(offset);
+      requireRoom(module.bindings, bytes.length);
       loader.push(bytes);
       await keeper.write(offset, bytes, describe);
     }

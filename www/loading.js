@@ -2,7 +2,7 @@
 // source gives parts.
 
 import { ClipError } from "./error.js";
-import { limitsOf } from "./limits.js";
+import { limitsOf, requireRoom } from "./limits.js";
 
 /** @import { ClipEncoder, Sha256 } from "./pkg/simd128/clip_wasm.js" */
 /** @import { LimitOptions } from "./limits.js" */
@@ -74,6 +74,7 @@ export async function* loadTowers(module, weights, { towers, first, start, sha25
     signal.throwIfAborted();
     if (!bytes) return false;
     position += bytes.length;
+    requireRoom(module.bindings, bytes.length);
     loader.push(bytes);
     hash?.update(bytes);
     meter.add(bytes.length);

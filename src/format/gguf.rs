@@ -315,7 +315,9 @@ impl<'a> Reader<'a> {
                 let count = self.count("elements in an array")?;
                 self.values += count;
                 self.limits.check(Limit::MetadataValues, self.values)?;
-                let mut values = Vec::new();
+                // Each takes a byte at the least, so what has not come is not believed.
+                let there = (self.bytes.len() - self.position) as u64;
+                let mut values = memory::reserved(count.min(there))?;
                 for _ in 0..count {
                     values.push(self.value(element, depth + 1)?);
                 }

@@ -11,11 +11,13 @@ use crate::format::{SNIFF_BYTES, expect_gguf, join_near};
 use crate::limits::{Limit, Limits};
 use crate::memory;
 use crate::model::ClipModel;
-use crate::tokenizer::{Tokenizer, check_tokens};
+use crate::tokenizer::{Tokenizer, check_tokens, make_room};
 use crate::weights::{Incoming, Weights, resident_size};
 
 /// What a parsed header takes, in sizes of the one that has come.
 const HEADER_COPIES: usize = 3;
+/// What no header of a CLIP model exceeds, in bytes: for a larger one, which may be refused, no more is taken.
+const USUAL_HEADER: usize = 2 << 20;
 
 /// Reads a GGUF file as it arrives. Each tensor is put in its resident form row by row, so the file is
 /// never held, nor any tensor of it, and a wrong file is refused at the first chunk that shows it.
@@ -202,7 +204,7 @@ impl ModelLoader {
                 }
                 expect_gguf(bytes)?;
                 // Its strings, many and small, each of which takes more than in the file.
-                memory::probe(&[bytes.len() as u64; HEADER_COPIES])?;
+                memory::probe(&[bytes.len().min(USUAL_HEADER) as u64; HEADER_COPIES])?;
                 let Some(header) = Header::parse(bytes, &self.limits)? else {
                     *parse_at = bytes.len() * 3 / 2;
                     return Ok(());
@@ -314,6 +316,7 @@ fn resident_sizes(tensors: &[TensorInfo], slots: &[Slot]) -> u64 {
 
 fn tokenizer(config: &ClipConfig, header: &Header, limits: &Limits) -> Result<Option<Tokenizer>> {
     let Some(text) = &config.text else { return Ok(None) };
+    make_room(text.stock.vocab_size)?;
     let tokens = strings(header, "tokenizer.ggml.tokens").unwrap_or_default();
     if tokens.len() != text.stock.vocab_size {
         let message = format!(

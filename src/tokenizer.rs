@@ -94,8 +94,7 @@ impl Tokenizer {
         if context_length < 2 {
             return Err(malformed(format!("a context of {context_length} tokens holds no text")));
         }
-        // Its tables, each of which grows to twice its size: the largest has a quarter of all.
-        memory::probe(&[BYTES_PER_TOKEN * tokens.len() as u64 / 4; 4])?;
+        make_room(tokens.len())?;
         let merges = match merges {
             Some(merges) => parse_merges(&merges)?,
             None => rebuild_merges(&tokens),
@@ -178,6 +177,15 @@ pub fn rebuild_merges(tokens: &[String]) -> Vec<(String, String)> {
         }
     }
     merges
+}
+
+/// Sees to it that there is memory to make a tokenizer of so many tokens: its tables, each of which grows to twice
+/// its size, and a great many small strings.
+///
+/// # Errors
+/// `low_memory`
+pub(crate) fn make_room(tokens: usize) -> Result<()> {
+    memory::probe(&[BYTES_PER_TOKEN * tokens as u64 / 4; 4])
 }
 
 /// Refuses tokens of more bytes than are allowed: to find what one was joined from takes the square of its length.

@@ -282,7 +282,8 @@ fn a_claim_costs_no_memory() {
         let (result, peak) = within(usize::MAX, || loader.push(&file));
         let error = result.expect_err(label);
         assert_eq!(error.kind(), ErrorKind::LimitExceeded, "{label}: {error}");
-        assert!(peak <= file.len() + MOST_FOR_A_CLAIM, "{label}: {peak} bytes for {}", file.len());
+        let most = file.len() + 4 * MOST_FOR_A_CLAIM;
+        assert!(peak <= most, "{label}: {peak} bytes for {}", file.len());
         tried += 1;
     }
     let safetensors = [&90_000_000_u64.to_le_bytes()[..], br#"{"a":{"dtype":"#].concat();
@@ -294,6 +295,6 @@ fn a_claim_costs_no_memory() {
         "inputs",
         "small files that claim to be huge",
         &format!("{} files", tried + 1),
-        "none takes more than six times its size and 2 MB",
+        "none takes more than six times its size and 8 MB",
     );
 }

@@ -244,9 +244,21 @@ async function giveKept(keeper, loader, from, to) {
  * @returns {string} the repository's name on the Hub, the folder's elsewhere
  */
 function nameOf(url) {
-  const parts = new URL(url).pathname.split("/").map(decodeURIComponent);
+  const parts = new URL(url).pathname.split("/").map(decoded);
   const resolve = parts.lastIndexOf("resolve");
   return String((resolve > 0 ? parts[resolve - 1] : parts.at(-2)) ?? "");
+}
+
+/**
+ * @param {string} part of an address
+ * @returns {string} as it is where its percent signs encode nothing
+ */
+function decoded(part) {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
+  }
 }
 
 /**
@@ -277,6 +289,19 @@ async function textOf(response, url, limits) {
 }
 
 /**
+ * @param {unknown} name
+ * @param {string} url
+ * @returns {boolean} whether it names a file of the same folder: `..`, `//host` and `http:host` do not. Fails where it
+ *   makes no address
+ */
+function isBeside(name, url) {
+  if (typeof name !== "string" || !WEIGHTS.test(name)) return false;
+  const { href, search, hash } = new URL(name, url);
+  const folder = new URL(".", url).href;
+  return href.startsWith(folder) && search === "" && hash === "" && !/[/\\]/.test(href.slice(folder.length));
+}
+
+/**
  * @param {string} text of model.safetensors.index.json
  * @param {string} url
  * @returns {{ files: string[], size: number | null }}
@@ -285,7 +310,7 @@ function parseIndex(text, url) {
   try {
     const { weight_map, metadata } = JSON.parse(text);
     const files = [...new Set(Object.values(/** @type {Record<string, string>} */ (weight_map)))].sort();
-    if (files.length > 0 && files.every((name) => typeof name === "string" && !/[/\\]/.test(name))) {
+    if (files.length > 0 && files.every((name) => isBeside(name, url))) {
       return { files, size: typeof metadata?.total_size === "number" ? metadata.total_size : null };
     }
   } catch {

@@ -331,7 +331,7 @@ function plainEtag(etag) {
  */
 function contentLength(response) {
   const length = response.headers.get("content-length");
-  if (length === null || response.headers.has("content-encoding")) return null;
+  if (length === null || !/^\d+$/.test(length) || response.headers.has("content-encoding")) return null;
   return Number(length);
 }
 

@@ -73,7 +73,15 @@ fn files() -> Vec<(&'static str, Vec<u8>)> {
         .write_image::<tiff::encoder::colortype::RGB16>(width, height, image.to_rgb16().as_raw())
         .unwrap();
     let mut gif = Vec::new();
-    let frame = gif::Frame::from_rgb(width as u16, height as u16, image.as_bytes());
+    let (greys, palette) =
+        (image.to_luma8(), (0..=255).flat_map(|grey| [grey; 3]).collect::<Vec<u8>>());
+    let frame = gif::Frame::from_palette_pixels(
+        width as u16,
+        height as u16,
+        greys.into_raw(),
+        palette,
+        None,
+    );
     let mut encoder = gif::Encoder::new(&mut gif, width as u16, height as u16, &[]).unwrap();
     encoder.write_frame(&frame).unwrap();
     drop(encoder);

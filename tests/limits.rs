@@ -20,11 +20,13 @@ static ALLOCATOR: Budgeted = Budgeted;
 const MODEL: &str = "tiny-gelu.q8_0.gguf";
 const TEXT: &str = "a photo of a cat";
 
+type Attempt = dyn Fn(&Limits) -> Result<()>;
+
 /// What an input asks of a limit, and what is done with it.
 struct Case {
     limit: Limit,
     asks: u64,
-    with: Box<dyn Fn(&Limits) -> Result<()>>,
+    with: Box<Attempt>,
 }
 
 fn case(limit: Limit, asks: u64, with: impl Fn(&Limits) -> Result<()> + 'static) -> Case {

@@ -10,6 +10,8 @@ usage: ./build.sh                build the page into www/
        ./build.sh package        build, then make pkg/, the package for npm
        ./build.sh single         build, then make clip-wasm.html, the page in one file
        ./build.sh test           run every test there is
+       ./build.sh fuzz [TARGET] [SECONDS]
+                                 feed the parsers with what a fuzzer thinks of: one target, or all of them (600)
        ./build.sh bench          measure it beside its peers; writes BENCHMARKS.md
        ./build.sh verify MODEL   compare a ViT-B/32 GGUF with OpenAI's published cosines
        ./build.sh screenshots    take the pictures that the README shows, of the page as built
@@ -20,6 +22,7 @@ TEXT
 
 WASM=wasm32-unknown-unknown
 PHOTOS=www/check
+FUZZ_TARGETS=(gguf model safetensors image tokenizer vocabulary)
 export CLIP_TEST_DATA="${CLIP_TEST_DATA:-$PWD/target/test-data}"
 
 say() { printf '\n== %s\n' "$*"; }
@@ -65,6 +68,13 @@ need_cargo_deny() {
   say "installing cargo-deny (1 minute)"
   # Without optimisation: it reads a few hundred manifests.
   CARGO_PROFILE_DEV_DEBUG=false cargo install -q --debug --locked cargo-deny --version 0.20.2
+}
+
+# The sanitizer and the coverage it goes by are unstable flags of the compiler, for which any stable one will do.
+need_cargo_fuzz() {
+  command -v cargo-fuzz >/dev/null && return
+  say "installing cargo-fuzz (2 minutes)"
+  cargo install -q cargo-fuzz --locked
 }
 
 need_node_packages() {
@@ -182,6 +192,22 @@ single() {
   node packaging/single.mjs
 }
 
+# Each target for so many seconds, two at a time. What they find stays in fuzz/artifacts.
+fuzz() { # SECONDS TARGET...
+  need_rust
+  need_cargo_fuzz
+  need node "install Node.js 20 or newer"
+  need_python
+  python3 tests/support/fetch.py "$CLIP_TEST_DATA"
+  say "building the fuzz targets (4 minutes the first time)"
+  env -u RUSTFLAGS RUSTC_BOOTSTRAP=1 cargo fuzz build --target-dir target/fuzz
+  cargo run -q --release --example fuzz_seeds -- target/fuzz/seeds
+  local host
+  host=$(rustc -vV | sed -n 's/^host: //p')
+  say "fuzzing ${*:2} for $1 s each"
+  node fuzz/run.mjs "target/fuzz/$host/release" "$@"
+}
+
 serve() {
   need_python
   build
@@ -211,6 +237,15 @@ case "${1:-build}" in
   package) build; package ;;
   single) build; single ;;
   test) . tests/run.sh ;;
+  fuzz)
+    if [ $# -eq 1 ]; then
+      fuzz 600 "${FUZZ_TARGETS[@]}"
+    elif [[ $2 == [0-9]* ]]; then
+      fuzz "$2" "${FUZZ_TARGETS[@]}"
+    else
+      fuzz "${3:-600}" "$2"
+    fi
+    ;;
   bench) . benches/run.sh ;;
   verify)
     [ $# -eq 2 ] || { usage >&2; exit 2; }

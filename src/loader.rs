@@ -175,14 +175,13 @@ impl ModelLoader {
     /// The encoder, once every byte has come, with all towers that have not been given yet.
     ///
     /// # Errors
-    /// `truncated_model` where they have not.
-    pub fn finish(self) -> Result<ClipEncoder> {
+    /// `truncated_model` where they have not; those of [`ModelLoader::push`] of a file that is nothing but a header.
+    pub fn finish(mut self) -> Result<ClipEncoder> {
+        // Of a small file the header may be whole, and not have been worth parsing yet.
+        self.parse()?;
         match self.state {
             State::Failed => Err(Error::new(ErrorKind::Internal, "the loader has failed before")),
-            State::Header { bytes, .. } => {
-                expect_gguf(&bytes)?;
-                Err(truncated(self.position, None))
-            }
+            State::Header { .. } => Err(truncated(self.position, None)),
             State::Tensors(mut tensors) => {
                 let towers = tensors.config.towers();
                 tensors.finish(&towers, self.position)
@@ -199,23 +198,26 @@ impl ModelLoader {
             State::Header { bytes, parse_at } => {
                 memory::reserve(bytes, chunk.len() as u64)?;
                 bytes.extend_from_slice(chunk);
-                if bytes.len() < *parse_at {
-                    return Ok(());
-                }
-                expect_gguf(bytes)?;
-                // Its strings, many and small, each of which takes more than in the file.
-                memory::probe(&[bytes.len().min(USUAL_HEADER) as u64; HEADER_COPIES])?;
-                let Some(header) = Header::parse(bytes, &self.limits)? else {
-                    *parse_at = bytes.len() * 3 / 2;
-                    return Ok(());
-                };
-                let bytes = std::mem::take(bytes);
-                let mut tensors = Tensors::new(header, self.towers.as_deref(), self.limits)?;
-                tensors.take(&bytes, 0)?;
-                self.state = State::Tensors(Box::new(tensors));
-                Ok(())
+                if bytes.len() >= *parse_at { self.parse() } else { Ok(()) }
             }
         }
+    }
+
+    /// Goes on to the tensors, where the header is whole.
+    fn parse(&mut self) -> Result<()> {
+        let State::Header { bytes, parse_at } = &mut self.state else { return Ok(()) };
+        expect_gguf(bytes)?;
+        // Its strings, many and small, each of which takes more than in the file.
+        memory::probe(&[bytes.len().min(USUAL_HEADER) as u64; HEADER_COPIES])?;
+        let Some(header) = Header::parse(bytes, &self.limits)? else {
+            *parse_at = bytes.len() * 3 / 2;
+            return Ok(());
+        };
+        let bytes = std::mem::take(bytes);
+        let mut tensors = Tensors::new(header, self.towers.as_deref(), self.limits)?;
+        tensors.take(&bytes, 0)?;
+        self.state = State::Tensors(Box::new(tensors));
+        Ok(())
     }
 }
 

@@ -18,6 +18,7 @@ use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 use serde_json::{Value, json};
 use support::data;
+use support::reliability::record;
 
 /// A checkpoint in memory.
 #[derive(Clone)]
@@ -573,7 +574,7 @@ fn wrong_checkpoints_are_refused_at_their_header() {
         *index = index.replace(bias, "other");
     });
     use ErrorKind::{MalformedModel, MissingTensor, UnsupportedModel};
-    for (source, kind, says) in [
+    let sources = [
         (without(bias), MissingTensor, bias),
         (lacking, MissingTensor, bias),
         (integers, UnsupportedModel, "post_layernorm.bias is stored as I32"),
@@ -602,18 +603,22 @@ fn wrong_checkpoints_are_refused_at_their_header() {
             MalformedModel,
             "the tokenizer has 1 tokens",
         ),
-    ] {
-        let error = refused(&source);
-        assert_eq!(error.kind(), kind, "{error}");
+    ];
+    for (source, kind, says) in &sources {
+        let error = refused(source);
+        assert_eq!(error.kind(), *kind, "{error}");
         assert!(error.to_string().contains(says), "{error} does not say {says:?}");
     }
+    let outcome = "each refused with its header, by name";
+    record("inputs", "wrong checkpoints", &sources.len().to_string(), outcome);
 }
 
 #[test]
 fn files_that_are_not_whole_are_truncated() {
     let mut source = Source::open("tiny-hf");
     let whole = std::mem::take(&mut source.files[0]);
-    for length in [12, 5000, whole.len() / 2, whole.len() - 1] {
+    let lengths = [12, 5000, whole.len() / 2, whole.len() - 1];
+    for length in lengths {
         source.files[0] = whole[..length].to_vec();
         let error = source.convert(file_type("q8_0"), &[4096]).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::TruncatedModel, "{length} bytes: {error}");
@@ -632,6 +637,8 @@ fn files_that_are_not_whole_are_truncated() {
 
     let nothing = Converter::new(source.companions, file_type("q8_0"), None);
     assert_eq!(nothing.finish().unwrap_err().kind(), ErrorKind::TruncatedModel);
+    let tried = (lengths.len() + 4).to_string();
+    record("inputs", "checkpoints with too little or too much", &tried, "each refused");
 }
 
 #[test]

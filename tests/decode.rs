@@ -6,6 +6,7 @@ mod support;
 use clip_wasm::decode::{Alpha, DecodeOptions, Orientation, RgbImage, decode, decode_with};
 use clip_wasm::error::ErrorKind;
 use serde::Deserialize;
+use support::reliability::record;
 
 #[derive(Deserialize)]
 struct Case {
@@ -183,6 +184,11 @@ fn what_is_no_image_is_named() {
         assert_eq!(error.kind(), ErrorKind::UnsupportedImage, "{start}: {error}");
         assert!(error.to_string().contains(name), "{start}: {error:?} does not say {name}");
     }
+    note("files that are no image", cases.len(), "each named");
+}
+
+fn note(what: &str, count: usize, outcome: &str) {
+    record("inputs", what, &count.to_string(), outcome);
 }
 
 #[test]
@@ -232,12 +238,15 @@ fn a_claim_of_60_000_by_60_000_pixels_is_refused_before_it_is_allocated() {
         ("WebP", patched("exif.webp", b"VP8X", 12, &both(&minus_one[..3]))),
         ("TIFF", tiff),
     ];
+    let count = files.len();
     for (format, file) in files {
         let error = decode(&file).map(|image| (image.width(), image.height())).expect_err(format);
         assert_eq!(error.kind(), ErrorKind::ImageTooLarge, "{format}: {error:?}");
         let message = error.to_string();
         assert!(message.contains("60000 x 60000") && message.contains("scale"), "{message}");
     }
+    let what = "small images that claim 60,000 by 60,000 pixels";
+    note(what, count, "each refused as image_too_large, before anything is allocated");
 }
 
 #[test]
@@ -259,10 +268,12 @@ fn assert_image_error(kind: ErrorKind, what: &str) {
 
 #[test]
 fn files_cut_short_are_refused_and_never_panic() {
+    let mut count = 0;
     for name in fixtures() {
         let file = support::images::read(&name);
         let lengths = (0..file.len().min(64)).chain((64..file.len()).step_by(file.len() / 97 + 1));
         for length in lengths {
+            count += 1;
             if let Err(error) = decode(&file[..length]) {
                 assert_image_error(error.kind(), &format!("{name} cut to {length} bytes"));
             }
@@ -272,6 +283,7 @@ fn files_cut_short_are_refused_and_never_panic() {
         let half = decode(&file[..file.len() / 2]);
         assert!(tiny || half.is_err(), "half of {name} was decoded");
     }
+    note("images cut short", count, "each refused, or shown as far as it goes; no panic");
 }
 
 #[test]
@@ -296,7 +308,9 @@ fn flipped_bytes_never_panic() {
         random ^= random << 17;
         (random % below as u64) as usize
     };
-    for name in fixtures() {
+    let files = fixtures();
+    let count = files.len() * flips();
+    for name in files {
         let file = support::images::read(&name);
         for round in 0..flips() {
             let mut damaged = file.clone();
@@ -310,6 +324,7 @@ fn flipped_bytes_never_panic() {
             }
         }
     }
+    note("images with bytes changed at random", count, "each decoded or refused, without a panic");
 }
 
 /// How often each file is damaged. More rounds search longer: `CLIP_WASM_FLIPS=20000`.

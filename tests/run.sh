@@ -45,6 +45,8 @@ cargo package -q --no-verify --allow-dirty
 
 say "native tests"
 cargo test --release
+cargo fmt --check --manifest-path fuzz/Cargo.toml
+fuzz 60 "${FUZZ_TARGETS[@]}"
 
 say "wasm tests in Chromium, isolated"
 # A module of this size takes longer to load than the runner's default of 20 seconds allows.
@@ -52,7 +54,7 @@ export WASM_BINDGEN_TEST_TIMEOUT=300
 wasm_pack_test() {
   wasm-pack test --headless --chrome --chromedriver "$CHROMEDRIVER" --release --no-default-features "$@"
 }
-wasm_pack_test --lib --test wasm
+wasm_pack_test --lib --test wasm --test properties
 say "wasm tests in Chromium, not isolated"
 WASM_BINDGEN_TEST_NO_ORIGIN_ISOLATION=1 wasm_pack_test --lib --test wasm
 say "the kernels in Chromium, with relaxed SIMD"

@@ -3,9 +3,11 @@
 
 mod support;
 
+use clip_wasm::error::ErrorKind;
 use clip_wasm::tokenizer::Tokenizer;
 use serde::Deserialize;
 use serde_json::Value;
+use support::reliability::record;
 use support::{data, fixture};
 
 const CONTEXT: usize = 77;
@@ -37,13 +39,15 @@ fn vocabulary() -> (Vec<String>, Vec<String>) {
     (entries.into_iter().map(|(_, token)| token).collect(), merges.collect())
 }
 
-fn check(tokenizer: &Tokenizer) {
+/// How many texts there are.
+fn check(tokenizer: &Tokenizer) -> usize {
     let text = std::fs::read_to_string(fixture("tokens.json")).unwrap();
     let expected: Expected = serde_json::from_str(&text).unwrap();
     assert!(expected.cases.len() >= 250);
     let failures: Vec<String> =
         expected.cases.iter().filter_map(|case| difference(tokenizer, case)).collect();
     assert!(failures.is_empty(), "{} texts differ:\n{}", failures.len(), failures.join("\n"));
+    expected.cases.len()
 }
 
 /// Where the ids of a text first differ from the expected ones, and how.
@@ -80,5 +84,43 @@ fn a_vocabulary_with_its_merges_gives_hugging_faces_ids() {
 #[test]
 fn a_vocabulary_alone_gives_hugging_faces_ids() {
     let (tokens, _) = vocabulary();
-    check(&Tokenizer::from_vocabulary(tokens, None, CONTEXT).unwrap());
+    let count = check(&Tokenizer::from_vocabulary(tokens, None, CONTEXT).unwrap());
+    let outcome = "each the ids that Hugging Face's tokenizer gives";
+    record(
+        "inputs",
+        "texts in many scripts, empty, long, of marks and of no words",
+        &count.to_string(),
+        outcome,
+    );
+}
+
+/// What is wrong, tokens, merges, and the context's length.
+type Vocabulary<'a> = (&'a str, Vec<&'a str>, Option<&'a [&'a str]>, usize);
+
+#[test]
+fn a_vocabulary_that_is_none_is_refused() {
+    let marks = ["<|startoftext|>", "<|endoftext|>"];
+    let letters = ["a", "b", "ab"];
+    let cases: [Vocabulary; 8] = [
+        ("no tokens", vec![], None, CONTEXT),
+        ("no end", vec!["a", marks[0]], None, CONTEXT),
+        ("no start", vec!["a", marks[1]], None, CONTEXT),
+        ("no room", marks.to_vec(), None, 1),
+        ("no room at all", marks.to_vec(), None, 0),
+        ("half a merge", [&letters[..], &marks].concat(), Some(&["ab"]), CONTEXT),
+        ("a merge of unknown tokens", [&letters[..], &marks].concat(), Some(&["a c"]), CONTEXT),
+        ("a merge to an unknown token", [&letters[..], &marks].concat(), Some(&["b a"]), CONTEXT),
+    ];
+    for (label, tokens, merges, context) in &cases {
+        let strings = |list: &[&str]| list.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let made = Tokenizer::from_vocabulary(strings(tokens), merges.map(strings), *context);
+        let error = made.err().unwrap_or_else(|| panic!("{label}: it was made"));
+        assert_eq!(error.kind(), ErrorKind::MalformedModel, "{label}: {error}");
+    }
+    record(
+        "inputs",
+        "vocabularies that are none",
+        &cases.len().to_string(),
+        "each refused as malformed_model",
+    );
 }

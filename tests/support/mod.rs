@@ -6,6 +6,7 @@ pub mod counting;
 pub mod images;
 pub mod reliability;
 pub mod seeded;
+pub mod small;
 
 use std::path::{Path, PathBuf};
 

@@ -1,0 +1,185 @@
+//! Writes what the fuzzer starts from, a folder a target: fixtures, and small files that are right.
+//!
+//!     cargo run --release --example fuzz_seeds -- OUT
+
+#[allow(dead_code)] // It takes what it needs of them.
+#[path = "../tests/support/small.rs"]
+mod small;
+
+use std::error::Error;
+use std::fs;
+use std::path::Path;
+
+use candle_core::quantized::GgmlDType;
+use clip_wasm::Limits;
+use clip_wasm::config::ClipConfig;
+use clip_wasm::format::gguf::Header;
+use clip_wasm::format::names::{Change, Checkpoint, source, tensors};
+use safetensors::tensor::{Dtype, TensorView, serialize};
+use serde_json::json;
+use small::{Model, SIZES, Sizes, TOKENS};
+
+type Outcome = Result<(), Box<dyn Error>>;
+
+const REPOSITORY: &str = env!("CARGO_MANIFEST_DIR");
+/// Larger files cost the fuzzer more than they show it.
+const MOST_BYTES: u64 = 32 << 10;
+
+fn main() -> Outcome {
+    let out = std::env::args().nth(1).ok_or("usage: fuzz_seeds OUT")?;
+    let out = Path::new(&out);
+    images(&out.join("image"))?;
+    models(&out.join("gguf"))?;
+    recipes(&out.join("model"))?;
+    checkpoints(&out.join("safetensors"))?;
+    texts(&out.join("tokenizer"))?;
+    vocabularies(&out.join("vocabulary"))
+}
+
+fn put(folder: &Path, name: &str, bytes: &[u8]) -> Outcome {
+    fs::create_dir_all(folder)?;
+    Ok(fs::write(folder.join(name), bytes)?)
+}
+
+/// Every way to decode a file is named by its last byte, so each file comes with several.
+fn images(folder: &Path) -> Outcome {
+    let fixtures = Path::new(REPOSITORY).join("tests/fixtures/images");
+    for (place, entry) in fs::read_dir(fixtures)?.enumerate() {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let is_copy = name.ends_with(".json") || name.ends_with(".expected.png");
+        if is_copy || entry.metadata()?.len() > MOST_BYTES {
+            continue;
+        }
+        let mut bytes = fs::read(entry.path())?;
+        bytes.push(place as u8);
+        put(folder, &name, &bytes)?;
+    }
+    Ok(())
+}
+
+fn models(folder: &Path) -> Outcome {
+    let tiny = Sizes { width: 4, wide: 8, heads: 2, projection: 3, image: 4, patch: 2, ..SIZES };
+    put(folder, "f32", &Model::of(&tiny).bytes())?;
+    put(folder, "f16", &Model::of(&tiny).stored_as(GgmlDType::F16).bytes())?;
+    for dtype in [GgmlDType::Q4_0, GgmlDType::Q5_1, GgmlDType::Q8_0] {
+        let name = format!("{dtype:?}").to_lowercase();
+        put(folder, &name, &Model::of(&Sizes { wide: 32, ..SIZES }).stored_as(dtype).bytes())?;
+    }
+    Ok(())
+}
+
+/// What the target makes of bytes is any model: these only have to be many and long enough.
+fn recipes(folder: &Path) -> Outcome {
+    let mut state = 1_u32;
+    for (place, length) in (0..40).map(|n| (n, 60 + 25 * n)) {
+        let bytes: Vec<u8> = std::iter::repeat_with(|| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 24) as u8
+        })
+        .take(length)
+        .collect();
+        put(folder, &place.to_string(), &bytes)?;
+    }
+    Ok(())
+}
+
+/// Of both kinds, with the configurations that belong to them.
+fn checkpoints(folder: &Path) -> Outcome {
+    let sizes = Sizes { width: 4, wide: 8, heads: 2, projection: 3, image: 4, patch: 2, ..SIZES };
+    let file = Model::of(&sizes).bytes();
+    let config = ClipConfig::from_gguf(
+        &Header::parse(&file, &Limits::default())?.ok_or("a header is whole")?,
+        &Limits::default(),
+    )?;
+    let tower = json!({
+        "hidden_size": sizes.width, "intermediate_size": sizes.wide,
+        "num_attention_heads": sizes.heads, "num_hidden_layers": sizes.layers,
+        "vocab_size": TOKENS.len(), "max_position_embeddings": sizes.context,
+        "image_size": sizes.image, "patch_size": sizes.patch, "layer_norm_eps": 1e-5,
+    });
+    let hugging_face = json!({
+        "model_type": "clip", "projection_dim": sizes.projection, "text_config": tower,
+        "vision_config": tower, "image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5],
+    });
+    let open_clip = json!({ "model_cfg": {
+        "embed_dim": sizes.projection, "quick_gelu": true,
+        "text_cfg": { "width": sizes.width, "layers": sizes.layers, "heads": sizes.heads,
+            "mlp_ratio": 2.0, "vocab_size": TOKENS.len(), "context_length": sizes.context },
+        "vision_cfg": { "width": sizes.width, "layers": sizes.layers, "head_width": 2,
+            "mlp_ratio": 2.0, "image_size": sizes.image, "patch_size": sizes.patch },
+    }});
+    let kinds = [
+        ("hf", Checkpoint::HuggingFace, hugging_face),
+        ("open_clip", Checkpoint::OpenClip, open_clip),
+    ];
+    for (name, kind, description) in kinds {
+        for dtype in [Dtype::F32, Dtype::F16, Dtype::BF16] {
+            let weights = checkpoint(&config, kind, dtype)?;
+            // The last bytes decide the type that is written, among other things.
+            for how in 0..4_u8 {
+                let end = [&weights[..], &[how; 8]].concat();
+                let weights = if how == 0 { &weights } else { &end };
+                let bytes = [description.to_string().as_bytes(), b"\n\n", weights].concat();
+                put(folder, &format!("{name}-{dtype}-{how}"), &bytes)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn checkpoint(
+    config: &ClipConfig,
+    kind: Checkpoint,
+    dtype: Dtype,
+) -> Result<Vec<u8>, Box<dyn Error>> {
+    let mut list: Vec<(String, Vec<usize>, Vec<u8>)> = Vec::new();
+    for expected in tensors(config) {
+        let source = source(kind, &expected.name);
+        let mut shape = expected.shape;
+        match source.change {
+            Change::None => {}
+            Change::Transpose => shape.reverse(),
+            Change::Third(_) => shape[0] *= 3,
+        }
+        let bytes = shape.iter().product::<usize>() * if dtype == Dtype::F32 { 4 } else { 2 };
+        // Of every type and at any place, half of these are numbers of one or so.
+        let values = (0..bytes).map(|at| if at % 2 == 1 { 0x3c } else { at as u8 }).collect();
+        if !list.iter().any(|(name, ..)| *name == source.name) {
+            list.push((source.name, shape, values));
+        }
+    }
+    let scale = 4.6_f32.to_le_bytes().to_vec();
+    list.push(("logit_scale".into(), vec![], scale));
+    let views = list.iter().map(|(name, shape, values)| {
+        let dtype = if name == "logit_scale" { Dtype::F32 } else { dtype };
+        Ok((name.clone(), TensorView::new(dtype, shape.clone(), values)?))
+    });
+    let views = views.collect::<Result<Vec<_>, safetensors::SafeTensorError>>()?;
+    Ok(serialize(views, None)?)
+}
+
+fn texts(folder: &Path) -> Outcome {
+    let fixture = fs::read_to_string(Path::new(REPOSITORY).join("tests/fixtures/tokens.json"))?;
+    let fixture: serde_json::Value = serde_json::from_str(&fixture)?;
+    let cases = fixture["cases"].as_array().ok_or("there are cases")?;
+    for (place, case) in cases.iter().enumerate() {
+        put(folder, &place.to_string(), case["text"].as_str().unwrap_or_default().as_bytes())?;
+    }
+    Ok(())
+}
+
+fn vocabularies(folder: &Path) -> Outcome {
+    let tokens = TOKENS.join("\n");
+    for (name, merges, text) in [
+        ("without merges", "", "ab b a"),
+        ("with merges", "a b</w>", "ab b a"),
+        ("with longer merges", "a b</w>\nab ab</w>", "abab <|endoftext|> a"),
+    ] {
+        for how in ["", "a", "b", "d", "e", "f"] {
+            let input = format!("{tokens}\nab\nabab</w>\nĠ\n\u{e9}\n\n{merges}\n\n{text}{how}");
+            put(folder, &format!("{name} {how}"), input.as_bytes())?;
+        }
+    }
+    Ok(())
+}

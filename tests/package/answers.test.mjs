@@ -222,7 +222,7 @@ test("an address of any kind is opened or refused with a code", { timeout: 60_00
 
 /** @param {string} url */
 async function open(url) {
-  const options = { mirrors: [], keep: false, idleTimeout: 60_000, signal: new AbortController().signal, onWarning: () => assert.fail("it warned") };
+  const options = { mirrors: [], keep: false, idleTimeout: 60_000, limits: {}, signal: new AbortController().signal, onWarning: () => assert.fail("it warned") };
   try {
     return await openCheckpoint(url, options, []);
   } catch (error) {

@@ -12,6 +12,7 @@ usage: ./build.sh                build the page into www/
        ./build.sh test           run every test there is
        ./build.sh fuzz [TARGET] [SECONDS]
                                  feed the parsers with what a fuzzer thinks of: one target, or all of them (600)
+       ./build.sh reliability    write docs/reliability.md of what the last test showed
        ./build.sh bench          measure it beside its peers; writes BENCHMARKS.md
        ./build.sh verify MODEL   compare a ViT-B/32 GGUF with OpenAI's published cosines
        ./build.sh screenshots    take the pictures that the README shows, of the page as built
@@ -25,7 +26,7 @@ PHOTOS=www/check
 FUZZ_TARGETS=(gguf model safetensors image tokenizer vocabulary)
 export CLIP_TEST_DATA="${CLIP_TEST_DATA:-$PWD/target/test-data}"
 
-say() { printf '\n== %s\n' "$*"; }
+say() { printf '\n== %s (after %d s)\n' "$*" "$SECONDS"; }
 fail() { printf 'build.sh: %s\n' "$*" >&2; exit 1; }
 need() { command -v "$1" >/dev/null || fail "$1 is missing: $2"; }
 
@@ -57,24 +58,26 @@ need_wasm_bindgen() {
   fi
 }
 
+# Tools that only start others, or read a few hundred manifests: compiled without optimisation, in half the time.
+install_unoptimised() { CARGO_PROFILE_DEV_DEBUG=false cargo install -q --debug --locked "$@"; }
+
 need_wasm_pack() {
   command -v wasm-pack >/dev/null && return
-  say "installing wasm-pack (2 minutes)"
-  cargo install -q wasm-pack --locked
+  say "installing wasm-pack (1 minute)"
+  install_unoptimised wasm-pack
 }
 
 need_cargo_deny() {
   command -v cargo-deny >/dev/null && return
   say "installing cargo-deny (1 minute)"
-  # Without optimisation: it reads a few hundred manifests.
-  CARGO_PROFILE_DEV_DEBUG=false cargo install -q --debug --locked cargo-deny --version 0.20.2
+  install_unoptimised cargo-deny --version 0.20.2
 }
 
 # The sanitizer and the coverage it goes by are unstable flags of the compiler, for which any stable one will do.
 need_cargo_fuzz() {
   command -v cargo-fuzz >/dev/null && return
-  say "installing cargo-fuzz (2 minutes)"
-  cargo install -q cargo-fuzz --locked
+  say "installing cargo-fuzz (1 minute)"
+  install_unoptimised cargo-fuzz
 }
 
 need_node_packages() {
@@ -108,8 +111,8 @@ need_firefox() {
     FIREFOX=$(command -v firefox-esr)
   fi
   if ! geckodriver --version 2>/dev/null | grep -q "^geckodriver $version "; then
-    say "installing geckodriver $version (2 minutes)"
-    cargo install -q geckodriver --version $version --locked || return 1
+    say "installing geckodriver $version (1 minute)"
+    install_unoptimised geckodriver --version $version || return 1
   fi
   GECKODRIVER=$(command -v geckodriver)
   export FIREFOX GECKODRIVER
@@ -246,6 +249,7 @@ case "${1:-build}" in
       fuzz "${3:-600}" "$2"
     fi
     ;;
+  reliability) need_node_packages; node tests/reliability/render.mjs docs/reliability.md ;;
   bench) . benches/run.sh ;;
   verify)
     [ $# -eq 2 ] || { usage >&2; exit 2; }

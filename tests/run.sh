@@ -32,6 +32,9 @@ done
 say "test data"
 . tests/data.sh
 
+# What is noted down for docs/reliability.md is to be of this run alone.
+rm -f "$CLIP_TEST_DATA/reliability.jsonl"
+
 say "formatting and lints"
 cargo fmt --check
 cargo clippy --release --all-targets -- -D warnings
@@ -76,3 +79,6 @@ say "the same list in Chromium, Firefox and WebKit"
 node --test --test-concurrency=1 tests/engines/
 say "the package: its types, Node, a CDN, the examples; the single file"
 node --test --test-concurrency=1 tests/package/
+
+say "what the tests showed, for docs/reliability.md"
+node tests/reliability/render.mjs "$CLIP_TEST_DATA/reliability.md"

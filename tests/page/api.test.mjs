@@ -353,6 +353,8 @@ describe("a worker that dies", () => {
   const TRAPPING_MODULE = `
     export default async function init() { return { memory: new WebAssembly.Memory({ initial: 1 }) }; }
     export function warmUp() {}
+    export class Limits { set() {} }
+    export const hasRoom = () => true;
     export class ModelLoader { towers = ["text"]; fileSize = 1; residentSize = 1; push() {} wanted() { return []; } finish() { return new Encoder(); } }
     class Encoder {
       info = { name: "stand-in", type: "q8_0", towers: ["text"], embeddingDimension: 2, imageSize: 1 };

@@ -63,20 +63,20 @@ install_unoptimised() { CARGO_PROFILE_DEV_DEBUG=false cargo install -q --debug -
 
 need_wasm_pack() {
   command -v wasm-pack >/dev/null && return
-  say "installing wasm-pack (1 minute)"
+  say "installing wasm-pack"
   install_unoptimised wasm-pack
 }
 
 need_cargo_deny() {
   command -v cargo-deny >/dev/null && return
-  say "installing cargo-deny (1 minute)"
+  say "installing cargo-deny"
   install_unoptimised cargo-deny --version 0.20.2
 }
 
 # The sanitizer and the coverage it goes by are unstable flags of the compiler, for which any stable one will do.
 need_cargo_fuzz() {
   command -v cargo-fuzz >/dev/null && return
-  say "installing cargo-fuzz (1 minute)"
+  say "installing cargo-fuzz"
   install_unoptimised cargo-fuzz
 }
 
@@ -111,7 +111,7 @@ need_firefox() {
     FIREFOX=$(command -v firefox-esr)
   fi
   if ! geckodriver --version 2>/dev/null | grep -q "^geckodriver $version "; then
-    say "installing geckodriver $version (1 minute)"
+    say "installing geckodriver $version"
     install_unoptimised geckodriver --version $version || return 1
   fi
   GECKODRIVER=$(command -v geckodriver)
@@ -202,7 +202,7 @@ fuzz() { # SECONDS TARGET...
   need node "install Node.js 20 or newer"
   need_python
   python3 tests/support/fetch.py "$CLIP_TEST_DATA"
-  say "building the fuzz targets (4 minutes the first time)"
+  say "building the fuzz targets (many minutes the first time)"
   env -u RUSTFLAGS RUSTC_BOOTSTRAP=1 cargo fuzz build --target-dir target/fuzz
   cargo run -q --release --example fuzz_seeds -- target/fuzz/seeds
   local host

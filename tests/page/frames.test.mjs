@@ -118,11 +118,17 @@ describe("in a sandboxed frame", () => {
   });
 });
 
+/**
+ * @param {import("node:test").TestContext} t
+ * @returns {Promise<string>} the address of a page that has this one in a frame: another site for the browser, and as secure
+ */
+async function otherSite(t) {
+  const [host, other] = [await hosted(t), await hosted(t)];
+  return other.answer("/framing.html", framing(`${host.origin}/`)).replace("127.0.0.1", "localhost");
+}
+
 test("in a frame of another site, with storage of its own: two visits", async (t) => {
-  const host = await hosted(t);
-  const other = await hosted(t);
-  // Another site for the browser, and as secure.
-  const url = other.answer("/framing.html", framing(`${host.origin}/`)).replace("127.0.0.1", "localhost");
+  const url = await otherSite(t);
   const want = await wantedCosines(t, browser);
   // A window that is not private, in which such a frame may keep something.
   const { page, said } = await newPage(t, await launchWithSettings(t, { cookie_controls_mode: 0 }));
@@ -154,9 +160,7 @@ describe("where the user lets no site keep anything", () => {
   });
 
   test("nor, in a private window, a frame of another site: it embeds", async (t) => {
-    const host = await hosted(t);
-    const other = await hosted(t);
-    const url = other.answer("/framing.html", framing(`${host.origin}/`)).replace("127.0.0.1", "localhost");
+    const url = await otherSite(t);
     const want = await wantedCosines(t, browser);
     const { page } = await newPage(t, browser);
     await page.goto(url);

@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
+import { setTimeout as pause } from "node:timers/promises";
 import { record } from "../reliability/record.mjs";
 import { FIXTURES, PHOTOS, REPOSITORY, Site, TEST_DATA, TINY_MODEL } from "./browser.mjs";
 import { apiPage } from "./loads.mjs";
@@ -238,12 +239,16 @@ test("a page that stays open: 200 changes of view and 500 texts add no node and 
       seen.push(await processes.counts());
     }
   }
-  const [early, late] = [seen[1], seen.at(-1)];
-  assert.ok(early && late);
+  const early = seen[1];
+  assert.ok(early);
+  // A part of the page that was replaced may await its collection for a while; what is leaked awaits it for ever.
+  for (let wait = 0; wait < 10 && grows(early, seen.at(-1)); wait++) {
+    await pause(1000);
+    seen.push(await processes.counts());
+  }
+  const late = seen.at(-1);
   t.diagnostic(JSON.stringify(seen));
-  // Less than one a turn in the forty between: one replaced part of the page that waits for its collection is no growth.
-  assert.ok(late.nodes < early.nodes + 40, `nodes: ${JSON.stringify(seen)}`);
-  assert.ok(late.listeners < early.listeners + 4, `listeners: ${JSON.stringify(seen)}`);
+  assert.ok(late && !grows(early, late), `nodes and listeners: ${JSON.stringify(seen)}`);
   record({
     section: "life",
     what: "a page that stays open",
@@ -251,3 +256,11 @@ test("a page that stays open: 200 changes of view and 500 texts add no node and 
     outcome: `${early.nodes} nodes and ${early.listeners} listeners at the start, ${late.nodes} and ${late.listeners} at the end`,
   });
 });
+
+/**
+ * @param {{ nodes: number, listeners: number }} early
+ * @param {{ nodes: number, listeners: number }} [late]
+ */
+function grows(early, late) {
+  return late !== undefined && (late.nodes > early.nodes + 20 || late.listeners > early.listeners);
+}

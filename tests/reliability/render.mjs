@@ -84,7 +84,7 @@ const sections = /** @type {Fact["section"][]} */ (Object.keys(SECTIONS));
 const document = [
   "# Reliability",
   "",
-  "Made by `./build.sh reliability` of what the last `./build.sh test` showed; every row is written by the test that has just asserted it. What is promised, and what is not, stands in [SECURITY.md](../SECURITY.md); what a file may ask for, in [limits.md](limits.md).",
+  "Made by `./build.sh reliability` of what the tests showed when they last ran; every row is written by the test that has just asserted it. What is promised, and what is not, stands in [SECURITY.md](../SECURITY.md); what a file may ask for, in [limits.md](limits.md).",
   "",
   `${cpus().length} cores of ${processor}, Node ${process.version}, ${rust}.`,
   "",

@@ -16,7 +16,7 @@ const FIRST_PAUSE = 250;
 /** Bytes that are read and passed over rather than asking anew for what comes after them. */
 const NEAR = 256 << 10;
 
-/** What is read at a time at most, and held. */
+/** What is read at a time at most, and held. Safari gives all that has come meanwhile as one chunk. */
 const BUFFER_BYTES = 2 << 20;
 /** Codes of failures that another try does not mend. */
 const PERMANENT = ["not_a_model", "io"];
@@ -263,7 +263,7 @@ export class RemoteFile {
       }
       bytes = value;
     }
-    const room = end - connection.position;
+    const room = Math.min(end - connection.position, BUFFER_BYTES);
     if (bytes.length > room) {
       connection.rest = bytes.subarray(room);
       bytes = bytes.subarray(0, room);

@@ -513,6 +513,8 @@ const CACHE_PIECE = 8 << 20;
 /** @implements {Folder} */
 class CacheFolder {
   pieceSize = CACHE_PIECE;
+  /** The piece that is being written, one after the other. @type {Uint8Array<ArrayBuffer> | null} */
+  #buffer = null;
   #cache;
   #id;
   #keys;
@@ -558,11 +560,15 @@ class CacheFolder {
    * @param {number} size
    */
   async writer(name, size) {
-    /** @type {Uint8Array[]} */
-    const chunks = size > 0 ? [(await this.#bytes(name)).subarray(0, size)] : [];
+    const buffer = (this.#buffer ??= new Uint8Array(CACHE_PIECE));
+    if (size > 0) buffer.set((await this.#bytes(name)).subarray(0, size));
+    let length = size;
     return {
-      write: (/** @type {Uint8Array} */ bytes) => void chunks.push(bytes.slice()),
-      close: async () => this.#put(name, new Uint8Array(await new Blob(/** @type {BlobPart[]} */ (chunks)).arrayBuffer())),
+      write(/** @type {Uint8Array} */ bytes, /** @type {number} */ at) {
+        buffer.set(bytes, at);
+        length = at + bytes.length;
+      },
+      close: () => this.#put(name, buffer.subarray(0, length)),
     };
   }
 

@@ -106,6 +106,7 @@ export class ClipEncoder {
     if (typeof source === "string" && source.startsWith("blob:")) source = await (await download(source, { signal: options.signal })).blob();
     const params = loadParams(source, threads, options);
     const { signal, onProgress, onWarning = printWarning } = options;
+    if (signal?.aborted) throw abortedError(signal);
     const worker = new LastingWorker(params, onWarning);
     if (params.keep) askToPersist();
     return new Promise((resolve, reject) => {

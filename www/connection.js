@@ -3,6 +3,7 @@
 import { abortedError, ClipError } from "./error.js";
 import { isForeign, startForeign } from "./foreign.js";
 import { workerRequests } from "./requests.js";
+import { insistently } from "./starting.js";
 
 /** @import { Progress } from "./loading.js" */
 /** @import { Warning } from "./keeper.js" */
@@ -27,6 +28,8 @@ export class WorkerDeath extends Error {
 
 /**
  * @typedef {object} Call a call that waits for its answer
+ * @property {string} method
+ * @property {object} params
  * @property {(result: any) => void} resolve
  * @property {(error: ClipError | WorkerDeath) => void} reject
  * @property {(progress: Progress) => void} onProgress
@@ -44,7 +47,10 @@ export class WorkerConnection {
 
   /** Of the lock that the worker holds as long as it lives. */
   #name = `clip-wasm worker ${Date.now()} ${Math.random()}`;
-  #worker = WorkerConnection.start(this.#name);
+  /** @type {Worker | null} `null` where none may be started */
+  #worker = null;
+  /** No longer waits for the worker's start. */
+  #stopStarting = () => {};
   #nextId = 0;
   /** @type {Map<number, Call>} */
   #calls = new Map();
@@ -57,9 +63,7 @@ export class WorkerConnection {
   /** @param {(death: WorkerDeath) => void} [onDeath] told of it before the calls that wait are */
   constructor(onDeath = () => {}) {
     this.#onDeath = onDeath;
-    this.#worker.addEventListener("message", ({ data }) => this.#receive(data));
-    this.#worker.addEventListener("error", (event) => this.#fail(event));
-    this.#worker.addEventListener("messageerror", (event) => this.#fail(event));
+    insistently(() => this.#start()).catch((event) => this.#fail(event));
   }
 
   /**
@@ -80,13 +84,13 @@ export class WorkerConnection {
     const id = this.#nextId++;
     return new Promise((resolve, reject) => {
       const abort = () => {
-        this.#worker.postMessage({ id, abort: true });
+        this.#worker?.postMessage({ id, abort: true });
         this.#take(id)?.reject(abortedError(/** @type {AbortSignal} */ (signal)));
       };
       signal?.addEventListener("abort", abort);
       const forgetSignal = () => signal?.removeEventListener("abort", abort);
-      this.#calls.set(id, { resolve, reject, onProgress, onWarning, onEarly, forgetSignal });
-      this.#worker.postMessage({ id, method, params });
+      this.#calls.set(id, { method, params, resolve, reject, onProgress, onWarning, onEarly, forgetSignal });
+      this.#worker?.postMessage({ id, method, params });
     });
   }
 
@@ -97,7 +101,7 @@ export class WorkerConnection {
   end(error) {
     if (this.#ended) return;
     this.#ended = error;
-    this.#worker.terminate();
+    this.#stop();
     for (const id of [...this.#calls.keys()]) this.#take(id)?.reject(error);
   }
 
@@ -109,18 +113,51 @@ export class WorkerConnection {
   leave(error) {
     if (this.#ended) return;
     this.#ended = error;
-    const terminate = () => this.#worker.terminate();
-    const timer = setTimeout(terminate, LEAVE);
-    this.#worker.addEventListener("message", ({ data }) => {
+    const timer = setTimeout(() => this.#stop(), LEAVE);
+    this.#worker?.addEventListener("message", ({ data }) => {
       if (!("error" in data || "result" in data)) return;
       clearTimeout(timer);
-      terminate();
+      this.#stop();
     });
   }
 
   /** Resolves when an ended worker is gone with all of its threads, and its memory is free. */
   async gone() {
     await Promise.all(this.#ends);
+  }
+
+  /**
+   * Begins the worker, and asks of it what waits.
+   * @returns {Promise<void>} settles with its first message, or with the event of its failure before that
+   */
+  #start() {
+    return new Promise((resolve, reject) => {
+      this.#stopStarting = resolve;
+      if (this.#ended) return resolve();
+      this.#worker?.terminate(); // it may have got as far as a script that throws
+      let fail = reject;
+      let worker;
+      try {
+        worker = WorkerConnection.start(this.#name);
+      } catch (error) {
+        this.end(/** @type {ClipError} */ (error));
+        return;
+      }
+      this.#worker = worker;
+      worker.addEventListener("message", ({ data }) => {
+        resolve();
+        fail = (event) => this.#fail(event);
+        this.#receive(data);
+      });
+      worker.addEventListener("error", (event) => fail(event));
+      worker.addEventListener("messageerror", (event) => fail(event));
+      for (const [id, { method, params }] of this.#calls) worker.postMessage({ id, method, params });
+    });
+  }
+
+  #stop() {
+    this.#worker?.terminate();
+    this.#stopStarting();
   }
 
   /** @param {{ alive?: true, requests?: string[], thread?: MessagePort, id: number, progress?: Progress, warning?: Warning, early?: Loaded, result?: any, error?: import("./error.js").ErrorMessage }} answer */
@@ -172,7 +209,7 @@ export class WorkerConnection {
     const bystander = new WorkerDeath(message, false);
     this.#ended = bystander;
     // First of all, so that its memory is free before another worker takes as much.
-    this.#worker.terminate();
+    this.#stop();
     this.#onDeath(bystander);
     for (const id of [...this.#calls.keys()]) {
       const suspect = culprit === undefined || id === culprit;

@@ -2,6 +2,7 @@
 
 import { singleBuild, threadsBuild } from "./builds.js";
 import { isForeign, startForeign } from "./foreign.js";
+import { insistently } from "./starting.js";
 
 /** @import { Build, SingleBindings, ThreadsBindings } from "./builds.js" */
 
@@ -80,7 +81,7 @@ async function startThreads(build, threads, fileSize) {
   await bindings.default({ module_or_path: module, memory });
   // All of it now, while nobody shares it: not every browser lets memory grow under running threads.
   if (!bindings.reserve((maximum - FIRST_PAGES - TAKEN_PAGES) * PAGE_BYTES)) throw new RangeError("too little memory");
-  const started = Promise.allSettled(Array.from({ length: threads - 1 }, () => startThread({ module, memory })));
+  const started = Promise.allSettled(Array.from({ length: threads - 1 }, () => insistently(() => startThread({ module, memory }))));
   return {
     bindings,
     memory,
@@ -103,7 +104,10 @@ async function startThread(shared) {
       self.postMessage({ ...data, thread: port1 }, { transfer: [port1] });
       resolve(undefined);
     });
-    worker.addEventListener("error", reject);
+    worker.addEventListener("error", (event) => {
+      worker.terminate();
+      reject(event);
+    });
     worker.postMessage(shared, [port2]);
   });
 }

@@ -88,6 +88,7 @@ const PAGE = [
   "samples/letter.png",
   "samples/moon.png",
   "start.js",
+  "starting.js",
   "store.js",
   "style.css",
   "thread.js",

@@ -183,6 +183,16 @@ export function status(code) {
 }
 
 /**
+ * @param {Answer} answer to the first request
+ * @param {Answer} then to the others
+ * @returns {Answer}
+ */
+export function atFirst(answer, then) {
+  let asked = 0;
+  return (request, response) => (asked++ === 0 ? answer : then)(request, response);
+}
+
+/**
  * An error page with status 200, as many a host answers for a file it has not got.
  * @param {string} type its content type
  * @returns {Answer}

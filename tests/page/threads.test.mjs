@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { record } from "../reliability/record.mjs";
 import { FIXTURES, PHOTOS, REPOSITORY, Site, TEST_DATA } from "./browser.mjs";
-import { file, StaticServer, status } from "./server.mjs";
+import { atFirst, file, StaticServer, status } from "./server.mjs";
 
 /** @import { Page } from "playwright-core" */
 
@@ -105,6 +105,38 @@ describe("a host that sends no headers", () => {
     await clip.loadTinyModel();
     assert.equal(await isIsolated(clip.page), false);
     record({ section: "faults", what: "a service worker that does not come", tried: "404", outcome: "the page works, without isolation" });
+  });
+});
+
+describe("a script that does not come at first", () => {
+  /** @param {string} path */
+  const failing = (path) => atFirst(status(503), file(join(REPOSITORY, "www", path)));
+
+  for (const path of ["worker.js", "store.js"]) {
+    test(`of the worker, ${path}, is asked for again`, async (t) => {
+      const { page } = await site.newPage(t);
+      site.own.answer(`/${path}`, failing(path));
+      assert.equal((await embed(page)).vectors.length, TEXTS.length + 1);
+    });
+  }
+
+  test("of a thread is asked for again", async (t) => {
+    const page = await isolatedPage(t);
+    isolated.answer("/thread.js", failing("thread.js"));
+    t.after(() => isolated.reset());
+    assert.equal((await embed(page)).threads, EXPECTED_THREADS);
+    record({ section: "faults", what: "a script of a worker that does not come at first", tried: "503 for the worker's, for one that it imports, and for a thread's", outcome: "it is asked for again" });
+  });
+
+  test("is not asked for by a load that has been aborted already", async (t) => {
+    const { page } = await site.newPage(t);
+    site.own.requests.length = 0;
+    const code = await page.evaluate(async (url) => {
+      const { ClipEncoder } = await import(/** @type {string} */ ("/clip.js"));
+      return ClipEncoder.load(url, { signal: AbortSignal.abort() }).catch((/** @type {any} */ { code }) => code);
+    }, `${site.hub.origin}/tiny-gelu.q8_0.gguf`);
+    assert.equal(code, "aborted");
+    assert.deepEqual(site.own.requests.filter((path) => path.endsWith("/worker.js")), []);
   });
 });
 

@@ -1,7 +1,7 @@
 // Checkpoints as Hugging Face and open_clip publish them: which files they are made of, and their conversion, as
 // the bytes come, to the GGUF that is loaded and kept.
 
-import { download } from "./download.js";
+import { download, readBody } from "./download.js";
 import { ClipError } from "./error.js";
 import { checkLimit, limitsOf, requireRoom } from "./limits.js";
 import { Meter, refuseTooLarge } from "./loading.js";
@@ -84,7 +84,6 @@ export async function openCheckpoint(source, options, etags) {
  * @returns {Promise<Checkpoint>}
  */
 async function openUrl(url, options, etags) {
-  const { signal } = options;
   /** @type {Checkpoint["companions"]} */
   const companions = { name: nameOf(url) };
   const texts = Object.entries(COMPANIONS).map(async ([key, names]) => {
@@ -99,7 +98,7 @@ async function openUrl(url, options, etags) {
   let urls = [url];
   let size = null;
   if (INDEX.test(new URL(url).pathname)) {
-    companions.index = await textOf(await download(url, { signal }), url, options.limits);
+    companions.index = await downloadText(url, options);
     const index = parseIndex(companions.index, url);
     checkLimit("files", index.files.length, `files of ${url}`, options.limits);
     urls = index.files.map((name) => new URL(name, url).href);
@@ -134,7 +133,7 @@ async function openFiles(files, options) {
     if (text !== undefined) companions[/** @type {keyof typeof COMPANIONS} */ (key)] = text;
   }
   const index = files.find(({ name }) => INDEX.test(name));
-  if (index) companions.index = await index.text();
+  if (index) companions.index = await read(index.name);
   const size = weights.reduce((sum, file) => sum + file.size, 0);
   return { files: await Promise.all(weights.map((file) => openWeights(file, options))), size, companions };
 }
@@ -266,9 +265,9 @@ function decoded(part) {
  * @param {WeightsOptions} options
  * @returns {Promise<string | null>} `null` where there is no such file
  */
-async function optionalText(url, { signal, limits }) {
+async function optionalText(url, options) {
   try {
-    return await textOf(await download(url, { signal }), url, limits);
+    return await downloadText(url, options);
   } catch (error) {
     if (error instanceof ClipError && ["http_status", "io"].includes(error.code)) return null;
     throw error;
@@ -276,16 +275,12 @@ async function optionalText(url, { signal, limits }) {
 }
 
 /**
- * @param {Response} response
  * @param {string} url
- * @param {LimitOptions} limits
+ * @param {Pick<WeightsOptions, "signal" | "limits">} options
  */
-async function textOf(response, url, limits) {
+async function downloadText(url, { signal, limits }) {
   const check = (/** @type {number} */ bytes) => checkLimit("jsonBytes", bytes, `bytes of ${url}`, limits);
-  check(Number(response.headers.get("content-length") ?? 0));
-  const text = await response.text();
-  check(text.length);
-  return text;
+  return (await readBody(await download(url, { signal }), url, check, signal)).text();
 }
 
 /**

@@ -51,6 +51,7 @@ export class ClipEncoder {
   #helpers;
   #info;
   #memory;
+  #limits;
   /** @type {Promise<void>} of what is coming, if anything is */
   #loading = Promise.resolve();
 
@@ -65,6 +66,7 @@ export class ClipEncoder {
     this.#helpers = new Helpers(params, loaded);
     this.#info = Object.freeze(loaded.info);
     this.#memory = Object.freeze(loaded.memory);
+    this.#limits = params.limits;
     /** How many threads share the work on an input. @readonly */
     this.threads = loaded.threads;
   }
@@ -247,7 +249,7 @@ export class ClipEncoder {
   #imageWork(images, { signal, ...options }) {
     const params = imageParams(options);
     return async (worker, index) => {
-      const image = await openImage(/** @type {ImageSource} */ (images[index]), signal);
+      const image = await openImage(/** @type {ImageSource} */ (images[index]), this.#limits, signal);
       return worker.call("embedImage", { image, ...params }, { signal });
     };
   }

@@ -44,3 +44,34 @@ export async function download(url, { signal, headers, cache } = {}) {
   }
   return response;
 }
+
+/**
+ * The body of an answer. Rejects with `network` where the connection ends before it does.
+ * @param {Response} response
+ * @param {string} url its address
+ * @param {(bytes: number) => void} check throws where so many are too many; asked when they are announced, and as they
+ *   come
+ * @param {AbortSignal} [signal] of its request
+ * @returns {Promise<Blob>}
+ */
+export async function readBody(response, url, check, signal) {
+  const reader = (response.body ?? new Blob([]).stream()).getReader();
+  /** @type {Uint8Array<ArrayBuffer>[]} */
+  const chunks = [];
+  let size = 0;
+  try {
+    check(Number(response.headers.get("content-length")) || 0);
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) return new Blob(chunks, { type: response.headers.get("content-type") ?? "" });
+      size += value.length;
+      check(size);
+      chunks.push(value);
+    }
+  } catch (cause) {
+    reader.cancel().catch(() => {});
+    if (cause instanceof ClipError) throw cause;
+    if (signal?.aborted) throw abortedError(signal);
+    throw new ClipError("network", `the connection ended after ${size} bytes of ${url}; try again`, { cause });
+  }
+}

@@ -1,8 +1,11 @@
 // What the public methods are given: checked, and made ready for a worker.
 
-import { download } from "./download.js";
+import { download, readBody } from "./download.js";
 import { ClipError } from "./error.js";
+import { checkLimit } from "./limits.js";
 import { platform } from "./platform.js";
+
+/** @import { LimitOptions } from "./limits.js" */
 
 /** @typedef {Blob | Uint8Array | ArrayBuffer | URL | string} ImageSource a string is a URL; in Node, one or a path */
 
@@ -73,15 +76,16 @@ function isImageSource(input) {
 
 /**
  * @param {ImageSource} source
+ * @param {LimitOptions} limits
  * @param {AbortSignal | undefined} signal
  * @returns {Promise<Blob | Uint8Array<ArrayBuffer>>} what does not change any more: the caller's bytes are copied
  */
-export async function openImage(source, signal) {
+export async function openImage(source, limits, signal) {
   if (source instanceof Blob) return source;
   if (source instanceof ArrayBuffer || source instanceof Uint8Array) return new Uint8Array(source).slice();
   const url = absoluteUrl(source);
-  const response = await download(url, { signal });
-  return response.blob();
+  const check = (/** @type {number} */ bytes) => checkLimit("imageBytes", bytes, `bytes of ${url}`, limits);
+  return readBody(await download(url, { signal }), url, check, signal);
 }
 
 /**

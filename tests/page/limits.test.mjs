@@ -1,18 +1,20 @@
 // Limits and the end of memory in the browser: what is too much fails with a code of its own, and the next call works.
 
 import assert from "node:assert/strict";
+import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { LIMITS } from "../../www/limits.js";
 import { record } from "../reliability/record.mjs";
-import { REPOSITORY, Site } from "./browser.mjs";
+import { REPOSITORY, Site, TEST_DATA } from "./browser.mjs";
 import { apiPage } from "./loads.mjs";
 
 /** @import { Page } from "playwright-core" */
 
 const MODULE = join(REPOSITORY, "www/pkg/relaxed/clip_wasm_bg.wasm");
 const PAGE_BYTES = 65_536;
+const CHUNK = Buffer.alloc(65_536);
 
 /** @type {Site} */
 let site;
@@ -64,6 +66,44 @@ describe("limits", () => {
     assert.match(String(file), /^image_too_large 413: .*limit of 10; raise the limit imageBytes/);
     const [model] = await outcomes(page, { layers: 1 }, "[]");
     assert.match(String(model), /^limit_exceeded 413: .*limit of 1.*raise the limit layers/);
+  });
+
+  test("hold for answers that do not end, and whose length nobody tells", async (t) => {
+    const page = await apiPage(site, t);
+    let sent = 0;
+    const endless = (/** @type {string} */ path) =>
+      site.hub.answer(path, async (_request, response) => {
+        response.writeHead(200, { "content-type": "application/octet-stream" });
+        for (; !response.destroyed; sent += CHUNK.length) {
+          if (!response.write(CHUNK)) await Promise.race([once(response, "drain"), once(response, "close")]);
+        }
+      });
+    const image = endless("/image.png");
+    endless("/checkpoint/config.json");
+    const weights = site.hub.parts("/checkpoint/model.safetensors", join(TEST_DATA, "tiny-hf/model.safetensors"));
+    const calls = `[
+      () => clip.embedImage(["${image}"]),
+      () => ClipEncoder.load("${weights}", { threads: 1, keep: false, limits: { jsonBytes: 100_000 } }),
+      () => clip.embedImage([cat]),
+    ]`;
+    const [picture, json, next] = await outcomes(page, { imageBytes: 1_000_000 }, calls);
+    assert.match(String(picture), /^image_too_large 413: .*image\.png: \d+ are more than the limit of 1000000; raise the limit imageBytes/);
+    assert.match(String(json), /^limit_exceeded 413: .*config\.json: \d+ are more than the limit of 100000; raise the limit jsonBytes/);
+    assert.equal(next, "ok");
+    assert.deepEqual(new Set(site.hub.cutOff), new Set(["/image.png", "/checkpoint/config.json"]));
+    assert.ok(sent < 64 << 20, `${sent} bytes went out`);
+    record({ section: "inputs", what: "answers that do not end", tried: "for an image, and beside a checkpoint's weights", outcome: "the connection is cut at the limit" });
+  });
+
+  test("aside, an image whose connection ends too soon says so", async (t) => {
+    const page = await apiPage(site, t);
+    const url = site.hub.answer("/cut.png", async (_request, response) => {
+      response.writeHead(200, { "content-type": "image/png", "content-length": 2 * CHUNK.length });
+      response.write(CHUNK, () => response.destroy());
+    });
+    const [cut, next] = await outcomes(page, {}, `[() => clip.embedImage(["${url}"]), () => clip.embedImage([cat])]`);
+    assert.match(String(cut), /^network 502: the connection ended after \d+ bytes of .*cut\.png; try again$/);
+    assert.equal(next, "ok");
   });
 
   test("that do not exist, and what is no number, are refused", async (t) => {

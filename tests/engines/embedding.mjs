@@ -12,6 +12,8 @@ import { assertClose, CAPTIONS, commandLine, FULL_SIZE, PICTURES, TINY, writtenV
 /** @import { Case, Visit } from "./visit.mjs" */
 
 const THREADS = Math.min(availableParallelism(), 8);
+/** Bytes of the module's memory beside the weights: itself, and what of a download is on its way. */
+const ROOM = 32e6;
 const PHOTO = join(PHOTOS, "rocket.jpg");
 /** A module of one function, `(v128, v128, v128) -> v128`, that is one `f32x4.relaxed_madd`. */
 const RELAXED_MADD = [
@@ -170,6 +172,21 @@ export const EMBEDDING = [
     },
   },
   {
+    name: "of encoders that are loaded at once on a page that its service worker isolates, each works",
+    async run({ visit }) {
+      await visit.served();
+      await visit.revisit();
+      const vectors = await visit.evaluate(async (url, texts) => {
+        const { ClipEncoder } = await /** @type {any} */ (globalThis).clipApi();
+        const clips = await Promise.all([1, 2, 3].map(() => ClipEncoder.load(url)));
+        const vectors = await Promise.all(clips.map((clip) => clip.embedText(texts)));
+        for (const clip of clips) clip.close();
+        return vectors.map(({ data }) => data);
+      }, `${visit.hub.origin}/${TINY}`, CAPTIONS);
+      for (const given of vectors) assertClose(given, expectedOfApi.slice(0, 2));
+    },
+  },
+  {
     name: "an isolated page has the build and the threads that the engine can have, and the vectors of one thread",
     options: { isolated: true },
     async run({ visit, engine, facts }) {
@@ -222,7 +239,14 @@ export const EMBEDDING = [
       await visit.revisit();
       facts.secondsKept = await load();
       assert.deepEqual(visit.hub.requests, []);
-      await visit.evaluate(async (url) => (await /** @type {any} */ (globalThis).clipApi()).deleteKeptModel(url), url);
+      const { memory, weights } = await visit.evaluate(async (url) => {
+        const { ClipEncoder, deleteKeptModel } = await /** @type {any} */ (globalThis).clipApi();
+        await deleteKeptModel(url);
+        const clip = await ClipEncoder.load(url, { keep: false, threads: 1 });
+        clip.close();
+        return clip.memory;
+      }, url);
+      assert.ok(memory <= weights + ROOM, `the module has ${memory} bytes after a download, ${weights} of them the weights`);
     },
   },
 ];

@@ -60,7 +60,8 @@ const KINDS = {
     }),
     capabilities: (binary) => ({
       browserName: "MiniBrowser",
-      "webkitgtk:browserOptions": { binary, args: ["--automation"] },
+      // A page that has been left is not to stay in memory with its workers, for someone to go back to it.
+      "webkitgtk:browserOptions": { binary, args: ["--automation", "--enable-page-cache=false"] },
     }),
     needsDisplay: true,
   },

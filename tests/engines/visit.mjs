@@ -88,16 +88,19 @@ export class Visit {
 
   /** Leaves the page. @returns {Promise<string[]>} what it, or a worker of it, has complained of */
   async end() {
-    const complaints = [];
-    for (const window of await this.#driver.getAllWindowHandles()) {
-      await this.#driver.switchTo().window(window);
-      complaints.push(...(await this.evaluate(() => JSON.parse(sessionStorage.getItem("complaints") ?? "[]"))));
-      if (window !== this.#window) await this.#driver.close();
+    try {
+      const complaints = [];
+      for (const window of await this.#driver.getAllWindowHandles()) {
+        await this.#driver.switchTo().window(window);
+        complaints.push(...(await this.evaluate(() => JSON.parse(sessionStorage.getItem("complaints") ?? "[]"))));
+        if (window !== this.#window) await this.#driver.close();
+      }
+      await this.#driver.switchTo().window(this.#window);
+      await this.#driver.get("about:blank"); // which ends its workers
+      return complaints;
+    } finally {
+      await this.stopServers();
     }
-    await this.#driver.switchTo().window(this.#window);
-    await this.#driver.get("about:blank"); // which ends its workers
-    await this.stopServers();
-    return complaints;
   }
 
   async stopServers() {

@@ -110,7 +110,7 @@ need_firefox() {
     install_debian firefox-esr || return 1
     FIREFOX=$(command -v firefox-esr)
   fi
-  if ! geckodriver --version 2>/dev/null | grep -q "^geckodriver $version "; then
+  if [ "$(geckodriver --version 2>/dev/null | awk 'NR == 1 { print $2 }')" != "$version" ]; then
     say "installing geckodriver $version"
     install_unoptimised geckodriver --version $version || return 1
   fi

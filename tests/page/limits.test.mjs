@@ -1,9 +1,10 @@
 // Limits and the end of memory in the browser: what is too much fails with a code of its own, and the next call works.
 
 import assert from "node:assert/strict";
-import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
+import { Readable } from "node:stream";
+import { pipeline } from "node:stream/promises";
 import { after, before, describe, test } from "node:test";
 import { LIMITS } from "../../www/limits.js";
 import { record } from "../reliability/record.mjs";
@@ -71,12 +72,13 @@ describe("limits", () => {
   test("hold for answers that do not end, and whose length nobody tells", async (t) => {
     const page = await apiPage(site, t);
     let sent = 0;
+    function* chunks() {
+      for (; ; sent += CHUNK.length) yield CHUNK;
+    }
     const endless = (/** @type {string} */ path) =>
       site.hub.answer(path, async (_request, response) => {
         response.writeHead(200, { "content-type": "application/octet-stream" });
-        for (; !response.destroyed; sent += CHUNK.length) {
-          if (!response.write(CHUNK)) await Promise.race([once(response, "drain"), once(response, "close")]);
-        }
+        await pipeline(Readable.from(chunks()), response).catch(() => {}); // it is cut off
       });
     const image = endless("/image.png");
     endless("/checkpoint/config.json");
@@ -90,7 +92,7 @@ describe("limits", () => {
     assert.match(String(picture), /^image_too_large 413: .*image\.png: \d+ are more than the limit of 1000000; raise the limit imageBytes/);
     assert.match(String(json), /^limit_exceeded 413: .*config\.json: \d+ are more than the limit of 100000; raise the limit jsonBytes/);
     assert.equal(next, "ok");
-    assert.deepEqual(new Set(site.hub.cutOff), new Set(["/image.png", "/checkpoint/config.json"]));
+    for (const path of ["/image.png", "/checkpoint/config.json"]) assert.ok(site.hub.cutOff.includes(path), path);
     assert.ok(sent < 64 << 20, `${sent} bytes went out`);
     record({ section: "inputs", what: "answers that do not end", tried: "for an image, and beside a checkpoint's weights", outcome: "the connection is cut at the limit" });
   });

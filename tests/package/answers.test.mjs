@@ -15,6 +15,8 @@ import { damaged } from "./damaged.mjs";
 
 /** More of them search longer. */
 const RUNS = Number(process.env.CLIP_WASM_FLIPS ?? 400);
+/** Milliseconds for all of a test's runs. */
+const TIMEOUT = 60_000 + 10 * RUNS;
 const FILE = Uint8Array.from({ length: 1000 }, (_, place) => (place * 31) % 251);
 
 /**
@@ -123,7 +125,7 @@ async function readAll(file, step) {
   }
 }
 
-test("a file whose server fails in any way comes whole, or an error says why not", { timeout: 60_000 }, async (t) => {
+test("a file whose server fails in any way comes whole, or an error says why not", { timeout: TIMEOUT }, async (t) => {
   withoutPauses(t);
   let failed = 0;
   const known = fc.record({
@@ -173,7 +175,7 @@ const INDEX = fc.oneof(
   fc.jsonValue().map((value) => JSON.stringify(value)),
 );
 
-test("an index names files beside it, or is refused", { timeout: 60_000 }, async (t) => {
+test("an index names files beside it, or is refused", { timeout: TIMEOUT }, async (t) => {
   withoutPauses(t);
   const folder = new URL(".", INDEX_URL).href;
   let refused = 0;
@@ -203,7 +205,7 @@ test("an index names files beside it, or is refused", { timeout: 60_000 }, async
   });
 });
 
-test("an address of any kind is opened or refused with a code", { timeout: 60_000 }, async (t) => {
+test("an address of any kind is opened or refused with a code", { timeout: TIMEOUT }, async (t) => {
   withoutPauses(t);
   platform.fetch = async () => new Response(null, { status: 404 });
   const path = fc.oneof(fc.webPath(), fc.string({ unit: fc.constantFrom(..."%/.aE0\ud800é\\:@ "), maxLength: 30 }).map((path) => `/${path}`));

@@ -135,7 +135,7 @@ export class WorkerConnection {
       this.#stopStarting = resolve;
       if (this.#ended) return resolve();
       this.#worker?.terminate(); // it may have got as far as a script that throws
-      let fail = reject;
+      let started = false;
       let worker;
       try {
         worker = WorkerConnection.start(this.#name);
@@ -145,12 +145,13 @@ export class WorkerConnection {
       }
       this.#worker = worker;
       worker.addEventListener("message", ({ data }) => {
+        started = true;
         resolve();
-        fail = (event) => this.#fail(event);
         this.#receive(data);
       });
-      worker.addEventListener("error", (event) => fail(event));
-      worker.addEventListener("messageerror", (event) => fail(event));
+      const fail = (/** @type {Event} */ event) => (started ? this.#fail(event) : reject(event));
+      worker.addEventListener("error", fail);
+      worker.addEventListener("messageerror", fail);
       for (const [id, { method, params }] of this.#calls) worker.postMessage({ id, method, params });
     });
   }

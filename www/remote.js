@@ -16,7 +16,7 @@ const FIRST_PAUSE = 250;
 /** Bytes that are read and passed over rather than asking anew for what comes after them. */
 const NEAR = 256 << 10;
 
-/** What is read at a time at most, and held. Safari gives all that has come meanwhile as one chunk. */
+/** What is read at a time at most, and held. WebKit gives all that has come meanwhile as one chunk. */
 const BUFFER_BYTES = 2 << 20;
 /** Codes of failures that another try does not mend. */
 const PERMANENT = ["not_a_model", "io"];

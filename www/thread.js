@@ -10,7 +10,11 @@ self.addEventListener("message", async (event) => {
   const [page] = event.ports;
   const build = threadsBuild();
   if (!build) return;
-  const { initSync, joinPool } = await build.bindings();
+  const bindings = await build.bindings().catch((error) => {
+    setTimeout(() => { throw error; }); // where whoever started it hears of it
+  });
+  if (!bindings) return;
+  const { initSync, joinPool } = bindings;
   initSync({ module, memory });
   self.postMessage({ requests: requestedUrls(performance) });
   try {

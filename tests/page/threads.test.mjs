@@ -128,6 +128,15 @@ describe("a script that does not come at first", () => {
     record({ section: "faults", what: "a script of a worker that does not come at first", tried: "503 for the worker's, for one that it imports, and for a thread's", outcome: "it is asked for again" });
   });
 
+  test("of a thread's build is asked for again", async (t) => {
+    const page = await isolatedPage(t);
+    const build = "pkg/relaxed-threads/clip_wasm.js";
+    isolated.answer(`/${build}`, atFirst(file(join(REPOSITORY, "www", build)), failing(build)));
+    t.after(() => isolated.reset());
+    assert.equal((await embed(page)).threads, EXPECTED_THREADS);
+    assert.ok(isolated.requests.filter((path) => path === `/${build}`).length > 2, String(isolated.requests));
+  });
+
   test("is not asked for by a load that has been aborted already", async (t) => {
     const { page } = await site.newPage(t);
     site.own.requests.length = 0;

@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { By } from "selenium-webdriver";
 import { HUB_HEADERS, REPOSITORY, TEST_DATA } from "../page/browser.mjs";
-import { StaticServer } from "../page/server.mjs";
+import { noSamples, StaticServer } from "../page/server.mjs";
 
 /** @import { Engine } from "./engine.mjs" */
 
@@ -79,7 +79,7 @@ export class Visit {
       const source = `(${recordComplaints})();${api}\n${readFileSync(join(WWW, script), "utf8")}`;
       own.answer(`/${script}`, (_request, response) => void response.writeHead(200, { "content-type": "text/javascript" }).end(source));
     }
-    if (!samples) own.answer("/samples.json", (_request, response) => void response.end('{ "samples": [], "drawing": [] }'));
+    if (!samples) own.answer("/samples.json", noSamples);
     const visit = new Visit(engine, own, hub);
     visit.#window = await engine.driver.getWindowHandle();
     await visit.go("/");

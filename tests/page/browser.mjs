@@ -4,7 +4,7 @@ import { execFileSync } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { chromium } from "playwright-core";
-import { StaticServer } from "./server.mjs";
+import { noSamples, StaticServer } from "./server.mjs";
 
 /** @import { Browser, BrowserContextOptions, Locator, Page } from "playwright-core" */
 /** @import { TestContext } from "node:test" */
@@ -81,15 +81,14 @@ export class Site {
   }
 
   /**
-   * A page in a profile of its own, that offers no samples and so does nothing by itself. What the
-   * page itself throws fails the test.
+   * A page in a profile of its own, that does nothing by itself. What the page itself throws fails the test.
    * @param {Pick<TestContext, "after">} t
    * @param {BrowserContextOptions} [options]
    * @returns {Promise<ClipPage>}
    */
   async newPage(t, options = {}) {
     this.own.reset();
-    this.own.answer("/samples.json", (_request, response) => void response.end('{ "samples": [], "drawing": [] }'));
+    this.own.answer("/samples.json", noSamples);
     return this.#open(t, options);
   }
 

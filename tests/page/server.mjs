@@ -183,6 +183,14 @@ export function status(code) {
 }
 
 /**
+ * For `/samples.json`: a page that offers no samples does nothing by itself.
+ * @type {Answer}
+ */
+export function noSamples(_request, response) {
+  response.end('{ "samples": [], "drawing": [] }');
+}
+
+/**
  * @param {Answer} answer to the first request
  * @param {Answer} then to the others
  * @returns {Answer}

@@ -142,13 +142,14 @@ need_rust_for_threads() {
   fi
 }
 
-# The page's module is built four ways, with and without relaxed SIMD and threads; www/module.js chooses.
+# The page's module is built four ways, with and without relaxed SIMD and threads; www/module.js chooses. Each has a
+# target folder of its own: in a folder that two share, each takes the place of the other and is compiled every time.
 # RUSTFLAGS would replace the flags in .cargo/config.toml, SIMD among them.
-build_module() { # NAME MODULE COMMAND...
-  local name=$1 module=$2 made=target/pkg/$1 into=www/pkg/$1
-  shift 2
-  say "building www/pkg/$name"
-  env -u RUSTFLAGS "$@"
+build_module() { # NAME COMMAND...
+  local folder=target/modules/$1 into=www/pkg/$1
+  local module=$folder/$WASM/page/clip_wasm.wasm made=$folder/bindgen
+  shift
+  env -u RUSTFLAGS CARGO_TARGET_DIR="$folder" "$@"
   if [ ! -e "$into/clip_wasm_bg.wasm" ] || [ "$module" -nt "$into/clip_wasm_bg.wasm" ]; then
     rm -rf "$made" "$into"
     wasm-bindgen --target web --out-dir "$made" "$module"
@@ -156,7 +157,22 @@ build_module() { # NAME MODULE COMMAND...
     mkdir -p "$into"
     cp "$made"/clip_wasm{.js,.d.ts,_bg.wasm} "$into/"
   fi
-  wc -c "$into/clip_wasm_bg.wasm"
+}
+
+# A module without relaxed SIMD and one with it, by the same command.
+build_both() { # NAME RELAXED_NAME COMMAND...
+  local name=$1 relaxed=$2
+  shift 2
+  build_module "$name" "$@"
+  local folder=target/modules/$relaxed
+  if [ ! -d "$folder" ]; then
+    # What it depends on is compiled already.
+    rm -rf "$folder.part"
+    cp -a "target/modules/$name" "$folder.part"
+    mv "$folder.part" "$folder"
+  fi
+  # The flag is for the crate as a whole: nothing is inlined into code that has a feature of its own.
+  build_module "$relaxed" "$@" --features relaxed-simd -- -C target-feature=+relaxed-simd
 }
 
 build() {
@@ -164,22 +180,22 @@ build() {
   need_wasm_bindgen
   need_node_packages
   local cargo=(rustc --profile page --lib --crate-type cdylib --target $WASM --no-default-features)
-  local module=$WASM/page/clip_wasm.wasm
-  # The flag is for the crate as a whole: nothing is inlined into code that has a feature of its own.
-  local relaxed=(--features relaxed-simd -- -C target-feature=+relaxed-simd)
-  build_module simd128 target/$module cargo "${cargo[@]}"
-  build_module relaxed target/$module cargo "${cargo[@]}" "${relaxed[@]}"
+  local threads=
+  say "building the modules in www/pkg (9 minutes the first time)"
   if need_rust_for_threads; then
-    # A folder of its own: the flags differ, and with them everything that is compiled, the standard library too.
-    local threads=(env RUSTC_BOOTSTRAP=1 "${THREADS_CARGO[@]}" --config .cargo/threads.toml "${cargo[@]}"
-      --target-dir target/threads -Zbuild-std=panic_abort,std)
-    say "with threads it takes 4 minutes the first time"
-    build_module simd128-threads target/threads/$module "${threads[@]}"
-    build_module relaxed-threads target/threads/$module "${threads[@]}" "${relaxed[@]}"
+    # Beside the others: what takes longest, optimisation of a module as a whole, takes one core.
+    build_both simd128-threads relaxed-threads env RUSTC_BOOTSTRAP=1 "${THREADS_CARGO[@]}" \
+      --config .cargo/threads.toml -Zbuild-std=panic_abort,std "${cargo[@]}" &
+    threads=$!
+    trap 'kill 0' INT # which what runs in the background does not hear
   else
     rm -rf www/pkg/*-threads
     say "WITHOUT THREADS: Rust 1.95 with its rust-src is not to be had, so the page runs on one thread"
   fi
+  build_both simd128 relaxed cargo "${cargo[@]}"
+  [ -z "$threads" ] || wait "$threads" || fail "the modules for several threads do not build"
+  trap - INT
+  wc -c www/pkg/*/clip_wasm_bg.wasm
   say "www/ is the site"
 }
 

@@ -99,14 +99,17 @@ async function startThread(shared) {
     : new Worker(new URL("./thread.js", import.meta.url), { type: "module" });
   const { port1, port2 } = new MessageChannel();
   await new Promise((resolve, reject) => {
+    const fail = (/** @type {Event} */ event) => {
+      event.preventDefault(); // or it would be this worker's failure too
+      worker.terminate();
+      reject(event);
+    };
+    worker.addEventListener("error", fail);
     worker.addEventListener("message", ({ data }) => {
+      worker.removeEventListener("error", fail);
       // What it has asked servers for, and whence the page hears of its end.
       self.postMessage({ ...data, thread: port1 }, { transfer: [port1] });
       resolve(undefined);
-    });
-    worker.addEventListener("error", (event) => {
-      worker.terminate();
-      reject(event);
     });
     worker.postMessage(shared, [port2]);
   });

@@ -22,7 +22,10 @@ after(() => site.close());
 
 /** @param {Page} page */
 async function serviceWorkerReady(page) {
-  await page.waitForFunction(async () => (await navigator.serviceWorker.ready).active?.state === "activated");
+  await page.evaluate(async () => {
+    const { active } = await navigator.serviceWorker.ready;
+    while (active?.state !== "activated") await new Promise((resolve) => active?.addEventListener("statechange", resolve, { once: true }));
+  });
 }
 
 /**

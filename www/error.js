@@ -41,6 +41,14 @@ export class ClipError extends Error {
 }
 
 /**
+ * @param {unknown} error
+ * @param {string} name such as `QuotaExceededError`
+ */
+export function isDomException(error, name) {
+  return error instanceof DOMException && error.name === name;
+}
+
+/**
  * The form in which an error crosses from the worker to the page.
  * @typedef {{ code: string, message: string, statusCode: number }} ErrorMessage
  */

@@ -1,10 +1,11 @@
 // Keeps what comes of a file, as long as that goes well. What cannot be kept is warned of, and the model runs all
 // the same.
 
+import { isDomException } from "./error.js";
 import { Store } from "./store.js";
 
 /** @import { Tower } from "./loading.js" */
-/** @import { About, KeptFile } from "./store.js" */
+/** @import { About, KeptFile } from "./keptfile.js" */
 
 /**
  * Something that went wrong where the model runs all the same: it is not kept, or its worker had to be replaced.
@@ -175,7 +176,7 @@ export class Keeper {
       this.#kept = null;
       // Half of it would take the room and not be enough.
       await kept.remove().catch(() => {});
-      const full = error instanceof DOMException && error.name === "QuotaExceededError";
+      const full = isDomException(error, "QuotaExceededError");
       this.#warn(full ? "the disk, or this site's share of it, is full; delete kept models to make room" : String(error));
     }
   }

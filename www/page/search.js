@@ -1,6 +1,7 @@
 // The Search view: indexes folders of pictures with the model chosen, and finds pictures by words or by a picture.
 
 import { ClipError, errorJson } from "../clip.js";
+import { isDomException } from "../error.js";
 import { elementById } from "./elements.js";
 import { modelName } from "./model.js";
 import { showError } from "./notice.js";
@@ -140,7 +141,7 @@ export class SearchView {
       const handle = await showDirectoryPicker({ id: "pictures", mode: "read" });
       await this.#index([sourceOfHandle(handle)]);
     } catch (error) {
-      if (!(error instanceof DOMException && error.name === "AbortError")) folderInput.click();
+      if (!isDomException(error, "AbortError")) folderInput.click();
     }
   }
 
@@ -243,7 +244,7 @@ export class SearchView {
 
   /** @param {unknown} error of writing what is to be kept */
   #lose(error) {
-    const isFull = error instanceof DOMException && error.name === "QuotaExceededError";
+    const isFull = isDomException(error, "QuotaExceededError");
     const reason = isFull ? "this device has no more room for them" : errorJson(error).error.message;
     this.#lost ||= `What is indexed from now on is not kept for the next visit: ${reason}.`;
     this.#showIndexing();

@@ -76,7 +76,7 @@ export class Store {
     const models = [];
     for (const id of await this.#backend.ids()) {
       const { about, keptSize } = await KeptFile.open(await this.#backend.folder(id), async () => {});
-      if (!about) continue;
+      if (!about || keptSize === 0) continue; // its download ended before anything was written
       const { url, size, towers, whole, sha256 } = about;
       models.push({ url, size, keptSize, towers, whole, verified: sha256 !== null });
     }

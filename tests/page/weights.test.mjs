@@ -175,6 +175,18 @@ describe("what has come is kept", () => {
     assert.deepEqual(await kept(page), []);
   });
 
+  test("in the Cache API; what ended before its first piece was whole is not listed", async (t) => {
+    const page = await apiPage(site, t, "delete StorageManager.prototype.getDirectory;");
+    const url = serve({ silentAfter: () => 1_000_000 });
+    await page.evaluate(`void outcomeOf("${url}", { idleTimeout: 20_000 })`);
+    const known = () => page.evaluate(async () => (await (await caches.open("clip-wasm-models")).keys()).length);
+    while ((await known()) === 0) await pause(20);
+    await page.reload();
+    await openApi(page);
+    await page.evaluate("delete StorageManager.prototype.getDirectory");
+    assert.deepEqual(await kept(page), []);
+  });
+
   test("not where there is neither: the model runs, with a warning", async (t) => {
     const nothing = "delete StorageManager.prototype.getDirectory; CacheStorage.prototype.open = async () => { throw new DOMException('private', 'SecurityError'); };";
     const page = await apiPage(site, t, nothing);

@@ -54,9 +54,9 @@ function item(model, nameOf) {
 }
 
 /** @param {KeptModel} model */
-function stateOf({ whole, towers, size, keptSize, verified }) {
+function stateOf({ whole, towers, size, verified }) {
   if (whole || towers.length === 2) return verified ? "whole, its SHA-256 is right" : "whole";
   const of = size === null ? "" : ` of ${megabytes(size)}`;
   if (towers.length === 1) return `${towers[0] === "text" ? "texts" : "images"} only${of}`;
-  return keptSize === 0 ? "nothing yet" : `in part${of}; loading goes on from there`;
+  return `in part${of}; loading goes on from there`;
 }

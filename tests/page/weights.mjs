@@ -1,0 +1,65 @@
+// The tiny model on a server that may misbehave, and what it gives where all goes well.
+
+import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
+import { readFileSync, statSync } from "node:fs";
+import { join } from "node:path";
+import { REPOSITORY, Site, TINY_MODEL } from "./browser.mjs";
+import { apiPage, assertVectors, load } from "./loads.mjs";
+import { status } from "./server.mjs";
+
+/** @import { Page } from "playwright-core" */
+/** @import { Outcome, Vectors } from "./loads.mjs" */
+/** @import { PartFaults } from "./server.mjs" */
+
+export const OTHER_MODEL = join(REPOSITORY, "www/models/demo.gguf");
+/** Its path, at which tests serve other things too. */
+export const MODEL = "/m.gguf";
+
+export async function openWeights() {
+  const site = await Site.open();
+  const right = await vectorsOf(site, "/tiny.gguf", TINY_MODEL);
+  const otherRight = await vectorsOf(site, "/other.gguf", OTHER_MODEL);
+  assert.notDeepEqual(right, otherRight);
+
+  /**
+   * @param {Outcome} outcome
+   * @param {Vectors} [expected]
+   */
+  function assertRight(outcome, expected = right) {
+    assertVectors(outcome, expected);
+  }
+
+  /**
+   * What is kept is whole and right: it serves where no server does.
+   * @param {Page} page
+   * @param {string} url
+   * @param {Vectors} [expected]
+   */
+  async function assertKept(page, url, expected = right) {
+    site.hub.answer(MODEL, status(404));
+    assertRight(await load(page, url), expected);
+  }
+
+  /** @param {PartFaults} [faults] */
+  const serve = (faults) => site.hub.parts(MODEL, TINY_MODEL, faults);
+
+  const sha256 = createHash("sha256").update(readFileSync(TINY_MODEL)).digest("hex");
+  return { site, size: statSync(TINY_MODEL).size, sha256, right, otherRight, assertRight, assertKept, serve };
+}
+
+/**
+ * @param {Site} site
+ * @param {string} path
+ * @param {string} source
+ * @returns {Promise<Vectors>}
+ */
+async function vectorsOf(site, path, source) {
+  /** @type {(() => void)[]} */
+  const ends = [];
+  const page = await apiPage(site, { after: (end) => void ends.push(/** @type {() => void} */ (end)) });
+  const { code, text, image } = await load(page, site.hub.parts(path, source));
+  assert.equal(code, null);
+  for (const end of ends) await end();
+  return { text, image };
+}

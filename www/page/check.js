@@ -2,7 +2,7 @@
 
 import { ClipError, errorJson, similarity } from "../clip.js";
 import { download } from "../download.js";
-import { elementById } from "./elements.js";
+import { elementById, newElement } from "./elements.js";
 import { modelName } from "./model.js";
 import { showError } from "./notice.js";
 import { addressOf } from "./resources.js";
@@ -142,9 +142,9 @@ function report(reference, { info, threads }, texts, photos, seconds) {
   const missing = reference.images.length - photos.length;
   if (missing > 0) sentences.push(`${missing} of the published ${reference.images.length} pictures are not on this site: their licence is not clear.`);
   const about = `${modelName(info)} · ${threads === 1 ? "1 thread" : `${threads} threads`} · ${seconds.toFixed(1)} s. Published: ${reference.source}.`;
-  const verdict = paragraph(largest <= tolerance ? "note" : "note differs", sentences.join(" "));
+  const verdict = newElement("p", { class: largest <= tolerance ? "note" : "note differs" }, sentences.join(" "));
   verdict.setAttribute("role", "status");
-  return [verdict, table(reference, photos, cosines, published, tolerance), paragraph("about", about)];
+  return [verdict, table(reference, photos, cosines, published, tolerance), newElement("p", { class: "about" }, about)];
 }
 
 /**
@@ -170,7 +170,7 @@ const NAMES = { embeddingDimension: "dimensions", imageSize: "image size", patch
  * @param {number} tolerance
  */
 function table({ texts, decimals }, photos, cosines, published, tolerance) {
-  const element = document.createElement("table");
+  const element = newElement("table", {});
   const caption = element.createCaption();
   caption.textContent = "Cosine here, and as published";
   const head = element.createTHead().insertRow();
@@ -191,27 +191,10 @@ function table({ texts, decimals }, photos, cosines, published, tolerance) {
  * @param {number} decimals of what is published
  */
 function cell(cosine, published, tolerance, decimals) {
-  const element = document.createElement("td");
   const wrong = !(Math.abs(cosine - published) <= tolerance);
-  const here = document.createElement(wrong ? "strong" : "span");
-  here.textContent = cosine.toFixed(3);
-  const there = document.createElement("span");
-  there.className = "cosine";
-  there.textContent = published.toFixed(decimals);
-  element.append(here, " ", there);
-  if (wrong) element.classList.add("differs");
-  return element;
-}
-
-/**
- * @param {string} className
- * @param {string} text
- */
-function paragraph(className, text) {
-  const element = document.createElement("p");
-  element.className = className;
-  element.textContent = text;
-  return element;
+  const here = newElement(wrong ? "strong" : "span", {}, cosine.toFixed(3));
+  const there = newElement("span", { class: "cosine" }, published.toFixed(decimals));
+  return newElement("td", wrong ? { class: "differs" } : {}, here, " ", there);
 }
 
 /** @param {number[]} values */

@@ -2,7 +2,7 @@
 
 import { softmax } from "../classify.js";
 import { similarity } from "../clip.js";
-import { elementById } from "./elements.js";
+import { elementById, newElement } from "./elements.js";
 import { label } from "./labels.js";
 import { header, pictureHeader, scrolling } from "./tables.js";
 
@@ -63,17 +63,12 @@ function compare(image, texts, logitScale) {
  * @param {Column[]} columns
  */
 function verdict(texts, columns) {
-  const sentence = document.createElement("p");
-  sentence.className = "verdict";
   const column = columns[0];
   if (columns.length > 1 || texts.length === 1 || !column) {
-    sentence.textContent = "Each image with each text.";
-    return sentence;
+    return newElement("p", { class: "verdict" }, "Each image with each text.");
   }
-  const best = document.createElement("strong");
-  best.textContent = texts[0] ? label(texts[0]) : "";
-  sentence.append(best, ` fits ${label(column.image)} best.`);
-  return sentence;
+  const best = newElement("strong", {}, texts[0] ? label(texts[0]) : "");
+  return newElement("p", { class: "verdict" }, best, ` fits ${label(column.image)} best.`);
 }
 
 /**
@@ -81,13 +76,10 @@ function verdict(texts, columns) {
  * @param {number} logitScale
  */
 function meaning(texts, logitScale) {
-  const sentence = document.createElement("p");
-  sentence.className = "about";
   const cosine = "The cosine says how close an image and a text are in meaning; between a photo and its caption, CLIP seldom gives more than 0.35.";
   const factor = Math.round(logitScale * 10) / 10;
   const percent = ` The percentages say how likely each text is if exactly one of these ${texts.length} is right (softmax of ${factor} × cosine): they compare the texts, and say nothing of texts that are not here.`;
-  sentence.textContent = texts.length > 1 ? cosine + percent : cosine;
-  return sentence;
+  return newElement("p", { class: "about" }, texts.length > 1 ? cosine + percent : cosine);
 }
 
 /**
@@ -96,7 +88,7 @@ function meaning(texts, logitScale) {
  * @param {Column[]} columns
  */
 function table(texts, columns) {
-  const element = document.createElement("table");
+  const element = newElement("table", {});
   const caption = element.createCaption();
   caption.className = "unseen";
   caption.textContent = "How well each image fits: probability, and cosine";
@@ -116,26 +108,15 @@ function table(texts, columns) {
  */
 function cell({ cosines, probabilities }, row) {
   const [cosine, probability] = [cosines[row] ?? NaN, probabilities[row] ?? NaN];
-  const element = document.createElement("td");
-  const number = document.createElement("span");
-  number.className = "cosine";
-  number.textContent = cosine.toFixed(3);
-  if (cosines.length === 1) {
-    element.append(number);
-    return element;
-  }
+  const number = newElement("span", { class: "cosine" }, cosine.toFixed(3));
+  if (cosines.length === 1) return newElement("td", {}, number);
   const isBest = cosine === Math.max(...cosines);
-  const chance = document.createElement(isBest ? "strong" : "span");
-  chance.className = "probability";
-  chance.textContent = percent(probability);
+  const chance = newElement(isBest ? "strong" : "span", { class: "probability" }, percent(probability));
+  const element = newElement("td", {}, chance, " ", number);
   element.style.setProperty("--share", `${probability * 100}%`);
-  element.append(chance, " ", number);
   if (isBest) {
     element.classList.add("best");
-    const mark = document.createElement("span");
-    mark.className = "unseen";
-    mark.textContent = ", the best";
-    element.append(mark);
+    element.append(newElement("span", { class: "unseen" }, ", the best"));
   }
   return element;
 }

@@ -1,6 +1,6 @@
 // The drawing pad: a small canvas whose picture is an input like any other.
 
-import { elementById } from "./elements.js";
+import { elementById, newElement } from "./elements.js";
 
 /** @typedef {{ x: number, y: number }} Point in the canvas's own pixels */
 /** @typedef {{ colour: string, width: number, points: Point[] }} Stroke */
@@ -55,16 +55,10 @@ export class DrawingPad {
 
   #showPalette() {
     for (const [name, colour] of Object.entries(COLOURS)) {
-      const radio = document.createElement("input");
-      radio.type = "radio";
-      radio.name = "drawing-colour";
-      radio.value = colour;
+      const radio = newElement("input", { type: "radio", name: "drawing-colour", value: colour, "aria-label": name });
       radio.checked = name === "black";
-      radio.setAttribute("aria-label", name);
-      const label = document.createElement("label");
-      label.title = name;
+      const label = newElement("label", { title: name }, radio);
       label.style.setProperty("--colour", colour);
-      label.append(radio);
       palette.append(label);
     }
   }

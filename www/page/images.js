@@ -1,6 +1,6 @@
 // The images: a thumbnail each, with its state and its error.
 
-import { elementById } from "./elements.js";
+import { elementById, newElement } from "./elements.js";
 import { showError } from "./notice.js";
 
 /** @import { Input } from "./embed.js" */
@@ -95,11 +95,8 @@ export class ImageList {
 /** @implements {Input} */
 class Thumbnail {
   #file;
-  #picture = document.createElement("img");
-  #error = document.createElement("div");
-
-  element = document.createElement("li");
-  removeButton = document.createElement("button");
+  #picture;
+  #error = newElement("div", {});
 
   /** @type {"image"} */
   kind = "image";
@@ -115,29 +112,19 @@ class Thumbnail {
     this.picture = URL.createObjectURL(file);
     this.source = file.name;
 
-    const frame = document.createElement("div");
-    frame.className = "frame";
-    this.#picture.alt = "";
-    this.#picture.src = this.picture;
+    this.#picture = newElement("img", { alt: "", src: this.picture });
+    const frame = newElement("div", { class: "frame" }, this.#picture);
     // A format this browser does not show may still be one that the module decodes.
     this.#picture.addEventListener("error", () => {
       frame.dataset.format = file.name.split(".").pop()?.slice(0, 5) ?? "?";
       this.#picture.remove();
     });
-    frame.append(this.#picture);
+    const name = newElement("p", { class: "name", title: file.name }, file.name);
 
-    const name = document.createElement("p");
-    name.className = "name";
-    name.textContent = file.name;
-    name.title = file.name;
-
-    this.removeButton.type = "button";
-    this.removeButton.className = "remove";
-    this.removeButton.textContent = "×";
-    this.removeButton.setAttribute("aria-label", `Remove ${file.name}`);
+    this.removeButton = newElement("button", { type: "button", class: "remove", "aria-label": `Remove ${file.name}` }, "×");
     this.removeButton.addEventListener("click", onRemove);
 
-    this.element.append(frame, name, this.#error, this.removeButton);
+    this.element = newElement("li", {}, frame, name, this.#error, this.removeButton);
   }
 
   /**

@@ -1,7 +1,7 @@
 // What is kept on this device: listed with its size, and deleted at a click.
 
 import { deleteKeptModel, keptModels } from "../clip.js";
-import { elementById } from "./elements.js";
+import { elementById, newElement } from "./elements.js";
 import { showError } from "./notice.js";
 import { megabytes } from "./sizes.js";
 
@@ -27,18 +27,9 @@ export async function showKept(nameOf) {
  * @param {(url: string) => string} nameOf
  */
 function item(model, nameOf) {
-  const entry = document.createElement("li");
-  const name = document.createElement("span");
-  name.className = "name";
-  name.textContent = nameOf(model.url);
-  name.title = model.url;
-  const about = document.createElement("span");
-  about.className = "hint";
-  about.textContent = `${megabytes(model.keptSize)} · ${stateOf(model)}`;
-  const button = document.createElement("button");
-  button.type = "button";
-  button.textContent = "Delete";
-  button.setAttribute("aria-label", `Delete ${nameOf(model.url)}`);
+  const name = newElement("span", { class: "name", title: model.url }, nameOf(model.url));
+  const about = newElement("span", { class: "hint" }, `${megabytes(model.keptSize)} · ${stateOf(model)}`);
+  const button = newElement("button", { type: "button", "aria-label": `Delete ${nameOf(model.url)}` }, "Delete");
   button.addEventListener("click", async () => {
     showError(errorPlace);
     try {
@@ -49,8 +40,7 @@ function item(model, nameOf) {
     await showKept(nameOf);
     (list.querySelector("button") ?? summary).focus();
   });
-  entry.append(name, about, button);
-  return entry;
+  return newElement("li", {}, name, about, button);
 }
 
 /** @param {KeptModel} model */

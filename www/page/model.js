@@ -2,7 +2,7 @@
 
 import { ClipEncoder, ClipError } from "../clip.js";
 import { downloadJson } from "../download.js";
-import { elementById } from "./elements.js";
+import { elementById, newElement } from "./elements.js";
 import { showKept } from "./kept.js";
 import { lastLoadDied, markLoad } from "./lastload.js";
 import { showError } from "./notice.js";
@@ -439,9 +439,7 @@ function showProgress({ loaded, total, bytesPerSecond, secondsLeft }) {
  * @param {() => Promise<unknown>} act
  */
 function button(text, act) {
-  const element = document.createElement("button");
-  element.type = "button";
-  element.textContent = text;
+  const element = newElement("button", { type: "button" }, text);
   element.addEventListener("click", () => act().catch(() => {})); // said in the panel
   return element;
 }

@@ -1,6 +1,7 @@
 // An error, said where it happened.
 
 import { errorJson } from "../clip.js";
+import { newElement } from "./elements.js";
 
 /**
  * Shows `error` in `place`, or clears it. An abort is what the user wanted, so it is not shown.
@@ -12,11 +13,5 @@ export function showError(place, error) {
   if (!error) return;
   const { code, message } = errorJson(error).error;
   if (code === "aborted") return;
-  const note = document.createElement("p");
-  note.className = "error";
-  note.setAttribute("role", "alert");
-  const codeElement = document.createElement("code");
-  codeElement.textContent = code;
-  note.append(message, " ", codeElement);
-  place.append(note);
+  place.append(newElement("p", { class: "error", role: "alert" }, message, " ", newElement("code", {}, code)));
 }

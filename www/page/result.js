@@ -1,7 +1,7 @@
 // The result: the endpoint's JSON, folded for reading, whole when copied or downloaded.
 
 import { hideComparison, showComparison } from "./compare.js";
-import { elementById } from "./elements.js";
+import { elementById, newElement } from "./elements.js";
 import { FORMATS, json as writeJson, numbers } from "./exports.js";
 import { label } from "./labels.js";
 import { modelName } from "./model.js";
@@ -106,12 +106,10 @@ export class ResultPanel {
     const format = FORMATS[formatMenu.selectedIndex];
     if (!format) return;
     const { extension, type, write } = format;
-    const link = document.createElement("a");
-    link.href = URL.createObjectURL(new Blob([write(this.#embedded)], { type }));
-    link.download = `embeddings.${extension}`;
-    link.click();
+    const url = URL.createObjectURL(new Blob([write(this.#embedded)], { type }));
+    newElement("a", { href: url, download: `embeddings.${extension}` }).click();
     // Only once the browser has taken it.
-    setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+    setTimeout(() => URL.revokeObjectURL(url), 60_000);
   }
 }
 
@@ -123,26 +121,18 @@ export class ResultPanel {
  * @returns {Element}
  */
 function foldedVector(vector, index, vectors) {
-  const line = document.createElement("span");
-  line.className = "vector";
   const end = index < vectors.length - 1 ? "],\n" : "]\n";
   const hidden = vector.slice(HEAD, -TAIL);
-  if (hidden.length === 0) {
-    line.append(`  [${numbers(vector)}${end}`);
-    return line;
-  }
-  const fold = document.createElement("button");
-  fold.type = "button";
-  fold.className = "fold";
-  fold.textContent = `… ${hidden.length} more …`;
-  fold.dataset.numbers = numbers(hidden);
-  fold.setAttribute("aria-label", `Show ${hidden.length} more components of vector ${index}`);
+  if (hidden.length === 0) return newElement("span", { class: "vector" }, `  [${numbers(vector)}${end}`);
+  const about = `Show ${hidden.length} more components of vector ${index}`;
+  const attributes = { type: "button", class: "fold", "data-numbers": numbers(hidden), "aria-label": about };
+  const fold = newElement("button", attributes, `… ${hidden.length} more …`);
   fold.addEventListener("click", () => {
     fold.replaceWith(numbers(hidden));
     json.focus();
   });
-  line.append(`  [${numbers(vector.slice(0, HEAD))}, `, fold, `, ${numbers(vector.slice(-TAIL))}${end}`);
-  return line;
+  const [head, tail] = [numbers(vector.slice(0, HEAD)), numbers(vector.slice(-TAIL))];
+  return newElement("span", { class: "vector" }, `  [${head}, `, fold, `, ${tail}${end}`);
 }
 
 /**
@@ -168,19 +158,10 @@ function copyUnfolded(event) {
  */
 function legendItem(embedded, drawn) {
   const { vector, milliseconds } = embedded;
-  const item = document.createElement("li");
-  const name = document.createElement("span");
-  name.className = "name";
-  name.textContent = label(embedded);
-  name.title = label(embedded);
-  const norm = document.createElement("span");
-  norm.className = "norm";
-  norm.textContent = `norm ${Math.hypot(...vector).toFixed(3)}`;
-  const time = document.createElement("span");
-  time.className = "time";
-  time.textContent = duration(milliseconds);
-  item.append(name, ...(drawn ? [strip(vector)] : []), norm, time);
-  return item;
+  const name = newElement("span", { class: "name", title: label(embedded) }, label(embedded));
+  const norm = newElement("span", { class: "norm" }, `norm ${Math.hypot(...vector).toFixed(3)}`);
+  const time = newElement("span", { class: "time" }, duration(milliseconds));
+  return newElement("li", {}, name, ...(drawn ? [strip(vector)] : []), norm, time);
 }
 
 /**

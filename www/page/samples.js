@@ -1,7 +1,7 @@
 // The sample pictures: one click fills in a picture and captions to tell apart.
 
 import { download } from "../download.js";
-import { elementById } from "./elements.js";
+import { elementById, newElement } from "./elements.js";
 import { addressOf } from "./resources.js";
 
 /**
@@ -51,18 +51,10 @@ export class SampleStrip {
    * @returns {HTMLLIElement}
    */
   #button(sample) {
-    const picture = document.createElement("img");
-    picture.src = addressOf(sample.image);
-    picture.alt = "";
-    picture.width = picture.height = 56;
-    const button = document.createElement("button");
-    button.type = "button";
-    button.setAttribute("aria-label", `Sample ${nameOf(sample)}`);
-    button.append(picture);
+    const picture = newElement("img", { src: addressOf(sample.image), alt: "", width: 56, height: 56 });
+    const button = newElement("button", { type: "button", "aria-label": `Sample ${nameOf(sample)}` }, picture);
     button.addEventListener("click", () => this.#choose(sample).catch(() => {}));
-    const item = document.createElement("li");
-    item.append(button);
-    return item;
+    return newElement("li", {}, button);
   }
 
   /** @param {Sample} sample */

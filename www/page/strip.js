@@ -1,5 +1,7 @@
 // A vector as a strip: a bar for each component, up or down and the darker the larger.
 
+import { newElement } from "./elements.js";
+
 /** Of the strip, in CSS pixels. */
 const HEIGHT = 22;
 
@@ -8,12 +10,8 @@ const HEIGHT = 22;
  * @returns {HTMLCanvasElement}
  */
 export function strip(vector) {
-  const canvas = document.createElement("canvas");
-  canvas.className = "strip";
-  canvas.width = vector.length;
-  canvas.height = HEIGHT;
-  canvas.setAttribute("role", "img");
-  canvas.setAttribute("aria-label", describe(vector));
+  const size = { width: vector.length, height: HEIGHT };
+  const canvas = newElement("canvas", { class: "strip", ...size, role: "img", "aria-label": describe(vector) });
   paint(canvas, vector);
   return canvas;
 }

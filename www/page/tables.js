@@ -1,15 +1,13 @@
 // Tables of pictures and texts.
 
+import { newElement } from "./elements.js";
+
 /**
  * @param {"col" | "row"} scope
  * @param {string} text
  */
 export function header(scope, text) {
-  const element = document.createElement("th");
-  element.scope = scope;
-  element.textContent = text;
-  element.title = text;
-  return element;
+  return newElement("th", { scope, title: text }, text);
 }
 
 /**
@@ -20,9 +18,7 @@ export function header(scope, text) {
 export function pictureHeader(name, url) {
   const element = header("col", name);
   if (!url) return element;
-  const thumbnail = document.createElement("img");
-  thumbnail.src = url;
-  thumbnail.alt = "";
+  const thumbnail = newElement("img", { src: url, alt: "" });
   // A format this browser does not show.
   thumbnail.addEventListener("error", () => thumbnail.remove());
   element.prepend(thumbnail);
@@ -35,11 +31,5 @@ export function pictureHeader(name, url) {
  * @param {string} name for screen readers
  */
 export function scrolling(table, name) {
-  const scroller = document.createElement("div");
-  scroller.className = "table";
-  scroller.tabIndex = 0;
-  scroller.setAttribute("role", "group");
-  scroller.setAttribute("aria-label", name);
-  scroller.append(table);
-  return scroller;
+  return newElement("div", { class: "table", tabindex: 0, role: "group", "aria-label": name }, table);
 }

@@ -1,6 +1,6 @@
 // The text field: one input a line, and what went wrong with which.
 
-import { elementById } from "./elements.js";
+import { elementById, newElement } from "./elements.js";
 import { showError } from "./notice.js";
 
 /** @import { Input } from "./embed.js" */
@@ -50,9 +50,7 @@ export class TextList {
  * @param {unknown} error
  */
 function showLineError(line, error) {
-  const item = document.createElement("li");
-  const place = document.createElement("div");
-  item.append(`Line ${line}: `, place);
-  errors.append(item);
+  const place = newElement("div", {});
+  errors.append(newElement("li", {}, `Line ${line}: `, place));
   showError(place, error);
 }

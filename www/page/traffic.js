@@ -3,7 +3,7 @@
 import { isEndpoint } from "../endpoint.js";
 import { platform } from "../platform.js";
 import { observeRequests, workerRequests } from "../requests.js";
-import { elementById } from "./elements.js";
+import { elementById, newElement } from "./elements.js";
 
 const summary = elementById("traffic-summary", HTMLElement);
 const list = elementById("traffic-hosts", HTMLUListElement);
@@ -58,9 +58,7 @@ function show() {
   const bodies = platform.serviceWorkers()?.controller ? `${bytes(sent)} of yours sent · ` : ""; // else nobody counts them
   summary.textContent = bodies + (asked.join(", ") || "No requests to any site");
   const items = [...hosts].map(([host, counts]) => {
-    const item = document.createElement("li");
-    item.textContent = `${host}: ${requests(counts)}${receivers.has(host) ? ", with a body that was sent there" : ""}`;
-    return item;
+    return newElement("li", {}, `${host}: ${requests(counts)}${receivers.has(host) ? ", with a body that was sent there" : ""}`);
   });
   list.replaceChildren(...items);
 }

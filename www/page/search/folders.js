@@ -1,6 +1,6 @@
 // What is indexed on this device: listed by folder, opened again where the browser allows it, and forgotten at a click.
 
-import { elementById } from "../elements.js";
+import { elementById, newElement } from "../elements.js";
 import { showError } from "../notice.js";
 import { pictures } from "./progress.js";
 
@@ -54,19 +54,14 @@ export class FolderList {
    * @param {FileSystemDirectoryHandle | undefined} handle
    */
   #item(folder, models, handle) {
-    const name = document.createElement("span");
-    name.className = "name";
-    name.textContent = folder || "Pictures given by themselves";
-    const about = document.createElement("span");
-    about.className = "hint";
-    about.textContent = models.map(({ count, name }) => `${pictures(count)} for ${name}`).join(", ");
-    const item = document.createElement("li");
-    item.append(name, about);
+    const name = folder || "Pictures given by themselves";
+    const about = models.map(({ count, name }) => `${pictures(count)} for ${name}`).join(", ");
+    const item = newElement("li", {}, newElement("span", { class: "name" }, name), newElement("span", { class: "hint" }, about));
     if (handle) {
       item.append(button("Open again", `Open ${folder} again`, () => this.#actions.open(handle)));
     }
-    const question = `Forget ${name.textContent}, for every model? The pictures themselves stay where they are.`;
-    item.append(button("Forget", `Forget ${name.textContent}`, () => this.#forget(question, folder)));
+    const question = `Forget ${name}, for every model? The pictures themselves stay where they are.`;
+    item.append(button("Forget", `Forget ${name}`, () => this.#forget(question, folder)));
     return item;
   }
 
@@ -93,10 +88,7 @@ export class FolderList {
  * @param {() => Promise<void>} act
  */
 function button(text, label, act) {
-  const element = document.createElement("button");
-  element.type = "button";
-  element.textContent = text;
-  element.setAttribute("aria-label", label);
+  const element = newElement("button", { type: "button", "aria-label": label }, text);
   element.addEventListener("click", () => act());
   return element;
 }

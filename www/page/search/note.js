@@ -1,13 +1,12 @@
 // What is to be known before a search: what the model does not know, what it has not indexed, what others have.
 
-import { elementById } from "../elements.js";
+import { elementById, newElement } from "../elements.js";
 import { pictures } from "./progress.js";
 
 /** @import { FolderCount } from "./database.js" */
 
 const place = elementById("search-note", HTMLElement);
-const indexButton = document.createElement("button");
-indexButton.type = "button";
+const indexButton = newElement("button", { type: "button" });
 
 /**
  * @param {object} facts
@@ -25,11 +24,7 @@ export function showNote({ warning, limits, others, isLoaded, missing, onIndex }
   const indexed = [...byModel].map(([name, count]) => `${pictures(count)} for ${name}`);
   const where = isLoaded ? "Indexed for other models than this one" : "Indexed at an earlier visit";
   const elsewhere = indexed.length > 0 ? `${where}: ${indexed.join(", ")}. Choose that model above to search them.` : "";
-  const paragraphs = [warning, limits, elsewhere].filter(Boolean).map((sentence) => {
-    const paragraph = document.createElement("p");
-    paragraph.textContent = sentence;
-    return paragraph;
-  });
+  const paragraphs = [warning, limits, elsewhere].filter(Boolean).map((sentence) => newElement("p", {}, sentence));
   indexButton.textContent = `Index ${pictures(missing)} for this model`;
   indexButton.onclick = onIndex;
   place.replaceChildren(...paragraphs, ...(missing > 0 ? [indexButton] : []));

@@ -1,7 +1,7 @@
 // How far the indexing is: its state, speed and time left, the button that pauses it, and what has failed.
 
 import { errorJson } from "../../clip.js";
-import { elementById } from "../elements.js";
+import { elementById, newElement } from "../elements.js";
 import { duration } from "../sizes.js";
 
 /** @import { Indexing } from "./indexing.js" */
@@ -61,9 +61,7 @@ export class IndexingProgress {
     const listed = [...failed].slice(0, MOST_FAILURES);
     failuresList.replaceChildren(...listed.map(([path, error]) => failure(path, error)));
     if (failed.size > listed.length) {
-      const rest = document.createElement("li");
-      rest.textContent = `and ${(failed.size - listed.length).toLocaleString("en")} more`;
-      failuresList.append(rest);
+      failuresList.append(newElement("li", {}, `and ${(failed.size - listed.length).toLocaleString("en")} more`));
     }
   }
 }
@@ -78,18 +76,10 @@ function say(text) {
  * @param {unknown} error
  */
 function failure(path, error) {
-  const item = document.createElement("li");
-  const name = document.createElement("span");
-  name.className = "name";
-  name.textContent = path.replace(/^\//, "");
-  const reason = document.createElement("span");
-  reason.className = "hint";
   const { code, message } = errorJson(error).error;
-  const codeElement = document.createElement("code");
-  codeElement.textContent = code;
-  reason.append(message, " ", codeElement);
-  item.append(name, reason);
-  return item;
+  const name = newElement("span", { class: "name" }, path.replace(/^\//, ""));
+  const reason = newElement("span", { class: "hint" }, message, " ", newElement("code", {}, code));
+  return newElement("li", {}, name, reason);
 }
 
 /** @param {number} number */

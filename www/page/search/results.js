@@ -1,6 +1,6 @@
 // What a search has found: thumbnails by falling score, and a picture in full when it is clicked.
 
-import { elementById } from "../elements.js";
+import { elementById, newElement } from "../elements.js";
 import { fullPath } from "./folder.js";
 
 /** @import { Collection } from "./collection.js" */
@@ -108,35 +108,18 @@ export class ResultList {
     let url = "";
     if (thumbnail) this.#urls.push((url = URL.createObjectURL(new Blob([thumbnail], { type: "image/jpeg" }))));
 
-    const open = document.createElement("button");
-    open.type = "button";
-    open.className = "hit";
-    open.setAttribute("aria-label", `${name}, score ${score.toFixed(3)}: open`);
-    open.append(frame(entry, url));
+    const about = `${name}, score ${score.toFixed(3)}: open`;
+    const open = newElement("button", { type: "button", class: "hit", "aria-label": about }, frame(entry, url));
     open.addEventListener("click", () => this.#open(entry, vector, score, url));
 
-    const label = document.createElement("p");
-    label.className = "name";
-    label.textContent = name;
-    label.title = fullPath(entry);
+    const label = newElement("p", { class: "name", title: fullPath(entry) }, name);
 
-    const like = document.createElement("button");
-    like.type = "button";
-    like.className = "quiet";
-    like.textContent = "Like this";
-    like.setAttribute("aria-label", `Like this: search by ${name}`);
+    const search = `Like this: search by ${name}`;
+    const like = newElement("button", { type: "button", class: "quiet", "aria-label": search }, "Like this");
     like.addEventListener("click", () => this.#sources.onLike(entry, vector));
 
-    const number = document.createElement("span");
-    number.className = "score";
-    number.textContent = score.toFixed(3);
-    const line = document.createElement("div");
-    line.className = "hit-line";
-    line.append(number, like);
-
-    const item = document.createElement("li");
-    item.append(open, label, line);
-    return item;
+    const number = newElement("span", { class: "score" }, score.toFixed(3));
+    return newElement("li", {}, open, label, newElement("div", { class: "hit-line" }, number, like));
   }
 
   /**
@@ -150,9 +133,7 @@ export class ResultList {
     if (file) this.#fullUrl = URL.createObjectURL(file);
     const small = frame(entry, thumbnailUrl);
     if (this.#fullUrl) {
-      const picture = document.createElement("img");
-      picture.alt = nameOf(entry);
-      picture.src = this.#fullUrl;
+      const picture = newElement("img", { alt: nameOf(entry), src: this.#fullUrl });
       picture.addEventListener("error", () => dialogFrame.replaceChildren(small));
       dialogFrame.replaceChildren(picture);
     } else {
@@ -173,17 +154,8 @@ export class ResultList {
  * @param {string} url
  */
 function frame(entry, url) {
-  const element = document.createElement("span");
-  element.className = "frame";
-  if (url) {
-    const image = document.createElement("img");
-    image.alt = "";
-    image.src = url;
-    element.append(image);
-  } else {
-    element.dataset.format = entry.path.split(".").pop()?.slice(0, 5) ?? "?";
-  }
-  return element;
+  if (url) return newElement("span", { class: "frame" }, newElement("img", { alt: "", src: url }));
+  return newElement("span", { class: "frame", "data-format": entry.path.split(".").pop()?.slice(0, 5) ?? "?" });
 }
 
 /** @param {Entry} entry */

@@ -1,8 +1,9 @@
 // The page in a real Chromium: what every test here starts from.
 
 import { execFileSync } from "node:child_process";
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, readFileSync, rmSync } from "node:fs";
 import { join, resolve } from "node:path";
+import { setTimeout as pause } from "node:timers/promises";
 import { chromium } from "playwright-core";
 import { noSamples, StaticServer } from "./server.mjs";
 
@@ -41,6 +42,23 @@ export function findChromium() {
     }
   }
   throw new Error("no Chromium: install it (apt install chromium) or give its path in CHROMIUM");
+}
+
+/**
+ * Deletes the profile of a browser that has ended. Its last processes may still be writing there, and what they add
+ * meanwhile is not among what Node's own retries delete.
+ * @param {string} folder
+ */
+export async function removeProfile(folder) {
+  for (let tries = 1; ; tries++) {
+    try {
+      rmSync(folder, { recursive: true, force: true });
+      return;
+    } catch (error) {
+      if (tries === 50) throw error;
+      await pause(200);
+    }
+  }
 }
 
 /**

@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { extname, join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { chromium } from "playwright-core";
-import { CHROMIUM_FLAGS, findChromium, REPOSITORY } from "./browser.mjs";
+import { CHROMIUM_FLAGS, findChromium, removeProfile, REPOSITORY } from "./browser.mjs";
 import { CONTENT_TYPES, StaticServer, status } from "./server.mjs";
 
 /** @import { Browser, BrowserContext, Frame, Page } from "playwright-core" */
@@ -113,7 +113,7 @@ export async function launchWithSettings(t, profile) {
   const context = await chromium.launchPersistentContext(folder, { executablePath: findChromium(), args: CHROMIUM_FLAGS });
   t.after(async () => {
     await context.close();
-    rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
+    await removeProfile(folder);
   });
   return context;
 }

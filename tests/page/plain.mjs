@@ -1,10 +1,10 @@
 // A Chromium that nobody debugs: a debugger keeps what pages ask for, and would be counted with them.
 
 import { spawn } from "node:child_process";
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { CHROMIUM_FLAGS, findChromium } from "./browser.mjs";
+import { CHROMIUM_FLAGS, findChromium, removeProfile } from "./browser.mjs";
 
 /** @import { StaticServer } from "./server.mjs" */
 
@@ -48,8 +48,7 @@ export async function runPlain(server, module, onTold) {
       });
     });
   } finally {
-    // Its last processes may still be writing there.
-    rmSync(profile, { recursive: true, force: true, maxRetries: 10, retryDelay: 200 });
+    await removeProfile(profile);
   }
 }
 

@@ -89,6 +89,15 @@ describe("the first paint", () => {
       const shift = await layoutShift(clip.page);
       assert.ok(shift.total <= MOST_SHIFT, `cumulative layout shift ${shift.total}: ${JSON.stringify(shift.sources)}`);
     });
+
+    test(`and the badge stays where it is while requests are counted, ${width} pixels wide`, async (t) => {
+      const clip = await site.newPage(t, { viewport: { width, height: 800 } });
+      const badge = clip.page.locator("#offline").filter({ hasText: "Works offline" });
+      await badge.waitFor();
+      const before = await badge.boundingBox();
+      await clip.page.locator("#traffic-summary").evaluate((summary) => void (summary.textContent = summary.textContent.replace(/\d+ requests/, "1000 requests")));
+      assert.deepEqual(await badge.boundingBox(), before);
+    });
   }
 });
 

@@ -13,7 +13,7 @@ import { status } from "./server.mjs";
 /** @import { PartFaults } from "./server.mjs" */
 
 export const OTHER_MODEL = join(REPOSITORY, "www/models/demo.gguf");
-/** Its path, at which tests serve other things too. */
+/** The tiny model's path, at which tests serve other things too. */
 export const MODEL = "/m.gguf";
 
 export async function openWeights() {

@@ -72,13 +72,14 @@ package
 single
 say "types of the page's JavaScript, against the module's"
 npm run --silent check
+# One browser at a time: two cores are too few for more, and tests would time out. A file that takes ten minutes hangs.
+node_test() { node --test --test-concurrency=1 --test-timeout=600000 "$@"; }
 say "the page in Chromium"
-# One browser at a time: two cores are too few for more, and tests would time out.
-node --test --test-concurrency=1 tests/page/
+node_test tests/page/
 say "the same list in Chromium, Firefox and WebKit"
-node --test --test-concurrency=1 tests/engines/
+node_test tests/engines/
 say "the package: its types, Node, a CDN, the examples; the single file"
-node --test --test-concurrency=1 tests/package/
+node_test tests/package/
 
 say "what the tests showed, for docs/reliability.md"
 node tests/reliability/render.mjs "$CLIP_TEST_DATA/reliability.md"

@@ -7,11 +7,11 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:f
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
-import { setTimeout as pause } from "node:timers/promises";
 import { record } from "../reliability/record.mjs";
 import { FIXTURES, REPOSITORY, shownCode, Site, TEST_DATA, TINY_MODEL } from "./browser.mjs";
 import { apiPage, assertVectors, kept, load, openApi, random } from "./loads.mjs";
 import { status } from "./server.mjs";
+import { waitUntil } from "./waiting.mjs";
 
 /** @import { Page } from "playwright-core" */
 /** @import { Vectors } from "./loads.mjs" */
@@ -149,8 +149,9 @@ describe("a checkpoint by its URL", () => {
     const size = statSync(SOURCE).size;
     // Slow enough that what the server has written has arrived, however busy the machine is.
     const url = serve({ bytesPerSecond: 3_000_000 });
-    const sent = async (/** @type {number} */ bytes) => {
-      for (const before = site.hub.sent; site.hub.sent < before + bytes; ) await pause(20);
+    const sent = (/** @type {number} */ bytes) => {
+      const before = site.hub.sent;
+      return waitUntil(`${bytes} more bytes are sent`, () => site.hub.sent >= before + bytes);
     };
     await page.evaluate(`void (window.abort = new AbortController(), window.loading = outcomeOf("${url}", { signal: abort.signal }))`);
     await sent(8_000_000);

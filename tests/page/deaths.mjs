@@ -24,7 +24,7 @@ export const MORTAL = `
     /** Not before the page knows that it lives: what it does not know it does not miss. */
     const endWatched = async () => {
       const isHeld = async () => (await navigator.locks.query()).held.some(({ name }) => name === self.name);
-      while (!(await isHeld())) await new Promise((resolve) => setTimeout(resolve, 10));
+      for (let tries = 0; tries < 1000 && !(await isHeld()); tries++) await new Promise((resolve) => setTimeout(resolve, 10));
       setTimeout(() => self.close(), 50);
     };
     const end = (event) => {

@@ -8,6 +8,7 @@ import { after, before, describe, test } from "node:test";
 import { record } from "../reliability/record.mjs";
 import { REPOSITORY, shownCode, Site, TINY_MODEL } from "./browser.mjs";
 import { status } from "./server.mjs";
+import { waitUntil } from "./waiting.mjs";
 
 /** @import { Page } from "playwright-core" */
 /** @import { ClipPage } from "./browser.mjs" */
@@ -22,10 +23,9 @@ after(() => site.close());
 
 /** @param {Page} page */
 async function serviceWorkerReady(page) {
-  await page.evaluate(async () => {
-    const { active } = await navigator.serviceWorker.ready;
-    while (active?.state !== "activated") await new Promise((resolve) => active?.addEventListener("statechange", resolve, { once: true }));
-  });
+  await waitUntil("the service worker is active", () =>
+    page.evaluate(async () => (await navigator.serviceWorker.getRegistration())?.active?.state === "activated"),
+  );
 }
 
 /**

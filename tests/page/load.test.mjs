@@ -7,6 +7,7 @@ import { after, before, describe, test } from "node:test";
 import { record } from "../reliability/record.mjs";
 import { FIXTURES, shownCode, Site, TINY_MODEL } from "./browser.mjs";
 import { cutConnection, gzipped, slow, stalled, status, truncatedFile, webPage, withoutLength } from "./server.mjs";
+import { waitUntil } from "./waiting.mjs";
 
 /** @import { ClipPage } from "./browser.mjs" */
 /** @import { Answer } from "./server.mjs" */
@@ -92,8 +93,16 @@ describe("progress", () => {
     assert.equal(await bar(clip).getAttribute("max"), String(size));
     assert.equal(await clip.page.locator("#model-bytes").textContent(), `${(half / 1e6).toFixed(1)} MB of ${(size / 1e6).toFixed(1)} MB`);
     resolve();
+    // Ready for texts, the panel goes on showing how the image tower comes. Words and bar are read at one moment.
     await clip.ready();
-    assert.equal(await clip.page.locator("#model-progress").isVisible(), false);
+    const ready = await clip.page.waitForFunction(() => {
+      const words = String(document.querySelector("#model-state")?.textContent);
+      const bar = /** @type {HTMLElement} */ (document.querySelector("#model-progress"));
+      return / images at /.test(words) && { words, bar: getComputedStyle(bar).visibility };
+    });
+    const { words, bar: visibility } = /** @type {{ words: string, bar: string }} */ (await ready.jsonValue());
+    assert.doesNotMatch(words, /the rest/);
+    assert.equal(visibility, "hidden");
   });
 
   test("shows bytes alone until the file itself tells the total", async (t) => {
@@ -144,7 +153,7 @@ describe("progress", () => {
     await clip.page.getByRole("button", { name: "Cancel" }).click();
     await clip.modelState.filter({ hasText: "No model yet" }).waitFor();
     assert.equal(await clip.modelError.count(), 0, "a cancelled load is no error");
-    await waitUntil(() => site.hub.cutOff.includes("/never.gguf"), "the connection is cut off");
+    await waitUntil("the connection is cut off", () => site.hub.cutOff.includes("/never.gguf"));
     await clip.loadTinyModel();
     await assertWorks(clip);
   });
@@ -227,16 +236,4 @@ function promiseWithResolvers() {
   let resolve = () => {};
   const promise = new Promise((/** @type {(value: void) => void} */ r) => (resolve = r));
   return { promise, resolve };
-}
-
-/**
- * @param {() => boolean} condition
- * @param {string} what
- */
-async function waitUntil(condition, what) {
-  for (let tries = 0; tries < 100; tries++) {
-    if (condition()) return;
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
-  assert.fail(`not within two seconds: ${what}`);
 }

@@ -88,10 +88,11 @@ class SearchPage {
 
   /** @param {number} least pictures that are done before */
   async pauseAfter(least) {
-    await this.page.evaluate(async (least) => {
-      const done = () => Number.parseInt(document.querySelector("#indexing-count")?.textContent || "0", 10);
-      while (done() < least) await new Promise(requestAnimationFrame);
+    await this.page.waitForFunction((least) => {
+      const done = Number.parseInt(document.querySelector("#indexing-count")?.textContent || "0", 10);
+      if (done < least) return false;
       /** @type {HTMLElement} */ (document.querySelector("#indexing-pause")).click();
+      return true;
     }, least);
   }
 

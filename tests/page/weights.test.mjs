@@ -9,6 +9,7 @@ import { record } from "../reliability/record.mjs";
 import { TEST_DATA } from "./browser.mjs";
 import { apiPage, kept, load, openApi } from "./loads.mjs";
 import { status } from "./server.mjs";
+import { waitUntil } from "./waiting.mjs";
 import { MODEL, openWeights } from "./weights.mjs";
 
 const { site, size, sha256, right, serve, assertRight, assertKept } = await openWeights();
@@ -129,7 +130,7 @@ describe("what has come is kept", () => {
     const url = serve({ silentAfter: () => 1_000_000 });
     await page.evaluate(`void outcomeOf("${url}", { idleTimeout: 20_000 })`);
     const known = () => page.evaluate(async () => (await (await caches.open("clip-wasm-models")).keys()).length);
-    while ((await known()) === 0) await pause(20);
+    await waitUntil("an entry in the Cache API", async () => (await known()) > 0);
     await page.reload();
     await openApi(page);
     await page.evaluate("delete StorageManager.prototype.getDirectory");

@@ -48,18 +48,27 @@ need_rust() {
   fi
 }
 
+# A program from the crates registry, with the dependencies that its authors tested. A mirror of the registry may not
+# have them all yet: then with those that it has.
+install_crate() { # CRATE [OPTION...]
+  local refusal
+  refusal=$(cargo install -q --locked "$@" 2>&1) || cargo install -q "$@" || {
+    printf '%s\n' "$refusal" >&2
+    return 1
+  }
+}
+
 need_wasm_bindgen() {
   local version
   version=$(locked wasm-bindgen)
   if [ "$(wasm-bindgen --version 2>/dev/null)" != "wasm-bindgen $version" ]; then
     say "installing wasm-bindgen $version, which must be the version in Cargo.lock (3 minutes)"
-    cargo install -q wasm-bindgen-cli --version "$version" --locked ||
-      cargo install -q wasm-bindgen-cli --version "$version"
+    install_crate wasm-bindgen-cli --version "$version"
   fi
 }
 
 # Tools that only start others, or read a few hundred manifests: compiled without optimisation, in half the time.
-install_unoptimised() { CARGO_PROFILE_DEV_DEBUG=false cargo install -q --debug --locked "$@"; }
+install_unoptimised() { CARGO_PROFILE_DEV_DEBUG=false install_crate --debug "$@"; }
 
 need_wasm_pack() {
   command -v wasm-pack >/dev/null && return

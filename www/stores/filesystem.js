@@ -5,7 +5,11 @@ import { isDomException } from "../error.js";
 /** @import { Folder } from "../keptfile.js" */
 /** @import { Backend } from "../store.js" */
 
-/** A handle of a worker that was ended is free again after a moment. */
+/**
+ * What a file gives that another tab or worker is at: its handle is taken, and what is read changes meanwhile. It is free
+ * again after a moment, that of a worker that was ended too.
+ */
+const IN_USE = ["NoModificationAllowedError", "NotReadableError"];
 const HANDLE_TRIES = 40;
 const HANDLE_PAUSE = 50;
 
@@ -61,7 +65,7 @@ class FileSystemFolder {
     try {
       const directory = await this.#root.getDirectoryHandle(this.#id);
       const handle = await directory.getFileHandle(name);
-      return await (await handle.getFile()).text();
+      return await untilFree(async () => (await handle.getFile()).text());
     } catch (error) {
       if (isDomException(error, "NotFoundError")) return null;
       throw error;
@@ -160,7 +164,8 @@ async function untilFree(open) {
     try {
       return await open();
     } catch (error) {
-      if (!isDomException(error, "NoModificationAllowedError") || tries === HANDLE_TRIES) throw error;
+      const isInUse = IN_USE.some((name) => isDomException(error, name));
+      if (!isInUse || tries === HANDLE_TRIES) throw error;
       await new Promise((resolve) => setTimeout(resolve, HANDLE_PAUSE));
     }
   }

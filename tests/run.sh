@@ -72,8 +72,8 @@ package
 single
 say "types of the page's JavaScript, against the module's"
 npm run --silent check
-# One browser at a time: two cores are too few for more, and tests would time out. A file that takes ten minutes hangs.
-node_test() { node --test --test-concurrency=1 --test-timeout=600000 "$@"; }
+# One browser at a time: two cores are too few for more, and tests would time out. A file that takes twenty minutes hangs.
+node_test() { node --test --test-concurrency=1 --test-timeout=1200000 "$@"; }
 say "the page in Chromium"
 node_test tests/page/
 say "the same list in Chromium, Firefox and WebKit"

@@ -101,7 +101,7 @@ describe("a download goes on where it was", () => {
       const { length } = site.hub.ranges;
       const before = (await kept(tab))[0]?.keptSize ?? 0;
       await tab.evaluate(`void outcomeOf("${url}", { idleTimeout: 60_000 })`);
-      await waitUntil(`a request after the ${end} before`, () => site.hub.ranges.length > length);
+      await waitUntil(`a request before the ${end}`, () => site.hub.ranges.length > length);
       starts.push(Number(site.hub.ranges.at(-1)?.split("-")[0]));
       await waitUntil("what has come is kept", async () => (await kept(tab))[0]?.keptSize === before + 1_500_000);
       if (end === "close") await tab.close();

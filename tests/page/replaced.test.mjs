@@ -4,12 +4,12 @@ import assert from "node:assert/strict";
 import { readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
+import { setTimeout as pause } from "node:timers/promises";
 import { record } from "../reliability/record.mjs";
 import { REPOSITORY, Site, TINY_MODEL } from "./browser.mjs";
 import { END, END_HELPER, MORTAL, setFates, TRAP, withTableExported } from "./deaths.mjs";
 import { apiPage, openApi } from "./loads.mjs";
 import { StaticServer, status } from "./server.mjs";
-import { waitUntil } from "./waiting.mjs";
 
 /** @import { TestContext } from "node:test" */
 /** @import { Page } from "playwright-core" */
@@ -327,7 +327,8 @@ describe("with threads", () => {
    * @param {number} count
    */
   async function assertWorkers(page, count) {
-    await waitUntil(`${count} workers`, async () => (await workers(page)) === count);
+    for (let tries = 0; tries < 50 && (await workers(page)) !== count; tries++) await pause(100);
+    assert.equal(await workers(page), count);
   }
 
   test("all of them end with the worker, and as many come", async (t) => {

@@ -7,14 +7,15 @@ import { setTimeout as pause } from "node:timers/promises";
 const PATIENCE = 20_000;
 
 /**
- * Waits until `condition` gives something true, and fails after 20 seconds without it.
+ * Waits until `condition` gives something true, and fails where it does not in time.
  * @param {string} what it is, for the message
  * @param {() => unknown} condition may be asynchronous
+ * @param {number} [patience] milliseconds
  */
-export async function waitUntil(what, condition) {
-  const end = Date.now() + PATIENCE;
+export async function waitUntil(what, condition, patience = PATIENCE) {
+  const end = Date.now() + patience;
   while (!(await condition())) {
-    if (Date.now() > end) assert.fail(`not within ${PATIENCE / 1000} s: ${what}`);
+    if (Date.now() > end) assert.fail(`not within ${patience / 1000} s: ${what}`);
     await pause(20);
   }
 }

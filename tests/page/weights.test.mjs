@@ -137,6 +137,21 @@ describe("what has come is kept", () => {
     assert.deepEqual(await kept(page), []);
   });
 
+  test("and listed while another tab writes, which changes a file as it is read", async (t) => {
+    const page = await apiPage(site, t);
+    const url = serve();
+    assertRight(await load(page, url));
+    const read = await page.evaluate(`(async () => {
+      const { text } = Blob.prototype;
+      let reads = 0;
+      Blob.prototype.text = function () {
+        return reads++ < 2 ? Promise.reject(new DOMException("it has changed", "NotReadableError")) : text.call(this);
+      };
+      return { urls: (await keptModels()).map(({ url }) => url), reads };
+    })()`);
+    assert.deepEqual(read, { urls: [url], reads: 3 });
+  });
+
   test("not where there is neither: the model runs, with a warning", async (t) => {
     const nothing = "delete StorageManager.prototype.getDirectory; CacheStorage.prototype.open = async () => { throw new DOMException('private', 'SecurityError'); };";
     const page = await apiPage(site, t, nothing);

@@ -6,8 +6,8 @@ import { isDomException } from "../error.js";
 /** @import { Backend } from "../store.js" */
 
 /**
- * What a file gives that another tab or worker is at: its handle is taken, and what is read changes meanwhile. It is free
- * again after a moment, that of a worker that was ended too.
+ * The errors of a file that another tab or worker is using: its handle is taken, or it changed while it was read. After a
+ * moment it is free again, also where the worker was ended.
  */
 const IN_USE = ["NoModificationAllowedError", "NotReadableError"];
 const HANDLE_TRIES = 40;

@@ -228,8 +228,9 @@ fuzz() { # SECONDS TARGET...
   need_python
   python3 tests/support/fetch.py "$CLIP_TEST_DATA"
   say "building the fuzz targets (many minutes the first time)"
-  env -u RUSTFLAGS RUSTC_BOOTSTRAP=1 cargo fuzz build --target-dir target/fuzz
-  cargo run -q --release --example fuzz_seeds -- target/fuzz/seeds
+  env -u RUSTFLAGS RUSTC_BOOTSTRAP=1 cargo fuzz build --codegen-units 16 --target-dir target/fuzz
+  rm -rf target/fuzz/seeds
+  cargo run -q --release --example fuzz_seeds -- "$CLIP_TEST_DATA" target/fuzz/seeds
   local host
   host=$(rustc -vV | sed -n 's/^host: //p')
   say "fuzzing ${*:2} for $1 s each"

@@ -1,6 +1,8 @@
-//! Writes what the fuzzer starts from, a folder a target: fixtures, and small files that are right.
+//! Writes what the fuzzer starts from, a folder a target: fixtures, Pillow's test images, and small files that are
+//! right.
 //!
-//!     cargo run --release --example fuzz_seeds -- OUT
+//!     python3 tests/support/fetch.py DATA
+//!     cargo run --release --example fuzz_seeds -- DATA OUT
 
 #[allow(dead_code)] // It takes what it needs of them.
 #[path = "../tests/support/small.rs"]
@@ -8,7 +10,7 @@ mod small;
 
 use std::error::Error;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use candle_core::quantized::GgmlDType;
 use clip_wasm::Limits;
@@ -26,9 +28,9 @@ const REPOSITORY: &str = env!("CARGO_MANIFEST_DIR");
 const MOST_BYTES: u64 = 32 << 10;
 
 fn main() -> Outcome {
-    let out = std::env::args().nth(1).ok_or("usage: fuzz_seeds OUT")?;
-    let out = Path::new(&out);
-    images(&out.join("image"))?;
+    let mut folders = std::env::args().skip(1).map(PathBuf::from);
+    let (data, out) = folders.next().zip(folders.next()).ok_or("usage: fuzz_seeds DATA OUT")?;
+    images(&out.join("image"), &data.join("pillow"))?;
     models(&out.join("gguf"))?;
     recipes(&out.join("model"))?;
     checkpoints(&out.join("safetensors"))?;
@@ -42,18 +44,30 @@ fn put(folder: &Path, name: &str, bytes: &[u8]) -> Outcome {
 }
 
 /// Every way to decode a file is named by its last byte, so each file comes with several.
-fn images(folder: &Path) -> Outcome {
+fn images(folder: &Path, pillow: &Path) -> Outcome {
     let fixtures = Path::new(REPOSITORY).join("tests/fixtures/images");
-    for (place, entry) in fs::read_dir(fixtures)?.enumerate() {
-        let entry = entry?;
-        let name = entry.file_name().to_string_lossy().into_owned();
+    let mut files = vec![];
+    for below in [&fixtures, pillow] {
+        files_below(below, &mut files)?;
+    }
+    files.sort();
+    for (place, file) in files.iter().enumerate() {
+        let name = file.file_name().unwrap_or_default().to_string_lossy();
         let is_copy = name.ends_with(".json") || name.ends_with(".expected.png");
-        if is_copy || entry.metadata()?.len() > MOST_BYTES {
+        if is_copy || fs::metadata(file)?.len() > MOST_BYTES {
             continue;
         }
-        let mut bytes = fs::read(entry.path())?;
+        let mut bytes = fs::read(file)?;
         bytes.push(place as u8);
-        put(folder, &name, &bytes)?;
+        put(folder, &format!("{place}-{name}"), &bytes)?;
+    }
+    Ok(())
+}
+
+fn files_below(folder: &Path, files: &mut Vec<PathBuf>) -> Outcome {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() { files_below(&path, files)? } else { files.push(path) }
     }
     Ok(())
 }

@@ -18,28 +18,6 @@ struct Case {
     expected: String,
 }
 
-/// What a JPEG may differ from libjpeg-turbo's pixels, by file: the largest difference of a level
-/// and the mean of all. Pictures this small have more of it than photographs: see `decode`.
-fn jpeg_bound(file: &str) -> (u8, f64) {
-    match file {
-        "tall.jpg" => (40, 12.0),
-        _ if JPEG_WHOLE_CHROMA.contains(&file) => (2, 0.05),
-        _ => (4, 0.5),
-    }
-}
-
-/// Files in which no channel is stored smaller than the image.
-const JPEG_WHOLE_CHROMA: [&str; 8] = [
-    "baseline_444.jpg",
-    "progressive_444.jpg",
-    "grey.jpg",
-    "grey_progressive.jpg",
-    "rgb.jpg",
-    "cmyk_adobe.jpg",
-    "cmyk_plain.jpg",
-    "ycck.jpg",
-];
-
 #[test]
 fn pixels_equal_pillow() {
     let mut failures = Vec::new();
@@ -47,7 +25,6 @@ fn pixels_equal_pillow() {
         let expected = decode(&support::images::read(&case.expected)).expect(&case.expected);
         let crc = support::crc32(expected.pixels().iter().copied());
         assert_eq!(format!("{crc:08x}"), case.crc32, "{} was not read right", case.expected);
-        let bound = if case.file.ends_with(".jpg") { jpeg_bound(&case.file) } else { (0, 0.0) };
         match decode(&support::images::read(&case.file)) {
             Err(error) => failures.push(format!("{}: {error:?}", case.file)),
             Ok(image) if (image.width(), image.height()) != (case.width, case.height) => failures
@@ -59,13 +36,10 @@ fn pixels_equal_pillow() {
                     case.width,
                     case.height
                 )),
-            Ok(image) => {
-                let difference = Difference::between(&image, &expected);
-                println!("{}: {difference}", case.file);
-                if difference.largest > bound.0 || difference.mean > bound.1 {
-                    failures.push(format!("{}: {difference}, allowed {bound:?}", case.file));
-                }
+            Ok(image) if image != expected => {
+                failures.push(format!("{}: {}", case.file, Difference::between(&image, &expected)));
             }
+            Ok(_) => {}
         }
     }
     assert!(failures.is_empty(), "{} files differ:\n{}", failures.len(), failures.join("\n"));
@@ -103,21 +77,14 @@ fn pixels_read_otherwise_equal_pillow() {
         }
     }
     let of = |alpha: &str| cases.iter().filter(|case| case.alpha == alpha).count();
-    assert!(of("drop") >= 20 && of("white") >= 15 && of("black") >= 15, "cases are missing");
+    assert!(of("drop") >= 35 && of("white") >= 20 && of("black") >= 20, "cases are missing");
     assert!(failures.is_empty(), "{} cases differ:\n{}", failures.len(), failures.join("\n"));
 }
 
-/// All eight hold the same picture, and JPEGs are not decoded as Pillow does, byte for byte.
 #[test]
-fn a_jpeg_whose_orientation_is_ignored_is_as_it_is_stored() {
-    let options = DecodeOptions { orientation: Orientation::Ignore, alpha: Alpha::Drop };
-    let stored = decode(&support::images::read("orientation_1.jpg")).unwrap();
-    for orientation in 2..=8 {
-        let file = support::images::read(&format!("orientation_{orientation}.jpg"));
-        assert_eq!(decode_with(&file, options).unwrap(), stored, "orientation {orientation}");
-        assert_ne!(decode(&file).unwrap(), stored, "orientation {orientation}");
-    }
-    assert_eq!(options.orientation, Orientation::named("ignore").unwrap());
+fn options_go_by_their_names() {
+    assert_eq!(Orientation::named("ignore").unwrap(), Orientation::Ignore);
+    assert_eq!(Alpha::named("white").unwrap(), Alpha::White);
     assert!(Orientation::named("up").is_err() && Alpha::named("grey").is_err());
 }
 
@@ -193,11 +160,10 @@ fn note(what: &str, count: usize, outcome: &str) {
 
 #[test]
 fn a_variant_that_is_not_decoded_is_named() {
-    for (name, variant) in [("unsupported_float.tiff", "float"), ("unsupported_lab.tiff", "Lab")] {
-        let error = decode(&support::images::read(name)).expect_err(name);
-        assert_eq!(error.kind(), ErrorKind::UnsupportedImage, "{name}: {error:?}");
-        assert!(error.to_string().contains(variant), "{name}: {error}");
-    }
+    let error = decode(&support::images::read("unsupported_lab.tiff")).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::UnsupportedImage, "{error:?}");
+    let message = error.to_string();
+    assert!(message.contains("L*a*b*") && message.contains("save the image as PNG"), "{message}");
 }
 
 fn png_claiming(width: u32, height: u32) -> Vec<u8> {
@@ -278,10 +244,10 @@ fn files_cut_short_are_refused_and_never_panic() {
                 assert_image_error(error.kind(), &format!("{name} cut to {length} bytes"));
             }
         }
-        // Half of any file lacks pixels, whatever stands at its end; a pixel or two have no half.
-        let tiny = name.starts_with("one_pixel");
-        let half = decode(&file[..file.len() / 2]);
-        assert!(tiny || half.is_err(), "half of {name} was decoded");
+        // Half of a file lacks pixels, whatever stands at its end; unless another image is behind the one that is read.
+        if let Ok(half) = decode(&file[..file.len() / 2]) {
+            assert!(half == decode(&file).unwrap(), "half of {name} was decoded");
+        }
     }
     note("images cut short", count, "each refused, or shown as far as it goes; no panic");
 }

@@ -1,5 +1,7 @@
 //! GIF: the first frame, on the canvas PIL puts it on.
 
+use std::borrow::Cow;
+use std::io::Read;
 use std::num::NonZeroU64;
 
 use gif::{ColorOutput, DecodeOptions, DecodingError, MemoryLimit};
@@ -18,7 +20,8 @@ pub(super) fn decode(bytes: &[u8], alpha: Alpha, limits: &Limits) -> Result<RgbI
     let most = NonZeroU64::new(limits.get(Limit::DecodeBytes)).unwrap_or(NonZeroU64::MIN);
     options.set_memory_limit(MemoryLimit::Bytes(most));
     options.allow_unknown_blocks(true);
-    let mut decoder = options.read_info(bytes).map_err(from_gif)?;
+    let (head, rest) = with_palette(bytes);
+    let mut decoder = options.read_info(head.chain(rest)).map_err(from_gif)?;
     let (width, height) = (decoder.width(), decoder.height());
     let frame = decoder.next_frame_info().map_err(from_gif)?;
     let frame = frame.ok_or_else(|| corrupt(Format::Gif, "it has no frame"))?.clone();
@@ -53,6 +56,24 @@ pub(super) fn decode(bytes: &[u8], alpha: Alpha, limits: &Limits) -> Result<RgbI
         }
     }
     Ok(RgbImage { width: width as u32, height: height as u32, pixels })
+}
+
+/// The file in two parts, with a palette of greys where it has none for all frames: PIL's indices are levels then.
+fn with_palette(bytes: &[u8]) -> (Cow<'_, [u8]>, &[u8]) {
+    const HEADER_BYTES: usize = 13;
+    const FLAGS: usize = 10;
+    // A palette, of 2 to the power of 7 + 1 colours.
+    const HAS_PALETTE: u8 = 0x80;
+    const SIZE: u8 = 7;
+    match bytes.split_at_checked(HEADER_BYTES) {
+        Some((header, rest)) if header[FLAGS] & HAS_PALETTE == 0 => {
+            let greys = (0..=255).flat_map(|level| [level; 3]);
+            let mut head: Vec<u8> = header.iter().copied().chain(greys).collect();
+            head[FLAGS] |= HAS_PALETTE | SIZE;
+            (Cow::Owned(head), rest)
+        }
+        _ => (Cow::Borrowed(bytes), &[]),
+    }
 }
 
 /// The colour of each index. Those the palette leaves out are black, as in PIL.

@@ -3,6 +3,7 @@
 use image::DynamicImage;
 use image::metadata::Orientation;
 
+use super::directory::{Directory, tag};
 use super::{Orientation as Wanted, RgbImage};
 use crate::error::Result;
 use crate::memory;
@@ -18,19 +19,37 @@ pub(super) fn apply(
     if wanted == Wanted::Ignore {
         return Ok(image);
     }
-    let orientation = exif.and_then(from_exif).or_else(|| xmp.and_then(from_xmp));
-    match orientation {
+    let value = exif.and_then(directory_of).and_then(|directory| named(&directory));
+    turn_by(image, value, xmp)
+}
+
+/// Turns the image by what a TIFF file's own directory says.
+pub(super) fn apply_directory(image: RgbImage, directory: &Directory) -> Result<RgbImage> {
+    turn_by(image, named(directory), directory.bytes(tag::XMP))
+}
+
+/// `value` is what stands in Exif data; any there is counts, so that XMP is not asked.
+fn turn_by(image: RgbImage, value: Option<f64>, xmp: Option<&[u8]>) -> Result<RgbImage> {
+    let value = value.or_else(|| xmp.and_then(from_xmp));
+    let value = value.filter(|value| value.fract() == 0.0 && (1.0..=8.0).contains(value));
+    match value.and_then(|value| Orientation::from_exif(value as u8)) {
         None | Some(Orientation::NoTransforms) => Ok(image),
         Some(orientation) => turn(image, orientation),
     }
 }
 
-/// Turns the image by a TIFF or Exif orientation, 1 to 8; others leave it as it is.
-pub(super) fn apply_value(image: RgbImage, value: u16) -> Result<RgbImage> {
-    match u8::try_from(value).ok().and_then(Orientation::from_exif) {
-        None | Some(Orientation::NoTransforms) => Ok(image),
-        Some(orientation) => turn(image, orientation),
-    }
+/// The directory of Exif data. Its marker belongs to JPEG's segment, but some writers put it into PNG and WebP as
+/// well, or twice.
+fn directory_of(exif: &[u8]) -> Option<Directory<'_>> {
+    const MARKER: &[u8] = b"Exif\0\0";
+    let exif = exif.strip_prefix(MARKER).unwrap_or(exif);
+    Directory::first(exif.strip_prefix(MARKER).unwrap_or(exif))
+}
+
+/// The number that a directory gives, of whatever type; bytes and texts are none.
+fn named(directory: &Directory) -> Option<f64> {
+    let entry = directory.find(tag::ORIENTATION)?;
+    if entry.is_bytes() { Some(f64::NAN) } else { entry.values().next() }
 }
 
 fn turn(image: RgbImage, orientation: Orientation) -> Result<RgbImage> {
@@ -48,14 +67,8 @@ fn turn(image: RgbImage, orientation: Orientation) -> Result<RgbImage> {
     Ok(RgbImage { width, height, pixels: buffer.into_bytes() })
 }
 
-fn from_exif(exif: &[u8]) -> Option<Orientation> {
-    // The marker belongs to JPEG's segment, but some writers put it into PNG and WebP as well.
-    let exif = exif.strip_prefix(b"Exif\0\0").unwrap_or(exif);
-    Orientation::from_exif_chunk(exif)
-}
-
 /// The first `tiff:Orientation` of an XMP packet, as an attribute or an element.
-fn from_xmp(xmp: &[u8]) -> Option<Orientation> {
+fn from_xmp(xmp: &[u8]) -> Option<f64> {
     const NAME: &[u8] = b"tiff:Orientation";
     let mut at = 0;
     while let Some(found) = xmp[at..].windows(NAME.len()).position(|window| window == NAME) {
@@ -65,7 +78,7 @@ fn from_xmp(xmp: &[u8]) -> Option<Orientation> {
             _ => continue,
         };
         if digit.is_ascii_digit() {
-            return Orientation::from_exif(digit - b'0');
+            return Some(f64::from(digit - b'0'));
         }
     }
     None

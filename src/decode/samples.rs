@@ -51,18 +51,13 @@ pub(super) fn grey(samples: &[u8], stride: usize) -> Result<Vec<u8>> {
     Ok(rgb)
 }
 
-/// The samples of 16 bits that bytes in this machine's order are.
-pub(super) fn words(bytes: &[u8]) -> impl ExactSizeIterator<Item = u16> {
-    bytes.as_chunks().0.iter().map(|&sample| u16::from_ne_bytes(sample))
-}
-
-/// The high byte of every sample of 16 bits, in place: what PIL keeps of 16-bit colour.
-pub(super) fn high_bytes(mut samples: Vec<u8>) -> Vec<u8> {
-    let count = samples.len() / 2;
-    for at in 0..count {
-        samples[at] = (u16::from_ne_bytes([samples[2 * at], samples[2 * at + 1]]) >> 8) as u8;
+/// One of every `count` bytes, in place: of samples of 16 bits the high ones, which PIL keeps of 16-bit colour.
+pub(super) fn one_of(mut samples: Vec<u8>, count: usize, which: usize) -> Vec<u8> {
+    let kept = samples.len() / count;
+    for at in 0..kept {
+        samples[at] = samples[count * at + which];
     }
-    samples.truncate(count);
+    samples.truncate(kept);
     samples.shrink_to_fit();
     samples
 }

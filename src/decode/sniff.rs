@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::bmp;
 use crate::error::{Error, ErrorKind, Result};
 
 /// A format that is decoded here.
@@ -36,7 +37,9 @@ pub(super) fn format_of(bytes: &[u8]) -> Result<Format> {
         [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => Ok(Format::WebP),
         [b'G', b'I', b'F', b'8', b'7' | b'9', b'a', ..] => Ok(Format::Gif),
         [b'I', b'I', 42 | 43, 0, ..] | [b'M', b'M', 0, 42 | 43, ..] => Ok(Format::Tiff),
-        _ if is_bmp(bytes) => Ok(Format::Bmp),
+        // In the other byte order, as PIL takes it too.
+        [b'I', b'I', 0, 42, ..] | [b'M', b'M', 42, 0, ..] => Ok(Format::Tiff),
+        _ if is_bmp(bytes) || bmp::is_bare(bytes) => Ok(Format::Bmp),
         _ => Err(not_decoded(bytes)),
     }
 }

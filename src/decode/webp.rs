@@ -3,13 +3,13 @@
 use std::borrow::Cow;
 use std::io::Cursor;
 
-use image::ImageDecoder;
 use image::codecs::webp::WebPDecoder;
+use image::{ColorType, ImageDecoder, ImageError};
 
 use super::sniff::Format;
-use super::{DecodeOptions, RgbImage, check_header, corrupt, from_decoder};
-use super::{orientation, raster};
-use crate::error::Result;
+use super::{DecodeOptions, RgbImage, samples};
+use super::{check_header, corrupt, make_room, orientation, too_large, unsupported};
+use crate::error::{Error, Result};
 use crate::limits::Limits;
 use crate::memory;
 
@@ -17,8 +17,7 @@ use crate::memory;
 pub(super) fn decode(bytes: &[u8], options: DecodeOptions, limits: &Limits) -> Result<RgbImage> {
     let chunks = Chunks::of(bytes)?;
     let file = chunks.first_frame_unblended(bytes)?;
-    let decoder = WebPDecoder::new(Cursor::new(&file[..]))
-        .map_err(|error| from_decoder(Format::WebP, error))?;
+    let decoder = WebPDecoder::new(Cursor::new(&file[..])).map_err(from_image)?;
     let (width, height) = decoder.dimensions();
     check_header(Format::WebP, width, height, limits)?;
     if let Some((width, height)) = chunks.lossy {
@@ -28,7 +27,16 @@ pub(super) fn decode(bytes: &[u8], options: DecodeOptions, limits: &Limits) -> R
     let pixels = u64::from(width) * u64::from(height);
     let has_alpha = decoder.color_type().has_alpha();
     let working = chunks.buffers(pixels, has_alpha);
-    let image = raster::read(Format::WebP, decoder, &working, options.alpha, false, limits)?;
+    let (colour, total) = (decoder.color_type(), decoder.total_bytes());
+    make_room(Format::WebP, &[&[total], &working[..]].concat(), limits)?;
+    let mut data = memory::filled(total, 0)?;
+    decoder.read_image(&mut data).map_err(from_image)?;
+    let pixels = match colour {
+        ColorType::Rgb8 => data,
+        ColorType::Rgba8 => samples::rgba(data, options.alpha),
+        other => return Err(unsupported(Format::WebP, format!("its pixels are {other:?}"))),
+    };
+    let image = RgbImage { width, height, pixels };
     orientation::apply(image, options.orientation, chunks.exif, chunks.xmp)
 }
 
@@ -136,4 +144,13 @@ impl<'a> Chunks<'a> {
             None => Ok(Cow::Borrowed(bytes)),
         }
     }
+}
+
+fn from_image(error: ImageError) -> Error {
+    match &error {
+        ImageError::Unsupported(_) => unsupported(Format::WebP, &error),
+        ImageError::Limits(_) => too_large(Format::WebP),
+        _ => corrupt(Format::WebP, &error),
+    }
+    .with_source(error)
 }

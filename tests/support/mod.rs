@@ -4,6 +4,7 @@
 pub mod allocator;
 pub mod counting;
 pub mod images;
+pub mod pillow;
 pub mod reliability;
 pub mod seeded;
 pub mod small;

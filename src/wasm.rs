@@ -160,6 +160,12 @@ pub fn warm_up() -> Result<(), JsValue> {
     crate::warm_up::warm_up().map_err(js_error)
 }
 
+/// Whether an image file begins as one of a format that is decoded here.
+#[wasm_bindgen(js_name = recognizesImage)]
+pub fn recognizes_image(bytes: &[u8]) -> bool {
+    crate::decode::recognizes(bytes)
+}
+
 /// Reads a GGUF file as it arrives.
 #[wasm_bindgen]
 pub struct ModelLoader(crate::ModelLoader);

@@ -6,7 +6,7 @@ import { insistently } from "./starting.js";
 
 /** @import { Build, SingleBindings, ThreadsBindings } from "./builds.js" */
 
-/** @typedef {Pick<SingleBindings, "CheckpointConverter" | "Limits" | "ModelLoader" | "Sha256" | "hasRoom" | "warmUp">} Bindings */
+/** @typedef {Pick<SingleBindings, "CheckpointConverter" | "Limits" | "ModelLoader" | "Sha256" | "hasRoom" | "recognizesImage" | "warmUp">} Bindings */
 
 /**
  * A running module.

@@ -130,8 +130,9 @@ const methods = {
     try {
       return encoder.embedImage(bytes, normalize, orientation, alpha);
     } catch (error) {
-      if (codeOf(error) !== "unsupported_image") throw error;
-      const pixels = await decodeInBrowser(new Blob([/** @type {BlobPart} */ (bytes)]), orientation);
+      // What is decoded here, but not this kind of it, no browser makes the reference's pixels of.
+      if (codeOf(error) !== "unsupported_image" || theModule().bindings.recognizesImage(bytes)) throw error;
+      const pixels = await decodeInBrowser(new Blob([/** @type {BlobPart} */ (bytes)]), orientation, alpha);
       if (!pixels) throw error;
       requireRoom(theModule().bindings, pixels.data.length);
       return encoder.embedPixels(pixels, normalize, alpha);

@@ -112,6 +112,16 @@ describe("inputs", () => {
     assert.ok(similarity > 0.995, `cosine of the AVIF's vector to the PNG's is ${similarity}`);
   });
 
+  test("AVIF's colours are what they are under an alpha of nothing", async (t) => {
+    const clip = await site.newPage(t);
+    await clip.loadTinyModel();
+    await clip.pickImages([join(FIXTURES, "faint.png"), join(FIXTURES, "faint.avif")]);
+    await clip.embed();
+    const [png, avif] = (await clip.copied()).data;
+    const similarity = cosine(png, avif);
+    assert.ok(similarity > 0.999, `cosine of the AVIF's vector to the PNG's is ${similarity}`);
+  });
+
   test("vectors are of unit length, unless the raw projection is asked for", async (t) => {
     const clip = await site.newPage(t);
     await clip.loadTinyModel();

@@ -7,7 +7,9 @@ use candle_transformers::models::clip::vision_model::ClipVisionConfig;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::gguf::{Header, Value};
+use crate::format::preprocessor;
 use crate::limits::{Limit, Limits};
+use crate::preprocess::Preprocess;
 
 /// The nonlinearity between the two layers of an MLP.
 ///
@@ -101,10 +103,8 @@ pub struct VisionConfig {
     pub stock: ClipVisionConfig,
     /// What layer norms add to the variance.
     pub layer_norm_eps: f64,
-    /// Of each channel, in units of pixel / 255.
-    pub image_mean: [f32; 3],
-    /// Of each channel, in units of pixel / 255.
-    pub image_std: [f32; 3],
+    /// What is done to an image before it.
+    pub preprocess: Preprocess,
 }
 
 /// The sizes that the layers of both towers share.
@@ -228,11 +228,7 @@ impl ClipConfig {
             if vision.stock.projection_dim != self.projection_dim {
                 return Err(malformed("its towers project to different lengths"));
             }
-            if !vision.image_std.iter().all(|std| std.is_finite() && *std > 0.0)
-                || !vision.image_mean.iter().all(|mean| mean.is_finite())
-            {
-                return Err(malformed("its image_mean or image_std cannot be"));
-            }
+            preprocessor::validate(&vision.preprocess, limits)?;
         }
         Ok(())
     }
@@ -348,11 +344,12 @@ impl Metadata<'_> {
             image_size: self.number("clip.vision.image_size")?,
             patch_size: self.number("clip.vision.patch_size")?,
         };
+        let mean = self.channels("clip.vision.image_mean")?;
+        let std = self.channels("clip.vision.image_std")?;
         Ok(VisionConfig {
-            stock,
             layer_norm_eps: self.float("clip.vision.attention.layer_norm_epsilon")?,
-            image_mean: self.channels("clip.vision.image_mean")?,
-            image_std: self.channels("clip.vision.image_std")?,
+            preprocess: preprocessor::of_gguf(self.header, stock.image_size, mean, std)?,
+            stock,
         })
     }
 

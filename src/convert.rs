@@ -70,8 +70,10 @@ pub struct Companions {
     pub config: Option<String>,
     /// `open_clip_config.json`.
     pub open_clip_config: Option<String>,
-    /// `preprocessor_config.json`, whose absence means OpenAI's mean and deviation.
+    /// `preprocessor_config.json`. Where this and the next are absent, images are prepared as for OpenAI's models.
     pub preprocessor_config: Option<String>,
+    /// `processor_config.json`, which has the image processor's settings in newer checkpoints.
+    pub processor_config: Option<String>,
     /// `tokenizer.json` or `vocab.json`.
     pub tokenizer: Option<String>,
     /// `model.safetensors.index.json` of weights that are in several files.

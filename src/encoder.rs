@@ -8,7 +8,7 @@ use crate::embedding::Embedding;
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::{Limit, Limits};
 use crate::model::{ClipModel, TextTower, VisionTower};
-use crate::preprocess::Preprocess;
+use crate::preprocess::{Preprocess, Resize};
 use crate::tokenizer::{Tokenizer, Tokens};
 
 /// A CLIP model that turns images and texts into vectors of one space.
@@ -50,20 +50,49 @@ pub struct ModelInfo {
     pub preprocessing: Option<Preprocessing>,
 }
 
-/// The steps are transformers' `CLIPImageProcessor`'s, in this order: resize, crop, divide by 255, normalise.
+/// The steps are transformers' `CLIPImageProcessor`'s, in this order: resize, crop, rescale, normalise.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Preprocessing {
-    /// What the shorter edge is brought to, and the edge of the square that is cut out, in pixels.
+    /// The edge of the square that is cut out of the resized image, in pixels.
     pub size: usize,
-    /// `bicubic`
+    /// `shortest`, `longest`, `squash` or `none`
+    pub resize: &'static str,
+    /// Width and height that the image is brought to, in pixels: of `shortest` the same number twice.
+    pub resize_to: Option<[usize; 2]>,
+    /// `bicubic`, or the name of another of Pillow's filters.
     pub interpolation: &'static str,
     /// `center`
     pub crop: &'static str,
-    /// Of each channel, for values in 0 to 1.
+    /// The colour of what the resized image does not cover of the square, in levels of 0 to 255.
+    pub fill_color: [u8; 3],
+    /// What a level of 0 to 255 is multiplied by.
+    pub rescale_factor: f64,
+    /// Of each channel, for values that have been rescaled.
     pub mean: [f32; 3],
-    /// Of each channel, for values in 0 to 1.
+    /// Of each channel, for values that have been rescaled.
     pub std: [f32; 3],
+}
+
+impl From<&Preprocess> for Preprocessing {
+    fn from(preprocess: &Preprocess) -> Self {
+        Self {
+            size: preprocess.image_size,
+            resize: preprocess.resize.name(),
+            resize_to: match preprocess.resize {
+                Resize::Shortest(edge) => Some([edge, edge]),
+                Resize::Longest => Some([preprocess.image_size; 2]),
+                Resize::Squash { width, height } => Some([width, height]),
+                Resize::None => None,
+            },
+            interpolation: preprocess.filter.name(),
+            crop: "center",
+            fill_color: preprocess.fill,
+            rescale_factor: preprocess.rescale_factor,
+            mean: preprocess.mean,
+            std: preprocess.std,
+        }
+    }
 }
 
 /// That of OpenAI's models, whose training keeps it from going higher.
@@ -77,11 +106,7 @@ impl ClipEncoder {
         tokenizer: Option<Tokenizer>,
         model: ClipModel,
     ) -> Self {
-        let preprocess = config.vision.as_ref().map(|vision| Preprocess {
-            image_size: vision.stock.image_size,
-            mean: vision.image_mean,
-            std: vision.image_std,
-        });
+        let preprocess = config.vision.as_ref().map(|vision| vision.preprocess);
         Self { config, limits, file_type, tokenizer, preprocess, model }
     }
 
@@ -213,13 +238,7 @@ impl ClipEncoder {
             vocabulary_size: text.map(|text| text.vocab_size),
             activation: self.config.activation.name(),
             logit_scale: self.config.logit_scale.unwrap_or(LOGIT_SCALE),
-            preprocessing: self.preprocess.as_ref().map(|preprocess| Preprocessing {
-                size: preprocess.image_size,
-                interpolation: "bicubic",
-                crop: "center",
-                mean: preprocess.mean,
-                std: preprocess.std,
-            }),
+            preprocessing: self.preprocess.as_ref().map(Preprocessing::from),
         }
     }
 

@@ -3,6 +3,7 @@
 pub mod checkpoint;
 pub mod gguf;
 pub mod names;
+pub mod preprocessor;
 pub mod safetensors;
 
 use std::ops::Range;

@@ -11,6 +11,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::format::gguf::Header;
 use crate::format::{expect_gguf, names};
 use crate::limits::Limits;
+use crate::preprocess::Preprocess;
 
 /// Reads a file's header and tells its towers, sizes and types.
 ///
@@ -70,7 +71,26 @@ fn describe(config: &ClipConfig, header: &Header, size: u64) -> String {
         line("vision", layers(&vision.sizes()));
         let (image, patch) = (vision.stock.image_size, vision.stock.patch_size);
         line("", format!("images of {image} x {image} pixels, patches of {patch} x {patch}"));
-        line("", format!("mean {:?}, std {:?}", vision.image_mean, vision.image_std));
+        let preprocess = &vision.preprocess;
+        line("", format!("mean {:?}, std {:?}", preprocess.mean, preprocess.std));
+        if *preprocess
+            != (Preprocess {
+                mean: preprocess.mean,
+                std: preprocess.std,
+                ..Preprocess::openai(image)
+            })
+        {
+            line(
+                "",
+                format!(
+                    "resized {:?}, {}, fill {:?}, rescaled by {}",
+                    preprocess.resize,
+                    preprocess.filter.name(),
+                    preprocess.fill,
+                    preprocess.rescale_factor
+                ),
+            );
+        }
     }
     if let Some(stock) = config.text.as_ref().map(|text| &text.stock) {
         line("text", config.text.as_ref().map(|text| layers(&text.sizes())).unwrap_or_default());

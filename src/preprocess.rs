@@ -1,49 +1,102 @@
 //! RGB pixels to the tensor the vision tower reads.
 //!
 //! The reference is `CLIPImageProcessor` of Hugging Face transformers with its PIL backend
-//! (`CLIPImageProcessorPil` in transformers 5): resize the shorter edge with PIL's bicubic, crop
-//! the centre, scale to 0..1, normalise. Pixels equal the reference byte for byte and the tensor
-//! bit for bit. The torchvision backend, transformers' default since version 5, resizes by its own
-//! arithmetic instead.
+//! (`CLIPImageProcessorPil` in transformers 5), as a model's own files configure it: resize, crop
+//! the centre, rescale, normalise. Pixels equal the reference byte for byte and the tensor bit for
+//! bit. The torchvision backend, transformers' default since version 5, resizes by its own
+//! arithmetic instead. Of open_clip there are its modes of resizing.
 //!
 //! Two choices where references disagree. Alpha is gone before this stage, as `load_image` of
 //! transformers drops it; the processor of recent versions of 5, handed an image that still has
 //! alpha, puts it on white. And OpenAI's and open_clip's own transforms round the offset of the
 //! crop half to even where this rounds down, a shift of a pixel for some odd margins.
 
+mod filter;
 mod resize;
 
 use crate::decode::RgbImage;
 use crate::error::Result;
 use crate::memory;
+pub use filter::Filter;
 use resize::Window;
 
 /// The channels of a pixel and of the tensor.
 const CHANNELS: usize = 3;
 
-/// How an image becomes the tensor of a model: what its file says of size, mean and deviation.
+/// How an image becomes the tensor of a model, as its files say.
 ///
 /// ```
 /// use clip_wasm::{decode::RgbImage, preprocess::Preprocess};
 ///
 /// let image = RgbImage::new(3, 2, [255, 0, 51].repeat(6))?;
-/// let preprocess = Preprocess { image_size: 2, mean: [0.5; 3], std: [0.5; 3] };
+/// let preprocess = Preprocess { mean: [0.5; 3], std: [0.5; 3], ..Preprocess::openai(2) };
 /// assert_eq!(preprocess.apply(&image), [[1.0; 4], [-1.0; 4], [-0.6; 4]].concat());
 /// # Ok::<(), clip_wasm::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Preprocess {
-    /// The edge S of the square the model reads, in pixels.
+    /// The edge S of the square the model reads, in pixels: what is cut out of the middle of the resized image.
     pub image_size: usize,
-    /// The mean of each channel, for values in 0..1.
+    /// What the image is brought to before that.
+    pub resize: Resize,
+    /// What it is resized with.
+    pub filter: Filter,
+    /// The colour of what the resized image does not cover of the square.
+    pub fill: [u8; 3],
+    /// What a level of 0 to 255 is multiplied by.
+    pub rescale_factor: f64,
+    /// The mean of each channel, for values that have been rescaled.
     pub mean: [f32; 3],
-    /// The standard deviation of each channel, for values in 0..1.
+    /// The standard deviation of each channel, for values that have been rescaled.
     pub std: [f32; 3],
 }
 
+/// What size an image is brought to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resize {
+    /// The shorter edge becomes so many pixels, the other follows.
+    Shortest(usize),
+    /// The longer edge becomes that of the square that the model reads, the other follows: the image fits in.
+    Longest,
+    /// Both edges become what is said, whatever the shape was.
+    Squash {
+        /// In pixels.
+        width: usize,
+        /// In pixels.
+        height: usize,
+    },
+    /// It stays as it is.
+    None,
+}
+
+impl Resize {
+    /// As open_clip calls it: `shortest`, `longest`, `squash`; or `none`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Shortest(_) => "shortest",
+            Self::Longest => "longest",
+            Self::Squash { .. } => "squash",
+            Self::None => "none",
+        }
+    }
+}
+
 impl Preprocess {
+    /// That of OpenAI's models, transformers' `OPENAI_CLIP_MEAN` and `_STD` among it, for a square of `image_size`.
+    pub fn openai(image_size: usize) -> Self {
+        Self {
+            image_size,
+            resize: Resize::Shortest(image_size),
+            filter: Filter::Bicubic,
+            fill: [0; 3],
+            rescale_factor: 1.0 / 255.0,
+            mean: [0.481_454_66, 0.457_827_5, 0.408_210_73],
+            std: [0.268_629_54, 0.261_302_6, 0.275_777_1],
+        }
+    }
+
     /// The tensor of an image: `[3, S, S]`, f32, channels first in the order R, G, B, row-major,
-    /// each value `(x / 255 - mean) / std`.
+    /// each value `(x * rescale_factor - mean) / std`.
     ///
     /// The memory used is that of the crop, whatever the shape of the image.
     pub fn apply(&self, image: &RgbImage) -> Vec<f32> {
@@ -63,32 +116,61 @@ impl Preprocess {
     /// `low_memory`
     pub(crate) fn make_room(&self, image: &RgbImage) -> Result<()> {
         let square = (CHANNELS * self.image_size * self.image_size) as u64;
-        let short = image.width().min(image.height()) as usize;
-        // Between the two passes, what of the image's shorter edge is read is brought to the other's size.
-        let between = resize::most_between(short, self.image_size);
-        memory::probe(&[between, square])?;
+        let (size, window, _) = self.placed(image);
+        let between = resize::most_between(image, size, window, self.filter);
+        memory::probe(&[between, square, square])?;
         memory::probe(&[square, 4 * square])
     }
 
     /// The pixels the tensor is made of: RGB8, interleaved, row-major, `[S, S, 3]`.
     pub fn resize_and_crop(&self, image: &RgbImage) -> Vec<u8> {
-        let size = self.image_size as u64;
-        let (width, height) = (u64::from(image.width()), u64::from(image.height()));
-        let short = width.min(height);
-        let (width, height) = (size * width / short, size * height / short);
-        let window = Window {
-            left: (width - size) / 2,
-            top: (height - size) / 2,
-            width: self.image_size,
-            height: self.image_size,
-        };
-        resize::bicubic(image, width, height, window)
+        let (size, window, (left, top)) = self.placed(image);
+        let pixels = resize::resize(image, size, window, self.filter);
+        if (window.width, window.height) == (self.image_size, self.image_size) {
+            return pixels;
+        }
+        let mut square = self.fill.repeat(self.image_size * self.image_size);
+        let rows = square.chunks_exact_mut(CHANNELS * self.image_size).skip(top);
+        for (row, pixels) in rows.zip(pixels.chunks_exact(CHANNELS * window.width)) {
+            row[CHANNELS * left..][..pixels.len()].copy_from_slice(pixels);
+        }
+        square
     }
 
-    /// What each of the 256 levels becomes, in the reference's precisions: the product with 1/255
+    /// The size of the resized image, what of it is in the square, and where in the square that begins.
+    fn placed(&self, image: &RgbImage) -> ((u64, u64), Window, (usize, usize)) {
+        let size = self.image_size as u64;
+        let (width, height) = (u64::from(image.width()), u64::from(image.height()));
+        let (width, height) = match self.resize {
+            Resize::Shortest(edge) => {
+                let short = width.min(height);
+                (edge as u64 * width / short, edge as u64 * height / short)
+            }
+            Resize::Longest => {
+                let ratio = (width as f64 / size as f64).max(height as f64 / size as f64);
+                // Python's rounding.
+                let edge = |edge: u64| (edge as f64 / ratio).round_ties_even().max(1.0) as u64;
+                (edge(width), edge(height))
+            }
+            Resize::Squash { width, height } => (width as u64, height as u64),
+            Resize::None => (width, height),
+        };
+        let cut = |edge: u64| (edge.saturating_sub(size) / 2, edge.min(size) as usize);
+        let ((left, across), (top, down)) = (cut(width), cut(height));
+        // What is left is shared evenly. Where it is odd, open_clip has less of it before, transformers behind.
+        let less_before = self.resize == Resize::Longest;
+        let bare = |covered: usize| {
+            let bare = self.image_size - covered;
+            if less_before { bare / 2 } else { bare.div_ceil(2) }
+        };
+        let window = Window { left, top, width: across, height: down };
+        ((width, height), window, (bare(across), bare(down)))
+    }
+
+    /// What each of the 256 levels becomes, in the reference's precisions: the product with the factor
     /// in f64, the rest in f32.
     fn normalised_levels(&self, channel: usize) -> [f32; 256] {
         let (mean, std) = (self.mean[channel], self.std[channel]);
-        std::array::from_fn(|level| ((level as f64 * (1.0 / 255.0)) as f32 - mean) / std)
+        std::array::from_fn(|level| ((level as f64 * self.rescale_factor) as f32 - mean) / std)
     }
 }

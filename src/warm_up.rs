@@ -14,6 +14,7 @@ use crate::format::gguf::{TensorInfo, byte_size};
 use crate::format::names::{Role, tensors};
 use crate::limits::Limits;
 use crate::model::ClipModel;
+use crate::preprocess::Preprocess;
 use crate::weights::{Incoming, Weights};
 
 /// One head. The wider the model, the more a product takes of the time that attention has to come to V8's
@@ -59,8 +60,7 @@ fn small_model() -> Result<ClipEncoder> {
                 patch_size: PATCH as usize,
             },
             layer_norm_eps: 1e-5,
-            image_mean: [0.5; 3],
-            image_std: [0.5; 3],
+            preprocess: Preprocess::openai((GRID * PATCH) as usize),
         }),
     };
     let mut weights = Weights::default();

@@ -34,18 +34,26 @@ export interface ModelInfo {
     activation: "gelu" | "quick_gelu";
     /** What cosines are multiplied by before a softmax: 100 where the file does not tell. */
     logitScale: number;
-    /** What is done to an image, in this order: resize, crop, divide by 255, normalise. */
+    /** What is done to an image, in this order: resize, crop, rescale, normalise. */
     preprocessing: Preprocessing | null;
 }
 
 export interface Preprocessing {
-    /** What the shorter edge is brought to, and the edge of the square that is cut out, in pixels. */
+    /** The edge of the square that is cut out of the resized image, in pixels. */
     size: number;
-    interpolation: "bicubic";
+    /** Whether the shorter edge is brought to `resizeTo`, the longer one, or both whatever the shape was. */
+    resize: "shortest" | "longest" | "squash" | "none";
+    /** Width and height, in pixels: of "shortest" the same number twice; `null` of "none". */
+    resizeTo: [number, number] | null;
+    interpolation: "box" | "bilinear" | "hamming" | "bicubic" | "lanczos";
     crop: "center";
-    /** Of red, green and blue, for values in 0 to 1. */
+    /** The colour of what the resized image does not cover of the square, in levels of 0 to 255. */
+    fillColor: [number, number, number];
+    /** What a level of 0 to 255 is multiplied by. */
+    rescaleFactor: number;
+    /** Of red, green and blue, for values that have been rescaled. */
     mean: [number, number, number];
-    /** Of red, green and blue, for values in 0 to 1. */
+    /** Of red, green and blue, for values that have been rescaled. */
     std: [number, number, number];
 }
 "#;
@@ -62,6 +70,8 @@ export interface Companions {
     openClipConfig?: string;
     /** `preprocessor_config.json`, where there is one. */
     preprocessorConfig?: string;
+    /** `processor_config.json`, which has the image processor's settings in newer checkpoints. */
+    processorConfig?: string;
     /** `tokenizer.json` or `vocab.json`. */
     tokenizer?: string;
     /** `model.safetensors.index.json` of weights that are in several files. */
@@ -90,6 +100,9 @@ extern "C" {
 
     #[wasm_bindgen(method, getter, js_name = preprocessorConfig)]
     fn preprocessor_config(this: &Companions) -> Option<String>;
+
+    #[wasm_bindgen(method, getter, js_name = processorConfig)]
+    fn processor_config(this: &Companions) -> Option<String>;
 
     #[wasm_bindgen(method, getter)]
     fn tokenizer(this: &Companions) -> Option<String>;
@@ -285,6 +298,7 @@ impl CheckpointConverter {
             config: companions.config(),
             open_clip_config: companions.open_clip_config(),
             preprocessor_config: companions.preprocessor_config(),
+            processor_config: companions.processor_config(),
             tokenizer: companions.tokenizer(),
             index: companions.index(),
         };

@@ -35,7 +35,8 @@ impl Source {
             name: name.into(),
             config: text("config.json"),
             open_clip_config: text("open_clip_config.json"),
-            preprocessor_config: None,
+            preprocessor_config: text("preprocessor_config.json"),
+            processor_config: text("processor_config.json"),
             tokenizer: text("tokenizer.json"),
             index: text("model.safetensors.index.json"),
         };

@@ -17,7 +17,7 @@ struct Resize {
 }
 
 fn preprocess(size: usize) -> Preprocess {
-    Preprocess { image_size: size, mean: [0.0; 3], std: [1.0; 3] }
+    Preprocess { mean: [0.0; 3], std: [1.0; 3], ..Preprocess::openai(size) }
 }
 
 /// The pixels the reference makes by the same rule.
@@ -73,7 +73,7 @@ fn tensors_equal_the_reference_bit_for_bit() {
     for case in support::images::cases::<PixelValues>("pixel_values.json") {
         let PixelValues { file, size, mean, std, .. } = case;
         let image = decode(&support::images::read(&file)).unwrap();
-        let tensor = Preprocess { image_size: size, mean, std }.apply(&image);
+        let tensor = Preprocess { mean, std, ..Preprocess::openai(size) }.apply(&image);
         assert_eq!(tensor.len(), 3 * size * size, "{file}");
         for (channel, y, x, expected) in case.samples {
             let actual = tensor[(channel * size + y) * size + x];

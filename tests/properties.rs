@@ -260,7 +260,8 @@ fn an_image_of_any_size_becomes_the_square_that_the_formula_gives() {
             64 + (state >> 57) as u8
         });
         let image = RgbImage::new(width, height, levels.collect())?;
-        let preprocess = Preprocess { image_size: size, mean: [0.0; 3], std: [1.0 / 255.0; 3] };
+        let (mean, std) = ([0.0; 3], [1.0 / 255.0; 3]);
+        let preprocess = Preprocess { mean, std, ..Preprocess::openai(size) };
         let pixels = preprocess.resize_and_crop(&image);
         let want = resized(&image, size);
         prop_assert_eq!(pixels.len(), want.len());

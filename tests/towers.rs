@@ -126,11 +126,7 @@ fn float_files_equal_stock_candle() {
         unsafe { VarBuilder::from_mmaped_safetensors(&[file], DType::F32, &Device::Cpu).unwrap() };
     let stock = ClipModel::new(weights, &clip::ClipConfig::vit_base_patch32()).unwrap();
     let encoder = ClipEncoder::open(data("vit-b-32-quick_gelu.f32.gguf")).unwrap();
-    let preprocess = Preprocess {
-        image_size: 224,
-        mean: [0.481_454_66, 0.457_827_5, 0.408_210_73],
-        std: [0.268_629_54, 0.261_302_6, 0.275_777_1],
-    };
+    let preprocess = Preprocess::openai(224);
     let inputs = inputs();
     for name in &inputs.images {
         let pixels = preprocess.apply(&clip_wasm::decode::decode(&photo(name)).unwrap());

@@ -18,7 +18,7 @@ import { openWeights } from "./weights.js";
  * @typedef {object} Checkpoint
  * @property {Weights[]} files of weights; several where they are sharded
  * @property {number | null} size bytes of all of them, `null` where nobody tells
- * @property {{ name: string, config?: string, openClipConfig?: string, preprocessorConfig?: string, tokenizer?: string, index?: string }} companions
+ * @property {{ name: string, config?: string, openClipConfig?: string, preprocessorConfig?: string, processorConfig?: string, tokenizer?: string, index?: string }} companions
  *   the texts of the files beside them
  */
 
@@ -30,6 +30,7 @@ import { openWeights } from "./weights.js";
  * @property {string | undefined} sha256 of the weights' one file
  * @property {boolean} ignoreMemory
  * @property {LimitOptions} limits
+ * @property {boolean} goesOn whether what is kept of an earlier conversion is part of this one
  * @property {(header: { weightsSize: number, fileSize: number }) => void} onHeader
  * @property {(progress: Progress) => void} onProgress
  * @property {AbortSignal} signal
@@ -40,6 +41,7 @@ const COMPANIONS = /** @type {const} */ ({
   config: ["config.json"],
   openClipConfig: ["open_clip_config.json"],
   preprocessorConfig: ["preprocessor_config.json"],
+  processorConfig: ["processor_config.json"],
   tokenizer: ["tokenizer.json", "vocab.json"],
 });
 const WEIGHTS = /\.safetensors$/i;
@@ -57,6 +59,9 @@ export function isCheckpoint(source) {
   const { pathname } = new URL(source);
   return WEIGHTS.test(pathname) || INDEX.test(pathname);
 }
+
+/** Of what a conversion makes. What an earlier version has kept is made anew: its images may be prepared wrongly. */
+export const CONVERSION = 2;
 
 /**
  * What a converted checkpoint is kept under.
@@ -147,22 +152,23 @@ async function openFiles(files, options) {
  * @returns {Promise<ClipEncoder>}
  */
 export async function loadCheckpoint(module, { files, size, companions }, keeper, options) {
-  const { type, activation, towers, sha256, ignoreMemory, limits, onHeader, onProgress, signal } = options;
+  const { type, activation, towers, sha256, ignoreMemory, limits, goesOn, onHeader, onProgress, signal } = options;
   const all = limitsOf(module.bindings, limits);
   const converter = new module.bindings.CheckpointConverter(companions, type, all, activation);
   const loader = new module.bindings.ModelLoader(all, towers);
   const meter = new Meter(onProgress);
   const hash = sha256 === undefined ? null : new module.bindings.Sha256();
-  const resumed = keeper.parts();
+  const resumed = goesOn ? keeper.parts() : [];
   converter.keep(Float64Array.from(resumed));
   meter.total = size;
   meter.tell();
 
   const describe = () => ({
     size: converter.fileSize ?? null,
-    conversion: { done: keeper.parts(), etags: files.map(({ etag = null }) => etag) },
+    conversion: { version: CONVERSION, done: keeper.parts(), etags: files.map(({ etag = null }) => etag) },
   });
   let noted = -Infinity;
+  let replaces = !goesOn;
   const push = async (/** @type {Uint8Array} */ bytes) => {
     signal.throwIfAborted();
     hash?.update(bytes);
@@ -170,6 +176,9 @@ export async function loadCheckpoint(module, { files, size, companions }, keeper
     const made = [];
     requireRoom(module.bindings, bytes.length);
     converter.push(bytes, (offset, bytes) => void made.push([offset, bytes]));
+    // What was kept before is left until there is something in its place.
+    if (replaces && made.length > 0) await keeper.restart();
+    if (made.length > 0) replaces = false;
     for (const [offset, bytes] of made) {
       loader.seek(offset);
       requireRoom(module.bindings, bytes.length);

@@ -17,6 +17,7 @@
 
 /**
  * @typedef {object} Conversion
+ * @property {number} version of what conversions make
  * @property {number[]} done the parts that are written, as `from, to, from, to, …`
  * @property {(string | null)[]} etags of the checkpoint's files
  */

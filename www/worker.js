@@ -4,7 +4,7 @@
 //   {requests: [URL, …]} for what it asks servers for, {thread: MessagePort} for each thread of the module
 //   {id, abort: true} gives up on a call that listens for it
 
-import { checkpointKey, isCheckpoint, loadCheckpoint, openCheckpoint } from "./checkpoint.js";
+import { CONVERSION, checkpointKey, isCheckpoint, loadCheckpoint, openCheckpoint } from "./checkpoint.js";
 import { decodeInBrowser } from "./decode.js";
 import { abortedError, ClipError } from "./error.js";
 import { isKept, Keeper } from "./keeper.js";
@@ -269,15 +269,17 @@ function readingOf(weights, params, exchange) {
 async function openConversion(source, params, exchange) {
   const key = typeof source === "string" ? keyOf(source, params) : "";
   const keeper = await Keeper.open(key, { ...params, ...exchange });
-  if (keeper.about?.whole) return readingOf(keptWeights(key, keeper), { ...params, sha256: undefined }, exchange);
+  const kept = keeper.about?.conversion;
+  const isCurrent = kept?.version === CONVERSION;
+  if (keeper.about?.whole && isCurrent) return readingOf(keptWeights(key, keeper), { ...params, sha256: undefined }, exchange);
   // A hash is of all the bytes, those of an earlier visit too, which are not there any more.
-  if (params.sha256) await keeper.restart();
-  const checkpoint = await openCheckpoint(source, { ...params, ...exchange }, keeper.about?.conversion?.etags ?? []);
+  const goesOn = isCurrent && !params.sha256;
+  const checkpoint = await openCheckpoint(source, { ...params, ...exchange }, goesOn ? kept.etags : []);
   return {
     async load() {
       module ??= await openModule(params.threads, Promise.resolve(checkpoint.size));
       const { type, activation, towers, sha256, ignoreMemory, limits } = params;
-      take(await loadCheckpoint(module, checkpoint, keeper, { type, activation, towers, sha256, ignoreMemory, limits, onHeader, ...exchange }));
+      take(await loadCheckpoint(module, checkpoint, keeper, { type, activation, towers, sha256, ignoreMemory, limits, goesOn, onHeader, ...exchange }));
       origin.sha256 = sha256 ?? null;
     },
     discard: () => keeper.discard(),

@@ -2,7 +2,7 @@
 #![no_main]
 
 use clip_wasm::decode::{Alpha, DecodeOptions, Orientation, decode_within};
-use clip_wasm::preprocess::Preprocess;
+use clip_wasm::preprocess::{Filter, Preprocess, Resize};
 use clip_wasm_fuzz::{accept, limits};
 use libfuzzer_sys::fuzz_target;
 
@@ -18,7 +18,16 @@ fuzz_target!(|file: &[u8]| {
             let pixels = u64::from(image.width()) * u64::from(image.height());
             assert_eq!(image.pixels().len() as u64, 3 * pixels);
             let image_size = 1 + usize::from(how >> 3);
-            let preprocess = Preprocess { image_size, mean: [0.5; 3], std: [0.5; 3] };
+            let (mean, std) = ([0.5; 3], [0.5; 3]);
+            let resize = match how >> 6 {
+                0 => Resize::Shortest(image_size + usize::from(how & 7)),
+                1 => Resize::Longest,
+                2 => Resize::Squash { width: image_size, height: image_size },
+                _ => Resize::None,
+            };
+            let filter = Filter::ALL[usize::from(how) % Filter::ALL.len()];
+            let preprocess =
+                Preprocess { resize, filter, mean, std, ..Preprocess::openai(image_size) };
             let tensor = preprocess.apply(&image);
             assert_eq!(tensor.len(), 3 * image_size * image_size);
             assert!(tensor.iter().all(|value| (-1.0..=1.0).contains(value)));

@@ -127,6 +127,7 @@ impl Files {
             config: text("config.json")?,
             open_clip_config: text("open_clip_config.json")?,
             preprocessor_config: text("preprocessor_config.json")?,
+            processor_config: text("processor_config.json")?,
             tokenizer: text("tokenizer.json")?
                 .map_or_else(|| text("vocab.json"), |t| Ok(Some(t)))?,
             index: self.index.clone(),

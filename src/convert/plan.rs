@@ -12,6 +12,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::format::checkpoint;
 use crate::format::gguf::{TensorInfo, Value, byte_size, header_bytes, padding};
 use crate::format::names::{Change, Checkpoint, Expected, Source, source, tensors};
+use crate::format::preprocessor;
 use crate::format::safetensors::Header;
 use crate::limits::{Limit, Limits};
 use crate::tokenizer::{check_tokens, rebuild_merges};
@@ -125,12 +126,9 @@ fn kind(has: impl Fn(&str) -> bool) -> Result<Checkpoint> {
 fn config(kind: Checkpoint, companions: &Companions, limits: &Limits) -> Result<ClipConfig> {
     let mut config = match kind {
         Checkpoint::HuggingFace => {
-            let preprocessor = companions.preprocessor_config.as_deref();
-            let preprocessor = preprocessor
-                .map(|text| json("preprocessor_config.json", text, limits))
-                .transpose()?;
             let config = companion("config.json", companions.config.as_deref(), limits)?;
-            checkpoint::hugging_face(&config, preprocessor.as_ref(), limits)
+            let image_processor = image_processor(companions, limits)?;
+            checkpoint::hugging_face(&config, image_processor.as_ref(), limits)
         }
         Checkpoint::OpenClip => {
             let config = companions.open_clip_config.as_deref();
@@ -139,6 +137,20 @@ fn config(kind: Checkpoint, companions: &Companions, limits: &Limits) -> Result<
     }?;
     config.name = Some(companions.name.clone());
     Ok(config)
+}
+
+/// The settings of the image processor. transformers looks into `processor_config.json` first, which its version 5
+/// writes alone.
+fn image_processor(companions: &Companions, limits: &Limits) -> Result<Option<Json>> {
+    let read = |name: &str, text: &Option<String>| {
+        text.as_deref().map(|text| json(name, text, limits)).transpose()
+    };
+    let processor = read("processor_config.json", &companions.processor_config)?;
+    let nested = processor.as_ref().and_then(|processor| processor.get("image_processor"));
+    match nested.filter(|nested| !nested.is_null()) {
+        Some(nested) => Ok(Some(nested.clone())),
+        None => read("preprocessor_config.json", &companions.preprocessor_config),
+    }
 }
 
 fn companion(name: &str, text: Option<&str>, limits: &Limits) -> Result<Json> {
@@ -221,8 +233,11 @@ fn metadata(
     if let Some(vision) = &config.vision {
         put("clip.vision.image_size", number(vision.stock.image_size));
         put("clip.vision.patch_size", number(vision.stock.patch_size));
-        put("clip.vision.image_mean", channels(vision.image_mean));
-        put("clip.vision.image_std", channels(vision.image_std));
+        put("clip.vision.image_mean", channels(vision.preprocess.mean));
+        put("clip.vision.image_std", channels(vision.preprocess.std));
+        preprocessor::metadata(&vision.preprocess)
+            .into_iter()
+            .for_each(|(key, value)| put(key, value));
     }
     if let Some(text) = &config.text {
         put("clip.text.context_length", number(text.stock.max_position_embeddings));

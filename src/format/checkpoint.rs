@@ -6,23 +6,22 @@ use serde_json::Value;
 
 use crate::config::{Activation, ClipConfig, TextConfig, UNREAD, VisionConfig};
 use crate::error::{Error, ErrorKind, Result};
+use crate::format::preprocessor;
 use crate::limits::{Limit, Limits};
+use crate::preprocess::Preprocess;
 
-/// OpenAI's `preprocess`, which is transformers' `OPENAI_CLIP_MEAN` and `_STD`.
-const IMAGE_MEAN: [f32; 3] = [0.481_454_66, 0.457_827_5, 0.408_210_73];
-const IMAGE_STD: [f32; 3] = [0.268_629_54, 0.261_302_6, 0.275_777_1];
 const LAYER_NORM_EPS: f64 = 1e-5;
 /// open_clip's `CLIPVisionCfg.head_width`.
 const OPEN_CLIP_HEAD_WIDTH: u64 = 64;
 
-/// Reads Hugging Face's `config.json`, and `preprocessor_config.json` where there is one. What a
+/// Reads Hugging Face's `config.json`, and the settings of its image processor where there are some. What a
 /// trimmed file leaves out is transformers' default.
 ///
 /// # Errors
 /// `unsupported_model` where it is no plain CLIP; `malformed_model` where it contradicts itself; `limit_exceeded`.
 pub fn hugging_face(
     config: &Value,
-    preprocessor: Option<&Value>,
+    image_processor: Option<&Value>,
     limits: &Limits,
 ) -> Result<ClipConfig> {
     let model_type = config.get("model_type").and_then(Value::as_str).unwrap_or("clip");
@@ -52,7 +51,7 @@ pub fn hugging_face(
         },
         layer_norm_eps: text.float("layer_norm_eps", LAYER_NORM_EPS)?,
     };
-    let preprocessor = Section(preprocessor.into_iter().collect());
+    let image_size = vision.number("image_size", 224)?;
     let vision_config = VisionConfig {
         stock: ClipVisionConfig {
             embed_dim: vision.number("hidden_size", 768)?,
@@ -62,12 +61,14 @@ pub fn hugging_face(
             num_attention_heads: vision.number("num_attention_heads", 12)?,
             projection_dim,
             num_channels: vision.number("num_channels", 3)?,
-            image_size: vision.number("image_size", 224)?,
+            image_size,
             patch_size: vision.number("patch_size", 32)?,
         },
         layer_norm_eps: vision.float("layer_norm_eps", LAYER_NORM_EPS)?,
-        image_mean: preprocessor.channels("image_mean", IMAGE_MEAN)?,
-        image_std: preprocessor.channels("image_std", IMAGE_STD)?,
+        preprocess: match image_processor {
+            Some(settings) => preprocessor::of_transformers(settings, image_size)?,
+            None => Preprocess::openai(image_size),
+        },
     };
     finish(activation, projection_dim, text_config, vision_config, limits)
 }
@@ -108,7 +109,7 @@ pub fn open_clip(config: &Value, limits: &Limits) -> Result<ClipConfig> {
     };
     let vision_width = vision.number("width", 768)?;
     let head_width = vision.number("head_width", OPEN_CLIP_HEAD_WIDTH)?.max(1);
-    let preprocess = Section(config.get("preprocess_cfg").into_iter().collect());
+    let image_size = vision.number("image_size", 224)?;
     let vision_config = VisionConfig {
         stock: ClipVisionConfig {
             embed_dim: vision_width,
@@ -118,12 +119,11 @@ pub fn open_clip(config: &Value, limits: &Limits) -> Result<ClipConfig> {
             num_attention_heads: vision_width / head_width,
             projection_dim,
             num_channels: 3,
-            image_size: vision.number("image_size", 224)?,
+            image_size,
             patch_size: vision.number("patch_size", 16)?,
         },
         layer_norm_eps: LAYER_NORM_EPS,
-        image_mean: preprocess.channels("mean", IMAGE_MEAN)?,
-        image_std: preprocess.channels("std", IMAGE_STD)?,
+        preprocess: preprocessor::of_open_clip(config.get("preprocess_cfg"), image_size)?,
     };
     finish(activation, projection_dim, text_config, vision_config, limits)
 }
@@ -250,13 +250,6 @@ impl<'a> Section<'a> {
     fn float(&self, key: &str, default: f64) -> Result<f64> {
         let Some(value) = self.get(key) else { return Ok(default) };
         value.as_f64().ok_or_else(|| malformed(format!("{key} is {value}, not a number")))
-    }
-
-    fn channels(&self, key: &str, default: [f32; 3]) -> Result<[f32; 3]> {
-        let Some(value) = self.get(key) else { return Ok(default) };
-        let list = value.as_array().into_iter().flatten();
-        let channels: Vec<f32> = list.filter_map(Value::as_f64).map(|x| x as f32).collect();
-        channels.try_into().map_err(|_| malformed(format!("{key} is not three numbers")))
     }
 
     fn activation(&self) -> Result<Activation> {

@@ -1,8 +1,8 @@
-//! Pillow's bicubic resize of 8-bit pixels, bit for bit, computing only a window of the result.
+//! Pillow's resize of 8-bit pixels, bit for bit, computing only a window of the result.
 //!
-//! Everything here follows `src/libImaging/Resample.c` of Pillow 13.0: the antialiasing bicubic
-//! filter, weights in fixed point, one pass an axis with 8-bit pixels between the two, and the
-//! order of the passes.
+//! Everything here follows `src/libImaging/Resample.c` of Pillow 13.0: the antialiasing filters,
+//! weights in fixed point, one pass an axis with 8-bit pixels between the two, and the order of
+//! the passes.
 
 #[cfg(any(test, not(all(target_arch = "wasm32", target_feature = "simd128"))))]
 mod scalar;
@@ -10,6 +10,7 @@ mod scalar;
 #[allow(unsafe_code, reason = "SIMD reads and writes by pointers")]
 mod simd128;
 
+use super::filter::Filter;
 use crate::decode::RgbImage;
 use crate::threads::POOL;
 #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
@@ -18,12 +19,6 @@ use scalar as twin;
 use simd128 as twin;
 
 const CHANNELS: usize = 3;
-
-/// The sharpness of the bicubic kernel (`a` in `bicubic_filter`).
-const A: f64 = -0.5;
-
-/// The radius of the bicubic kernel in pixels of the smaller of the two images (`BICUBIC`).
-const SUPPORT: f64 = 2.0;
 
 /// The fraction bits of a weight: 32 less 8 for the pixel and 2 for what negative lobes add
 /// (`PRECISION_BITS`).
@@ -47,10 +42,15 @@ pub(crate) struct Window {
 /// They are what cropping the whole resized image would give. The time and the memory are those
 /// of the window: a 1 x 60,000 image whose resized form has billions of pixels costs no more than
 /// another.
-pub(crate) fn bicubic(image: &RgbImage, width: u64, height: u64, window: Window) -> Vec<u8> {
+pub(crate) fn resize(
+    image: &RgbImage,
+    (width, height): (u64, u64),
+    window: Window,
+    filter: Filter,
+) -> Vec<u8> {
     let (source_width, source_height) = (image.width() as usize, image.height() as usize);
-    let columns = Axis::new(source_width, width, window.left, window.width);
-    let rows = Axis::new(source_height, height, window.top, window.height);
+    let columns = Axis::new(filter, source_width, width, window.left, window.width);
+    let rows = Axis::new(filter, source_height, height, window.top, window.height);
     let source = Pixels { width: source_width, height: source_height, bytes: image.pixels() };
 
     // Pillow 13 starts with the axis that removes more, which it judges by this inequality.
@@ -69,13 +69,22 @@ pub(crate) fn bicubic(image: &RgbImage, width: u64, height: u64, window: Window)
     }
 }
 
-/// The most bytes between the two passes for an image whose shorter edge is resized from `short` to `size`,
-/// of which a square is cut out. Along the longer edge no more is read than that takes, and what the filter
-/// reaches beyond it.
-pub(crate) fn most_between(short: usize, size: usize) -> u64 {
-    let scale = (short as f64 / size as f64).max(1.0);
-    let read = short as u64 + (2.0 * SUPPORT * scale) as u64 + 2;
-    read * (CHANNELS * size) as u64
+/// The most bytes between the two passes of [`resize`]. Of each axis no more is read than the window takes, and what
+/// the filter reaches beyond it.
+pub(crate) fn most_between(
+    image: &RgbImage,
+    (width, height): (u64, u64),
+    window: Window,
+    filter: Filter,
+) -> u64 {
+    let read = |from: u32, to: u64, len: usize| {
+        let scale = f64::from(from) / to as f64;
+        let reach = 2.0 * filter.support() * scale.max(1.0);
+        u64::from(from).min((len as f64 * scale + reach) as u64 + 2)
+    };
+    let by_rows = read(image.width(), width, window.width) * window.height as u64;
+    let by_columns = read(image.height(), height, window.height) * window.width as u64;
+    CHANNELS as u64 * by_rows.max(by_columns)
 }
 
 struct Pixels<'a> {
@@ -109,7 +118,7 @@ struct Span {
 
 impl Axis {
     /// The axis that takes `from` pixels to `to`, for the `len` positions that start at `first`.
-    fn new(from: usize, to: u64, first: u64, len: usize) -> Self {
+    fn new(filter: Filter, from: usize, to: u64, first: u64, len: usize) -> Self {
         if from as u64 == to {
             let spans = (0..len).map(|i| Span { source: first as usize + i, weights: 0, len: 1 });
             return Self { spans: spans.collect(), weights: Vec::new() };
@@ -117,7 +126,7 @@ impl Axis {
         // Pillow passes the box as C floats.
         let scale = f64::from(from as f32) / to as f64;
         let filter_scale = scale.max(1.0);
-        let support = SUPPORT * filter_scale;
+        let support = filter.support() * filter_scale;
         let shrink = 1.0 / filter_scale;
 
         let mut spans = Vec::with_capacity(len);
@@ -130,7 +139,7 @@ impl Axis {
             let start = ((centre - support + 0.5) as usize).min(from - 1);
             let end = ((centre + support + 0.5) as usize).clamp(start + 1, from);
             exact.clear();
-            exact.extend((start..end).map(|x| bicubic_kernel((x as f64 - centre + 0.5) * shrink)));
+            exact.extend((start..end).map(|x| filter.weight((x as f64 - centre + 0.5) * shrink)));
             let sum: f64 = exact.iter().sum();
             let norm = if sum == 0.0 { 1.0 } else { sum };
             spans.push(Span { source: start, weights: weights.len(), len: end - start });
@@ -158,18 +167,6 @@ impl Axis {
 
     fn taps(&self, span: Span) -> &[i32] {
         &self.weights[span.weights..][..span.len]
-    }
-}
-
-/// Keys' cubic convolution kernel, in the order of operations of `bicubic_filter`.
-fn bicubic_kernel(x: f64) -> f64 {
-    let x = x.abs();
-    if x < 1.0 {
-        ((A + 2.0) * x - (A + 3.0)) * x * x + 1.0
-    } else if x < 2.0 {
-        (((x - 5.0) * x + 8.0) * x - 4.0) * A
-    } else {
-        0.0
     }
 }
 

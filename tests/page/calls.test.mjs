@@ -200,9 +200,20 @@ describe("what a model is", () => {
     const { image_mean: mean, image_std: std, size: edge } = JSON.parse(
       readFileSync(join(REPOSITORY, "examples/demo_model/shapes-and-colours/preprocessor_config.json"), "utf8"),
     );
+    const { shortest_edge: shortest } = edge;
     assert.deepEqual(
       { ...preprocessing, mean: preprocessing.mean.map(Math.fround), std: preprocessing.std.map(Math.fround) },
-      { size: edge.shortest_edge ?? edge, interpolation: "bicubic", crop: "center", mean: mean.map(Math.fround), std: std.map(Math.fround) },
+      {
+        size: shortest,
+        resize: "shortest",
+        resizeTo: [shortest, shortest],
+        interpolation: "bicubic",
+        crop: "center",
+        fillColor: [0, 0, 0],
+        rescaleFactor: 1 / 255,
+        mean: mean.map(Math.fround),
+        std: std.map(Math.fround),
+      },
     );
     assert.deepEqual({ size, sha256, source }, { size: DEMO.length, sha256: null, source: `${site.own.origin}/models/demo.gguf` });
   });

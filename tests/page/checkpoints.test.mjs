@@ -132,6 +132,30 @@ describe("a checkpoint by its URL", () => {
     assert.equal(await keptFile(page), whole);
   });
 
+  test("one that an earlier version has kept is converted anew, for it may prepare images otherwise", async (t) => {
+    const page = await apiPage(site, t);
+    const url = serve();
+    await load(page, url);
+    await page.evaluate(`(async () => {
+      const root = await (await navigator.storage.getDirectory()).getDirectoryHandle("clip-wasm-models");
+      for await (const folder of root.values()) {
+        const handle = await folder.getFileHandle("about.json");
+        const about = JSON.parse(await (await handle.getFile()).text());
+        delete about.conversion.version;
+        const writable = await handle.createWritable();
+        await writable.write(JSON.stringify(about));
+        await writable.close();
+      }
+    })()`);
+    site.hub.answer(WEIGHTS, status(404));
+    assert.equal((await load(page, url)).code, "http_status");
+    assert.deepEqual((await kept(page)).map(({ whole }) => whole), [true], "what cannot be made anew is left");
+    serve();
+    assertVectors(await load(page, url), right);
+    site.hub.answer(WEIGHTS, status(404));
+    assertVectors(await load(page, url), right);
+  });
+
   test("cut at random bytes goes on", async (t) => {
     const page = await apiPage(site, t);
     const next = random(5);

@@ -146,6 +146,7 @@ fn split(pixels: &[u8], planes: [&mut [u8]; CHANNELS]) {
 mod tests {
     use wasm_bindgen_test::wasm_bindgen_test;
 
+    use super::super::super::Filter;
     use super::super::scalar;
     use super::*;
 
@@ -181,13 +182,15 @@ mod tests {
             (4000, 299, 37, 224),
             (60_000, 2, 1, 1),
         ] {
-            let axis = Axis::new(from, to, first, len);
-            for extreme in [false, true] {
+            for (filter, extreme) in
+                Filter::ALL.map(|filter| [(filter, false), (filter, true)]).concat()
+            {
+                let axis = Axis::new(filter, from, to, first, len);
                 let row: Vec<u8> = (0..from * CHANNELS).map(|_| level(extreme)).collect();
                 let [mut ours, mut taught] = [(); 2].map(|()| vec![0; len * CHANNELS]);
                 Columns::new(&axis).weigh(&row, &mut ours);
                 scalar::Columns::new(&axis).weigh(&row, &mut taught);
-                assert_eq!(ours, taught, "{from} to {to}, {len} from {first}");
+                assert_eq!(ours, taught, "{filter:?}: {from} to {to}, {len} from {first}");
             }
         }
     }

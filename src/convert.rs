@@ -76,6 +76,8 @@ pub struct Companions {
     pub processor_config: Option<String>,
     /// `tokenizer.json` or `vocab.json`.
     pub tokenizer: Option<String>,
+    /// `README.md`, whose head may tell the licence.
+    pub model_card: Option<String>,
     /// `model.safetensors.index.json` of weights that are in several files.
     pub index: Option<String>,
 }

@@ -74,6 +74,8 @@ export interface Companions {
     processorConfig?: string;
     /** `tokenizer.json` or `vocab.json`. */
     tokenizer?: string;
+    /** `README.md`, whose head may tell the licence. */
+    modelCard?: string;
     /** `model.safetensors.index.json` of weights that are in several files. */
     index?: string;
 }
@@ -106,6 +108,9 @@ extern "C" {
 
     #[wasm_bindgen(method, getter)]
     fn tokenizer(this: &Companions) -> Option<String>;
+
+    #[wasm_bindgen(method, getter, js_name = modelCard)]
+    fn model_card(this: &Companions) -> Option<String>;
 
     #[wasm_bindgen(method, getter)]
     fn index(this: &Companions) -> Option<String>;
@@ -300,6 +305,7 @@ impl CheckpointConverter {
             preprocessor_config: companions.preprocessor_config(),
             processor_config: companions.processor_config(),
             tokenizer: companions.tokenizer(),
+            model_card: companions.model_card(),
             index: companions.index(),
         };
         let file_type = FileType::named(file_type).map_err(js_error)?;

@@ -38,6 +38,7 @@ impl Source {
             preprocessor_config: text("preprocessor_config.json"),
             processor_config: text("processor_config.json"),
             tokenizer: text("tokenizer.json"),
+            model_card: text("README.md"),
             index: text("model.safetensors.index.json"),
         };
         let mut paths: Vec<_> =
@@ -201,6 +202,36 @@ fn remains(whole: &[u8], parts: &[Range<u64>]) -> Gguf {
         gguf.bytes[range.clone()].copy_from_slice(&whole[range]);
     }
     gguf
+}
+
+#[test]
+fn the_header_tells_what_other_tools_ask_for_and_where_it_is_from() {
+    let told = |source: &Source| -> Vec<Option<String>> {
+        let gguf = source.convert(FileType::named("f16").unwrap(), &[1 << 20]).unwrap();
+        let header = Header::parse(&gguf, &Limits::default()).unwrap().unwrap();
+        assert_eq!(header.get("general.quantization_version").unwrap().to_u32().unwrap(), 2);
+        ["general.description", "general.license", "general.source.huggingface.repository"]
+            .map(|key| header.get(key).map(|value| value.to_string().unwrap().clone()))
+            .to_vec()
+    };
+    let plain = Source::open("tiny-hf");
+    assert_eq!(told(&plain), [Some("two-tower CLIP model".into()), None, None]);
+    let known = plain
+        .clone()
+        .with_companions(|companions| {
+            companions.model_card =
+                Some("---\ntags:\n- vision\nlicense: apache-2.0\n---\nlicense: none\n".into());
+        })
+        .with_config(|config| config["_name_or_path"] = json!("openai/clip-vit-base-patch32"));
+    let repository = Some("openai/clip-vit-base-patch32".into());
+    assert_eq!(told(&known)[1..], [Some("apache-2.0".into()), repository]);
+    for (card, path) in [("license: mit", "/models/clip"), ("---\n---\nlicense: mit", "./clip/x")] {
+        let unknown = plain
+            .clone()
+            .with_companions(|companions| companions.model_card = Some(card.into()))
+            .with_config(|config| config["_name_or_path"] = json!(path));
+        assert_eq!(told(&unknown)[1..], [None, None], "{card:?} {path}");
+    }
 }
 
 #[test]

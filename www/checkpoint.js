@@ -18,7 +18,7 @@ import { openWeights } from "./weights.js";
  * @typedef {object} Checkpoint
  * @property {Weights[]} files of weights; several where they are sharded
  * @property {number | null} size bytes of all of them, `null` where nobody tells
- * @property {{ name: string, config?: string, openClipConfig?: string, preprocessorConfig?: string, processorConfig?: string, tokenizer?: string, index?: string }} companions
+ * @property {{ name: string, config?: string, openClipConfig?: string, preprocessorConfig?: string, processorConfig?: string, tokenizer?: string, modelCard?: string, index?: string }} companions
  *   the texts of the files beside them
  */
 
@@ -43,6 +43,7 @@ const COMPANIONS = /** @type {const} */ ({
   preprocessorConfig: ["preprocessor_config.json"],
   processorConfig: ["processor_config.json"],
   tokenizer: ["tokenizer.json", "vocab.json"],
+  modelCard: ["README.md"],
 });
 const WEIGHTS = /\.safetensors$/i;
 const INDEX = /\.safetensors\.index\.json$/i;

@@ -28,6 +28,7 @@ fuzz_target!(|input: &[u8]| {
         config: file.clone(),
         open_clip_config: file.clone(),
         processor_config: file.clone().filter(|_| has(6) && has(7)),
+        model_card: None,
         preprocessor_config: file.clone().filter(|_| has(0)),
         tokenizer: if has(1) && has(2) { file.clone() } else { Some(vocabulary()) },
         index: file.filter(|_| has(3) && has(4)),

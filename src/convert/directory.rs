@@ -130,6 +130,8 @@ impl Files {
             processor_config: text("processor_config.json")?,
             tokenizer: text("tokenizer.json")?
                 .map_or_else(|| text("vocab.json"), |t| Ok(Some(t)))?,
+            // What it tells may be missing.
+            model_card: text("README.md").unwrap_or_default(),
             index: self.index.clone(),
         })
     }

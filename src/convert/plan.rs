@@ -17,6 +17,11 @@ use crate::format::safetensors::Header;
 use crate::limits::{Limit, Limits};
 use crate::tokenizer::{check_tokens, rebuild_merges};
 
+/// Of ggml's quantised types, as it counts them.
+const QUANTIZATION_VERSION: u32 = 2;
+/// Longer is no name of a licence.
+const MOST_LICENCE_BYTES: usize = 100;
+
 /// What names the tensors of weights that are in several files.
 pub const INDEX: &str = "model.safetensors.index.json";
 
@@ -199,6 +204,29 @@ fn stored(want: &Expected, file_type: FileType) -> TensorInfo {
     TensorInfo { name: want.name.clone(), dtype, shape: want.shape.clone(), offset: 0, size }
 }
 
+/// The licence that a model card's head names: YAML between two lines of dashes.
+fn licence(card: &str) -> Option<&str> {
+    let mut lines = card.lines().map(str::trim_end);
+    lines.next().filter(|line| *line == "---")?;
+    let head = lines.take_while(|line| *line != "---");
+    head.filter_map(|line| line.strip_prefix("license:"))
+        .map(|name| name.trim().trim_matches(['"', '\'']))
+        .find(|name| !name.is_empty() && name.len() <= MOST_LICENCE_BYTES)
+}
+
+/// Where transformers says that it had the checkpoint from: a repository of the Hub, and not somebody's folder.
+fn repository(companions: &Companions) -> Option<String> {
+    let config: Json = serde_json::from_str(companions.config.as_deref()?).ok()?;
+    let name = config.get("_name_or_path")?.as_str()?;
+    let is_part = |part: &str| {
+        let mut characters = part.chars();
+        characters.next().is_some_and(char::is_alphanumeric)
+            && characters.all(|c| c.is_alphanumeric() || matches!(c, '-' | '_' | '.'))
+    };
+    let (owner, model) = name.split_once('/')?;
+    (is_part(owner) && is_part(model)).then(|| name.into())
+}
+
 /// The keys of clip.cpp's converter.
 fn metadata(
     config: &ClipConfig,
@@ -212,7 +240,21 @@ fn metadata(
     let channels = |values: [f32; 3]| Value::Array(values.map(Value::F32).to_vec());
     put("general.architecture", Value::String("clip".into()));
     put("general.name", Value::String(config.name.clone().unwrap_or_default()));
+    // clip.cpp's own tools do not start without these.
+    let towers = match (&config.text, &config.vision) {
+        (Some(_), Some(_)) => "two-tower",
+        (Some(_), None) => "text-only",
+        _ => "vision-only",
+    };
+    put("general.description", Value::String(format!("{towers} CLIP model")));
     put("general.file_type", Value::U32(file_type.code));
+    put("general.quantization_version", Value::U32(QUANTIZATION_VERSION));
+    if let Some(licence) = companions.model_card.as_deref().and_then(licence) {
+        put("general.license", Value::String(licence.into()));
+    }
+    if let Some(repository) = repository(companions) {
+        put("general.source.huggingface.repository", Value::String(repository));
+    }
     put("clip.has_text_encoder", Value::Bool(config.text.is_some()));
     put("clip.has_vision_encoder", Value::Bool(config.vision.is_some()));
     put("clip.use_gelu", Value::Bool(config.activation == Activation::Gelu));

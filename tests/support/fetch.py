@@ -2,6 +2,7 @@
 
     tokenizer.json       CLIP's vocabulary and merges, from open_clip_torch, in Hugging Face's form
     photos/*.png         two photos whose licence is not clear enough to commit, from scikit-image
+    clip-cpp/            clip.cpp's libraries
     pillow/              the test images of Pillow's source that are in formats decoded here
 
     python3 tests/support/fetch.py target/test-data
@@ -39,6 +40,9 @@ PHOTOS = {
 # Its source, which has the images; the version is free of the one that decodes them.
 PILLOW = ["--no-binary=:all:", "pillow==11.3.0"]
 PILLOW_IMAGES = "pillow-11.3.0/Tests/images/"
+# clip.cpp, built for x86-64.
+CLIP_CPP = ["--only-binary=:all:", "clip-cpp==0.5.0"]
+CLIP_CPP_LIBRARIES = ["libclip.so", "libggml.so"]
 FORMATS = re.compile(
     rb"\xff\xd8\xff|\x89PNG\r\n\x1a\n|GIF8[79]a|BM|II\x2a\0|MM\0\x2a|II\x2b\0|MM\0\x2b|RIFF....WEBP|\x28\0\0\0", re.DOTALL
 )
@@ -81,6 +85,12 @@ def main(directory: Path) -> None:
             photo = wheel.read(f"skimage/data/{name}")
             assert hashlib.sha256(photo).hexdigest() == PHOTOS[name], f"{name} is another photo"
             put(directory / "photos" / name, photo)
+    missing = [name for name in CLIP_CPP_LIBRARIES if not (directory / "clip-cpp" / name).exists()]
+    if missing:
+        (directory / "clip-cpp").mkdir(exist_ok=True)
+        wheel = zipfile.ZipFile(download(CLIP_CPP))
+        for name in missing:
+            put(directory / "clip-cpp" / name, wheel.read(f"clip_cpp/{name}"))
     if not (directory / "pillow").exists():
         put_images(directory / "pillow")
 

@@ -42,8 +42,9 @@ cargo clippy --release --target $WASM --no-default-features --lib --tests --exam
 cargo clippy --release --target $WASM --no-default-features --features relaxed-simd --lib -- -D warnings
 
 say "the crate's documentation and package"
-RUSTDOCFLAGS="-D warnings" cargo doc -q --no-deps
-RUSTDOCFLAGS="-D warnings" cargo doc -q --no-deps --target $WASM --no-default-features
+# What the lints have read of the dependencies is of the release profile.
+RUSTDOCFLAGS="-D warnings" cargo doc -q --release --no-deps
+RUSTDOCFLAGS="-D warnings" cargo doc -q --release --no-deps --target $WASM --no-default-features
 cargo package -q --no-verify --allow-dirty
 
 say "native tests"

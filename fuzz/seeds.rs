@@ -7,6 +7,9 @@
 #[allow(dead_code)] // It takes what it needs of them.
 #[path = "../tests/support/small.rs"]
 mod small;
+#[allow(dead_code)]
+#[path = "../tests/support/torch.rs"]
+mod torch;
 
 use std::error::Error;
 use std::fs;
@@ -137,7 +140,19 @@ fn checkpoints(folder: &Path) -> Outcome {
                 let bytes = [description.to_string().as_bytes(), b"\n\n", weights].concat();
                 put(folder, &format!("{name}-{dtype}-{how}"), &bytes)?;
             }
+            let checkpoint = torch::Checkpoint::of(&weights);
+            let old = torch::Checkpoint { by_number: false, ..checkpoint.clone() };
+            for (order, weights) in [("new", checkpoint.bytes()), ("old", old.bytes())] {
+                let bytes = [description.to_string().as_bytes(), b"\n\n", &weights].concat();
+                put(folder, &format!("{name}-{dtype}-torch-{order}"), &bytes)?;
+            }
         }
+    }
+    let fixtures = Path::new(REPOSITORY).join("tests/fixtures/torch");
+    for file in ["state.bin", "before.bin", "training.bin", "module.bin", "script.pt", "legacy.bin"]
+    {
+        let bytes = [b"{}\n\n", &fs::read(fixtures.join(file))?[..]].concat();
+        put(folder, &format!("torch-{file}"), &bytes)?;
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! A safetensors checkpoint in chunks of any size -> GGUF in clip.cpp's layout.
+//! A checkpoint of safetensors or of torch in chunks of any size -> GGUF in clip.cpp's layout.
 
 #[cfg(not(target_arch = "wasm32"))]
 mod directory;
@@ -14,12 +14,12 @@ use candle_core::quantized::GgmlDType;
 use crate::config::Activation;
 #[cfg(not(target_arch = "wasm32"))]
 pub use crate::convert::directory::convert;
-use crate::convert::piece::Piece;
+use crate::convert::piece::Part;
 use crate::convert::plan::{Plan, Target};
-use crate::convert::scale::logit_scale;
+use crate::convert::scale::{Scale, Waiting};
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::safetensors::{Header, malformed};
-use crate::format::{expect_safetensors, join, join_near};
+use crate::format::weights::{Header, Reader, malformed};
+use crate::format::{join, join_near};
 use crate::limits::Limits;
 use crate::memory;
 
@@ -78,7 +78,7 @@ pub struct Companions {
     pub tokenizer: Option<String>,
     /// `README.md`, whose head may tell the licence.
     pub model_card: Option<String>,
-    /// `model.safetensors.index.json` of weights that are in several files.
+    /// `model.safetensors.index.json` or `pytorch_model.bin.index.json` of weights that are in several files.
     pub index: Option<String>,
 }
 
@@ -89,7 +89,7 @@ pub type Sink<'a> = dyn FnMut(u64, &[u8]) -> Result<()> + 'a;
 /// The sink is given about this much at once, in bytes.
 const OUTPUT_BYTES: usize = 1 << 18;
 
-/// Makes a GGUF of safetensors files as they arrive. To be told of a file its parts in order, then its end, and after
+/// Makes a GGUF of files of weights, safetensors or what `torch.save` writes, as they arrive. To be told of a file its parts in order, then its end, and after
 /// the last the end of all: [`Converter::push`], [`Converter::end_file`], [`Converter::finish`]. Nothing of them is held but a piece of the tensor
 /// that is coming, or the whole of a projection that is stored transposed, and a wrong file is refused
 /// at the first chunk that shows it.
@@ -98,6 +98,8 @@ pub struct Converter {
     file_type: FileType,
     activation: Option<Activation>,
     limits: Limits,
+    /// Whether what is wanted can come before what follows.
+    seeks: bool,
     /// Parts of the GGUF that are there already, in order, with a gap before each.
     kept: Vec<Range<u64>>,
     /// Made when the first header has come.
@@ -107,22 +109,32 @@ pub struct Converter {
 }
 
 enum State {
-    /// The first bytes of a file, until its header is whole and, of the first file, the scale is there that goes
-    /// into the GGUF's header.
-    Header(Vec<u8>),
+    /// The first bytes of a file, until its header is whole.
+    Header(Reader, Vec<u8>),
+    /// Of the first file, until the scale is there that goes into the GGUF's header.
+    Scale(Waiting),
     Tensors(Tensors),
     /// An error was given; nothing more is taken.
     Failed,
 }
 
+impl State {
+    /// Of a file of which nothing has come.
+    fn header(limits: &Limits) -> Self {
+        Self::Header(Reader::new(limits), Vec::new())
+    }
+}
+
 /// A file whose header has come.
 struct Tensors {
-    /// In bytes.
+    /// Where its last tensor ends, in bytes.
     size: u64,
+    /// Whether it ends there.
+    ends_with_data: bool,
     /// Where the next chunk begins.
     position: u64,
     /// What is coming and is to come.
-    pieces: VecDeque<Piece>,
+    parts: VecDeque<Part>,
     /// The bytes of the first of them so far.
     partial: Vec<u8>,
 }
@@ -143,14 +155,16 @@ impl Converter {
         file_type: FileType,
         activation: Option<Activation>,
     ) -> Self {
+        let limits = Limits::default();
         Self {
             companions,
             file_type,
             activation,
-            limits: Limits::default(),
+            limits,
+            seeks: false,
             kept: Vec::new(),
             plan: None,
-            state: State::Header(Vec::new()),
+            state: State::header(&limits),
             output: Output::default(),
         }
     }
@@ -158,7 +172,16 @@ impl Converter {
     /// The same by other limits than the default ones. To be said before the first byte comes.
     #[must_use]
     pub fn with_limits(self, limits: Limits) -> Self {
-        Self { limits, ..self }
+        Self { limits, state: State::header(&limits), ..self }
+    }
+
+    /// Says that the file can be read from any place on: once its header is there, whoever gives the bytes gives those
+    /// that are [`Converter::wanted`], by [`Converter::seek`], and asks again after each part. So the scale of the
+    /// logits is found wherever it stands. From a file that comes in order it is taken near the beginning alone, where
+    /// safetensors have it; a GGUF without it is taken for one of OpenAI's. To be said before the first byte comes.
+    #[must_use]
+    pub fn seeking(self) -> Self {
+        Self { seeks: true, ..self }
     }
 
     /// Says which parts of the GGUF an earlier conversion of the same files to the same type has written
@@ -170,27 +193,33 @@ impl Converter {
         self.kept = join(parts.into_iter(), 0);
     }
 
-    /// The next chunk begins at `position` of the safetensors file, in bytes, behind its header. Each tensor's
+    /// The next chunk begins at `position` of the file of weights, in bytes, behind its header. Each tensor's
     /// bytes come in order; what is not among those [`Converter::wanted`] is passed over.
     pub fn seek(&mut self, position: u64) {
-        if let State::Tensors(tensors) = &mut self.state {
-            tensors.position = position;
+        match &mut self.state {
+            State::Tensors(tensors) => tensors.position = position,
+            State::Scale(waiting) => waiting.seek(position),
+            State::Header(..) | State::Failed => {}
         }
     }
 
     /// Once the header of the file that is coming is there, the parts of it that are yet to come, in bytes and
-    /// file order.
+    /// file order; of one that is [read from any place on](Converter::seeking) first its scale, alone.
     pub fn wanted(&self) -> Option<Vec<Range<u64>>> {
-        let State::Tensors(tensors) = &self.state else { return None };
+        let tensors = match &self.state {
+            State::Tensors(tensors) => tensors,
+            State::Scale(waiting) => return waiting.wanted().map(|part| vec![part]),
+            State::Header(..) | State::Failed => return None,
+        };
         let mut begun = tensors.partial.len() as u64;
-        let parts = tensors.pieces.iter().map(|piece| {
-            let from = piece.bytes.start + std::mem::take(&mut begun);
-            from..piece.bytes.end
+        let parts = tensors.parts.iter().map(|part| {
+            let from = part.bytes().start + std::mem::take(&mut begun);
+            from..part.bytes().end
         });
         Some(join_near(parts))
     }
 
-    /// Takes the next bytes of a safetensors file, and gives `sink` what is ready: the GGUF's header
+    /// Takes the next bytes of a file of weights, and gives `sink` what is ready: the GGUF's header
     /// first, then its tensors as they come.
     ///
     /// # Errors
@@ -200,23 +229,23 @@ impl Converter {
     pub fn push(&mut self, chunk: &[u8], sink: &mut Sink) -> Result<()> {
         self.state = match std::mem::replace(&mut self.state, State::Failed) {
             State::Failed => return Err(failed()),
-            State::Header(mut bytes) => {
+            State::Header(mut reader, mut bytes) => {
                 memory::reserve(&mut bytes, chunk.len() as u64)?;
                 bytes.extend_from_slice(chunk);
-                let header = Header::parse(&bytes, &self.limits)?;
-                let scale = header.as_ref().and_then(|header| match self.plan {
-                    None => logit_scale(header, &bytes),
-                    Some(_) => Some(None),
-                });
-                match header.zip(scale) {
-                    None => State::Header(bytes),
-                    Some((header, scale)) => {
-                        let mut tensors = self.open(&header, scale, sink)?;
-                        let rest = &bytes[header.data_start() as usize..];
-                        self.take(&mut tensors, rest, sink)?;
-                        State::Tensors(tensors)
+                match reader.read(&bytes)? {
+                    None => State::Header(reader, bytes),
+                    Some(header) => {
+                        let scale = match self.plan {
+                            None => Scale::find(header, bytes, self.seeks),
+                            Some(_) => Scale::Known(header, bytes, None),
+                        };
+                        self.begin(scale, sink)?
                     }
                 }
+            }
+            State::Scale(waiting) => {
+                let scale = waiting.push(chunk)?;
+                self.begin(scale, sink)?
             }
             State::Tensors(mut tensors) => {
                 self.take(&mut tensors, chunk, sink)?;
@@ -234,15 +263,15 @@ impl Converter {
     pub fn end_file(&mut self) -> Result<()> {
         match std::mem::replace(&mut self.state, State::Failed) {
             State::Failed => Err(failed()),
-            State::Header(bytes) => {
-                expect_safetensors(&bytes)?;
-                Err(truncated(format!("the file ends after {} bytes", bytes.len())))
+            State::Header(reader, bytes) => Err(reader.end(&bytes)),
+            State::Scale(Waiting { prefix, .. }) => {
+                Err(truncated(format!("the file ends after {} bytes", prefix.len())))
             }
-            State::Tensors(Tensors { size, position, pieces, .. }) if !pieces.is_empty() => {
+            State::Tensors(Tensors { size, position, parts, .. }) if !parts.is_empty() => {
                 Err(truncated(format!("the file ends after {position} of {size} bytes")))
             }
             State::Tensors(_) => {
-                self.state = State::Header(Vec::new());
+                self.state = State::header(&self.limits);
                 Ok(())
             }
         }
@@ -255,7 +284,7 @@ impl Converter {
     pub fn finish(self) -> Result<()> {
         match (&self.state, &self.plan) {
             (State::Failed, _) => Err(failed()),
-            (State::Header(bytes), Some(plan)) if bytes.is_empty() => {
+            (State::Header(_, bytes), Some(plan)) if bytes.is_empty() => {
                 let mut targets = plan.targets.iter();
                 match targets.find(|target| !target.found && !self.keeps(&target.stored())) {
                     None => Ok(()),
@@ -278,11 +307,24 @@ impl Converter {
         self.output.written
     }
 
-    /// What the safetensors file that is coming holds, in bytes; known once its header has come.
+    /// Where the last tensor of the file that is coming ends, in bytes; known once its header has come. A safetensors
+    /// file ends there, a checkpoint of torch goes on with the directory of its archive.
     pub fn source_size(&self) -> Option<u64> {
         match &self.state {
             State::Tensors(tensors) => Some(tensors.size),
-            State::Header(_) | State::Failed => None,
+            State::Header(..) | State::Scale(_) | State::Failed => None,
+        }
+    }
+
+    /// Goes on with the tensors, if what is needed before them is there.
+    fn begin(&mut self, scale: Scale, sink: &mut Sink) -> Result<State> {
+        match scale {
+            Scale::Waiting(waiting) => Ok(State::Scale(waiting)),
+            Scale::Known(header, prefix, scale) => {
+                let mut tensors = self.open(&header, scale, sink)?;
+                self.take(&mut tensors, &prefix[header.data_start() as usize..], sink)?;
+                Ok(State::Tensors(tensors))
+            }
         }
     }
 
@@ -305,7 +347,7 @@ impl Converter {
                 )?
             }
         };
-        let mut pieces: VecDeque<_> = piece::cut(&mut plan, header)?.into();
+        let mut pieces = piece::cut(&mut plan, header)?;
         pieces.retain(|piece| {
             let target = &plan.targets[piece.target];
             !self.keeps(&target.stored()) && !self.keeps(&piece.stored(target))
@@ -316,8 +358,13 @@ impl Converter {
             self.pad_kept(&plan, sink)?;
         }
         self.plan = Some(plan);
-        let (size, position) = (header.file_size(), header.data_start());
-        Ok(Tensors { size, position, pieces, partial: Vec::new() })
+        Ok(Tensors {
+            size: header.data_end(),
+            ends_with_data: header.ends_with_data(),
+            position: header.data_start(),
+            parts: piece::with_checks(pieces, header.checks()),
+            partial: Vec::new(),
+        })
     }
 
     /// Gives the padding of those tensors that are kept without it: no piece of theirs will bring it.
@@ -337,40 +384,54 @@ impl Converter {
         let plan = self.plan.as_ref().expect("made before the first tensor");
         let start = tensors.position;
         let end = start.saturating_add(chunk.len() as u64);
-        if end > tensors.size {
+        if end > tensors.size && tensors.ends_with_data {
             return Err(malformed("it goes on after its last tensor"));
         }
         tensors.position = end;
-        while let Some(piece) = tensors.pieces.front() {
-            if end <= piece.bytes.start {
+        while let Some(part) = tensors.parts.front() {
+            let bytes = part.bytes();
+            if end <= bytes.start {
                 break;
             }
-            let target = &plan.targets[piece.target];
-            let next = piece.bytes.start + tensors.partial.len() as u64;
+            let next = bytes.start + tensors.partial.len() as u64;
             // A chunk may begin before a piece, with bytes that nothing wants, but not go back within one.
             if start > next || start < next && !tensors.partial.is_empty() {
-                let name = &target.source.name;
+                let name = match part {
+                    Part::Check(check) => &check.name,
+                    Part::Piece(piece) => &plan.targets[piece.target].source.name,
+                };
                 let message = format!("the bytes of tensor {name} are out of order");
                 return Err(Error::new(ErrorKind::Internal, message));
             }
             let from = (next - start) as usize;
-            let to = (piece.bytes.end.min(end) - start) as usize;
-            memory::reserve(&mut tensors.partial, piece.bytes.end - next)?;
+            let to = (bytes.end.min(end) - start) as usize;
+            memory::reserve(&mut tensors.partial, bytes.end - next)?;
             tensors.partial.extend_from_slice(&chunk[from..to]);
-            if piece.bytes.end > end {
+            if bytes.end > end {
                 break;
             }
+            let piece = match part {
+                Part::Piece(piece) => piece,
+                Part::Check(check) => {
+                    check.check(&tensors.partial)?;
+                    tensors.partial.clear();
+                    tensors.parts.pop_front();
+                    continue;
+                }
+            };
+            let target = &plan.targets[piece.target];
             let stored = piece.convert(&tensors.partial, target)?;
             self.output.put(piece.offset, &stored.data()?);
             tensors.partial.clear();
-            tensors.pieces.pop_front();
+            tensors.parts.pop_front();
             let ends = self.output.end() == target.stored().end;
             if ends {
                 self.output.pad_to(target.end());
             }
             // Where what follows in the GGUF is kept, nothing comes after that would push this out.
-            let next = tensors.pieces.front().map(|piece| piece.offset);
-            let goes_on = !ends && next == Some(self.output.end());
+            let next = tensors.parts.front();
+            let goes_on = !ends
+                && matches!(next, Some(Part::Piece(piece)) if piece.offset == self.output.end());
             if !goes_on || self.output.bytes.len() >= OUTPUT_BYTES {
                 self.output.flush(sink)?;
             }

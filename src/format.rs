@@ -5,6 +5,8 @@ pub mod gguf;
 pub mod names;
 pub mod preprocessor;
 pub mod safetensors;
+pub mod torch;
+pub mod weights;
 
 use std::ops::Range;
 
@@ -56,7 +58,7 @@ pub fn expect_safetensors(start: &[u8]) -> Result<()> {
     if is_safetensors(start) {
         return Ok(());
     }
-    let other = "this is not a safetensors file: choose a CLIP model's weights in that form";
+    let other = "this is not a safetensors file, nor a checkpoint of torch: choose a CLIP model's weights in one of these forms";
     Err(refusal(start).unwrap_or_else(|| Error::new(ErrorKind::NotAModel, other)))
 }
 
@@ -64,6 +66,10 @@ pub fn expect_safetensors(start: &[u8]) -> Result<()> {
 fn is_safetensors(start: &[u8]) -> bool {
     start.get(8..).is_some_and(|rest| rest.trim_ascii_start().starts_with(b"{"))
 }
+
+/// What `torch.save` began its files with until torch 1.6: a pickle of its magic number. The first versions of all
+/// wrote a tar archive.
+const LEGACY_TORCH: &[u8] = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19";
 
 /// What a file is that was taken for another, where its first bytes tell.
 fn refusal(start: &[u8]) -> Option<Error> {
@@ -84,12 +90,22 @@ fn refusal(start: &[u8]) -> Option<Error> {
     } else if start.starts_with(b"PK\x03\x04") {
         (
             ErrorKind::UnsupportedModel,
-            "this is a zip archive or a PyTorch checkpoint: convert its safetensors form with `clip-wasm convert`",
+            "this is a zip archive or a PyTorch checkpoint: make a GGUF of a checkpoint with `clip-wasm convert`, or load it with its configuration and tokenizer",
+        )
+    } else if start.starts_with(LEGACY_TORCH) || start.get(257..262) == Some(b"ustar") {
+        (
+            ErrorKind::UnsupportedModel,
+            "this is a PyTorch checkpoint of before torch 1.6: load it with a present torch, and save its state_dict with torch.save or as safetensors",
+        )
+    } else if start.starts_with(b"\x80") {
+        (
+            ErrorKind::UnsupportedModel,
+            "this is a pickle, not a checkpoint as torch.save writes it: save its state_dict with torch.save or as safetensors",
         )
     } else if start.starts_with(b"\x08") {
         (
             ErrorKind::UnsupportedModel,
-            "this looks like an ONNX file: use a GGUF, or convert safetensors with `clip-wasm convert`",
+            "this looks like an ONNX file: use a GGUF, or the safetensors or pytorch_model.bin of the model it was made from",
         )
     } else {
         return None;

@@ -280,7 +280,7 @@ impl Sha256 {
     }
 }
 
-/// Makes a GGUF of a checkpoint's safetensors files as they arrive, and holds little of them.
+/// Makes a GGUF of a checkpoint's files, safetensors or what `torch.save` writes, as they arrive, and holds little of them.
 #[wasm_bindgen]
 pub struct CheckpointConverter(Converter);
 
@@ -311,7 +311,7 @@ impl CheckpointConverter {
         let file_type = FileType::named(file_type).map_err(js_error)?;
         let activation = activation.as_deref().map(Activation::named).transpose();
         let converter = Converter::new(companions, file_type, activation.map_err(js_error)?);
-        Ok(Self(converter.with_limits(limits.0)))
+        Ok(Self(converter.with_limits(limits.0).seeking()))
     }
 
     /// Says which parts of the GGUF, as `from, to, from, to, …`, an earlier conversion of the same files to the
@@ -324,18 +324,19 @@ impl CheckpointConverter {
         self.0.keep(ranges.collect());
     }
 
-    /// The next chunk begins at `position` of the safetensors file, behind its header.
+    /// The next chunk begins at `position` of the file of weights, behind its header.
     pub fn seek(&mut self, position: f64) {
         self.0.seek(position as u64);
     }
 
-    /// The parts of the safetensors file that are yet to come, in file order, as `from, to, from, to, …`;
-    /// `undefined` before its header is complete.
+    /// The parts of the file of weights that are yet to come, in file order, as `from, to, from, to, …`;
+    /// `undefined` before its header is complete. As long as `sourceSize` is `undefined`, what is wanted is a part
+    /// that the header needs, and is to come next; after it the file goes on where it was.
     pub fn wanted(&self) -> Option<Vec<f64>> {
         self.0.wanted().map(flat)
     }
 
-    /// Takes the next bytes of a safetensors file, and calls `sink` with what is ready of the GGUF: an
+    /// Takes the next bytes of a file of weights, and calls `sink` with what is ready of the GGUF: an
     /// offset in it, and the bytes that stand there, which are the caller's. The header comes first;
     /// after it offsets are in no order, and each byte comes once.
     ///
@@ -386,7 +387,8 @@ impl CheckpointConverter {
         self.0.written() as f64
     }
 
-    /// What the safetensors file that is coming holds, in bytes; known once its header has come.
+    /// Where the last tensor of the file that is coming ends, in bytes; known once its header has come. A
+    /// safetensors file ends there, a checkpoint of torch goes on with the directory of its archive.
     #[wasm_bindgen(getter, js_name = sourceSize)]
     pub fn source_size(&self) -> Option<f64> {
         self.0.source_size().map(|bytes| bytes as f64)

@@ -1,6 +1,7 @@
 // Checkpoints as Hugging Face and open_clip publish them: which files they are made of, and their conversion, as
 // the bytes come, to the GGUF that is loaded and kept.
 
+import { isIndexName, isWeightsName, KINDS } from "./checkpoint-names.js";
 import { download, readBody } from "./download.js";
 import { ClipError } from "./error.js";
 import { checkLimit, limitsOf, requireRoom } from "./limits.js";
@@ -45,8 +46,6 @@ const COMPANIONS = /** @type {const} */ ({
   tokenizer: ["tokenizer.json", "vocab.json"],
   modelCard: ["README.md"],
 });
-const WEIGHTS = /\.safetensors$/i;
-const INDEX = /\.safetensors\.index\.json$/i;
 /** Milliseconds after which another note is taken of what is kept of the GGUF. */
 const NOTE_EVERY = 300;
 
@@ -58,7 +57,7 @@ export function isCheckpoint(source) {
   if (Array.isArray(source)) return true;
   if (typeof source !== "string") return false;
   const { pathname } = new URL(source);
-  return WEIGHTS.test(pathname) || INDEX.test(pathname);
+  return isWeightsName(pathname) || isIndexName(pathname);
 }
 
 /** Of what a conversion makes. What an earlier version has kept is made anew: its images may be prepared wrongly. */
@@ -103,7 +102,7 @@ async function openUrl(url, options, etags) {
   await Promise.all(texts);
   let urls = [url];
   let size = null;
-  if (INDEX.test(new URL(url).pathname)) {
+  if (isIndexName(new URL(url).pathname)) {
     companions.index = await downloadText(url, options);
     const index = parseIndex(companions.index, url);
     checkLimit("files", index.files.length, `files of ${url}`, options.limits);
@@ -122,12 +121,15 @@ async function openUrl(url, options, etags) {
  * @returns {Promise<Checkpoint>}
  */
 async function openFiles(files, options) {
-  const weights = files.filter(({ name }) => WEIGHTS.test(name)).sort((a, b) => (a.name < b.name ? -1 : 1));
+  const kind = KINDS.find(({ weights }) => files.some(({ name }) => weights.test(name)));
+  const weights = files.filter(({ name }) => kind?.weights.test(name)).sort((a, b) => (a.name < b.name ? -1 : 1));
   const first = weights[0];
-  if (!first) throw new ClipError("not_a_model", "none of the files is a .safetensors: choose the weights with the files beside them");
+  if (!first) {
+    throw new ClipError("not_a_model", "none of the files is a .safetensors or a pytorch_model.bin: choose the weights with the files beside them");
+  }
   const folder = first.webkitRelativePath.split("/").at(-2);
   /** @type {Checkpoint["companions"]} */
-  const companions = { name: folder ?? first.name.replace(WEIGHTS, "") };
+  const companions = { name: folder ?? first.name.replace(/\.\w+$/, "") };
   checkLimit("files", weights.length, "the files of weights", options.limits);
   const read = async (/** @type {string} */ wanted) => {
     const file = files.find(({ name }) => name === wanted);
@@ -138,7 +140,7 @@ async function openFiles(files, options) {
     const text = (await Promise.all(names.map(read))).find((text) => text !== undefined);
     if (text !== undefined) companions[/** @type {keyof typeof COMPANIONS} */ (key)] = text;
   }
-  const index = files.find(({ name }) => INDEX.test(name));
+  const index = files.find(({ name }) => kind?.index.test(name));
   if (index) companions.index = await read(index.name);
   const size = weights.reduce((sum, file) => sum + file.size, 0);
   return { files: await Promise.all(weights.map((file) => openWeights(file, options))), size, companions };
@@ -172,7 +174,6 @@ export async function loadCheckpoint(module, { files, size, companions }, keeper
   let replaces = !goesOn;
   const push = async (/** @type {Uint8Array} */ bytes) => {
     signal.throwIfAborted();
-    hash?.update(bytes);
     /** @type {[number, Uint8Array][]} */
     const made = [];
     requireRoom(module.bindings, bytes.length);
@@ -196,9 +197,16 @@ export async function loadCheckpoint(module, { files, size, companions }, keeper
   for (const file of files) {
     let position = 0;
     while (converter.sourceSize === undefined) {
-      const bytes = await file.read(position, Infinity);
+      // The scale of the logits may stand anywhere, and is needed first.
+      const apart = converter.wanted();
+      const [from, to] = apart ? [Number(apart[0]), Number(apart[1])] : [position, Infinity];
+      if (apart) converter.seek(from);
+      const bytes = await file.read(from, to);
       if (!bytes) break;
-      position += bytes.length;
+      if (!apart) {
+        hash?.update(bytes);
+        position += bytes.length;
+      }
       await push(bytes);
     }
     if (!begun && loader.residentSize !== undefined) {
@@ -207,14 +215,17 @@ export async function loadCheckpoint(module, { files, size, companions }, keeper
       onHeader({ weightsSize: loader.residentSize, fileSize: Number(converter.fileSize) });
       for (let i = 0; i < resumed.length; i += 2) await giveKept(keeper, loader, Number(resumed[i]), Number(resumed[i + 1]));
     }
-    const wanted = hash ? [position, converter.sourceSize ?? position] : [...(converter.wanted() ?? [])];
-    if (files.length === 1) meter.total = meter.loaded + wanted.reduce((sum, place, i) => sum + (i % 2 ? place : -place), 0);
+    // To the end for the hash, which behind the last tensor only the file itself tells.
+    const wanted = hash ? [position, Infinity] : [...(converter.wanted() ?? [])];
+    const left = wanted.reduce((sum, place, i) => sum + (i % 2 ? place : -place), 0);
+    if (files.length === 1) meter.total = left < Infinity ? meter.loaded + left : (file.size ?? converter.sourceSize ?? null);
     for (let i = 0; i < wanted.length; i += 2) {
       const [from, to] = /** @type {[number, number]} */ ([wanted[i], wanted[i + 1]]);
       if (position !== from) converter.seek((position = from));
       while (position < to) {
         const bytes = await file.read(position, to);
         if (!bytes) break;
+        hash?.update(bytes);
         position += bytes.length;
         await push(bytes);
       }
@@ -300,14 +311,14 @@ async function downloadText(url, { signal, limits }) {
  *   makes no address
  */
 function isBeside(name, url) {
-  if (typeof name !== "string" || !WEIGHTS.test(name)) return false;
+  if (typeof name !== "string" || !isWeightsName(name)) return false;
   const { href, search, hash } = new URL(name, url);
   const folder = new URL(".", url).href;
   return href.startsWith(folder) && search === "" && hash === "" && !/[/\\]/.test(href.slice(folder.length));
 }
 
 /**
- * @param {string} text of model.safetensors.index.json
+ * @param {string} text of model.safetensors.index.json or pytorch_model.bin.index.json
  * @param {string} url
  * @returns {{ files: string[], size: number | null }}
  */

@@ -1,5 +1,6 @@
 // The public JavaScript API: CLIP's two encoders, running in a worker of this page.
 
+import { isWeightsName } from "./checkpoint-names.js";
 import { classificationOf, meanOf, promptsOf, requireScale } from "./classify.js";
 import { download } from "./download.js";
 import { abortedError, ClipError, errorJson } from "./error.js";
@@ -89,15 +90,16 @@ export class ClipEncoder {
    * where it was, and the next visit needs no network.
    * @param {string | URL | Blob | Uint8Array | ArrayBuffer | File[]} source a GGUF file, as a URL, relative to the
    *   page, or as it is; or a checkpoint of Hugging Face transformers or open_clip, as the URL of its `.safetensors`
-   *   file (or of `model.safetensors.index.json`) with the files of its configuration and tokenizer beside it, or as
-   *   all these files in a list. A checkpoint is converted as it comes, and the GGUF is what is kept. In Node a path
+   *   file (or of `model.safetensors.index.json`), or of its `pytorch_model.bin` or `open_clip_pytorch_model.bin` (or of
+   *   `pytorch_model.bin.index.json`), with the files of its configuration and tokenizer beside it, or as all these files
+   *   in a list. A checkpoint is converted as it comes, and the GGUF is what is kept. In Node a path
    *   does for a URL
    * @param {LoadOptions & { threads?: number }} [options] `threads`: at most; as many as the processor has cores, up
    *   to 8, if absent. A page that is not cross-origin isolated has one, whatever is asked for; see sw.js
    * @returns {Promise<ClipEncoder>}
    */
   static async load(source, { threads = defaultThreads(), ...options } = {}) {
-    if (source instanceof File && /\.safetensors$/i.test(source.name)) source = [source];
+    if (source instanceof File && isWeightsName(source.name)) source = [source];
     if (source instanceof Uint8Array || source instanceof ArrayBuffer) source = new Blob([/** @type {BlobPart} */ (source)]);
     if (Array.isArray(source)) requireList(source, (file) => file instanceof File, "a File");
     else if (!(source instanceof Blob)) source = absoluteUrl(source);

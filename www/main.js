@@ -62,7 +62,7 @@ function listenForPaste() {
  * @param {DataTransfer} transfer
  */
 function take(transfer) {
-  const isModel = (/** @type {File} */ file) => /\.(gguf|safetensors|json)$/i.test(file.name);
+  const isModel = (/** @type {File} */ file) => /\.(gguf|safetensors|bin|json)$/i.test(file.name);
   const files = [...transfer.files];
   views.current?.take?.(files.filter((file) => !isModel(file)), transfer);
   const modelFiles = files.filter(isModel);

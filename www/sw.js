@@ -17,6 +17,7 @@ const CACHE = "clip-wasm-page";
 const PAGE = [
   "./",
   "builds.js",
+  "checkpoint-names.js",
   "checkpoint.js",
   "classify.js",
   "clip.js",

@@ -58,7 +58,7 @@ enum Command {
     },
     /// Make a GGUF file of a checkpoint.
     Convert {
-        /// A directory as Hugging Face or open_clip lays it out, or a .safetensors file in one.
+        /// A directory as Hugging Face or open_clip lays it out, or a .safetensors or .bin file in one.
         source: PathBuf,
         /// How the weights are stored.
         #[arg(long = "type", default_value = "q8_0", value_parser = FileType::named)]

@@ -8,15 +8,26 @@ use std::path::{Path, PathBuf};
 use serde_json::Value as Json;
 
 use crate::config::Activation;
-use crate::convert::plan::{INDEX, json};
+use crate::convert::plan::json;
 use crate::convert::{Companions, Converter, FileType};
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::{Limit, Limits};
 
 const CHUNK_BYTES: usize = 1 << 20;
 
-/// Converts `from`, a directory as Hugging Face or open_clip lays it out or a `.safetensors` file in
-/// one, to the GGUF file `to`, which appears only when it is complete. `activation` overrides what the
+/// What a checkpoint's weights are called, and whether that is an index of several files of them. Of those that are
+/// there the first is taken, as transformers and open_clip take safetensors before pickles.
+const WEIGHTS: [(&str, bool); 6] = [
+    ("model.safetensors", false),
+    ("model.safetensors.index.json", true),
+    ("open_clip_model.safetensors", false),
+    ("pytorch_model.bin", false),
+    ("pytorch_model.bin.index.json", true),
+    ("open_clip_pytorch_model.bin", false),
+];
+
+/// Converts `from`, a directory as Hugging Face or open_clip lays it out or a file of weights in one, `.safetensors`
+/// or `.bin`, to the GGUF file `to`, which appears only when it is complete. `activation` overrides what the
 /// checkpoint's configuration says. `progress` is told bytes written and bytes in all.
 ///
 /// ```no_run
@@ -42,7 +53,7 @@ pub fn convert(
 ) -> Result<()> {
     let files = Files::find(from, limits)?;
     let converter = Converter::new(files.companions(limits)?, file_type, activation);
-    let converter = converter.with_limits(*limits);
+    let converter = converter.with_limits(*limits).seeking();
     let partial = to.with_added_extension("part");
     stream(converter, &files.weights, &partial, progress)
         .and_then(|()| fs::rename(&partial, to).map_err(|error| of(to, error.into())))
@@ -63,10 +74,24 @@ fn stream(
     let mut chunk = vec![0; CHUNK_BYTES];
     for path in weights {
         let mut file = File::open(path).map_err(|error| of(path, error.into()))?;
+        let mut position = 0;
         loop {
-            let read = file.read(&mut chunk).map_err(|error| of(path, error.into()))?;
+            // The scale comes before what follows, and the tensors then in order.
+            let wanted = converter.wanted().filter(|_| converter.source_size().is_none());
+            let part = wanted.and_then(|parts| parts.into_iter().next());
+            let (from, most) = match &part {
+                Some(part) => (part.start, (part.end - part.start) as usize),
+                None => (position, CHUNK_BYTES),
+            };
+            let place = file.seek(SeekFrom::Start(from));
+            let read = place.and_then(|_| file.read(&mut chunk[..most.min(CHUNK_BYTES)]));
+            let read = read.map_err(|error| of(path, error.into()))?;
             if read == 0 {
                 break;
+            }
+            match part {
+                Some(_) => converter.seek(from),
+                None => position += read as u64,
             }
             converter.push(&chunk[..read], &mut write)?;
             progress(converter.written(), converter.file_size().unwrap_or(0));
@@ -99,23 +124,22 @@ impl Files {
             let directory = parent.unwrap_or(Path::new(".")).to_path_buf();
             return Ok(Self { directory, weights: vec![from.to_path_buf()], index: None });
         }
-        let hugging_face = from.join("model.safetensors");
-        let open_clip = from.join("open_clip_model.safetensors");
-        let index = read(&from.join(INDEX), limits)?;
-        let (weights, index) = if hugging_face.is_file() {
-            (vec![hugging_face], None)
-        } else if let Some(text) = index {
-            (shards(from, &json(INDEX, &text, limits)?, limits)?, Some(text))
-        } else if open_clip.is_file() {
-            (vec![open_clip], None)
-        } else {
-            let message = format!(
-                "{}: holds neither model.safetensors nor open_clip_model.safetensors",
-                from.display()
-            );
-            return Err(Error::new(ErrorKind::NotAModel, message));
-        };
-        Ok(Self { directory: from.to_path_buf(), weights, index })
+        for (name, is_index) in WEIGHTS {
+            let path = from.join(name);
+            if !path.is_file() {
+                continue;
+            }
+            let index = if is_index { read(&path, limits)? } else { None };
+            let weights = match &index {
+                Some(text) => shards(from, name, &json(name, text, limits)?, limits)?,
+                None => vec![path],
+            };
+            return Ok(Self { directory: from.to_path_buf(), weights, index });
+        }
+        let names: Vec<_> =
+            WEIGHTS.iter().filter(|(_, index)| !index).map(|(name, _)| *name).collect();
+        let message = format!("{}: holds none of {}", from.display(), names.join(", "));
+        Err(Error::new(ErrorKind::NotAModel, message))
     }
 
     fn companions(&self, limits: &Limits) -> Result<Companions> {
@@ -137,12 +161,12 @@ impl Files {
     }
 }
 
-fn shards(directory: &Path, index: &Json, limits: &Limits) -> Result<Vec<PathBuf>> {
+fn shards(directory: &Path, name: &str, index: &Json, limits: &Limits) -> Result<Vec<PathBuf>> {
     let map = index.get("weight_map").and_then(Json::as_object);
     let names: BTreeSet<&str> =
         map.into_iter().flatten().filter_map(|(_, file)| file.as_str()).collect();
     if names.is_empty() || names.iter().any(|name| name.contains(['/', '\\'])) {
-        let message = format!("{INDEX} names no files beside it");
+        let message = format!("{name} names no files beside it");
         return Err(Error::new(ErrorKind::MalformedModel, message));
     }
     limits.check(Limit::Files, names.len() as u64)?;

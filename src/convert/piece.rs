@@ -1,5 +1,6 @@
 //! A checkpoint's tensors in pieces small enough to be held, each converted for itself.
 
+use std::collections::VecDeque;
 use std::ops::Range;
 
 use candle_core::quantized::QTensor;
@@ -10,16 +11,24 @@ use safetensors::Dtype;
 use crate::convert::plan::{Plan, Target};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::names::Change;
-use crate::format::safetensors::{Header, malformed};
+use crate::format::weights::{Check, Header, malformed};
 use crate::memory;
 
 /// Elements of a piece at most, where it is not transposed: 256 KiB in f32. Blocks lie along rows and
 /// rows one after another, so whole blocks of any number give the bytes that the whole tensor gives.
 const ELEMENTS: usize = 1 << 16;
 
-/// Consecutive elements of a safetensors file that become consecutive bytes of the GGUF.
+/// A part of a file of weights that is wanted.
+pub enum Part {
+    /// What shows that the values behind it are those that are meant.
+    Check(Check),
+    /// Values.
+    Piece(Piece),
+}
+
+/// Consecutive elements of a file of weights that become consecutive bytes of the GGUF.
 pub struct Piece {
-    /// Where it stands in the safetensors file.
+    /// Where it stands in the file of weights.
     pub bytes: Range<u64>,
     dtype: Dtype,
     /// The index of its [`Target`].
@@ -41,6 +50,12 @@ pub fn cut(plan: &mut Plan, header: &Header) -> Result<Vec<Piece>> {
             return Err(malformed(format!("tensor {name} stands in another file too")));
         }
         let shape = target.source_shape();
+        if !tensor.row_major {
+            let message = format!(
+                "tensor {name} is not contiguous; save the checkpoint with its tensors made contiguous(), or as safetensors"
+            );
+            return Err(Error::new(ErrorKind::UnsupportedModel, message));
+        }
         if tensor.shape != shape {
             let message = format!(
                 "tensor {name} has shape {:?} where the configuration calls for {shape:?}",
@@ -74,7 +89,39 @@ pub fn cut(plan: &mut Plan, header: &Header) -> Result<Vec<Piece>> {
         }
     }
     pieces.sort_by_key(|piece| piece.bytes.start);
+    for pair in pieces.windows(2) {
+        if pair[1].bytes.start < pair[0].bytes.end {
+            let [one, other] = [0, 1].map(|at| &plan.targets[pair[at].target].source.name);
+            let message = format!("tensors {one} and {other} share values; no CLIP model has such");
+            return Err(Error::new(ErrorKind::UnsupportedModel, message));
+        }
+    }
     Ok(pieces)
+}
+
+/// Puts before pieces, which are in file order, what is to be looked at before they are believed.
+pub fn with_checks(pieces: Vec<Piece>, checks: &[Check]) -> VecDeque<Part> {
+    let mut parts = VecDeque::new();
+    let mut checks = checks.iter().peekable();
+    for piece in pieces {
+        let mut last = None;
+        while let Some(check) = checks.next_if(|check| check.bytes.start <= piece.bytes.start) {
+            last = Some(check);
+        }
+        parts.extend(last.cloned().map(Part::Check));
+        parts.push_back(Part::Piece(piece));
+    }
+    parts
+}
+
+impl Part {
+    /// Where it stands in the file of weights.
+    pub fn bytes(&self) -> &Range<u64> {
+        match self {
+            Self::Check(check) => &check.bytes,
+            Self::Piece(piece) => &piece.bytes,
+        }
+    }
 }
 
 impl Piece {

@@ -13,7 +13,7 @@ use crate::format::checkpoint;
 use crate::format::gguf::{TensorInfo, Value, byte_size, header_bytes, padding};
 use crate::format::names::{Change, Checkpoint, Expected, Source, source, tensors};
 use crate::format::preprocessor;
-use crate::format::safetensors::Header;
+use crate::format::weights::Header;
 use crate::limits::{Limit, Limits};
 use crate::tokenizer::{check_tokens, rebuild_merges};
 
@@ -21,9 +21,6 @@ use crate::tokenizer::{check_tokens, rebuild_merges};
 const QUANTIZATION_VERSION: u32 = 2;
 /// Longer is no name of a licence.
 const MOST_LICENCE_BYTES: usize = 100;
-
-/// What names the tensors of weights that are in several files.
-pub const INDEX: &str = "model.safetensors.index.json";
 
 /// A GGUF file that is yet to be filled.
 pub struct Plan {
@@ -57,7 +54,7 @@ impl Plan {
         limits: &Limits,
     ) -> Result<Self> {
         let index = companions.index.as_deref();
-        let index = index.map(|text| json(INDEX, text, limits)).transpose()?;
+        let index = index.map(|text| json(header.index_name(), text, limits)).transpose()?;
         let has = |name: &str| match &index {
             Some(index) => index.get("weight_map").is_some_and(|map| map.get(name).is_some()),
             None => header.get(name).is_some(),

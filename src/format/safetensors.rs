@@ -3,12 +3,10 @@
 //! Follows the [format's own description](https://github.com/huggingface/safetensors#format). The bytes
 //! of the tensors stream past (see [`crate::convert`]).
 
-use std::ops::Range;
-
-use safetensors::Dtype;
 use safetensors::tensor::Metadata;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::format::weights::Tensor;
 use crate::format::{SNIFF_BYTES, expect_safetensors};
 use crate::limits::{Limit, Limits};
 
@@ -23,17 +21,6 @@ const MAX_HEADER_BYTES: u64 = 100_000_000;
 pub struct Header {
     tensors: Metadata,
     data_start: u64,
-}
-
-/// Where one tensor stands and how it is stored.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Tensor<'a> {
-    /// How its values are stored.
-    pub dtype: Dtype,
-    /// Row-major, outermost first.
-    pub shape: &'a [usize],
-    /// From the start of the file.
-    pub bytes: Range<u64>,
 }
 
 impl Header {
@@ -70,7 +57,7 @@ impl Header {
         let info = self.tensors.info(name)?;
         let (start, end) = info.data_offsets;
         let bytes = self.data_start + start as u64..self.data_start + end as u64;
-        Some(Tensor { dtype: info.dtype, shape: &info.shape, bytes })
+        Some(Tensor { dtype: info.dtype, shape: &info.shape, row_major: true, bytes })
     }
 
     /// Where the header ends and the tensors begin, in bytes.
@@ -85,13 +72,15 @@ impl Header {
 }
 
 /// The error of a file that is not as its format has it.
-pub fn malformed(what: impl std::fmt::Display) -> Error {
+fn malformed(what: impl std::fmt::Display) -> Error {
     let message = format!("this safetensors file is damaged: {what}; download it again");
     Error::new(ErrorKind::MalformedModel, message)
 }
 
 #[cfg(test)]
 mod tests {
+    use safetensors::Dtype;
+
     use super::*;
 
     fn file(header: &str) -> Vec<u8> {
@@ -115,10 +104,9 @@ mod tests {
         let start = bytes.len() as u64;
         let header =
             Header::parse(&[&bytes[..], &[0; 30]].concat(), &Limits::default()).unwrap().unwrap();
-        let a = Tensor { dtype: Dtype::F32, shape: &[2, 3], bytes: start..start + 24 };
-        assert_eq!(header.get("a"), Some(a));
-        let b = Tensor { dtype: Dtype::BF16, shape: &[3], bytes: start + 24..start + 30 };
-        assert_eq!(header.get("b"), Some(b));
+        let tensor = |dtype, shape, bytes| Some(Tensor { dtype, shape, row_major: true, bytes });
+        assert_eq!(header.get("a"), tensor(Dtype::F32, &[2, 3], start..start + 24));
+        assert_eq!(header.get("b"), tensor(Dtype::BF16, &[3], start + 24..start + 30));
         assert_eq!(header.get("__metadata__"), None);
         assert_eq!((header.data_start(), header.file_size()), (start, start + 30));
     }
@@ -162,6 +150,7 @@ mod tests {
             (b"Entry not found, sorry", ErrorKind::NotAModel, "not a safetensors"),
             (b"GGUF\x03\0\0\0aaaaaaaa", ErrorKind::UnsupportedModel, "already"),
             (b"PK\x03\x04\x14\0\0\0aaaaaaaa", ErrorKind::UnsupportedModel, "PyTorch"),
+            (b"\x08\x07\x12\x07pytorch\x1a\x052.15.0", ErrorKind::UnsupportedModel, "ONNX"),
         ] {
             let error = Header::parse(bytes, &Limits::default()).expect_err(says);
             assert_eq!(error.kind(), kind, "{error}");

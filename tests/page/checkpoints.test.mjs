@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
@@ -11,6 +11,7 @@ import { record } from "../reliability/record.mjs";
 import { FIXTURES, REPOSITORY, shownCode, Site, TEST_DATA, TINY_MODEL } from "./browser.mjs";
 import { apiPage, assertVectors, kept, load, openApi, random } from "./loads.mjs";
 import { status } from "./server.mjs";
+import { torchCheckpoint } from "./torch.mjs";
 import { waitUntil } from "./waiting.mjs";
 
 /** @import { Page } from "playwright-core" */
@@ -244,6 +245,59 @@ describe("a checkpoint by its URL", () => {
     assertVectors(outcome, right);
     assert.match(String(outcome.warnings), /not_kept: .+ no file system/);
   });
+});
+
+describe("a checkpoint of torch", () => {
+  for (const [name, weights, path] of [
+    ["tiny-hf", "model.safetensors", "pytorch_model.bin"],
+    ["tiny-open_clip", "open_clip_model.safetensors", "open_clip_pytorch_model.bin"],
+  ]) {
+    test(`${path} becomes the file that safetensors become, on a server that gives parts and on one that does not`, async (t) => {
+      const page = await apiPage(site, t);
+      const file = join(folder, String(path));
+      writeFileSync(file, torchCheckpoint(readFileSync(join(TEST_DATA, String(name), String(weights)))));
+      const url = site.hub.parts(`/${name}/${path}`, file);
+      const outcome = await load(page, url);
+      assert.equal(outcome.code, null, outcome.message);
+      if (name === "tiny-hf") assertVectors(outcome, right);
+      assert.equal(await keptFile(page), converted(String(name), "q8_0"));
+      assert.deepEqual((await kept(page)).map(({ url: key, whole }) => [key, whole]), [[`${url}#q8_0`, true]]);
+
+      await page.evaluate(`deleteKeptModel("${url}#q8_0")`);
+      site.hub.answer(`/${name}/${path}`, (_request, response) => void response.end(readFileSync(file)));
+      const hash = sha256(readFileSync(file));
+      assertVectors(await load(page, url, { sha256: hash }), { text: outcome.text, image: outcome.image });
+      assert.equal(await keptFile(page), converted(String(name), "q8_0"));
+    });
+  }
+
+  test("cut at random bytes goes on", async (t) => {
+    const page = await apiPage(site, t);
+    const file = join(folder, "pytorch_model.bin");
+    const bytes = torchCheckpoint(readFileSync(SOURCE));
+    writeFileSync(file, bytes);
+    const next = random(6);
+    let cuts = 0;
+    const cutAfter = () => (cuts++ < 8 ? 1 + Math.floor((next() * bytes.length) / 6) : Infinity);
+    const url = site.hub.parts("/tiny-hf/pytorch_model.bin", file, { cutAfter });
+    assertVectors(await load(page, url), right);
+    assert.ok(cuts > 4, String(cuts));
+    assert.equal(await keptFile(page), sha256(readFileSync(TINY_MODEL)));
+  });
+
+  for (const [file, says] of [
+    ["legacy.bin", /before torch 1\.6/],
+    ["module.bin", /torch\.nn\.modules\.linear\.Linear/],
+    ["script.pt", /TorchScript/],
+  ]) {
+    test(`${file} is refused by name`, async (t) => {
+      const page = await apiPage(site, t);
+      const { code, message } = await load(page, site.hub.parts("/tiny-hf/pytorch_model.bin", join(REPOSITORY, "tests/fixtures/torch", String(file))));
+      assert.equal(code, "unsupported_model");
+      assert.match(message, /** @type {RegExp} */ (says));
+      assert.deepEqual(await kept(page), []);
+    });
+  }
 });
 
 describe("a checkpoint from disk", () => {

@@ -8,6 +8,7 @@ pub mod pillow;
 pub mod reliability;
 pub mod seeded;
 pub mod small;
+pub mod torch;
 
 use std::path::{Path, PathBuf};
 

@@ -27,7 +27,7 @@ import { ClipError } from "../../clip.js";
 const IMAGE_NAME = /\.(jpe?g|jpe|jfif|png|apng|webp|gif|bmp|dib|tiff?|avif|hei[cf])$/i;
 
 /** What is dropped among pictures and is not meant for the index. */
-const MODEL_NAME = /\.(gguf|safetensors|json)$/i;
+const MODEL_NAME = /\.(gguf|safetensors|bin|json)$/i;
 
 /**
  * @param {Pick<File, "name" | "type">} file

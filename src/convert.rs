@@ -89,10 +89,10 @@ pub type Sink<'a> = dyn FnMut(u64, &[u8]) -> Result<()> + 'a;
 /// The sink is given about this much at once, in bytes.
 const OUTPUT_BYTES: usize = 1 << 18;
 
-/// Makes a GGUF of files of weights, safetensors or what `torch.save` writes, as they arrive. To be told of a file its parts in order, then its end, and after
-/// the last the end of all: [`Converter::push`], [`Converter::end_file`], [`Converter::finish`]. Nothing of them is held but a piece of the tensor
-/// that is coming, or the whole of a projection that is stored transposed, and a wrong file is refused
-/// at the first chunk that shows it.
+/// Makes a GGUF of files of weights, safetensors or what `torch.save` writes, as they arrive. To be told of a file its
+/// parts in order, then its end, and after the last the end of all: [`Converter::push`], [`Converter::end_file`],
+/// [`Converter::finish`]. Nothing of them is held but a piece of the tensor that is coming, or the whole of a
+/// projection that is stored transposed, and a wrong file is refused at the first chunk that shows it.
 pub struct Converter {
     companions: Companions,
     file_type: FileType,

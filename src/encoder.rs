@@ -80,10 +80,8 @@ impl From<&Preprocess> for Preprocessing {
             size: preprocess.image_size,
             resize: preprocess.resize.name(),
             resize_to: match preprocess.resize {
-                Resize::Shortest(edge) => Some([edge, edge]),
                 Resize::Longest => Some([preprocess.image_size; 2]),
-                Resize::Squash { width, height } => Some([width, height]),
-                Resize::None => None,
+                resize => resize.size(),
             },
             interpolation: preprocess.filter.name(),
             crop: "center",

@@ -9,7 +9,7 @@ use std::path::Path;
 use crate::config::{ClipConfig, LayerSizes};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::gguf::Header;
-use crate::format::{expect_gguf, names};
+use crate::format::{expect_gguf, names, preprocessor};
 use crate::limits::Limits;
 use crate::preprocess::Preprocess;
 
@@ -73,22 +73,15 @@ fn describe(config: &ClipConfig, header: &Header, size: u64) -> String {
         line("", format!("images of {image} x {image} pixels, patches of {patch} x {patch}"));
         let preprocess = &vision.preprocess;
         line("", format!("mean {:?}, std {:?}", preprocess.mean, preprocess.std));
-        if *preprocess
-            != (Preprocess {
-                mean: preprocess.mean,
-                std: preprocess.std,
-                ..Preprocess::openai(image)
-            })
-        {
+        // What is not OpenAI's way.
+        if !preprocessor::metadata(preprocess).is_empty() {
+            let Preprocess { resize, filter, fill, rescale_factor, .. } = preprocess;
+            let to = resize.size().map(|[width, height]| format!(" to {width} x {height}"));
+            let resize = format!("{}{}", resize.name(), to.unwrap_or_default());
+            let filter = filter.name();
             line(
                 "",
-                format!(
-                    "resized {:?}, {}, fill {:?}, rescaled by {}",
-                    preprocess.resize,
-                    preprocess.filter.name(),
-                    preprocess.fill,
-                    preprocess.rescale_factor
-                ),
+                format!("resize {resize}, {filter}, fill {fill:?}, rescaled by {rescale_factor}"),
             );
         }
     }

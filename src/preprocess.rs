@@ -79,6 +79,15 @@ impl Resize {
             Self::None => "none",
         }
     }
+
+    /// The width and height that it names, in pixels: of `Shortest` the same number twice.
+    pub(crate) fn size(self) -> Option<[usize; 2]> {
+        match self {
+            Self::Shortest(edge) => Some([edge, edge]),
+            Self::Squash { width, height } => Some([width, height]),
+            Self::Longest | Self::None => None,
+        }
+    }
 }
 
 impl Preprocess {

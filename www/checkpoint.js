@@ -179,8 +179,10 @@ export async function loadCheckpoint(module, { files, size, companions }, keeper
     requireRoom(module.bindings, bytes.length);
     converter.push(bytes, (offset, bytes) => void made.push([offset, bytes]));
     // What was kept before is left until there is something in its place.
-    if (replaces && made.length > 0) await keeper.restart();
-    if (made.length > 0) replaces = false;
+    if (replaces && made.length > 0) {
+      replaces = false;
+      await keeper.restart();
+    }
     for (const [offset, bytes] of made) {
       loader.seek(offset);
       requireRoom(module.bindings, bytes.length);

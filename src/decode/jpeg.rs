@@ -6,8 +6,6 @@
 mod markers;
 mod planes;
 
-use std::borrow::Cow;
-
 use libjpeg_turbo_rs::{DecodeLimits, Decoder, JpegError, PixelFormat};
 
 use super::sniff::Format;
@@ -118,11 +116,7 @@ fn from_planes(bytes: &[u8], frame: &Frame, decoder: Decoder) -> Result<Vec<u8>>
 
 /// A JPEG of a TIFF's strip, whose tables stand elsewhere, as a file of its own. Its colours are YCbCr, or as they are
 /// stored.
-pub(super) fn with_tables<'a>(
-    tables: &[u8],
-    strip: &'a [u8],
-    is_ycbcr: bool,
-) -> Result<Cow<'a, [u8]>> {
+pub(super) fn with_tables(tables: &[u8], strip: &[u8], is_ycbcr: bool) -> Result<Vec<u8>> {
     // Adobe's marker: version, two numbers of flags, and how colours are transformed.
     const ADOBE: [u8; 15] = *b"\xff\xee\0\x0eAdobe\0\x64\0\0\0\0";
     let body = strip.get(2..).unwrap_or_default();
@@ -134,7 +128,7 @@ pub(super) fn with_tables<'a>(
     whole.push(u8::from(is_ycbcr));
     whole.extend_from_slice(tables);
     whole.extend_from_slice(body);
-    Ok(Cow::Owned(whole))
+    Ok(whole)
 }
 
 /// Refuses what the decoder is not made for, whose claims to more than that it does not always see through.
@@ -175,7 +169,7 @@ fn check_frame(frame: &Frame) -> Result<()> {
 
 /// The buffers that the decoder has at once, in bytes: the image, the components as they are stored, and where they
 /// come in several scans, all coefficients.
-pub(super) fn buffers(frame: &Frame) -> Vec<u64> {
+fn buffers(frame: &Frame) -> Vec<u64> {
     let (width, height) = (u64::from(frame.width), u64::from(frame.height));
     let (across, down) = frame.largest_sampling();
     let units = width.div_ceil(8 * u64::from(across)) * height.div_ceil(8 * u64::from(down));

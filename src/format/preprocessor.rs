@@ -223,11 +223,7 @@ pub fn metadata(preprocess: &Preprocess) -> Vec<(&'static str, Value)> {
     let mut entries = Vec::new();
     if preprocess.resize != usual.resize {
         entries.push((RESIZE_MODE, Value::String(preprocess.resize.name().into())));
-        let size = match preprocess.resize {
-            Resize::Shortest(edge) => Some([edge, edge]),
-            Resize::Squash { width, height } => Some([width, height]),
-            Resize::Longest | Resize::None => None,
-        };
+        let size = preprocess.resize.size();
         entries.extend(size.map(|size| (RESIZE_SIZE, list(&size.map(|edge| edge as u32)))));
     }
     if preprocess.filter != usual.filter {
@@ -247,11 +243,7 @@ pub fn metadata(preprocess: &Preprocess) -> Vec<(&'static str, Value)> {
 /// # Errors
 /// `malformed_model`, `limit_exceeded`.
 pub fn validate(preprocess: &Preprocess, limits: &Limits) -> Result<()> {
-    let (width, height) = match preprocess.resize {
-        Resize::Shortest(edge) => (edge, edge),
-        Resize::Squash { width, height } => (width, height),
-        Resize::Longest | Resize::None => (1, 1),
-    };
+    let [width, height] = preprocess.resize.size().unwrap_or([1, 1]);
     if width == 0 || height == 0 {
         return Err(malformed("its images are resized to nothing"));
     }

@@ -50,6 +50,27 @@ impl Activation {
     }
 }
 
+/// Which token's state becomes the vector of a text, by open_clip's names.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Pooling {
+    /// The first end token's.
+    #[default]
+    Eos,
+    /// The first one's of the highest id, as CLIP was first written. Where tokens were added behind the end token, it
+    /// is one of these.
+    Argmax,
+}
+
+impl Pooling {
+    /// The name it has in a GGUF's metadata.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Eos => "eos",
+            Self::Argmax => "argmax",
+        }
+    }
+}
+
 /// One of a model's two encoders.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tower {
@@ -94,6 +115,8 @@ pub struct TextConfig {
     pub stock: ClipTextConfig,
     /// What layer norms add to the variance.
     pub layer_norm_eps: f64,
+    /// Which token's state becomes the vector of a text.
+    pub pooling: Pooling,
 }
 
 /// The vision tower. `stock.activation` is candle's and says nothing; see [`ClipConfig::activation`].
@@ -162,6 +185,9 @@ impl LayerSizes {
 
 /// The metadata key of [`ClipConfig::logit_scale`], which is this crate's own.
 pub(crate) const LOGIT_SCALE: &str = "clip.logit_scale";
+
+/// The metadata key of [`TextConfig::pooling`], which is this crate's own. A file without it pools at the end token.
+pub(crate) const POOL_TYPE: &str = "clip.text.pool_type";
 
 /// Stock types ask for an activation, and know only one.
 pub(crate) const UNREAD: StockActivation = StockActivation::QuickGelu;
@@ -329,7 +355,7 @@ impl Metadata<'_> {
             projection_dim: self.shape("text_projection.weight")?[0],
         };
         let layer_norm_eps = self.float("clip.text.attention.layer_norm_epsilon")?;
-        Ok(TextConfig { stock, layer_norm_eps })
+        Ok(TextConfig { stock, layer_norm_eps, pooling: self.pooling()? })
     }
 
     fn vision(&self) -> Result<VisionConfig> {
@@ -380,6 +406,14 @@ impl Metadata<'_> {
     fn float(&self, key: &str) -> Result<f64> {
         let value = self.get(key)?.to_f32();
         value.map(f64::from).map_err(|_| malformed(format!("{key} is not a number")))
+    }
+
+    fn pooling(&self) -> Result<Pooling> {
+        let Some(value) = self.header.get(POOL_TYPE) else { return Ok(Pooling::Eos) };
+        let known = [Pooling::Eos, Pooling::Argmax];
+        let name = value.to_string().map_or("no string", String::as_str);
+        let found = known.into_iter().find(|known| known.name() == name);
+        found.ok_or_else(|| unsupported(format!("its {POOL_TYPE} is {name}")))
     }
 
     fn logit_scale(&self) -> Result<Option<f32>> {

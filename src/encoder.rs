@@ -51,7 +51,7 @@ pub struct ModelInfo {
 }
 
 /// The steps are transformers' `CLIPImageProcessor`'s, in this order: resize, crop, rescale, normalise.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Preprocessing {
     /// The edge of the square that is cut out of the resized image, in pixels.

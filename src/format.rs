@@ -6,6 +6,7 @@ pub mod names;
 pub mod preprocessor;
 pub mod safetensors;
 pub mod torch;
+pub mod vocabulary;
 pub mod weights;
 
 use std::ops::Range;

@@ -5,13 +5,13 @@ use std::ops::Range;
 use crate::config::{ClipConfig, Tower};
 use crate::encoder::{ClipEncoder, missing_tower};
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::gguf::{Header, TensorInfo, Value};
+use crate::format::gguf::{Header, TensorInfo};
 use crate::format::names::{Role, assign, tower_of};
-use crate::format::{SNIFF_BYTES, expect_gguf, join_near};
+use crate::format::{SNIFF_BYTES, expect_gguf, join_near, vocabulary};
 use crate::limits::{Limit, Limits};
 use crate::memory;
 use crate::model::ClipModel;
-use crate::tokenizer::{Tokenizer, check_tokens, make_room};
+use crate::tokenizer::{Tokenizer, make_room};
 use crate::weights::{Incoming, Weights, resident_size};
 
 /// What a parsed header takes, in sizes of the one that has come.
@@ -319,23 +319,16 @@ fn resident_sizes(tensors: &[TensorInfo], slots: &[Slot]) -> u64 {
 fn tokenizer(config: &ClipConfig, header: &Header, limits: &Limits) -> Result<Option<Tokenizer>> {
     let Some(text) = &config.text else { return Ok(None) };
     make_room(text.stock.vocab_size)?;
-    let tokens = strings(header, "tokenizer.ggml.tokens").unwrap_or_default();
-    if tokens.len() != text.stock.vocab_size {
+    let vocabulary = vocabulary::of_gguf(header, limits)?;
+    if vocabulary.tokens.len() > text.stock.vocab_size {
         let message = format!(
             "the file's vocabulary has {} tokens where its embedding has {}; use another file",
-            tokens.len(),
+            vocabulary.tokens.len(),
             text.stock.vocab_size
         );
         return Err(Error::new(ErrorKind::MalformedModel, message));
     }
-    check_tokens(&tokens, limits)?;
-    let merges = strings(header, "tokenizer.ggml.merges");
-    Tokenizer::from_vocabulary(tokens, merges, text.stock.max_position_embeddings).map(Some)
-}
-
-fn strings(header: &Header, key: &str) -> Option<Vec<String>> {
-    let Some(Value::Array(values)) = header.get(key) else { return None };
-    values.iter().map(|value| value.to_string().ok().cloned()).collect()
+    Tokenizer::new(vocabulary, text.stock.max_position_embeddings, text.pooling).map(Some)
 }
 
 /// The type most of the bytes are stored in, such as `q8_0`: `general.file_type` is often wrong.

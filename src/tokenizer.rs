@@ -3,26 +3,27 @@
 //! OpenAI's own tokenizer also mends text (curly quotes, ligatures, HTML entities) before it begins;
 //! Hugging Face's does not, and is the one followed here.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
+use serde::{Deserialize, Serialize};
 use tokenizers::models::bpe::BPE;
 use tokenizers::normalizers::replace::{Replace, ReplacePattern};
 use tokenizers::normalizers::{Lowercase, NFC, Sequence as Normalizers};
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::pre_tokenizers::sequence::Sequence as PreTokenizers;
 use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
-use tokenizers::{AddedToken, NormalizerWrapper, PreTokenizerWrapper, SplitDelimiterBehavior};
+use tokenizers::{NormalizerWrapper, PreTokenizerWrapper, SplitDelimiterBehavior};
 
+use crate::config::Pooling;
 use crate::error::{Error, ErrorKind, Result};
-use crate::limits::{Limit, Limits};
 use crate::memory;
 
-const START: &str = "<|startoftext|>";
-const END: &str = "<|endoftext|>";
+pub(crate) const START: &str = "<|startoftext|>";
+pub(crate) const END: &str = "<|endoftext|>";
 /// Marks the last symbol of a word.
 const END_OF_WORD: &str = "</w>";
 /// The pattern of the published `tokenizer.json`.
-const WORDS: &str =
+pub(crate) const WORDS: &str =
     r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+";
 
 /// Half of the numbers that the tokenizer holds for a byte of text, at most: where each character comes from, for
@@ -31,13 +32,39 @@ const ENCODING_PLACES: u64 = 10;
 /// Bytes for a token and its merge while a tokenizer is made, for words of the usual length.
 const BYTES_PER_TOKEN: u64 = 30 * size_of::<usize>() as u64;
 
+/// What a tokenizer is made of.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Vocabulary {
+    /// In id order, added ones among them.
+    pub tokens: Vec<String>,
+    /// Each as `first second`, in the order in which they are applied. They may be left out, as clip.cpp's files do:
+    /// see [`Vocabulary::rebuild_merges`].
+    pub merges: Option<Vec<String>>,
+    /// The tokens that are found in a text before it is split into words. Of the start and the end token, where they
+    /// are not among them, as the published `tokenizer.json` has them.
+    pub added: Vec<AddedToken>,
+}
+
+/// A token that is found in a text before it is split into words, in the terms of Hugging Face's `tokenizer.json`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AddedToken {
+    /// Its id.
+    pub id: u32,
+    /// Its text, and where it is found.
+    #[serde(flatten)]
+    pub token: tokenizers::AddedToken,
+}
+
 /// Turns texts into [`Tokens`].
 ///
 /// ```
-/// use clip_wasm::tokenizer::Tokenizer;
+/// use clip_wasm::config::Pooling;
+/// use clip_wasm::tokenizer::{Tokenizer, Vocabulary};
 ///
-/// let vocabulary = ["c", "a", "t", "t</w>", "ca", "cat</w>", "<|startoftext|>", "<|endoftext|>"];
-/// let tokenizer = Tokenizer::from_vocabulary(vocabulary.map(String::from).to_vec(), None, 4)?;
+/// let tokens = ["c", "a", "t", "t</w>", "ca", "cat</w>", "<|startoftext|>", "<|endoftext|>"];
+/// let tokens = tokens.map(String::from).to_vec();
+/// let vocabulary = Vocabulary { tokens, ..Vocabulary::default() };
+/// let tokenizer = Tokenizer::new(vocabulary, 4, Pooling::Eos)?;
 /// assert_eq!(tokenizer.encode("Cat")?.ids(), [6, 5, 7]);
 /// assert!(tokenizer.encode("cat cat cat")?.truncated());
 /// # Ok::<(), clip_wasm::Error>(())
@@ -47,13 +74,14 @@ pub struct Tokenizer {
     start: u32,
     end: u32,
     context_length: usize,
+    pooling: Pooling,
 }
 
 /// The ids of one text: a start token, at most `context_length - 2` of the text, an end token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tokens {
     ids: Vec<u32>,
-    end: usize,
+    pooled: usize,
     count: usize,
 }
 
@@ -63,10 +91,10 @@ impl Tokens {
         &self.ids
     }
 
-    /// Where the first end token stands. It is the last one, unless the text itself spells an end
-    /// token: CLIP pools at the first.
-    pub fn end(&self) -> usize {
-        self.end
+    /// Where the token stands whose state becomes the text's vector. It is the last one, unless the text itself
+    /// spells an end token, or [`Pooling`] takes another.
+    pub fn pooled(&self) -> usize {
+        self.pooled
     }
 
     /// How many there would be of the whole text, start and end included.
@@ -81,24 +109,28 @@ impl Tokens {
 }
 
 impl Tokenizer {
-    /// Builds the tokenizer of a vocabulary, which is `tokens` in id order. The merges may be left out,
-    /// as clip.cpp's files do: see [`rebuild_merges`].
+    /// Builds the tokenizer of a vocabulary.
     ///
     /// # Errors
     /// `malformed_model` where the vocabulary is none of CLIP's scheme; `low_memory`.
-    pub fn from_vocabulary(
-        tokens: Vec<String>,
-        merges: Option<Vec<String>>,
-        context_length: usize,
-    ) -> Result<Self> {
+    pub fn new(vocabulary: Vocabulary, context_length: usize, pooling: Pooling) -> Result<Self> {
         if context_length < 2 {
             return Err(malformed(format!("a context of {context_length} tokens holds no text")));
         }
-        make_room(tokens.len())?;
-        let merges = match merges {
-            Some(merges) => parse_merges(&merges)?,
-            None => rebuild_merges(&tokens),
+        make_room(vocabulary.tokens.len())?;
+        let merges = match &vocabulary.merges {
+            Some(merges) => parse_merges(merges)?,
+            None => vocabulary.rebuild_merges(),
         };
+        let added = vocabulary.added_tokens();
+        for AddedToken { id, token } in &added {
+            if vocabulary.tokens.get(*id as usize) != Some(&token.content) {
+                return Err(malformed(format!("token {id} is not {:?}", token.content)));
+            }
+        }
+        let count = vocabulary.model_tokens();
+        let mut tokens = vocabulary.tokens;
+        tokens.truncate(count);
         let vocabulary: HashMap<String, u32> = tokens.into_iter().zip(0..).collect();
         let id = |token: &str| {
             let id = vocabulary.get(token).copied();
@@ -115,10 +147,15 @@ impl Tokenizer {
             .end_of_word_suffix(END_OF_WORD.into())
             .build()
             .map_err(|source| malformed(source.to_string()))?;
-        let tokenizer = assemble(bpe).map_err(|source| {
+        let tokenizer = assemble(bpe, &added).map_err(|source| {
             Error::new(ErrorKind::Internal, format!("the tokenizer could not be built: {source}"))
         })?;
-        let tokenizer = Self { tokenizer, start, end, context_length };
+        for AddedToken { id, token } in &added {
+            if tokenizer.token_to_id(&token.content) != Some(*id) {
+                return Err(malformed(format!("{:?} cannot be added as {id}", token.content)));
+            }
+        }
+        let tokenizer = Self { tokenizer, start, end, context_length, pooling };
         // The first text makes its patterns' automata: better now, while the weights are still on their way.
         tokenizer.encode("it's 1 photo!")?;
         Ok(tokenizer)
@@ -140,13 +177,79 @@ impl Tokenizer {
         ids.push(self.start);
         ids.extend(words.iter().take(most));
         ids.push(self.end);
-        let end = ids.iter().position(|id| *id == self.end).expect("the end token was just pushed");
-        Ok(Tokens { ids, end, count: words.len() + 2 })
+        let id = match self.pooling {
+            Pooling::Eos => self.end,
+            Pooling::Argmax => ids.iter().copied().max().unwrap_or(self.end),
+        };
+        let pooled = ids.iter().position(|it| *it == id).expect("the end token was just pushed");
+        Ok(Tokens { ids, pooled, count: words.len() + 2 })
+    }
+}
+
+impl Vocabulary {
+    /// The merges of a vocabulary made by byte-pair encoding, in order: each longer token is joined from
+    /// two, and what joins the symbols of its word, lowest id first, until two are left, are those two.
+    pub fn rebuild_merges(&self) -> Vec<(String, String)> {
+        let tokens = &self.tokens[..self.model_tokens()];
+        let ids: HashMap<&str, usize> =
+            tokens.iter().enumerate().map(|(id, token)| (token.as_str(), id)).collect();
+        let mut merges = Vec::new();
+        for (id, token) in tokens.iter().enumerate() {
+            if token != START && token != END {
+                merges.extend(last_merge(token, id, &ids));
+            }
+        }
+        merges
+    }
+
+    /// The id of the end token.
+    ///
+    /// # Errors
+    /// `malformed_model` where there is none.
+    pub fn end(&self) -> Result<u32> {
+        let id = self.tokens.iter().position(|token| token == END);
+        id.map(|id| id as u32).ok_or_else(|| malformed(format!("its vocabulary has no {END}")))
+    }
+
+    /// Whether no token was added but the start and the end token, and these are found as usual.
+    pub(crate) fn adds_only_the_marks(&self) -> bool {
+        self.added_tokens() == self.marks()
+    }
+
+    /// Tokens that byte-pair encoding knows. Those behind them were added to it.
+    fn model_tokens(&self) -> usize {
+        let added =
+            self.added.iter().filter(|added| ![START, END].contains(&&*added.token.content));
+        let added: HashSet<usize> = added.map(|added| added.id as usize).collect();
+        (0..self.tokens.len()).rev().find(|id| !added.contains(id)).map_or(0, |last| last + 1)
+    }
+
+    /// All that are found before a text is split into words, in id order.
+    fn added_tokens(&self) -> Vec<AddedToken> {
+        let known = |id: u32| self.added.iter().any(|added| added.id == id);
+        let marks = self.marks().into_iter().filter(|mark| !known(mark.id));
+        let mut list: Vec<AddedToken> = self.added.iter().cloned().chain(marks).collect();
+        list.sort_by_key(|added| added.id);
+        list
+    }
+
+    /// The start and the end token as the published file has them: the one is matched in normalised text and the other
+    /// in the text as typed, so that "<|STARTOFTEXT|>" is one and "<|ENDOFTEXT|>" is not.
+    fn marks(&self) -> Vec<AddedToken> {
+        let mark = |content: &str, normalized: bool| {
+            let id = self.tokens.iter().position(|token| token == content)? as u32;
+            let token = tokenizers::AddedToken::from(content, true).normalized(normalized);
+            Some(AddedToken { id, token })
+        };
+        let mut list: Vec<AddedToken> =
+            [mark(START, true), mark(END, false)].into_iter().flatten().collect();
+        list.sort_by_key(|added| added.id);
+        list
     }
 }
 
 /// The pipeline of the published `tokenizer.json`; the start and end tokens are put in by `encode`.
-fn assemble(bpe: BPE) -> tokenizers::Result<tokenizers::Tokenizer> {
+fn assemble(bpe: BPE, added: &[AddedToken]) -> tokenizers::Result<tokenizers::Tokenizer> {
     let mut tokenizer = tokenizers::Tokenizer::new(bpe);
     let spaces = Replace::new(ReplacePattern::Regex(r"\s+".into()), " ")?;
     let normalizers: Vec<NormalizerWrapper> = vec![NFC.into(), spaces.into(), Lowercase.into()];
@@ -156,27 +259,9 @@ fn assemble(bpe: BPE) -> tokenizers::Result<tokenizers::Tokenizer> {
     let bytes = ByteLevel::new(false, true, true);
     let pre_tokenizers: Vec<PreTokenizerWrapper> = vec![words.into(), bytes.into()];
     tokenizer.with_pre_tokenizer(Some(PreTokenizers::new(pre_tokenizers)));
-    // The start token is matched in normalised text and the end token in the text as typed, so
-    // "<|STARTOFTEXT|>" is one and "<|ENDOFTEXT|>" is not. So it is in the published file.
-    tokenizer.add_special_tokens([
-        AddedToken::from(START, true).normalized(true),
-        AddedToken::from(END, true).normalized(false),
-    ])?;
+    // Each is given its id by its place.
+    tokenizer.add_tokens(added.iter().map(|added| added.token.clone()))?;
     Ok(tokenizer)
-}
-
-/// The merges of a vocabulary made by byte-pair encoding, in order: each longer token is joined from
-/// two, and what joins the symbols of its word, lowest id first, until two are left, are those two.
-pub fn rebuild_merges(tokens: &[String]) -> Vec<(String, String)> {
-    let ids: HashMap<&str, usize> =
-        tokens.iter().enumerate().map(|(id, token)| (token.as_str(), id)).collect();
-    let mut merges = Vec::new();
-    for (id, token) in tokens.iter().enumerate() {
-        if token != START && token != END {
-            merges.extend(last_merge(token, id, &ids));
-        }
-    }
-    merges
 }
 
 /// Sees to it that there is memory to make a tokenizer of so many tokens: its tables, each of which grows to twice
@@ -186,12 +271,6 @@ pub fn rebuild_merges(tokens: &[String]) -> Vec<(String, String)> {
 /// `low_memory`
 pub(crate) fn make_room(tokens: usize) -> Result<()> {
     memory::probe(&[BYTES_PER_TOKEN * tokens as u64 / 4; 4])
-}
-
-/// Refuses tokens of more bytes than are allowed: to find what one was joined from takes the square of its length.
-pub(crate) fn check_tokens(tokens: &[String], limits: &Limits) -> Result<()> {
-    let longest = tokens.iter().map(String::len).max().unwrap_or(0);
-    limits.check(Limit::TokenBytes, longest as u64)
 }
 
 /// The pair that `token` was joined from, or `None` for a symbol.

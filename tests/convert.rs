@@ -633,7 +633,7 @@ fn wrong_checkpoints_are_refused_at_their_header() {
         (
             source().with_companions(|c| c.tokenizer = Some("{\"a\":0}".into())),
             MalformedModel,
-            "the tokenizer has 1 tokens",
+            "has no <|endoftext|>",
         ),
     ];
     for (source, kind, says) in &sources {

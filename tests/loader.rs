@@ -5,11 +5,11 @@ mod support;
 
 use candle_core::quantized::GgmlDType;
 use clip_wasm::config::ClipConfig;
-use clip_wasm::format::gguf::{Header, Value};
+use clip_wasm::format::gguf::{Header, TensorInfo, Value};
 use clip_wasm::{ClipEncoder, ErrorKind, Limits, ModelLoader, Result, Tower};
 use support::data;
 use support::reliability::record;
-use support::small::{Model, SIZES, Sizes};
+use support::small::{Model, SIZES, Sizes, TOKENS};
 
 fn load(bytes: &[u8], chunk: usize) -> Result<ClipEncoder> {
     let mut loader = ModelLoader::new();
@@ -241,6 +241,57 @@ fn a_missing_tensor_is_named() {
     }
 }
 
+const ADDED_TOKENS: &str = "tokenizer.huggingface.added_tokens";
+
+/// The model's own tokens and those.
+fn tokens(more: &[&str]) -> Value {
+    let all = TOKENS.iter().chain(more);
+    Value::Array(all.map(|token| Value::String((*token).into())).collect())
+}
+
+/// A list of one token that is found anywhere.
+fn added(id: u32, content: &str) -> String {
+    let flags = r#""single_word": false, "lstrip": false, "rstrip": false, "normalized": true"#;
+    format!(r#"[{{"id": {id}, "content": "{content}", {flags}, "special": false}}]"#)
+}
+
+fn adding(list: &str) -> Vec<u8> {
+    Model::new().set(ADDED_TOKENS, Value::String(list.into())).bytes()
+}
+
+#[test]
+fn added_tokens_are_found_and_rows_without_a_token_are_left_alone() {
+    let rows = |model: Model, rows: usize| {
+        let grow = |tensor: &mut TensorInfo| {
+            tensor.shape[0] = rows;
+            tensor.size = (4 * rows * SIZES.width) as u64;
+        };
+        model.tensor("t.token_embd.weight", grow).bytes()
+    };
+    let ids = |bytes: &[u8], text: &str| {
+        load(bytes, bytes.len()).unwrap().tokenize(text).unwrap().ids().to_vec()
+    };
+    let padded = rows(Model::new(), 12);
+    assert_eq!(ids(&padded, "ab <c>b"), ids(&Model::new().bytes(), "ab <c>b"));
+    let model = Model::new().set("tokenizer.ggml.tokens", tokens(&["<c>"]));
+    let model = model.set(ADDED_TOKENS, Value::String(added(7, "<c>")));
+    let bytes = rows(model, 12);
+    assert_eq!(ids(&bytes, "ab <c>b"), [5, 4, 7, 3, 6]);
+    assert_eq!(ids(&bytes, "a<C>"), [5, 2, 7, 6]);
+    let pooled = |name: &str| {
+        let value = Value::String(name.into());
+        let mut model = Model::new().set("tokenizer.ggml.tokens", tokens(&["<c>"]));
+        model = model.set(ADDED_TOKENS, Value::String(added(7, "<c>")));
+        rows(model.set("clip.text.pool_type", value), 12)
+    };
+    let at = |name: &str| {
+        let bytes = pooled(name);
+        load(&bytes, bytes.len()).unwrap().tokenize("a <c> <c> b").unwrap().pooled()
+    };
+    assert_eq!((at("eos"), at("argmax")), (5, 2));
+    refused("pooling", &pooled("last"), ErrorKind::UnsupportedModel, "clip.text.pool_type is last");
+}
+
 #[test]
 fn contradictions_are_refused() {
     let number = |key: &str, value: u32| Model::new().set(key, Value::U32(value)).bytes();
@@ -262,6 +313,16 @@ fn contradictions_are_refused() {
             Model::new().set("clip.text.block_count", Value::Bool(true)).bytes(),
         ),
         ("no vocabulary", Model::new().without("tokenizer.ggml.tokens").bytes()),
+        (
+            "more tokens than rows",
+            Model::new().set("tokenizer.ggml.tokens", tokens(&["c"])).bytes(),
+        ),
+        ("added tokens that are no text", number(ADDED_TOKENS, 7)),
+        ("added tokens that are no JSON", adding("[")),
+        ("an added token without flags", adding(r#"[{"id": 4, "content": "ab</w>"}]"#)),
+        ("an added token that is none", adding(&added(7, "<c>"))),
+        ("an added token with another's id", adding(&added(3, "ab</w>"))),
+        ("an added token with another's text", adding(&added(4, "b</w>"))),
         ("transposed", shape("text_projection.weight", &[32, 16])),
         ("wrong shape", shape("v.blk.0.attn_q.weight", &[16, 64])),
         ("wrong rank", shape("v.patch_embd.weight", &[32, 48])),

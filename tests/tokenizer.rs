@@ -3,8 +3,9 @@
 
 mod support;
 
-use clip_wasm::error::ErrorKind;
-use clip_wasm::tokenizer::Tokenizer;
+use clip_wasm::config::Pooling;
+use clip_wasm::tokenizer::{Tokenizer, Vocabulary};
+use clip_wasm::{ErrorKind, Result};
 use serde::Deserialize;
 use serde_json::Value;
 use support::reliability::record;
@@ -39,6 +40,15 @@ fn vocabulary() -> (Vec<String>, Vec<String>) {
     (entries.into_iter().map(|(_, token)| token).collect(), merges.collect())
 }
 
+fn tokenizer(
+    tokens: Vec<String>,
+    merges: Option<Vec<String>>,
+    context_length: usize,
+) -> Result<Tokenizer> {
+    let vocabulary = Vocabulary { tokens, merges, added: Vec::new() };
+    Tokenizer::new(vocabulary, context_length, Pooling::Eos)
+}
+
 /// How many texts there are.
 fn check(tokenizer: &Tokenizer) -> usize {
     let text = std::fs::read_to_string(fixture("tokens.json")).unwrap();
@@ -70,21 +80,21 @@ fn difference(tokenizer: &Tokenizer, case: &Case) -> Option<String> {
             "{shown:?}: {got} tokens, cut off: {cut}; expected {count}, {truncated}"
         ));
     }
-    (tokens.end() != case.end).then(|| {
-        format!("{shown:?}: the first end token at {}, expected at {}", tokens.end(), case.end)
+    (tokens.pooled() != case.end).then(|| {
+        format!("{shown:?}: the first end token at {}, expected at {}", tokens.pooled(), case.end)
     })
 }
 
 #[test]
 fn a_vocabulary_with_its_merges_gives_hugging_faces_ids() {
     let (tokens, merges) = vocabulary();
-    check(&Tokenizer::from_vocabulary(tokens, Some(merges), CONTEXT).unwrap());
+    check(&tokenizer(tokens, Some(merges), CONTEXT).unwrap());
 }
 
 #[test]
 fn a_vocabulary_alone_gives_hugging_faces_ids() {
     let (tokens, _) = vocabulary();
-    let count = check(&Tokenizer::from_vocabulary(tokens, None, CONTEXT).unwrap());
+    let count = check(&tokenizer(tokens, None, CONTEXT).unwrap());
     let outcome = "each the ids that Hugging Face's tokenizer gives";
     record(
         "inputs",
@@ -95,13 +105,13 @@ fn a_vocabulary_alone_gives_hugging_faces_ids() {
 }
 
 /// What is wrong, tokens, merges, and the context's length.
-type Vocabulary<'a> = (&'a str, Vec<&'a str>, Option<&'a [&'a str]>, usize);
+type Wrong<'a> = (&'a str, Vec<&'a str>, Option<&'a [&'a str]>, usize);
 
 #[test]
 fn a_vocabulary_that_is_none_is_refused() {
     let marks = ["<|startoftext|>", "<|endoftext|>"];
     let letters = ["a", "b", "ab"];
-    let cases: [Vocabulary; 8] = [
+    let cases: [Wrong; 8] = [
         ("no tokens", vec![], None, CONTEXT),
         ("no end", vec!["a", marks[0]], None, CONTEXT),
         ("no start", vec!["a", marks[1]], None, CONTEXT),
@@ -113,7 +123,7 @@ fn a_vocabulary_that_is_none_is_refused() {
     ];
     for (label, tokens, merges, context) in &cases {
         let strings = |list: &[&str]| list.iter().map(ToString::to_string).collect::<Vec<_>>();
-        let made = Tokenizer::from_vocabulary(strings(tokens), merges.map(strings), *context);
+        let made = tokenizer(strings(tokens), merges.map(strings), *context);
         let error = made.err().unwrap_or_else(|| panic!("{label}: it was made"));
         assert_eq!(error.kind(), ErrorKind::MalformedModel, "{label}: {error}");
     }

@@ -1,8 +1,9 @@
-//! A tokenizer of any vocabulary and merges, and a text through it. The input is a text: tokens, one a line, then
-//! merges, one a line, then the text, each part but the last ended by an empty line.
+//! A tokenizer of any vocabulary, merges and added tokens, and a text through it. The input is a text: tokens, one a
+//! line, then merges, one a line, then the text, each part but the last ended by an empty line.
 #![no_main]
 
-use clip_wasm::tokenizer::{Tokenizer, rebuild_merges};
+use clip_wasm::config::Pooling;
+use clip_wasm::tokenizer::{AddedToken, Tokenizer, Vocabulary};
 use clip_wasm_fuzz::accept;
 use libfuzzer_sys::fuzz_target;
 
@@ -27,15 +28,31 @@ fuzz_target!(|bytes: &[u8]| {
     let context = 1 + usize::from(how) % 9;
 
     let size = tokens.len();
-    for (first, second) in rebuild_merges(&tokens) {
-        assert!(tokens.contains(&format!("{first}{second}")), "{first:?} and {second:?}");
+    // Of any token, wherever it stands, and of one in eight another text than the vocabulary has.
+    let added = tokens.iter().enumerate().filter(|(id, _)| (id * 7 + usize::from(how)) % 5 == 0);
+    let added = added.map(|(id, token)| {
+        let bit = |of: usize| (usize::from(how) + id) >> of & 1 == 1;
+        let other = if (id + usize::from(how)) % 8 == 0 { "x" } else { "" };
+        let added: AddedToken = serde_json::from_value(serde_json::json!({
+            "id": id, "content": format!("{token}{other}"), "special": bit(0), "normalized": !bit(0), "lstrip": bit(1),
+            "rstrip": bit(2), "single_word": bit(3),
+        }))
+        .expect("it is one");
+        added
+    });
+    let added = if how % 3 == 0 { added.collect() } else { Vec::new() };
+    let vocabulary = Vocabulary { tokens, merges, added };
+    for (first, second) in vocabulary.rebuild_merges() {
+        let joined = format!("{first}{second}");
+        assert!(vocabulary.tokens.contains(&joined), "{first:?} and {second:?}");
     }
-    let tokenizer = match Tokenizer::from_vocabulary(tokens, merges, context) {
+    let pooling = if how % 2 == 0 { Pooling::Eos } else { Pooling::Argmax };
+    let tokenizer = match Tokenizer::new(vocabulary, context, pooling) {
         Ok(tokenizer) => tokenizer,
         Err(error) => return accept(&error),
     };
     let encoded = tokenizer.encode(text).unwrap_or_else(|error| panic!("{error}"));
     assert!(encoded.ids().iter().all(|&id| (id as usize) < size), "{encoded:?} of {size}");
     assert!((2..=context).contains(&encoded.ids().len()), "{encoded:?}");
-    assert!(encoded.count() >= encoded.ids().len() && encoded.end() < encoded.ids().len());
+    assert!(encoded.count() >= encoded.ids().len() && encoded.pooled() < encoded.ids().len());
 });

@@ -6,19 +6,21 @@ use std::ops::Range;
 use candle_core::quantized::GgmlDType;
 use serde_json::Value as Json;
 
-use crate::config::{Activation, ClipConfig, LOGIT_SCALE};
+use crate::config::{Activation, ClipConfig, LOGIT_SCALE, POOL_TYPE, Pooling, TextConfig, Tower};
 use crate::convert::{Companions, FileType};
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::checkpoint;
+use crate::format::checkpoint::{self, Pooled};
 use crate::format::gguf::{TensorInfo, Value, byte_size, header_bytes, padding};
 use crate::format::names::{Change, Checkpoint, Expected, Source, source, tensors};
-use crate::format::preprocessor;
 use crate::format::weights::Header;
+use crate::format::{preprocessor, vocabulary};
 use crate::limits::{Limit, Limits};
-use crate::tokenizer::{check_tokens, rebuild_merges};
+use crate::tokenizer::Vocabulary;
 
 /// Of ggml's quantised types, as it counts them.
 const QUANTIZATION_VERSION: u32 = 2;
+/// Rows of an embedding are padded to a multiple of this at most, for the sake of processors.
+const PADDED_TO: usize = 128;
 /// Longer is no name of a licence.
 const MOST_LICENCE_BYTES: usize = 100;
 
@@ -60,18 +62,22 @@ impl Plan {
             None => header.get(name).is_some(),
         };
         let kind = kind(has)?;
-        let mut config = config(kind, companions, limits)?;
+        let description = description(kind, companions, limits)?;
+        let mut config = config(kind, &description, companions, limits)?;
         config.activation = activation.unwrap_or(config.activation);
         config.logit_scale = logit_scale;
         let expected = tensors(&config);
         let sources: Vec<Source> = expected.iter().map(|want| source(kind, &want.name)).collect();
         if let Some(absent) = sources.iter().find(|source| !has(&source.name)) {
-            let message = format!("tensor {} is missing from the checkpoint", absent.name);
-            return Err(Error::new(ErrorKind::MissingTensor, message));
+            return Err(missing(&absent.name, &config, has));
         }
+        let vocabulary = match &mut config.text {
+            Some(text) => Some(vocabulary(kind, &description, companions, text, limits)?),
+            None => None,
+        };
         let mut infos: Vec<TensorInfo> =
             expected.iter().map(|want| stored(want, file_type)).collect();
-        let metadata = metadata(&config, companions, file_type, limits)?;
+        let metadata = metadata(&config, vocabulary.as_ref(), companions, file_type);
         let header = header_bytes(&metadata, &mut infos);
         let pairs = infos.into_iter().zip(sources);
         let targets = pairs.map(|(info, source)| Target { info, source, found: false }).collect();
@@ -112,6 +118,22 @@ impl Target {
     }
 }
 
+/// The error of a checkpoint without that tensor. Of a tower alone it may be that it has no projection.
+fn missing(name: &str, config: &ClipConfig, has: impl Fn(&str) -> bool) -> Error {
+    let projection = match config.towers()[..] {
+        [Tower::Text] => Some(("text_projection.weight", "CLIPTextModel")),
+        [Tower::Vision] => Some(("visual_projection.weight", "CLIPVisionModel")),
+        _ => None,
+    };
+    let message = match projection.filter(|(name, _)| !has(name)) {
+        Some((name, class)) => format!(
+            "this is a {class} without {name}, so its vectors cannot be compared; use a {class}WithProjection"
+        ),
+        None => format!("tensor {name} is missing from the checkpoint"),
+    };
+    Error::new(ErrorKind::MissingTensor, message)
+}
+
 /// The tensors' names tell whose checkpoint it is: many a directory has the descriptions of both kinds.
 fn kind(has: impl Fn(&str) -> bool) -> Result<Checkpoint> {
     if has("visual.class_embedding") || has("visual.conv1.weight") {
@@ -125,17 +147,27 @@ fn kind(has: impl Fn(&str) -> bool) -> Result<Checkpoint> {
     }
 }
 
-fn config(kind: Checkpoint, companions: &Companions, limits: &Limits) -> Result<ClipConfig> {
+/// The file that says what the model is made of.
+fn description(kind: Checkpoint, companions: &Companions, limits: &Limits) -> Result<Json> {
+    let (name, text) = match kind {
+        Checkpoint::HuggingFace => ("config.json", &companions.config),
+        Checkpoint::OpenClip => ("open_clip_config.json", &companions.open_clip_config),
+    };
+    companion(name, text.as_deref(), limits)
+}
+
+fn config(
+    kind: Checkpoint,
+    description: &Json,
+    companions: &Companions,
+    limits: &Limits,
+) -> Result<ClipConfig> {
     let mut config = match kind {
         Checkpoint::HuggingFace => {
-            let config = companion("config.json", companions.config.as_deref(), limits)?;
             let image_processor = image_processor(companions, limits)?;
-            checkpoint::hugging_face(&config, image_processor.as_ref(), limits)
+            checkpoint::hugging_face(description, image_processor.as_ref(), limits)
         }
-        Checkpoint::OpenClip => {
-            let config = companions.open_clip_config.as_deref();
-            checkpoint::open_clip(&companion("open_clip_config.json", config, limits)?, limits)
-        }
+        Checkpoint::OpenClip => checkpoint::open_clip(description, limits),
     }?;
     config.name = Some(companions.name.clone());
     Ok(config)
@@ -175,19 +207,50 @@ pub fn json(name: &str, text: &str, limits: &Limits) -> Result<Json> {
     })
 }
 
-/// The vocabulary, and its merges where they cannot be told from it.
+/// The vocabulary; and into `text` goes which of its tokens the state is taken of.
 fn vocabulary(
+    kind: Checkpoint,
+    description: &Json,
     companions: &Companions,
+    text: &mut TextConfig,
     limits: &Limits,
-) -> Result<(Vec<String>, Option<Vec<String>>)> {
+) -> Result<Vocabulary> {
     let file = companions.tokenizer.as_deref();
     let file = companion("tokenizer.json or vocab.json", file, limits)?;
-    let tokens = checkpoint::vocabulary(&file, limits)?;
-    check_tokens(&tokens, limits)?;
-    let rebuilt = rebuild_merges(&tokens);
-    let rebuilt = rebuilt.iter().map(|(first, second)| format!("{first} {second}"));
-    let merges = checkpoint::merges(&file).filter(|merges| !rebuilt.eq(merges.iter().cloned()));
-    Ok((tokens, merges))
+    let vocabulary = vocabulary::of_checkpoint(&file, limits)?;
+    let (tokens, rows, end) =
+        (vocabulary.tokens.len(), text.stock.vocab_size, vocabulary.end()? as usize);
+    let pooled = match kind {
+        Checkpoint::HuggingFace => checkpoint::hugging_face_pooling(description)?,
+        Checkpoint::OpenClip => checkpoint::open_clip_pooling(description)?,
+    };
+    if let Pooled::At(id) = pooled
+        && id != end
+    {
+        let message = format!(
+            "texts are pooled at token {id} where the tokenizer's end token is {end}; use the tokenizer of this model"
+        );
+        return Err(Error::new(ErrorKind::MalformedModel, message));
+    }
+    // Where nothing says that the two are of one model, their sizes have to.
+    let most =
+        if matches!(pooled, Pooled::At(_)) { rows } else { tokens.next_multiple_of(PADDED_TO) };
+    if tokens > rows || rows > most {
+        let message =
+            format!("the tokenizer has {tokens} tokens where the configuration says {rows}");
+        return Err(Error::new(ErrorKind::MalformedModel, message));
+    }
+    if tokens < rows && file.get("model").is_none() {
+        let message = format!(
+            "vocab.json has {tokens} of the {rows} tokens; put the model's tokenizer.json beside its weights, which tells those that were added"
+        );
+        return Err(Error::new(ErrorKind::MalformedModel, message));
+    }
+    text.pooling = match pooled {
+        Pooled::Highest if end + 1 < tokens => Pooling::Argmax,
+        _ => Pooling::Eos,
+    };
+    Ok(vocabulary)
 }
 
 /// How a tensor is stored. A row that does not divide into blocks of 32 stays f16.
@@ -227,10 +290,10 @@ fn repository(companions: &Companions) -> Option<String> {
 /// The keys of clip.cpp's converter.
 fn metadata(
     config: &ClipConfig,
+    vocabulary: Option<&Vocabulary>,
     companions: &Companions,
     file_type: FileType,
-    limits: &Limits,
-) -> Result<Vec<(String, Value)>> {
+) -> Vec<(String, Value)> {
     let mut list: Vec<(String, Value)> = Vec::new();
     let mut put = |key: &str, value| list.push((key.into(), value));
     let number = |n: usize| Value::U32(n as u32);
@@ -280,21 +343,12 @@ fn metadata(
     }
     if let Some(text) = &config.text {
         put("clip.text.context_length", number(text.stock.max_position_embeddings));
-        let (tokens, merges) = vocabulary(companions, limits)?;
-        if tokens.len() != text.stock.vocab_size {
-            let message = format!(
-                "the tokenizer has {} tokens where the configuration says {}",
-                tokens.len(),
-                text.stock.vocab_size
-            );
-            return Err(Error::new(ErrorKind::MalformedModel, message));
-        }
-        let strings =
-            |list: Vec<String>| Value::Array(list.into_iter().map(Value::String).collect());
-        put("tokenizer.ggml.tokens", strings(tokens));
-        if let Some(merges) = merges {
-            put("tokenizer.ggml.merges", strings(merges));
+        if text.pooling != Pooling::Eos {
+            put(POOL_TYPE, Value::String(text.pooling.name().into()));
         }
     }
-    Ok(list)
+    if let Some(vocabulary) = vocabulary {
+        vocabulary::metadata(vocabulary).into_iter().for_each(|(key, value)| put(key, value));
+    }
+    list
 }

@@ -1,18 +1,24 @@
-//! The JSON beside a safetensors checkpoint -> [`ClipConfig`] and vocabulary.
+//! The JSON beside a checkpoint -> [`ClipConfig`].
 
 use candle_transformers::models::clip::text_model::ClipTextConfig;
 use candle_transformers::models::clip::vision_model::ClipVisionConfig;
 use serde_json::Value;
 
-use crate::config::{Activation, ClipConfig, TextConfig, UNREAD, VisionConfig};
+use crate::config::{Activation, ClipConfig, Pooling, TextConfig, UNREAD, VisionConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::preprocessor;
-use crate::limits::{Limit, Limits};
+use crate::limits::Limits;
 use crate::preprocess::Preprocess;
 
 const LAYER_NORM_EPS: f64 = 1e-5;
 /// open_clip's `CLIPVisionCfg.head_width`.
 const OPEN_CLIP_HEAD_WIDTH: u64 = 64;
+/// open_clip's `CLIPTextCfg.eos_id`.
+const OPEN_CLIP_EOS_ID: u64 = 2;
+/// The `model_type` of a text tower alone.
+const TEXT_MODEL: &str = "clip_text_model";
+/// The `model_type` of an image tower alone.
+const VISION_MODEL: &str = "clip_vision_model";
 
 /// Reads Hugging Face's `config.json`, and the settings of its image processor where there are some. What a
 /// trimmed file leaves out is transformers' default.
@@ -25,19 +31,32 @@ pub fn hugging_face(
     limits: &Limits,
 ) -> Result<ClipConfig> {
     let model_type = config.get("model_type").and_then(Value::as_str).unwrap_or("clip");
-    if model_type != "clip" {
-        return Err(unsupported(format!("this is a {model_type} model")));
-    }
-    let text = Section::hugging_face(config, "text");
-    let vision = Section::hugging_face(config, "vision");
-    let activation = text.activation()?;
-    if vision.activation()? != activation {
+    let (text, vision) = match model_type {
+        "clip" => (
+            Some(Section::hugging_face(config, "text")),
+            Some(Section::hugging_face(config, "vision")),
+        ),
+        TEXT_MODEL => (Some(Section(vec![config])), None),
+        VISION_MODEL => (None, Some(Section(vec![config]))),
+        other => return Err(unsupported(format!("this is a {other} model"))),
+    };
+    let mut towers = text.iter().chain(&vision).map(Section::activation);
+    let activation = towers.next().expect("there is one tower at least")?;
+    if towers.next().transpose()?.is_some_and(|other| other != activation) {
         return Err(unsupported(
             "the towers have different activations, for which GGUF has no place",
         ));
     }
     let projection_dim = Section(vec![config]).number("projection_dim", 512)?;
-    let text_config = TextConfig {
+    let text = text.map(|text| hugging_face_text(&text, projection_dim)).transpose()?;
+    let vision = vision
+        .map(|vision| hugging_face_vision(&vision, projection_dim, image_processor))
+        .transpose()?;
+    finish(activation, projection_dim, text, vision, limits)
+}
+
+fn hugging_face_text(text: &Section, projection_dim: usize) -> Result<TextConfig> {
+    Ok(TextConfig {
         stock: ClipTextConfig {
             vocab_size: text.number("vocab_size", 49_408)?,
             embed_dim: text.number("hidden_size", 512)?,
@@ -50,9 +69,17 @@ pub fn hugging_face(
             projection_dim,
         },
         layer_norm_eps: text.float("layer_norm_eps", LAYER_NORM_EPS)?,
-    };
+        pooling: Pooling::default(),
+    })
+}
+
+fn hugging_face_vision(
+    vision: &Section,
+    projection_dim: usize,
+    image_processor: Option<&Value>,
+) -> Result<VisionConfig> {
     let image_size = vision.number("image_size", 224)?;
-    let vision_config = VisionConfig {
+    Ok(VisionConfig {
         stock: ClipVisionConfig {
             embed_dim: vision.number("hidden_size", 768)?,
             activation: UNREAD,
@@ -69,8 +96,50 @@ pub fn hugging_face(
             Some(settings) => preprocessor::of_transformers(settings, image_size)?,
             None => Preprocess::openai(image_size),
         },
+    })
+}
+
+/// Which token a checkpoint takes the text's state of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pooled {
+    /// The first of this id.
+    At(usize),
+    /// The first of the highest id that is there.
+    Highest,
+    /// It does not say.
+    Untold,
+}
+
+/// Reads it of Hugging Face's `config.json`. An `eos_token_id` of 2 is that of files from before transformers 4.31,
+/// which takes them by the highest id to this day.
+///
+/// # Errors
+/// `malformed_model`
+pub fn hugging_face_pooling(config: &Value) -> Result<Pooled> {
+    let text = match config.get("model_type").and_then(Value::as_str) {
+        Some(TEXT_MODEL) => Section(vec![config]),
+        _ => Section::hugging_face(config, "text"),
     };
-    finish(activation, projection_dim, text_config, vision_config, limits)
+    match text.get("eos_token_id") {
+        None => Ok(Pooled::Untold),
+        Some(_) => match text.number("eos_token_id", 0)? {
+            2 => Ok(Pooled::Highest),
+            id => Ok(Pooled::At(id)),
+        },
+    }
+}
+
+/// Reads it of open_clip's `open_clip_config.json`.
+///
+/// # Errors
+/// `malformed_model`
+pub fn open_clip_pooling(config: &Value) -> Result<Pooled> {
+    let model = config.get("model_cfg").unwrap_or(config);
+    let text = Section(model.get("text_cfg").into_iter().collect());
+    match text.get("pool_type").and_then(Value::as_str) {
+        Some("eos") => Ok(Pooled::At(text.number("eos_id", OPEN_CLIP_EOS_ID)?)),
+        _ => Ok(Pooled::Highest),
+    }
 }
 
 /// Reads open_clip's `open_clip_config.json`.
@@ -106,6 +175,7 @@ pub fn open_clip(config: &Value, limits: &Limits) -> Result<ClipConfig> {
             projection_dim,
         },
         layer_norm_eps: LAYER_NORM_EPS,
+        pooling: Pooling::default(),
     };
     let vision_width = vision.number("width", 768)?;
     let head_width = vision.number("head_width", OPEN_CLIP_HEAD_WIDTH)?.max(1);
@@ -125,62 +195,23 @@ pub fn open_clip(config: &Value, limits: &Limits) -> Result<ClipConfig> {
         layer_norm_eps: LAYER_NORM_EPS,
         preprocess: preprocessor::of_open_clip(config.get("preprocess_cfg"), image_size)?,
     };
-    finish(activation, projection_dim, text_config, vision_config, limits)
-}
-
-/// The tokens of `tokenizer.json` or `vocab.json`, in id order.
-///
-/// # Errors
-/// `malformed_model` where ids are missing or it holds no vocabulary; `limit_exceeded`.
-pub fn vocabulary(file: &Value, limits: &Limits) -> Result<Vec<String>> {
-    let model = file.get("model").and_then(|model| model.get("vocab"));
-    let table = model.unwrap_or(file).as_object();
-    let table = table.ok_or_else(|| malformed("the tokenizer's file holds no vocabulary"))?;
-    limits.check(Limit::Vocabulary, table.len() as u64)?;
-    let mut tokens: Vec<(u64, &str)> = Vec::new();
-    for (token, id) in table {
-        let id = id.as_u64().ok_or_else(|| malformed(format!("token {token:?} has no id")))?;
-        tokens.push((id, token));
-    }
-    tokens.sort_unstable();
-    if tokens.iter().zip(0..).any(|((id, _), place)| *id != place) {
-        return Err(malformed("the vocabulary's ids are not 0, 1, 2, …"));
-    }
-    Ok(tokens.into_iter().map(|(_, token)| token.to_string()).collect())
-}
-
-/// The merges of `tokenizer.json`, each as `first second`; older files have them as strings, newer as
-/// pairs.
-pub fn merges(tokenizer: &Value) -> Option<Vec<String>> {
-    let list = tokenizer.get("model")?.get("merges")?.as_array()?;
-    let line = |merge: &Value| match merge {
-        Value::String(line) => Some(line.clone()),
-        Value::Array(pair) => {
-            Some(format!("{} {}", pair.first()?.as_str()?, pair.get(1)?.as_str()?))
-        }
-        _ => None,
-    };
-    list.iter().map(line).collect()
+    finish(activation, projection_dim, Some(text_config), Some(vision_config), limits)
 }
 
 fn finish(
     activation: Activation,
     projection_dim: usize,
-    text: TextConfig,
-    vision: VisionConfig,
+    text: Option<TextConfig>,
+    vision: Option<VisionConfig>,
     limits: &Limits,
 ) -> Result<ClipConfig> {
-    if vision.stock.num_channels != 3 {
-        return Err(unsupported(format!("its images have {} channels", vision.stock.num_channels)));
+    if let Some(channels) = vision.as_ref().map(|vision| vision.stock.num_channels)
+        && channels != 3
+    {
+        return Err(unsupported(format!("its images have {channels} channels")));
     }
-    let config = ClipConfig {
-        name: None,
-        activation,
-        projection_dim,
-        logit_scale: None,
-        text: Some(text),
-        vision: Some(vision),
-    };
+    let config =
+        ClipConfig { name: None, activation, projection_dim, logit_scale: None, text, vision };
     config.validate(limits)?;
     Ok(config)
 }
@@ -206,6 +237,7 @@ fn refuse_other_towers(text: &Section, vision: &Section) -> Result<()> {
     let differs = |section: &Section, key: &str, plain: &[&str]| match section.get(key) {
         None | Some(Value::Null | Value::Bool(false)) => false,
         Some(Value::String(value)) => !plain.contains(&value.as_str()),
+        Some(Value::Object(settings)) => !settings.is_empty(),
         Some(_) => true,
     };
     for (section, key, plain) in [
@@ -215,6 +247,8 @@ fn refuse_other_towers(text: &Section, vision: &Section) -> Result<()> {
         (vision, "pool_type", &["tok"]),
         (vision, "pos_embed_type", &["learnable"]),
         (text, "embed_cls", &[]),
+        (text, "hf_tokenizer_name", &[""]),
+        (text, "tokenizer_kwargs", &[]),
         (text, "no_causal_mask", &[]),
         (text, "proj_bias", &[]),
         (text, "pool_type", &["argmax", "eos"]),

@@ -40,7 +40,7 @@ impl TextTower {
     /// # Errors
     /// `low_memory`
     pub fn forward(&self, tokens: &Tokens) -> Result<Vec<f32>> {
-        let ids = &tokens.ids()[..=tokens.end()];
+        let ids = &tokens.ids()[..=tokens.pooled()];
         let n = ids.len();
         self.blocks.make_room(n)?;
         let embedded = self.token_embedding.gather(ids)?;

@@ -1,6 +1,6 @@
 // The public JavaScript API: CLIP's two encoders, running in a worker of this page.
 
-import { isWeightsName } from "./checkpoint-names.js";
+import { isWeightsName, refuseHubPages } from "./checkpoint-names.js";
 import { classificationOf, meanOf, promptsOf, requireScale } from "./classify.js";
 import { download } from "./download.js";
 import { abortedError, ClipError, errorJson } from "./error.js";
@@ -106,6 +106,7 @@ export class ClipEncoder {
     if (!Number.isInteger(threads) || threads < 1) {
       throw new ClipError("invalid_input", `threads is ${threads}, not a whole number from 1 on`);
     }
+    if (typeof source === "string") refuseHubPages(source);
     // Such a URL is the page's own: on one opened from a disk, not even its worker may read it.
     if (typeof source === "string" && source.startsWith("blob:")) source = await (await download(source, { signal: options.signal })).blob();
     const params = loadParams(source, threads, options);

@@ -221,6 +221,19 @@ describe("a checkpoint by its URL", () => {
     assertVectors(await load(page, url, { sha256: hash }), right);
   });
 
+  for (const tower of ["vision", "text"]) {
+    test(`of the ${tower} tower alone embeds what that tower embeds`, async (t) => {
+      const page = await apiPage(site, t);
+      const config = JSON.parse(readFileSync(join(TEST_DATA, "tiny-hf/config.json"), "utf8"));
+      const described = { ...config[`${tower}_config`], model_type: `clip_${tower}_model`, projection_dim: config.projection_dim };
+      site.hub.answer("/tiny-hf/config.json", (_request, response) => void response.end(JSON.stringify(described)));
+      // An image tower has no tokens, and no file that tells them.
+      if (tower === "vision") for (const name of ["tokenizer.json", "vocab.json"]) site.hub.answer(`/tiny-hf/${name}`, status(404));
+      const { text, image } = right;
+      assertVectors(await load(page, serve()), tower === "vision" ? { text: null, image } : { text, image: null });
+    });
+  }
+
   test("without its configuration, its tokenizer, or its weights is refused by name", async (t) => {
     const page = await apiPage(site, t);
     const url = serve();

@@ -208,6 +208,26 @@ describe("what is no model is refused, and the one before goes on working", () =
     assert.equal(await shownCode(clip.modelError), "invalid_input");
   });
 
+  test("a page of the Hub", async (t) => {
+    const clip = await site.newPage(t);
+    const hub = "https://huggingface.co/openai/clip-vit-base-patch32";
+    /** @type {[string, string][]} */
+    const cases = [
+      [hub, `the page of a repository on the Hub; give the address of its weights, such as ${hub}/resolve/main/model.safetensors`],
+      [`${hub}/`, `such as ${hub}/resolve/main/model.safetensors`],
+      [`${hub}/tree/refs/pr/3`, "such as https://"],
+      [`${hub.replace("huggingface.co", "hf.co")}/tree/main`, `such as ${hub}/resolve/main/model.safetensors`],
+      [`${hub}/blob/main/pytorch_model.bin`, `the page of a file on the Hub; its own address is ${hub}/resolve/main/pytorch_model.bin`],
+    ];
+    for (const [url, says] of cases) {
+      await clip.loadUrl(url);
+      await clip.modelError.getByText(says).waitFor({ timeout: 5_000 });
+      assert.equal(await shownCode(clip.modelError), "not_a_model");
+    }
+    await clip.loadTinyModel();
+    await assertWorks(clip);
+  });
+
   test("nothing chosen", async (t) => {
     const clip = await site.newPage(t);
     await clip.loadUrl("");

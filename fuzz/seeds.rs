@@ -109,6 +109,8 @@ fn checkpoints(folder: &Path) -> Outcome {
         &Header::parse(&file, &Limits::default())?.ok_or("a header is whole")?,
         &Limits::default(),
     )?;
+    let vocab: serde_json::Map<_, _> =
+        TOKENS.iter().zip(0..).map(|(token, id)| ((*token).into(), json!(id))).collect();
     let tower = json!({
         "hidden_size": sizes.width, "intermediate_size": sizes.wide,
         "num_attention_heads": sizes.heads, "num_hidden_layers": sizes.layers,
@@ -118,7 +120,16 @@ fn checkpoints(folder: &Path) -> Outcome {
     let hugging_face = json!({
         "model_type": "clip", "projection_dim": sizes.projection, "text_config": tower,
         "vision_config": tower, "image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5],
+        "model": { "type": "BPE", "vocab": vocab, "merges": [["a", "b</w>"]] },
+        "added_tokens": [{ "id": 4, "content": "ab</w>", "single_word": false, "lstrip": true,
+            "rstrip": false, "normalized": true, "special": false }],
     });
+    let alone = |model_type: &str| {
+        let mut description = tower.clone();
+        description["model_type"] = json!(model_type);
+        description["projection_dim"] = json!(sizes.projection);
+        description
+    };
     let open_clip = json!({ "model_cfg": {
         "embed_dim": sizes.projection, "quick_gelu": true,
         "text_cfg": { "width": sizes.width, "layers": sizes.layers, "heads": sizes.heads,
@@ -128,6 +139,8 @@ fn checkpoints(folder: &Path) -> Outcome {
     }});
     let kinds = [
         ("hf", Checkpoint::HuggingFace, hugging_face),
+        ("vision", Checkpoint::HuggingFace, alone("clip_vision_model")),
+        ("text", Checkpoint::HuggingFace, alone("clip_text_model")),
         ("open_clip", Checkpoint::OpenClip, open_clip),
     ];
     for (name, kind, description) in kinds {

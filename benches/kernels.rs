@@ -6,7 +6,7 @@
 use std::arch::wasm32::{i16x8, i32x4_add, i32x4_dot_i16x8, i32x4_extract_lane, i32x4_splat, v128};
 use std::hint::black_box;
 
-use clip_wasm::kernels::{Activations, Finish, Int8Matrix, Layout, Target, int8_matmul};
+use clip_wasm::cpu::kernels::{Activations, Finish, Int8Matrix, Layout, Target, int8_matmul};
 use wasm_bindgen::prelude::*;
 
 /// Multiplications and additions of one `i32x4_dot_i16x8` and the addition to its sum.

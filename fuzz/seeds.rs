@@ -17,9 +17,9 @@ use std::path::{Path, PathBuf};
 
 use candle_core::quantized::GgmlDType;
 use clip_wasm::Limits;
-use clip_wasm::config::ClipConfig;
 use clip_wasm::format::gguf::Header;
-use clip_wasm::format::names::{Change, Checkpoint, source, tensors};
+use clip_wasm::model::clip::config::ClipConfig;
+use clip_wasm::model::clip::names::{Change, Checkpoint, source, tensors};
 use safetensors::tensor::{Dtype, TensorView, serialize};
 use serde_json::json;
 use small::{Model, SIZES, Sizes, TOKENS};

@@ -11,7 +11,6 @@ use std::ops::Range;
 
 use candle_core::quantized::GgmlDType;
 
-use crate::config::Activation;
 #[cfg(not(target_arch = "wasm32"))]
 pub use crate::convert::directory::convert;
 use crate::convert::piece::Part;
@@ -22,6 +21,7 @@ use crate::format::weights::{Header, Reader, malformed};
 use crate::format::{join, join_near};
 use crate::limits::Limits;
 use crate::memory;
+use crate::model::clip::config::Activation;
 
 /// How the 2-D weights are stored. 1-D tensors stay f32 and the patch embedding is f16, as in
 /// clip.cpp's own files.

@@ -2,14 +2,14 @@
 
 use serde::Serialize;
 
-use crate::config::{ClipConfig, Tower};
+use crate::cpu::{ClipModel, TextTower, VisionTower};
 use crate::decode::{self, DecodeOptions, RgbImage};
 use crate::embedding::Embedding;
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::{Limit, Limits};
-use crate::model::{ClipModel, TextTower, VisionTower};
+use crate::model::clip::config::{ClipConfig, Tower};
+use crate::model::clip::tokenizer::{Tokenizer, Tokens};
 use crate::preprocess::{Preprocess, Resize};
-use crate::tokenizer::{Tokenizer, Tokens};
 
 /// A CLIP model that turns images and texts into vectors of one space.
 pub struct ClipEncoder {

@@ -1,12 +1,8 @@
 //! Which container a file is.
 
-pub mod checkpoint;
 pub mod gguf;
-pub mod names;
-pub mod preprocessor;
 pub mod safetensors;
 pub mod torch;
-pub mod vocabulary;
 pub mod weights;
 
 use std::ops::Range;

@@ -6,11 +6,12 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use crate::config::{ClipConfig, LayerSizes};
 use crate::error::{Error, ErrorKind, Result};
+use crate::format::expect_gguf;
 use crate::format::gguf::Header;
-use crate::format::{expect_gguf, names, preprocessor};
 use crate::limits::Limits;
+use crate::model::clip::config::{ClipConfig, LayerSizes};
+use crate::model::clip::{names, preprocessor};
 use crate::preprocess::Preprocess;
 
 /// Reads a file's header and tells its towers, sizes and types.

@@ -2,17 +2,18 @@
 
 use std::ops::Range;
 
-use crate::config::{ClipConfig, Tower};
+use crate::cpu::ClipModel;
+use crate::cpu::weights::{Incoming, Weights, resident_size};
 use crate::encoder::{ClipEncoder, missing_tower};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::gguf::{Header, TensorInfo};
-use crate::format::names::{Role, assign, tower_of};
-use crate::format::{SNIFF_BYTES, expect_gguf, join_near, vocabulary};
+use crate::format::{SNIFF_BYTES, expect_gguf, join_near};
 use crate::limits::{Limit, Limits};
 use crate::memory;
-use crate::model::ClipModel;
-use crate::tokenizer::{Tokenizer, make_room};
-use crate::weights::{Incoming, Weights, resident_size};
+use crate::model::clip::config::{ClipConfig, Tower};
+use crate::model::clip::names::{Role, assign, tower_of};
+use crate::model::clip::tokenizer::{Tokenizer, make_room};
+use crate::model::clip::vocabulary;
 
 /// What a parsed header takes, in sizes of the one that has come.
 const HEADER_COPIES: usize = 3;

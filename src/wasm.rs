@@ -7,12 +7,12 @@ use sha2::Digest;
 use wasm_bindgen::prelude::*;
 use web_sys::ImageData;
 
-use crate::config::{Activation, Tower};
 use crate::convert::{self, Converter, FileType};
 use crate::decode::{Alpha, DecodeOptions, Orientation, RgbImage};
 use crate::embedding::Embedding;
 use crate::error::{Error, ErrorKind};
 use crate::memory;
+use crate::model::clip::config::{Activation, Tower};
 
 #[wasm_bindgen(typescript_custom_section)]
 const MODEL_INFO: &str = r#"
@@ -169,13 +169,13 @@ impl Limits {
 #[cfg(target_feature = "atomics")]
 #[wasm_bindgen(js_name = joinPool)]
 pub fn join_pool() {
-    crate::threads::POOL.join()
+    crate::cpu::threads::POOL.join()
 }
 
 /// Gets the browser to compile the kernels well while a model is on its way. Takes some 30 ms of this thread.
 #[wasm_bindgen(js_name = warmUp)]
 pub fn warm_up() -> Result<(), JsValue> {
-    crate::warm_up::warm_up().map_err(js_error)
+    crate::cpu::warm_up::warm_up().map_err(js_error)
 }
 
 /// Whether an image file begins as one of a format that is decoded here.
@@ -465,7 +465,7 @@ impl ClipEncoder {
 
 /// The tokens of a text.
 #[wasm_bindgen]
-pub struct Tokens(crate::tokenizer::Tokens);
+pub struct Tokens(crate::model::clip::tokenizer::Tokens);
 
 #[wasm_bindgen]
 impl Tokens {

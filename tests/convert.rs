@@ -12,7 +12,7 @@ use candle_core::quantized::QTensor;
 use candle_core::{DType, Device, Tensor};
 use clip_wasm::convert::{Companions, Converter, FILE_TYPES, FileType, convert};
 use clip_wasm::format::gguf::Header;
-use clip_wasm::format::names::{Change, Checkpoint, source};
+use clip_wasm::model::clip::names::{Change, Checkpoint, source};
 use clip_wasm::{Error, ErrorKind, Limits, ModelLoader, Result};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};

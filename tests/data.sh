@@ -7,7 +7,7 @@ seed() { target/release/examples/seeded_model "$1" "$2" "$CLIP_TEST_DATA/tokeniz
 
 # What the data depends on: when it changes, everything seeded is made anew.
 recipe=$(cat tests/data.sh tests/support/seeded.rs examples/seeded_model.rs src/convert.rs src/convert/*.rs \
-  src/format/{gguf,names,checkpoint,preprocessor,safetensors,torch,torch/pickle,vocabulary,weights}.rs | sha256sum)
+  src/format/{gguf,safetensors,torch,torch/pickle,weights}.rs src/model/*.rs src/model/*/*.rs | sha256sum)
 if [ "$(cat "$CLIP_TEST_DATA/recipe" 2>/dev/null)" != "$recipe" ]; then
   rm -rf "$CLIP_TEST_DATA"/{recipe,tiny*,vit-b-32*}
   for layout in hf hf-sharded hf-f16 hf-bf16 open_clip; do

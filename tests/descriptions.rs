@@ -6,10 +6,10 @@ mod support;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use clip_wasm::config::ClipConfig;
 use clip_wasm::convert::{FileType, convert};
 use clip_wasm::decode::{RgbImage, decode};
 use clip_wasm::format::gguf::Header;
+use clip_wasm::model::clip::config::ClipConfig;
 use clip_wasm::preprocess::{Filter, Preprocess, Resize};
 use clip_wasm::{ClipEncoder, Error, ErrorKind, Limits, Result};
 use serde::Deserialize;

@@ -4,8 +4,8 @@
 mod support;
 
 use candle_core::quantized::GgmlDType;
-use clip_wasm::config::ClipConfig;
 use clip_wasm::format::gguf::{Header, TensorInfo, Value};
+use clip_wasm::model::clip::config::ClipConfig;
 use clip_wasm::{ClipEncoder, ErrorKind, Limits, ModelLoader, Result, Tower};
 use support::data;
 use support::reliability::record;

@@ -5,11 +5,12 @@ mod support;
 use std::cell::Cell;
 
 use candle_core::quantized::GgmlDType;
-use clip_wasm::config::ClipConfig;
 use clip_wasm::decode::RgbImage;
 use clip_wasm::format::gguf::{Header, TensorInfo, Value, byte_size, header_bytes};
-use clip_wasm::format::names::tensors;
-use clip_wasm::format::{checkpoint, safetensors};
+use clip_wasm::format::safetensors;
+use clip_wasm::model::clip::checkpoint;
+use clip_wasm::model::clip::config::ClipConfig;
+use clip_wasm::model::clip::names::tensors;
 use clip_wasm::preprocess::Preprocess;
 use clip_wasm::{ClipEncoder, ErrorKind, Limits, ModelLoader, Result};
 use proptest::collection::vec;

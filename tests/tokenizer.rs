@@ -3,8 +3,8 @@
 
 mod support;
 
-use clip_wasm::config::Pooling;
-use clip_wasm::tokenizer::{Tokenizer, Vocabulary};
+use clip_wasm::model::clip::config::Pooling;
+use clip_wasm::model::clip::tokenizer::{Tokenizer, Vocabulary};
 use clip_wasm::{ErrorKind, Result};
 use serde::Deserialize;
 use serde_json::Value;

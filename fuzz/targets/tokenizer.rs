@@ -5,9 +5,9 @@ use std::path::Path;
 use std::sync::LazyLock;
 
 use clip_wasm::Limits;
-use clip_wasm::config::Pooling;
-use clip_wasm::format::vocabulary;
-use clip_wasm::tokenizer::Tokenizer;
+use clip_wasm::model::clip::config::Pooling;
+use clip_wasm::model::clip::vocabulary;
+use clip_wasm::model::clip::tokenizer::Tokenizer;
 use libfuzzer_sys::fuzz_target;
 
 const CONTEXT: usize = 77;

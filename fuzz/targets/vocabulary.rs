@@ -2,8 +2,8 @@
 //! line, then merges, one a line, then the text, each part but the last ended by an empty line.
 #![no_main]
 
-use clip_wasm::config::Pooling;
-use clip_wasm::tokenizer::{AddedToken, Tokenizer, Vocabulary};
+use clip_wasm::model::clip::config::Pooling;
+use clip_wasm::model::clip::tokenizer::{AddedToken, Tokenizer, Vocabulary};
 use clip_wasm_fuzz::accept;
 use libfuzzer_sys::fuzz_target;
 

@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use clip_wasm::config::Activation;
 use clip_wasm::convert::{FileType, convert};
 use clip_wasm::decode::{Alpha, DecodeOptions, Orientation};
 use clip_wasm::embedding::response;
 use clip_wasm::error::{Error, Result};
+use clip_wasm::model::clip::config::Activation;
 use clip_wasm::{ClipEncoder, Limits, inspect};
 use indicatif::{ProgressBar, ProgressStyle};
 

@@ -10,9 +10,9 @@ use safetensors::Dtype;
 
 use crate::convert::plan::{Plan, Target};
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::names::Change;
 use crate::format::weights::{Check, Header, malformed};
 use crate::memory;
+use crate::model::clip::names::Change;
 
 /// Elements of a piece at most, where it is not transposed: 256 KiB in f32. Blocks lie along rows and
 /// rows one after another, so whole blocks of any number give the bytes that the whole tensor gives.

@@ -6,16 +6,18 @@ use std::ops::Range;
 use candle_core::quantized::GgmlDType;
 use serde_json::Value as Json;
 
-use crate::config::{Activation, ClipConfig, LOGIT_SCALE, POOL_TYPE, Pooling, TextConfig, Tower};
 use crate::convert::{Companions, FileType};
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::checkpoint::{self, Pooled};
 use crate::format::gguf::{TensorInfo, Value, byte_size, header_bytes, padding};
-use crate::format::names::{Change, Checkpoint, Expected, Source, source, tensors};
 use crate::format::weights::Header;
-use crate::format::{preprocessor, vocabulary};
 use crate::limits::{Limit, Limits};
-use crate::tokenizer::Vocabulary;
+use crate::model::clip::checkpoint::{self, Pooled};
+use crate::model::clip::config::{
+    Activation, ClipConfig, LOGIT_SCALE, POOL_TYPE, Pooling, TextConfig, Tower,
+};
+use crate::model::clip::names::{Change, Checkpoint, Expected, Source, source, tensors};
+use crate::model::clip::tokenizer::Vocabulary;
+use crate::model::clip::{preprocessor, vocabulary};
 
 /// Of ggml's quantised types, as it counts them.
 const QUANTIZATION_VERSION: u32 = 2;

@@ -9,9 +9,9 @@
 
 use super::target::{Columns, Finish};
 use super::{PANEL, ROWS, Target, split};
+use crate::cpu::threads::POOL;
 use crate::error::Result;
 use crate::memory;
-use crate::threads::POOL;
 
 /// Sums that run side by side, added up at the end.
 const LANES: usize = 8;

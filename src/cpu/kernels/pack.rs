@@ -1,9 +1,9 @@
 //! The packed forms that the kernels read.
 
 use super::{BLOCK, PANEL, ROWS, twin};
+use crate::cpu::threads::POOL;
 use crate::error::Result;
 use crate::memory;
-use crate::threads::POOL;
 
 /// A block whose largest value is below this is taken for zeros: its scale would be denormal, and a
 /// product of denormals runs many times slower than any other.

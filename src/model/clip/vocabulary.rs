@@ -4,10 +4,10 @@
 
 use serde_json::{Value as Json, json};
 
-use super::gguf::{Header, Value};
 use crate::error::{Error, ErrorKind, Result};
+use crate::format::gguf::{Header, Value};
 use crate::limits::{Limit, Limits};
-use crate::tokenizer::{AddedToken, END, START, Vocabulary, WORDS};
+use crate::model::clip::tokenizer::{AddedToken, END, START, Vocabulary, WORDS};
 
 const TOKENS: &str = "tokenizer.ggml.tokens";
 const MERGES: &str = "tokenizer.ggml.merges";

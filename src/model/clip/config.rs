@@ -7,8 +7,8 @@ use candle_transformers::models::clip::vision_model::ClipVisionConfig;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::gguf::{Header, Value};
-use crate::format::preprocessor;
 use crate::limits::{Limit, Limits};
+use crate::model::clip::preprocessor;
 use crate::preprocess::Preprocess;
 
 /// The nonlinearity between the two layers of an MLP.
@@ -35,7 +35,7 @@ impl Activation {
     /// The activation of that name.
     ///
     /// ```
-    /// # use clip_wasm::config::Activation;
+    /// # use clip_wasm::model::clip::config::Activation;
     /// assert_eq!(Activation::named("gelu")?, Activation::Gelu);
     /// # Ok::<(), clip_wasm::Error>(())
     /// ```

@@ -23,7 +23,7 @@ pub use target::{Finish, Target};
 
 use std::ops::Range;
 
-use crate::threads::POOL;
+use crate::cpu::threads::POOL;
 #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
 use scalar as twin;
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]

@@ -5,11 +5,11 @@ use candle_core::{Module, Tensor};
 use super::attention::Attention;
 use super::linear::Linear;
 use super::norm::LayerNorm;
-use crate::config::{Activation, LayerSizes};
+use crate::cpu::weights::Weights;
 use crate::error::Result;
-use crate::format::names::{FC1, FC2};
 use crate::memory;
-use crate::weights::Weights;
+use crate::model::clip::config::{Activation, LayerSizes};
+use crate::model::clip::names::{FC1, FC2};
 
 /// Every block of a tower.
 pub struct Blocks {

@@ -2,9 +2,9 @@
 //!
 //! The canonical names are those of clip.cpp's GGUF files, because that is the form that is computed.
 
-use crate::config::{ClipConfig, Tower};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::gguf::{Header, TensorInfo};
+use crate::model::clip::config::{ClipConfig, Tower};
 
 /// How a tensor is kept in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,7 +97,7 @@ pub fn assign(config: &ClipConfig, header: &mut Header) -> Result<Vec<Option<Rol
     rename_mlp_layers(config, &mut header.tensors);
     for want in &expected {
         let found = header.tensors.iter().find(|tensor| tensor.name == want.name);
-        let found = found.ok_or_else(|| crate::config::missing(&want.name))?;
+        let found = found.ok_or_else(|| crate::model::clip::config::missing(&want.name))?;
         if found.shape != want.shape {
             let message = format!(
                 "tensor {} has shape {:?} where its model calls for {:?}; use another file",

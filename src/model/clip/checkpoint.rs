@@ -4,10 +4,12 @@ use candle_transformers::models::clip::text_model::ClipTextConfig;
 use candle_transformers::models::clip::vision_model::ClipVisionConfig;
 use serde_json::Value;
 
-use crate::config::{Activation, ClipConfig, Pooling, TextConfig, UNREAD, VisionConfig};
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::preprocessor;
 use crate::limits::Limits;
+use crate::model::clip::config::{
+    Activation, ClipConfig, Pooling, TextConfig, UNREAD, VisionConfig,
+};
+use crate::model::clip::preprocessor;
 use crate::preprocess::Preprocess;
 
 const LAYER_NORM_EPS: f64 = 1e-5;

@@ -5,10 +5,10 @@ use candle_core::{Device, Module, Tensor};
 use super::block::Blocks;
 use super::linear::{FloatProduct, Linear};
 use super::norm::LayerNorm;
-use crate::config::{Activation, VisionConfig};
+use crate::cpu::weights::Weights;
 use crate::error::Result;
 use crate::memory;
-use crate::weights::Weights;
+use crate::model::clip::config::{Activation, VisionConfig};
 
 /// Embeddings of patches and places, the blocks, and the projection.
 pub struct VisionTower {

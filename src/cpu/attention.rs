@@ -5,10 +5,10 @@ use std::ops::Range;
 use candle_core::{CpuStorage, CustomOp1, Layout, Shape, Tensor};
 
 use super::linear::{Linear, QkvLinear, contiguous};
-use crate::config::LayerSizes;
+use crate::cpu::kernels::attention::Heads;
+use crate::cpu::weights::Weights;
 use crate::error::Result;
-use crate::kernels::attention::Heads;
-use crate::weights::Weights;
+use crate::model::clip::config::LayerSizes;
 
 /// Queries, keys and values, the heads, and the projection of what they give.
 pub struct Attention {

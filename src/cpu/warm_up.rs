@@ -6,16 +6,16 @@
 use candle_core::quantized::GgmlDType;
 use candle_transformers::models::clip::vision_model::ClipVisionConfig;
 
-use crate::config::{Activation, ClipConfig, UNREAD, VisionConfig};
+use crate::cpu::ClipModel;
+use crate::cpu::weights::{Incoming, Weights};
 use crate::decode::RgbImage;
 use crate::encoder::ClipEncoder;
 use crate::error::Result;
 use crate::format::gguf::{TensorInfo, byte_size};
-use crate::format::names::{Role, tensors};
 use crate::limits::Limits;
-use crate::model::ClipModel;
+use crate::model::clip::config::{Activation, ClipConfig, UNREAD, VisionConfig};
+use crate::model::clip::names::{Role, tensors};
 use crate::preprocess::Preprocess;
-use crate::weights::{Incoming, Weights};
 
 /// One head. The wider the model, the more a product takes of the time that attention has to come to V8's
 /// notice as well.

@@ -5,10 +5,10 @@ use candle_core::{Module, Tensor};
 use super::block::Blocks;
 use super::linear::Linear;
 use super::norm::LayerNorm;
-use crate::config::{Activation, TextConfig};
+use crate::cpu::weights::{RowTable, Weights};
 use crate::error::Result;
-use crate::tokenizer::Tokens;
-use crate::weights::{RowTable, Weights};
+use crate::model::clip::config::{Activation, TextConfig};
+use crate::model::clip::tokenizer::Tokens;
 
 /// Embeddings of tokens and places, the blocks, and the projection.
 pub struct TextTower {

@@ -14,9 +14,9 @@ use tokenizers::pre_tokenizers::sequence::Sequence as PreTokenizers;
 use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
 use tokenizers::{NormalizerWrapper, PreTokenizerWrapper, SplitDelimiterBehavior};
 
-use crate::config::Pooling;
 use crate::error::{Error, ErrorKind, Result};
 use crate::memory;
+use crate::model::clip::config::Pooling;
 
 pub(crate) const START: &str = "<|startoftext|>";
 pub(crate) const END: &str = "<|endoftext|>";
@@ -58,8 +58,8 @@ pub struct AddedToken {
 /// Turns texts into [`Tokens`].
 ///
 /// ```
-/// use clip_wasm::config::Pooling;
-/// use clip_wasm::tokenizer::{Tokenizer, Vocabulary};
+/// use clip_wasm::model::clip::config::Pooling;
+/// use clip_wasm::model::clip::tokenizer::{Tokenizer, Vocabulary};
 ///
 /// let tokens = ["c", "a", "t", "t</w>", "ca", "cat</w>", "<|startoftext|>", "<|endoftext|>"];
 /// let tokens = tokens.map(String::from).to_vec();

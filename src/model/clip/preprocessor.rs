@@ -5,8 +5,8 @@
 
 use serde_json::Value as Json;
 
-use super::gguf::{Header, Value};
 use crate::error::{Error, ErrorKind, Result};
+use crate::format::gguf::{Header, Value};
 use crate::limits::{Limit, Limits};
 use crate::preprocess::{Filter, Preprocess, Resize};
 

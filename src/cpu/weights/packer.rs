@@ -5,9 +5,9 @@ use candle_core::quantized::GgmlDType;
 use half::f16;
 
 use super::{has_offsets, read};
+use crate::cpu::kernels::{BLOCK, FOURS_PAY, Int8Matrix, PANEL};
 use crate::error::Result;
 use crate::format::gguf::{TensorInfo, byte_size};
-use crate::kernels::{BLOCK, FOURS_PAY, Int8Matrix, PANEL};
 
 /// Packs a linear weight `[out, in]` of a quantised type. The types with blocks of 32 keep their very
 /// values; K-quants, whose blocks are not, are rounded anew to 8 bits.

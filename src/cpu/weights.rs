@@ -9,12 +9,12 @@ use candle_core::quantized::ggml_file::qtensor_from_ggml;
 use candle_core::quantized::{GgmlDType, QTensor};
 use candle_core::{Device, Tensor};
 
-use crate::config::missing;
+use crate::cpu::kernels::{BLOCK, Int8Matrix, PANEL};
 use crate::error::Result;
 use crate::format::gguf::{TensorInfo, byte_size};
-use crate::format::names::Role;
-use crate::kernels::{BLOCK, Int8Matrix, PANEL};
 use crate::memory;
+use crate::model::clip::config::missing;
+use crate::model::clip::names::Role;
 use packer::Packer;
 
 /// The tensors of a model by canonical name, each in its resident form.

@@ -5,12 +5,12 @@ use std::ops::Range;
 
 use candle_core::{CpuStorage, CustomOp1, InplaceOp2, Layout, Module, Shape, Tensor};
 
-use crate::config::Activation;
+use crate::cpu::kernels::float::{Panels, gelu, quick_gelu};
+use crate::cpu::kernels::{Activations, Finish, Int8Matrix, PANEL, Target, int8_matmul};
+use crate::cpu::weights::{LinearWeight, Weights};
 use crate::error::{Error, ErrorKind, Result};
-use crate::kernels::float::{Panels, gelu, quick_gelu};
-use crate::kernels::{Activations, Finish, Int8Matrix, PANEL, Target, int8_matmul};
 use crate::memory;
-use crate::weights::{LinearWeight, Weights};
+use crate::model::clip::config::Activation;
 
 thread_local! {
     /// What a product's input becomes, in memory that is used again and again.

@@ -3,9 +3,9 @@
 use candle_core::{CpuStorage, CustomOp1, Layout, Module, Shape, Tensor};
 
 use super::linear::contiguous;
+use crate::cpu::kernels::float::layer_norm;
+use crate::cpu::weights::Weights;
 use crate::error::Result;
-use crate::kernels::float::layer_norm;
-use crate::weights::Weights;
 
 /// `x[n, width]`, each row by its own mean and variance, scaled and moved.
 pub struct LayerNorm {

@@ -1,0 +1,49 @@
+//! The two towers. They mirror `candle_transformers::models::clip`, which is the oracle for their
+//! layers, and add what it lacks: GELU, quantised weights, and no work that is thrown away.
+
+mod attention;
+mod block;
+// For the benchmarks; no part of what is kept stable.
+#[doc(hidden)]
+#[allow(unsafe_code, reason = "SIMD reads and writes by pointers, and threads share a result")]
+pub mod kernels;
+mod linear;
+mod norm;
+mod text;
+#[allow(unsafe_code, reason = "work is shared from the caller's stack frame")]
+pub(crate) mod threads;
+mod vision;
+#[cfg(any(target_arch = "wasm32", test))]
+pub(crate) mod warm_up;
+pub(crate) mod weights;
+
+use crate::cpu::weights::Weights;
+use crate::error::Result;
+use crate::model::clip::config::ClipConfig;
+
+pub(crate) use text::TextTower;
+pub(crate) use vision::VisionTower;
+
+/// Both towers, or the one that the file has.
+pub struct ClipModel {
+    /// `None` where the file has no text tower.
+    pub text: Option<TextTower>,
+    /// `None` where the file has no vision tower.
+    pub vision: Option<VisionTower>,
+}
+
+impl ClipModel {
+    /// Takes the tensors of `config`'s towers out of `weights`.
+    ///
+    /// # Errors
+    /// `missing_tensor` where `weights` lacks one that `config` calls for.
+    pub fn new(config: &ClipConfig, weights: &mut Weights) -> Result<Self> {
+        let activation = config.activation;
+        let text = config.text.as_ref();
+        let vision = config.vision.as_ref();
+        Ok(Self {
+            text: text.map(|c| TextTower::new(c, activation, weights)).transpose()?,
+            vision: vision.map(|c| VisionTower::new(c, activation, weights)).transpose()?,
+        })
+    }
+}

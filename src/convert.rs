@@ -21,7 +21,7 @@ use crate::format::weights::{Header, Reader, malformed};
 use crate::format::{join, join_near};
 use crate::limits::Limits;
 use crate::memory;
-use crate::model::clip::config::Activation;
+use crate::model::config::Activation;
 
 /// How the 2-D weights are stored. 1-D tensors stay f32 and the patch embedding is f16, as in
 /// clip.cpp's own files.

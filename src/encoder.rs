@@ -7,8 +7,9 @@ use crate::decode::{self, DecodeOptions, RgbImage};
 use crate::embedding::Embedding;
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::{Limit, Limits};
-use crate::model::clip::config::{ClipConfig, Tower};
+use crate::model::clip::config::ClipConfig;
 use crate::model::clip::tokenizer::{Tokenizer, Tokens};
+use crate::model::config::{Tower, missing_tower};
 use crate::preprocess::{Preprocess, Resize};
 
 /// A CLIP model that turns images and texts into vectors of one space.
@@ -131,36 +132,6 @@ impl ClipEncoder {
         Ok(())
     }
 
-    /// Reads a GGUF file.
-    ///
-    /// # Errors
-    /// `io`, and those of [`crate::ModelLoader`].
-    #[cfg(not(target_arch = "wasm32"))]
-    pub fn open(path: impl AsRef<std::path::Path>) -> Result<Self> {
-        Self::open_within(path, Limits::default())
-    }
-
-    /// Reads a GGUF file by other limits than the default ones, which go for images and texts too.
-    ///
-    /// # Errors
-    /// Those of [`ClipEncoder::open`].
-    #[cfg(not(target_arch = "wasm32"))]
-    pub fn open_within(path: impl AsRef<std::path::Path>, limits: Limits) -> Result<Self> {
-        use std::io::Read;
-
-        let path = path.as_ref();
-        let of = |error: Error| error.context(path.display());
-        let mut file = std::fs::File::open(path).map_err(|source| of(source.into()))?;
-        let mut loader = crate::ModelLoader::new().with_limits(limits);
-        let mut chunk = vec![0; 1 << 20];
-        loop {
-            match file.read(&mut chunk).map_err(|source| of(source.into()))? {
-                0 => return loader.finish().map_err(of),
-                n => loader.push(&chunk[..n]).map_err(of)?,
-            }
-        }
-    }
-
     /// The embedding of an image file's bytes; of unit length if `normalize` says so.
     ///
     /// # Errors
@@ -249,14 +220,4 @@ impl ClipEncoder {
         let parts = self.preprocess.as_ref().zip(self.model.vision.as_ref());
         parts.ok_or_else(|| missing_tower(Tower::Vision))
     }
-}
-
-pub(crate) fn missing_tower(tower: Tower) -> Error {
-    let inputs = match tower {
-        Tower::Text => "texts",
-        Tower::Vision => "images",
-    };
-    let message =
-        format!("this model has no {} tower; load one that embeds {inputs}", tower.name());
-    Error::new(ErrorKind::MissingTower, message)
 }

@@ -10,8 +10,9 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::format::expect_gguf;
 use crate::format::gguf::Header;
 use crate::limits::Limits;
-use crate::model::clip::config::{ClipConfig, LayerSizes};
+use crate::model::clip::config::ClipConfig;
 use crate::model::clip::{names, preprocessor};
+use crate::model::config::LayerSizes;
 use crate::preprocess::Preprocess;
 
 /// Reads a file's header and tells its towers, sizes and types.

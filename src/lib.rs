@@ -37,4 +37,4 @@ pub use encoder::{ClipEncoder, ModelInfo};
 pub use error::{Error, ErrorKind, Result};
 pub use limits::{Limit, Limits};
 pub use loader::ModelLoader;
-pub use model::clip::config::Tower;
+pub use model::config::Tower;

@@ -4,16 +4,18 @@ use std::ops::Range;
 
 use crate::cpu::ClipModel;
 use crate::cpu::weights::{Incoming, Weights, resident_size};
-use crate::encoder::{ClipEncoder, missing_tower};
+use crate::encoder::ClipEncoder;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::gguf::{Header, TensorInfo};
 use crate::format::{SNIFF_BYTES, expect_gguf, join_near};
 use crate::limits::{Limit, Limits};
 use crate::memory;
-use crate::model::clip::config::{ClipConfig, Tower};
-use crate::model::clip::names::{Role, assign, tower_of};
+use crate::model::clip::config::ClipConfig;
+use crate::model::clip::names::assign;
 use crate::model::clip::tokenizer::{Tokenizer, make_room};
 use crate::model::clip::vocabulary;
+use crate::model::config::{Tower, missing_tower};
+use crate::model::inventory::{Role, tower_of};
 
 /// What a parsed header takes, in sizes of the one that has come.
 const HEADER_COPIES: usize = 3;
@@ -293,6 +295,37 @@ impl Tensors {
         self.config.text.take_if(|_| config.text.is_some());
         self.config.vision.take_if(|_| config.vision.is_some());
         Ok(ClipEncoder::new(config, self.limits, self.file_type.clone(), tokenizer, model))
+    }
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+impl ClipEncoder {
+    /// Reads a GGUF file.
+    ///
+    /// # Errors
+    /// `io`, and those of [`ModelLoader`].
+    pub fn open(path: impl AsRef<std::path::Path>) -> Result<Self> {
+        Self::open_within(path, Limits::default())
+    }
+
+    /// Reads a GGUF file by other limits than the default ones, which go for images and texts too.
+    ///
+    /// # Errors
+    /// Those of [`ClipEncoder::open`].
+    pub fn open_within(path: impl AsRef<std::path::Path>, limits: Limits) -> Result<Self> {
+        use std::io::Read;
+
+        let path = path.as_ref();
+        let of = |error: Error| error.context(path.display());
+        let mut file = std::fs::File::open(path).map_err(|source| of(source.into()))?;
+        let mut loader = ModelLoader::new().with_limits(limits);
+        let mut chunk = vec![0; 1 << 20];
+        loop {
+            match file.read(&mut chunk).map_err(|source| of(source.into()))? {
+                0 => return loader.finish().map_err(of),
+                n => loader.push(&chunk[..n]).map_err(of)?,
+            }
+        }
     }
 }
 

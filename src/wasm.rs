@@ -12,7 +12,7 @@ use crate::decode::{Alpha, DecodeOptions, Orientation, RgbImage};
 use crate::embedding::Embedding;
 use crate::error::{Error, ErrorKind};
 use crate::memory;
-use crate::model::clip::config::{Activation, Tower};
+use crate::model::config::{Activation, Tower};
 
 #[wasm_bindgen(typescript_custom_section)]
 const MODEL_INFO: &str = r#"

@@ -198,7 +198,7 @@ fn what_cannot_be_converted_is_refused_by_name() {
         refused(&["convert", text(directory.path()), "-o", text(&out)], code, says);
         assert!(!out.exists() && !out.with_added_extension("part").exists());
     };
-    with(&|c| c["model_type"] = json!("siglip"), "unsupported_model", "siglip");
+    with(&|c| c["model_type"] = json!("siglip"), "unsupported_model", "SigLIP");
     with(&|c| c["text_config"]["hidden_act"] = json!("relu"), "unsupported_model", "relu");
     with(
         &|c| c["vision_config"]["hidden_act"] = json!("quick_gelu"),

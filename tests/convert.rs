@@ -612,7 +612,7 @@ fn wrong_checkpoints_are_refused_at_their_header() {
         (integers, UnsupportedModel, "post_layernorm.bias is stored as I32"),
         (renamed("logit_bias"), UnsupportedModel, "SigLIP"),
         (renamed("visual.trunk.stem.0.conv.weight"), UnsupportedModel, "MobileCLIP"),
-        (source().with_config(|c| c["model_type"] = json!("siglip")), UnsupportedModel, "siglip"),
+        (source().with_config(|c| c["model_type"] = json!("siglip")), UnsupportedModel, "SigLIP"),
         (
             source().with_config(|c| c["projection_dim"] = json!(65)),
             MalformedModel,

@@ -2,7 +2,7 @@
 //! The input is a JSON text for every file beside the weights, an empty line, and the weights.
 #![no_main]
 
-use clip_wasm::model::clip::config::Activation;
+use clip_wasm::model::config::Activation;
 use clip_wasm::convert::{Companions, Converter, FILE_TYPES};
 use clip_wasm::format::weights::{Header, Reader};
 use clip_wasm::{Error, Result};

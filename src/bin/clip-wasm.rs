@@ -9,7 +9,7 @@ use clip_wasm::convert::{FileType, convert};
 use clip_wasm::decode::{Alpha, DecodeOptions, Orientation};
 use clip_wasm::embedding::response;
 use clip_wasm::error::{Error, Result};
-use clip_wasm::model::clip::config::Activation;
+use clip_wasm::model::config::Activation;
 use clip_wasm::{ClipEncoder, Limits, inspect};
 use indicatif::{ProgressBar, ProgressStyle};
 

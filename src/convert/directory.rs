@@ -11,7 +11,7 @@ use crate::convert::plan::json;
 use crate::convert::{Companions, Converter, FileType};
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::{Limit, Limits};
-use crate::model::clip::config::Activation;
+use crate::model::config::Activation;
 
 const CHUNK_BYTES: usize = 1 << 20;
 

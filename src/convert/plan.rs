@@ -12,12 +12,13 @@ use crate::format::gguf::{TensorInfo, Value, byte_size, header_bytes, padding};
 use crate::format::weights::Header;
 use crate::limits::{Limit, Limits};
 use crate::model::clip::checkpoint::{self, Pooled};
-use crate::model::clip::config::{
-    Activation, ClipConfig, LOGIT_SCALE, POOL_TYPE, Pooling, TextConfig, Tower,
-};
-use crate::model::clip::names::{Change, Checkpoint, Expected, Source, source, tensors};
+use crate::model::clip::config::{ClipConfig, LOGIT_SCALE, POOL_TYPE, Pooling, TextConfig};
+use crate::model::clip::names::{Change, Checkpoint, Source, source, tensors};
 use crate::model::clip::tokenizer::Vocabulary;
 use crate::model::clip::{preprocessor, vocabulary};
+use crate::model::config::{Activation, Tower};
+use crate::model::family;
+use crate::model::inventory::Expected;
 
 /// Of ggml's quantised types, as it counts them.
 const QUANTIZATION_VERSION: u32 = 2;
@@ -139,14 +140,10 @@ fn missing(name: &str, config: &ClipConfig, has: impl Fn(&str) -> bool) -> Error
 /// The tensors' names tell whose checkpoint it is: many a directory has the descriptions of both kinds.
 fn kind(has: impl Fn(&str) -> bool) -> Result<Checkpoint> {
     if has("visual.class_embedding") || has("visual.conv1.weight") {
-        Ok(Checkpoint::OpenClip)
-    } else if has("visual.trunk.stem.0.conv.weight") || has("logit_bias") {
-        let message =
-            "this is a MobileCLIP or SigLIP checkpoint; only plain ViT CLIPs are converted";
-        Err(Error::new(ErrorKind::UnsupportedModel, message))
-    } else {
-        Ok(Checkpoint::HuggingFace)
+        return Ok(Checkpoint::OpenClip);
     }
+    family::expect_clips_tensors(has)?;
+    Ok(Checkpoint::HuggingFace)
 }
 
 /// The file that says what the model is made of.

@@ -8,7 +8,7 @@ use super::linear::{Linear, QkvLinear, contiguous};
 use crate::cpu::kernels::attention::Heads;
 use crate::cpu::weights::Weights;
 use crate::error::Result;
-use crate::model::clip::config::LayerSizes;
+use crate::model::config::LayerSizes;
 
 /// Queries, keys and values, the heads, and the projection of what they give.
 pub struct Attention {

@@ -8,8 +8,8 @@ use super::norm::LayerNorm;
 use crate::cpu::weights::Weights;
 use crate::error::Result;
 use crate::memory;
-use crate::model::clip::config::{Activation, LayerSizes};
 use crate::model::clip::names::{FC1, FC2};
+use crate::model::config::{Activation, LayerSizes};
 
 /// Every block of a tower.
 pub struct Blocks {

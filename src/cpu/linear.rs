@@ -10,7 +10,7 @@ use crate::cpu::kernels::{Activations, Finish, Int8Matrix, PANEL, Target, int8_m
 use crate::cpu::weights::{LinearWeight, Weights};
 use crate::error::{Error, ErrorKind, Result};
 use crate::memory;
-use crate::model::clip::config::Activation;
+use crate::model::config::Activation;
 
 thread_local! {
     /// What a product's input becomes, in memory that is used again and again.

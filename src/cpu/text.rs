@@ -7,8 +7,9 @@ use super::linear::Linear;
 use super::norm::LayerNorm;
 use crate::cpu::weights::{RowTable, Weights};
 use crate::error::Result;
-use crate::model::clip::config::{Activation, TextConfig};
+use crate::model::clip::config::TextConfig;
 use crate::model::clip::tokenizer::Tokens;
+use crate::model::config::Activation;
 
 /// Embeddings of tokens and places, the blocks, and the projection.
 pub struct TextTower {

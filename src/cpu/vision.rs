@@ -8,7 +8,8 @@ use super::norm::LayerNorm;
 use crate::cpu::weights::Weights;
 use crate::error::Result;
 use crate::memory;
-use crate::model::clip::config::{Activation, VisionConfig};
+use crate::model::clip::config::VisionConfig;
+use crate::model::config::Activation;
 
 /// Embeddings of patches and places, the blocks, and the projection.
 pub struct VisionTower {

@@ -8,13 +8,12 @@ use candle_transformers::models::clip::vision_model::ClipVisionConfig;
 
 use crate::cpu::ClipModel;
 use crate::cpu::weights::{Incoming, Weights};
-use crate::decode::RgbImage;
-use crate::encoder::ClipEncoder;
 use crate::error::Result;
 use crate::format::gguf::{TensorInfo, byte_size};
-use crate::limits::Limits;
-use crate::model::clip::config::{Activation, ClipConfig, UNREAD, VisionConfig};
-use crate::model::clip::names::{Role, tensors};
+use crate::model::clip::config::{ClipConfig, UNREAD, VisionConfig};
+use crate::model::clip::names::tensors;
+use crate::model::config::Activation;
+use crate::model::inventory::Role;
 use crate::preprocess::Preprocess;
 
 /// One head. The wider the model, the more a product takes of the time that attention has to come to V8's
@@ -23,8 +22,8 @@ const WIDTH: usize = 64;
 /// With these, the products and attention have run for as long as V8 waits for.
 const LAYERS: usize = 6;
 /// 50 rows a layer, as a ViT-B/32 has.
-const GRID: u32 = 7;
-const PATCH: u32 = 8;
+const GRID: usize = 7;
+const PATCH: usize = 8;
 
 /// A byte that makes small numbers, and none that are not finite or denormal, of weights of any type.
 const WEIGHTS: u8 = 0x3c;
@@ -35,12 +34,13 @@ const WEIGHTS: u8 = 0x3c;
 /// None that depend on anything but this crate.
 pub fn warm_up() -> Result<()> {
     let edge = GRID * PATCH;
-    let image = RgbImage::new(edge, edge, vec![0; (edge * edge * 3) as usize])?;
-    small_model()?.embed_pixels(&image, false)?;
+    if let Some(tower) = small_model()?.vision {
+        tower.forward(&vec![0.5; 3 * edge * edge])?;
+    }
     Ok(())
 }
 
-fn small_model() -> Result<ClipEncoder> {
+fn small_model() -> Result<ClipModel> {
     let config = ClipConfig {
         name: None,
         activation: Activation::Gelu,
@@ -56,11 +56,11 @@ fn small_model() -> Result<ClipEncoder> {
                 num_attention_heads: 1,
                 projection_dim: WIDTH,
                 num_channels: 3,
-                image_size: (GRID * PATCH) as usize,
-                patch_size: PATCH as usize,
+                image_size: GRID * PATCH,
+                patch_size: PATCH,
             },
             layer_norm_eps: 1e-5,
-            preprocess: Preprocess::openai((GRID * PATCH) as usize),
+            preprocess: Preprocess::openai(GRID * PATCH),
         }),
     };
     let mut weights = Weights::default();
@@ -76,8 +76,7 @@ fn small_model() -> Result<ClipEncoder> {
         incoming.push(&vec![WEIGHTS; size as usize])?;
         weights.insert(incoming)?;
     }
-    let model = ClipModel::new(&config, &mut weights)?;
-    Ok(ClipEncoder::new(config, Limits::default(), String::new(), None, model))
+    ClipModel::new(&config, &mut weights)
 }
 
 #[cfg(test)]

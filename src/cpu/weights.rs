@@ -13,8 +13,8 @@ use crate::cpu::kernels::{BLOCK, Int8Matrix, PANEL};
 use crate::error::Result;
 use crate::format::gguf::{TensorInfo, byte_size};
 use crate::memory;
-use crate::model::clip::config::missing;
-use crate::model::clip::names::Role;
+use crate::model::config::missing;
+use crate::model::inventory::Role;
 use packer::Packer;
 
 /// The tensors of a model by canonical name, each in its resident form.

@@ -6,10 +6,10 @@ use serde_json::Value;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::Limits;
-use crate::model::clip::config::{
-    Activation, ClipConfig, Pooling, TextConfig, UNREAD, VisionConfig,
-};
+use crate::model::clip::config::{ClipConfig, Pooling, TextConfig, UNREAD, VisionConfig};
 use crate::model::clip::preprocessor;
+use crate::model::config::Activation;
+use crate::model::family::{self, unsupported};
 use crate::preprocess::Preprocess;
 
 const LAYER_NORM_EPS: f64 = 1e-5;
@@ -32,15 +32,14 @@ pub fn hugging_face(
     image_processor: Option<&Value>,
     limits: &Limits,
 ) -> Result<ClipConfig> {
-    let model_type = config.get("model_type").and_then(Value::as_str).unwrap_or("clip");
-    let (text, vision) = match model_type {
-        "clip" => (
+    family::expect_clips_type(config, &["clip", TEXT_MODEL, VISION_MODEL])?;
+    let (text, vision) = match config.get("model_type").and_then(Value::as_str) {
+        Some(TEXT_MODEL) => (Some(Section(vec![config])), None),
+        Some(VISION_MODEL) => (None, Some(Section(vec![config]))),
+        _ => (
             Some(Section::hugging_face(config, "text")),
             Some(Section::hugging_face(config, "vision")),
         ),
-        TEXT_MODEL => (Some(Section(vec![config])), None),
-        VISION_MODEL => (None, Some(Section(vec![config]))),
-        other => return Err(unsupported(format!("this is a {other} model"))),
     };
     let mut towers = text.iter().chain(&vision).map(Section::activation);
     let activation = towers.next().expect("there is one tower at least")?;
@@ -221,14 +220,8 @@ fn finish(
 /// What open_clip can build that is no plain ViT CLIP.
 fn refuse_other_towers(text: &Section, vision: &Section) -> Result<()> {
     if let Some(name) = vision.get("timm_model_name").and_then(Value::as_str) {
-        let what = if name.contains("fastvit") || name.contains("mobileclip") {
-            format!("this is a MobileCLIP model ({name})")
-        } else if name.contains("siglip") {
-            format!("this is a SigLIP model ({name})")
-        } else {
-            format!("its image tower is timm's {name}")
-        };
-        return Err(unsupported(what));
+        family::expect_no_other(name)?;
+        return Err(unsupported(format!("its image tower is timm's {name}")));
     }
     if let Some(name) = text.get("hf_model_name").and_then(Value::as_str) {
         return Err(unsupported(format!("its text tower is {name}")));
@@ -300,9 +293,4 @@ impl<'a> Section<'a> {
 fn malformed(what: impl std::fmt::Display) -> Error {
     let message = format!("this checkpoint's description is damaged: {what}");
     Error::new(ErrorKind::MalformedModel, message)
-}
-
-fn unsupported(what: impl std::fmt::Display) -> Error {
-    let message = format!("{what}; only plain ViT CLIPs are converted");
-    Error::new(ErrorKind::UnsupportedModel, message)
 }

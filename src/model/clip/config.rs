@@ -1,54 +1,19 @@
-//! Metadata -> a validated [`ClipConfig`].
+//! A GGUF's metadata -> a validated [`ClipConfig`].
 
 use candle_transformers::models::clip::text_model::{
     Activation as StockActivation, ClipTextConfig,
 };
 use candle_transformers::models::clip::vision_model::ClipVisionConfig;
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::format::gguf::{Header, Value};
 use crate::limits::{Limit, Limits};
 use crate::model::clip::preprocessor;
+use crate::model::config::{
+    Activation, LayerSizes, Tower, bounded, malformed, missing, validate_layers, within,
+};
+use crate::model::family::{self, unsupported};
 use crate::preprocess::Preprocess;
-
-/// The nonlinearity between the two layers of an MLP.
-///
-/// candle's own `Activation` has no GELU, without which OpenCLIP's LAION and DataComp checkpoints run
-/// and give wrong vectors; this one is what the towers read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Activation {
-    /// `x * Φ(x)` by the error function: OpenCLIP's LAION and DataComp checkpoints.
-    Gelu,
-    /// `x * sigmoid(1.702 x)`: OpenAI's checkpoints, MetaCLIP and DFN.
-    QuickGelu,
-}
-
-impl Activation {
-    /// The name it has in a Hugging Face `config.json`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Gelu => "gelu",
-            Self::QuickGelu => "quick_gelu",
-        }
-    }
-
-    /// The activation of that name.
-    ///
-    /// ```
-    /// # use clip_wasm::model::clip::config::Activation;
-    /// assert_eq!(Activation::named("gelu")?, Activation::Gelu);
-    /// # Ok::<(), clip_wasm::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    /// `invalid_input` where there is none.
-    pub fn named(name: &str) -> Result<Self> {
-        let known = [Self::Gelu, Self::QuickGelu].into_iter().find(|known| known.name() == name);
-        known.ok_or_else(|| {
-            Error::new(ErrorKind::InvalidInput, "an activation is gelu or quick_gelu")
-        })
-    }
-}
 
 /// Which token's state becomes the vector of a text, by open_clip's names.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -67,25 +32,6 @@ impl Pooling {
         match self {
             Self::Eos => "eos",
             Self::Argmax => "argmax",
-        }
-    }
-}
-
-/// One of a model's two encoders.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Tower {
-    /// Texts to vectors.
-    Text,
-    /// Images to vectors.
-    Vision,
-}
-
-impl Tower {
-    /// As [`crate::ModelInfo`] names it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Text => "text",
-            Self::Vision => "vision",
         }
     }
 }
@@ -130,21 +76,6 @@ pub struct VisionConfig {
     pub preprocess: Preprocess,
 }
 
-/// The sizes that the layers of both towers share.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct LayerSizes {
-    /// Residual attention blocks.
-    pub layers: usize,
-    /// Values of a token or a patch between the layers.
-    pub width: usize,
-    /// Values between the two layers of an MLP.
-    pub feed_forward: usize,
-    /// Heads of attention, which share the width.
-    pub heads: usize,
-    /// What layer norms add to the variance.
-    pub layer_norm_eps: f64,
-}
-
 impl TextConfig {
     /// The sizes of its layers.
     pub fn sizes(&self) -> LayerSizes {
@@ -176,13 +107,6 @@ impl VisionConfig {
     }
 }
 
-impl LayerSizes {
-    /// Values of a head.
-    pub fn head_dim(&self) -> usize {
-        self.width / self.heads
-    }
-}
-
 /// The metadata key of [`ClipConfig::logit_scale`], which is this crate's own.
 pub(crate) const LOGIT_SCALE: &str = "clip.logit_scale";
 
@@ -206,7 +130,7 @@ impl ClipConfig {
     /// `unsupported_model` where the file is something else than a plain ViT CLIP, by name;
     /// `malformed_model` where a number is missing or cannot be; `limit_exceeded` where one is too large.
     pub fn from_gguf(header: &Header, limits: &Limits) -> Result<Self> {
-        refuse_other_models(header)?;
+        family::expect_clip(header)?;
         let metadata = Metadata { header };
         let has_text = metadata.flag("clip.has_text_encoder")?.unwrap_or(false);
         let has_vision = metadata.flag("clip.has_vision_encoder")?.unwrap_or(false);
@@ -258,82 +182,6 @@ impl ClipConfig {
         }
         Ok(())
     }
-}
-
-fn validate_layers(tower: &str, sizes: &LayerSizes, limits: &Limits) -> Result<()> {
-    for (name, value, limit) in [
-        ("block_count", sizes.layers, Limit::Layers),
-        ("embedding_length", sizes.width, Limit::Width),
-        ("feed_forward_length", sizes.feed_forward, Limit::FeedForward),
-    ] {
-        bounded(&format!("{tower}.{name}"), value, limit, limits)?;
-    }
-    within(&format!("{tower}.attention.head_count"), sizes.heads, sizes.width)?;
-    if !sizes.width.is_multiple_of(sizes.heads) {
-        let what =
-            format!("{tower}: width {} does not divide into {} heads", sizes.width, sizes.heads);
-        return Err(malformed(what));
-    }
-    if !(sizes.layer_norm_eps > 0.0 && sizes.layer_norm_eps < 1.0) {
-        return Err(malformed(format!("{tower}: layer_norm_epsilon cannot be")));
-    }
-    Ok(())
-}
-
-/// Accepts a number that a limit bounds.
-fn bounded(name: &str, value: usize, limit: Limit, limits: &Limits) -> Result<()> {
-    within(name, value, usize::MAX)?;
-    limits
-        .check(limit, value as u64)
-        .map_err(|error| error.context(format_args!("this model's {name}")))
-}
-
-/// Accepts a number that another bounds.
-fn within(name: &str, value: usize, most: usize) -> Result<()> {
-    if (1..=most).contains(&value) {
-        return Ok(());
-    }
-    Err(malformed(format!("{name} is {value}, which is not in 1..={most}")))
-}
-
-fn malformed(what: impl std::fmt::Display) -> Error {
-    let message = format!("this model file is damaged: {what}; download it again or use another");
-    Error::new(ErrorKind::MalformedModel, message)
-}
-
-fn unsupported(what: impl std::fmt::Display) -> Error {
-    let message = format!("{what}; choose a plain ViT CLIP with its projections, such as ViT-B-32");
-    Error::new(ErrorKind::UnsupportedModel, message)
-}
-
-/// Models that look like CLIP and would run, or nearly, and give vectors that mean nothing.
-fn refuse_other_models(header: &Header) -> Result<()> {
-    let text = |key| match header.get(key) {
-        Some(Value::String(value)) => value.to_lowercase(),
-        _ => String::new(),
-    };
-    let architecture = text("general.architecture");
-    let labels = [&architecture, &text("general.name"), &text("clip.projector_type")];
-    for (mark, name) in [("siglip", "SigLIP"), ("mobileclip", "MobileCLIP")] {
-        if labels.iter().any(|label| label.contains(mark)) {
-            return Err(unsupported(format!("this is a {name} model, which is not a plain CLIP")));
-        }
-    }
-    if architecture != "clip" {
-        let found = if architecture.is_empty() { "no architecture" } else { &architecture };
-        return Err(unsupported(format!("this GGUF file holds {found}, not clip")));
-    }
-    let has = |name: &str| header.tensors.iter().any(|tensor| tensor.name == name);
-    let projector = header.get("clip.projector_type").is_some()
-        || header.get("clip.has_llava_projector").is_some()
-        || text("general.type") == "mmproj"
-        || header.tensors.iter().any(|tensor| tensor.name.starts_with("mm."));
-    if projector || (has("v.class_embd") && !has("visual_projection.weight")) {
-        return Err(unsupported(
-            "this is an mmproj file, the image half of a chat model, without CLIP's projection",
-        ));
-    }
-    Ok(())
 }
 
 struct Metadata<'a> {
@@ -438,9 +286,4 @@ impl Metadata<'_> {
         let values: Vec<f32> = values.iter().filter_map(|value| value.to_f32().ok()).collect();
         values.try_into().map_err(|_| wrong())
     }
-}
-
-pub(crate) fn missing(name: &str) -> Error {
-    let message = format!("tensor {name} is missing from the file; use a complete one");
-    Error::new(ErrorKind::MissingTensor, message)
 }

@@ -2,31 +2,10 @@
 //!
 //! The canonical names are those of clip.cpp's GGUF files, because that is the form that is computed.
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::format::gguf::{Header, TensorInfo};
-use crate::model::clip::config::{ClipConfig, Tower};
-
-/// How a tensor is kept in memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
-    /// The weight of a linear layer, `[out, in]`.
-    Linear,
-    /// Rows that are gathered by index, `[rows, width]`.
-    Rows,
-    /// Everything else, used as it is in f32.
-    Plain,
-}
-
-/// A tensor that a configuration calls for.
-#[derive(Clone, Debug)]
-pub struct Expected {
-    /// Its canonical name.
-    pub name: String,
-    /// Row-major, outermost first.
-    pub shape: Vec<usize>,
-    /// What becomes of it.
-    pub role: Role,
-}
+use crate::model::clip::config::ClipConfig;
+use crate::model::inventory::{self, Expected, Role};
 
 /// Every tensor of a model, text first, in the order of computation.
 pub fn tensors(config: &ClipConfig) -> Vec<Expected> {
@@ -85,31 +64,15 @@ pub const FC1: &str = "ffn_down";
 /// The contracting layer of an MLP.
 pub const FC2: &str = "ffn_up";
 
-/// Matches a file's tensors with those that its configuration calls for, before any of their bytes
-/// have come: gives each tensor its role, or `None` where nothing reads it.
+/// Matches a file's tensors with those that its configuration calls for: see [`inventory::assign`].
 ///
 /// Swaps the two MLP layers' names where the file has them as llama.cpp does; their shapes tell.
 ///
 /// # Errors
 /// `missing_tensor` or `malformed_model`, naming the tensor.
 pub fn assign(config: &ClipConfig, header: &mut Header) -> Result<Vec<Option<Role>>> {
-    let expected = tensors(config);
     rename_mlp_layers(config, &mut header.tensors);
-    for want in &expected {
-        let found = header.tensors.iter().find(|tensor| tensor.name == want.name);
-        let found = found.ok_or_else(|| crate::model::clip::config::missing(&want.name))?;
-        if found.shape != want.shape {
-            let message = format!(
-                "tensor {} has shape {:?} where its model calls for {:?}; use another file",
-                want.name, found.shape, want.shape
-            );
-            return Err(Error::new(ErrorKind::MalformedModel, message));
-        }
-    }
-    let role = |tensor: &TensorInfo| {
-        expected.iter().find(|want| want.name == tensor.name).map(|want| want.role)
-    };
-    Ok(header.tensors.iter().map(role).collect())
+    inventory::assign(&tensors(config), &header.tensors)
 }
 
 fn rename_mlp_layers(config: &ClipConfig, tensors: &mut [TensorInfo]) {
@@ -137,14 +100,6 @@ fn rename_mlp_layers(config: &ClipConfig, tensors: &mut [TensorInfo]) {
                 _ => continue,
             };
         }
-    }
-}
-
-/// The tower that a canonical tensor belongs to.
-pub fn tower_of(canonical: &str) -> Tower {
-    match canonical.starts_with("v.") || canonical.starts_with("visual_") {
-        true => Tower::Vision,
-        false => Tower::Text,
     }
 }
 

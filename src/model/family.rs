@@ -1,0 +1,92 @@
+//! Which family a model is of. Those that look like CLIP and are not would run, or nearly, and give vectors that mean
+//! nothing, so they are refused by name, here alone.
+
+use serde_json::Value as Json;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::gguf::{Header, Value};
+
+/// What stands in the names of other families' models, and what they are called.
+const MARKS: [(&str, &str); 3] =
+    [("siglip", "SigLIP"), ("mobileclip", "MobileCLIP"), ("fastvit", "MobileCLIP")];
+
+/// Tensors that only another family has.
+const TENSORS: [(&str, &str); 2] =
+    [("visual.trunk.stem.0.conv.weight", "MobileCLIP"), ("logit_bias", "SigLIP")];
+
+/// The error of a model that is not of a family that is computed here; `what` is such as "this is a SigLIP model".
+pub fn unsupported(what: impl std::fmt::Display) -> Error {
+    let message = format!("{what}; choose a plain ViT CLIP with its projections, such as ViT-B-32");
+    Error::new(ErrorKind::UnsupportedModel, message)
+}
+
+/// Refuses a name that tells another family: of a model, an architecture or a tower.
+///
+/// # Errors
+/// `unsupported_model`
+pub fn expect_no_other(name: &str) -> Result<()> {
+    let lower = name.to_lowercase();
+    match MARKS.iter().find(|(mark, _)| lower.contains(mark)) {
+        Some((_, family)) => Err(other(family)),
+        None => Ok(()),
+    }
+}
+
+/// Refuses a checkpoint with tensors that only another family has.
+///
+/// # Errors
+/// `unsupported_model`
+pub fn expect_clips_tensors(has: impl Fn(&str) -> bool) -> Result<()> {
+    match TENSORS.iter().find(|(tensor, _)| has(tensor)) {
+        Some((_, family)) => Err(other(family)),
+        None => Ok(()),
+    }
+}
+
+/// Refuses the `model_type` of a Hugging Face `config.json` where it is none of CLIP's; without one it is CLIP's.
+///
+/// # Errors
+/// `unsupported_model`
+pub fn expect_clips_type(config: &Json, clips: &[&str]) -> Result<()> {
+    match config.get("model_type").and_then(Json::as_str) {
+        Some(name) if !clips.contains(&name) => {
+            expect_no_other(name)?;
+            Err(unsupported(format!("this is a {name} model")))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn other(family: &str) -> Error {
+    unsupported(format!("this is a {family} model, which is not a plain CLIP"))
+}
+
+/// Refuses a GGUF that holds something else than a CLIP with its projections.
+///
+/// # Errors
+/// `unsupported_model`
+pub fn expect_clip(header: &Header) -> Result<()> {
+    let text = |key| match header.get(key) {
+        Some(Value::String(value)) => value.to_lowercase(),
+        _ => String::new(),
+    };
+    let architecture = text("general.architecture");
+    for label in [&architecture, &text("general.name"), &text("clip.projector_type")] {
+        expect_no_other(label)?;
+    }
+    if architecture != "clip" {
+        let found = if architecture.is_empty() { "no architecture" } else { &architecture };
+        return Err(unsupported(format!("this GGUF file holds {found}, not clip")));
+    }
+    let has = |name: &str| header.tensors.iter().any(|tensor| tensor.name == name);
+    let projector = header.get("clip.projector_type").is_some()
+        || header.get("clip.has_llava_projector").is_some()
+        || text("general.type") == "mmproj"
+        || header.tensors.iter().any(|tensor| tensor.name.starts_with("mm."));
+    if projector || (has("v.class_embd") && !has("visual_projection.weight")) {
+        return Err(unsupported(
+            "this is an mmproj file, the image half of a chat model, without CLIP's projection",
+        ));
+    }
+    Ok(())
+}

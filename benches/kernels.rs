@@ -6,7 +6,7 @@
 use std::arch::wasm32::{i16x8, i32x4_add, i32x4_dot_i16x8, i32x4_extract_lane, i32x4_splat, v128};
 use std::hint::black_box;
 
-use clip_wasm::cpu::kernels::{Activations, Finish, Int8Matrix, Layout, Target, int8_matmul};
+use clip_wasm::cpu::kernels::{Activations, Finish, Int8Matrix, Output, int8_matmul, packing};
 use wasm_bindgen::prelude::*;
 
 /// Multiplications and additions of one `i32x4_dot_i16x8` and the addition to its sum.
@@ -34,18 +34,18 @@ impl Product {
 /// The one place that knows the kernels' interface. Quantising the activations is not timed.
 fn prepare(m: usize, k: usize, n: usize) -> Box<dyn FnMut()> {
     let mut values = Values(m as u32 * 31 + k as u32 * 17 + n as u32);
-    let mut weight = Int8Matrix::zeros(n, k).expect("there is memory for it");
+    let mut weight = Int8Matrix::zeros(n, k, packing(8, 0)).expect("there is memory for it");
     let deviation = 1.0 / (k as f32).sqrt();
     for row in 0..n {
         weight.quantise_row(row, &values.take(k, deviation));
     }
     let mut activations = Activations::default();
-    activations.quantise(&values.take(m * k, 1.0), k, Layout::Pairs);
+    activations.quantise(&values.take(m * k, 1.0), k, weight.packing().run);
     let bias = values.take(n, 0.1);
     let mut out = vec![0.0; m * n];
     Box::new(move || {
-        let target = Target::whole(black_box(&mut out), n);
-        int8_matmul(&weight, black_box(&activations), &bias, Finish::Store, target);
+        let out = Output::whole(black_box(&mut out), n);
+        int8_matmul(&weight, black_box(&activations), &bias, Finish::Store, out);
     })
 }
 

@@ -5,8 +5,9 @@ use std::ops::Range;
 
 use candle_core::{CpuStorage, CustomOp1, InplaceOp2, Layout, Module, Shape, Tensor};
 
-use crate::cpu::kernels::float::{Panels, gelu, quick_gelu};
-use crate::cpu::kernels::{Activations, Finish, Int8Matrix, PANEL, Target, int8_matmul};
+use crate::cpu::kernels::float::Panels;
+use crate::cpu::kernels::gelu::{gelu, quick_gelu};
+use crate::cpu::kernels::{Activations, Finish, Int8Matrix, Output, PANEL, int8_matmul};
 use crate::cpu::weights::{LinearWeight, Weights};
 use crate::error::{Error, ErrorKind, Result};
 use crate::memory;
@@ -102,14 +103,14 @@ pub struct Int8Linear {
 impl Int8Linear {
     fn make_room(&self, rows: usize) -> Result<()> {
         ACTIVATIONS.with_borrow_mut(|activations| {
-            activations.make_room(rows, self.weight.k(), self.weight.layout())
+            activations.make_room(rows, self.weight.k(), self.weight.packing().run)
         })
     }
 
-    fn multiply(&self, xs: &[f32], finish: Finish, target: Target) {
+    fn multiply(&self, xs: &[f32], finish: Finish, out: Output) {
         ACTIVATIONS.with_borrow_mut(|activations| {
-            activations.quantise(xs, self.weight.k(), self.weight.layout());
-            int8_matmul(&self.weight, activations, &self.bias, finish, target);
+            activations.quantise(xs, self.weight.k(), self.weight.packing().run);
+            int8_matmul(&self.weight, activations, &self.bias, finish, out);
         });
     }
 }
@@ -134,7 +135,7 @@ impl InplaceOp2 for Int8Linear {
         let CpuStorage::F32(residual) = residual else {
             candle_core::bail!("int8-linear-add takes f32")
         };
-        self.multiply(xs, Finish::Add, Target::whole(&mut residual[from..to], self.weight.n()));
+        self.multiply(xs, Finish::Add, Output::whole(&mut residual[from..to], self.weight.n()));
         Ok(())
     }
 }
@@ -157,7 +158,7 @@ impl CustomOp1 for Finished<'_> {
         let xs = contiguous(storage, layout)?;
         let (m, n) = (xs.len() / self.linear.weight.k(), self.linear.weight.n());
         let mut out = vec![0.0; m * n];
-        self.linear.multiply(xs, self.finish, Target::whole(&mut out, n));
+        self.linear.multiply(xs, self.finish, Output::whole(&mut out, n));
         Ok((CpuStorage::F32(out), Shape::from((m, n))))
     }
 }
@@ -251,19 +252,19 @@ impl CustomOp1 for Int8Qkv<'_> {
         if rows.len() < m {
             let out = &mut out[rows.start * 3 * n..rows.end * 3 * n];
             let xs = &xs[rows.start * width..rows.end * width];
-            q.multiply(xs, Finish::Store, Target::columns(out, 3 * n, 0));
+            q.multiply(xs, Finish::Store, Output::columns(out, 3 * n, 0));
         }
         ACTIVATIONS.with_borrow_mut(|activations| {
-            activations.quantise(xs, width, k.weight.layout());
+            activations.quantise(xs, width, k.weight.packing().run);
             let of_all =
                 if rows.len() < m { &[(1, k), (2, v)][..] } else { &[(0, q), (1, k), (2, v)] };
             for (part, Int8Linear { weight, bias }) in of_all {
                 // A file may have them in different types.
-                if activations.layout() != weight.layout() {
-                    activations.quantise(xs, width, weight.layout());
+                if activations.run() != weight.packing().run {
+                    activations.quantise(xs, width, weight.packing().run);
                 }
-                let target = Target::columns(&mut out, 3 * n, part * n);
-                int8_matmul(weight, activations, bias, Finish::Store, target);
+                let columns = Output::columns(&mut out, 3 * n, part * n);
+                int8_matmul(weight, activations, bias, Finish::Store, columns);
             }
         });
         Ok((CpuStorage::F32(out), Shape::from((m, 3 * n))))
@@ -305,7 +306,7 @@ impl CustomOp1 for FloatProduct {
         let values = contiguous(storage, layout)?;
         let (m, n) = (values.len() / self.0.k(), self.0.n());
         let mut out = vec![0.0; m * n];
-        self.0.multiply(values, Target::whole(&mut out, n));
+        self.0.multiply(values, Output::whole(&mut out, n));
         Ok((CpuStorage::F32(out), Shape::from((m, n))))
     }
 }

@@ -4,8 +4,8 @@ use std::cell::RefCell;
 use std::ops::Range;
 
 use super::float::{Panels, softmax, tile};
-use super::target::Columns;
-use super::{PANEL, ROWS, Target};
+use super::output::{Columns, Output};
+use super::{PANEL, ROWS};
 use crate::cpu::threads::POOL;
 use crate::error::Result;
 
@@ -65,7 +65,7 @@ impl Heads {
             qkv.len().is_multiple_of(3 * self.width())
                 && queries.end * 3 * self.width() <= qkv.len()
         );
-        let columns = Target::whole(out, self.width()).share(queries.len(), self.width());
+        let columns = Output::whole(out, self.width()).share(queries.len(), self.width());
         POOL.run(self.heads, &|head| {
             SCRATCH.with_borrow_mut(|scratch| {
                 self.attend_head(qkv, queries.clone(), head, scratch, &columns);

@@ -1,32 +1,58 @@
-//! The packed forms that the kernels read.
+//! Weights as the product's kernels read them.
 
-use super::{BLOCK, PANEL, ROWS, twin};
-use crate::cpu::threads::POOL;
+#[cfg_attr(
+    all(target_arch = "wasm32", target_feature = "simd128", not(test)),
+    allow(dead_code, reason = "it serves where SIMD is lacking")
+)]
+pub(super) mod scalar;
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+mod simd128;
+
+use super::quantise::scale_of;
+use super::{BLOCK, PANEL};
 use crate::error::Result;
 use crate::memory;
 
-/// A block whose largest value is below this is taken for zeros: its scale would be denormal, and a
-/// product of denormals runs many times slower than any other.
-const LEAST_BLOCK_MAXIMUM: f32 = 1e-30;
+#[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
+use scalar::interleave_rows;
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+use simd128::interleave_rows;
 
-/// How quants lie, and with that what multiplies them.
+/// Neighbouring inputs that lie together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Layout {
-    /// Pairs of neighbouring `k`, 8 bits on both sides; activations are widened to i16.
+pub enum Run {
+    /// Pairs; those of activations are widened to i16.
     #[default]
-    Pairs,
-    /// Fours of neighbouring `k`, bytes on both sides, for weights of at most 5 bits.
-    Fours,
+    Two,
+    /// Fours, bytes on both sides.
+    Four,
 }
 
-impl Layout {
-    /// Neighbours along `k` that lie together.
-    pub(super) fn run(self) -> usize {
+impl Run {
+    /// How many they are.
+    pub(super) fn len(self) -> usize {
         match self {
-            Self::Pairs => 2,
-            Self::Fours => 4,
+            Self::Two => 2,
+            Self::Four => 4,
         }
     }
+}
+
+/// How a kernel has its weights.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Packing {
+    /// Neighbouring inputs that lie together.
+    pub run: Run,
+    /// Bits of a quant.
+    pub bits: u32,
+    /// What is added to each quant, so that none is below zero: a dot product has so much too much for each quant of
+    /// the other side.
+    pub lift: i8,
+}
+
+impl Packing {
+    /// Quants of 8 bits with their sign, in pairs.
+    pub const PLAIN: Self = Self { run: Run::Two, bits: 8, lift: 0 };
 }
 
 /// A linear weight `[n, k]`: int8 in blocks of 32 along `k`, each with a scale and, for the types that
@@ -38,11 +64,7 @@ impl Layout {
 pub struct Int8Matrix {
     n: usize,
     k: usize,
-    layout: Layout,
-    /// Bits of a quant.
-    bits: u32,
-    /// What has been added to each quant, with fours, so that none is below zero.
-    lift: i8,
+    packing: Packing,
     quants: Vec<i8>,
     /// `[panel][block][8]`.
     scales: Vec<f32>,
@@ -51,32 +73,20 @@ pub struct Int8Matrix {
 }
 
 impl Int8Matrix {
-    /// For quants of 8 bits.
+    /// All zeros.
     ///
     /// # Errors
     /// `low_memory`
     ///
     /// # Panics
     /// If `k` is not a multiple of 32.
-    pub fn zeros(n: usize, k: usize) -> Result<Self> {
+    pub fn zeros(n: usize, k: usize, packing: Packing) -> Result<Self> {
         assert!(k.is_multiple_of(BLOCK));
         let size = n.next_multiple_of(PANEL) as u64 * k as u64;
         let blocks = size / BLOCK as u64;
-        let (layout, quants) = (Layout::Pairs, memory::filled(size, 0)?);
+        let quants = memory::filled(size, 0)?;
         let scales = memory::filled(blocks, 0.0)?;
-        Ok(Self { n, k, layout, bits: 8, lift: 0, quants, scales, offsets: Vec::new() })
-    }
-
-    /// For quants of 4 or 5 bits, which become so by adding `lift`.
-    ///
-    /// # Errors
-    /// `low_memory`
-    ///
-    /// # Panics
-    /// If `k` is not a multiple of 32.
-    pub fn in_fours(n: usize, k: usize, bits: u32, lift: i8) -> Result<Self> {
-        assert!(bits == 4 || bits == 5);
-        Ok(Self { layout: Layout::Fours, bits, lift, ..Self::zeros(n, k)? })
+        Ok(Self { n, k, packing, quants, scales, offsets: Vec::new() })
     }
 
     /// Makes room for offsets, which are kept from the first one on that is not zero.
@@ -98,18 +108,8 @@ impl Int8Matrix {
     }
 
     /// How its quants lie.
-    pub fn layout(&self) -> Layout {
-        self.layout
-    }
-
-    /// Bits of a quant.
-    pub fn bits(&self) -> u32 {
-        self.bits
-    }
-
-    /// What a dot product has too much for each quant of the other side.
-    pub fn lift(&self) -> i8 {
-        self.lift
+    pub fn packing(&self) -> Packing {
+        self.packing
     }
 
     /// Sets the 32 values of `row` that begin at `32 * block`.
@@ -123,18 +123,11 @@ impl Int8Matrix {
     ) {
         let at = (row / PANEL * self.blocks() + block) * PANEL + row % PANEL;
         self.set_factors(at, &[scale], &[offset]);
-        match self.layout {
-            Layout::Pairs => {
-                for (i, pair) in quants.as_chunks::<2>().0.iter().enumerate() {
-                    let at = self.place(row, block * BLOCK + 2 * i);
-                    self.quants[at..at + 2].copy_from_slice(pair);
-                }
-            }
-            Layout::Fours => {
-                for (i, four) in quants.as_chunks::<4>().0.iter().enumerate() {
-                    let at = self.place(row, block * BLOCK + 4 * i);
-                    self.quants[at..at + 4].copy_from_slice(&four.map(|quant| quant + self.lift));
-                }
+        let run = self.packing.run.len();
+        for (i, quants) in quants.chunks_exact(run).enumerate() {
+            let at = self.place(row, block * BLOCK + run * i);
+            for (into, quant) in self.quants[at..at + run].iter_mut().zip(quants) {
+                *into = quant + self.packing.lift;
             }
         }
     }
@@ -152,7 +145,7 @@ impl Int8Matrix {
         let at = panel * self.blocks() + block;
         self.set_factors(at * PANEL, scales, offsets);
         let into = &mut self.quants[at * PANEL * BLOCK..][..PANEL * BLOCK];
-        twin::interleave_rows(quants, self.layout, self.lift, into);
+        interleave_rows(quants, self.packing, into);
     }
 
     fn set_factors(&mut self, at: usize, scales: &[f32], offsets: &[f32]) {
@@ -177,7 +170,7 @@ impl Int8Matrix {
 
     /// What the packed form stands for at `[row, k]`.
     pub fn value(&self, row: usize, k: usize) -> f32 {
-        let quant = f32::from(self.quants[self.place(row, k)] - self.lift);
+        let quant = f32::from(self.quants[self.place(row, k)] - self.packing.lift);
         let at = (row / PANEL * self.blocks() + k / BLOCK) * PANEL + row % PANEL;
         quant * self.scales[at] + self.offsets.get(at).copied().unwrap_or(0.0)
     }
@@ -203,199 +196,7 @@ impl Int8Matrix {
     }
 
     fn place(&self, row: usize, k: usize) -> usize {
-        let run = self.layout.run();
+        let run = self.packing.run.len();
         row / PANEL * PANEL * self.k + (k / run * PANEL + row % PANEL) * run + k % run
     }
-}
-
-/// Rows of activations `[m, k]`, quantised as the weights are, in the layout of the weight that they meet. Made to
-/// be used again: a buffer that is large enough is kept.
-///
-/// Packed four rows at a time, neighbouring `k` together, as for pairs `r0k0 r0k1 r1k0 r1k1 …`.
-#[derive(Debug, Default, PartialEq)]
-pub struct Activations {
-    m: usize,
-    k: usize,
-    layout: Layout,
-    /// The quants in pairs, widened.
-    pairs: Vec<i16>,
-    /// The quants in fours.
-    fours: Vec<i8>,
-    /// With fours, the sum of a block's quants, for weights that are lifted; as `scales`.
-    totals: Vec<i32>,
-    /// `[row / 4][block][4]`.
-    scales: Vec<f32>,
-    /// The sum of a block's values, for weights with offsets; as `scales`.
-    sums: Vec<f32>,
-}
-
-/// The place of four rows in [`Activations`]: their quants, and `[block][4]` twice.
-pub struct Rows<'a> {
-    /// Their values as integers.
-    pub quants: RowQuants<'a>,
-    /// What a block's quants are multiplied by.
-    pub scales: &'a mut [f32],
-    /// The sum of a block's values.
-    pub sums: &'a mut [f32],
-}
-
-/// `[k / run][4][run]`, and for fours `[block][4]` totals.
-pub enum RowQuants<'a> {
-    /// [`Layout::Pairs`].
-    Pairs(&'a mut [i16]),
-    /// [`Layout::Fours`].
-    Fours {
-        /// Their values as integers.
-        quants: &'a mut [i8],
-        /// The sum of each block's.
-        totals: &'a mut [i32],
-    },
-}
-
-impl Rows<'_> {
-    /// What pads the last rows, which may hold rows of another time.
-    fn clear(&mut self) {
-        match &mut self.quants {
-            RowQuants::Pairs(quants) => quants.fill(0),
-            RowQuants::Fours { quants, totals } => {
-                quants.fill(0);
-                totals.fill(0);
-            }
-        }
-        self.scales.fill(0.0);
-        self.sums.fill(0.0);
-    }
-}
-
-impl Activations {
-    /// Makes room for `[m, k]`, for weights of the layout.
-    ///
-    /// # Errors
-    /// `low_memory`
-    pub fn make_room(&mut self, m: usize, k: usize, layout: Layout) -> Result<()> {
-        let size = m.next_multiple_of(ROWS) as u64 * k as u64;
-        let blocks = size / BLOCK as u64;
-        memory::reserve_all(&mut self.scales, blocks)?;
-        memory::reserve_all(&mut self.sums, blocks)?;
-        match layout {
-            Layout::Pairs => memory::reserve_all(&mut self.pairs, size),
-            Layout::Fours => {
-                memory::reserve_all(&mut self.totals, blocks)?;
-                memory::reserve_all(&mut self.fours, size)
-            }
-        }
-    }
-
-    /// Takes `values`, which is `[m, k]`, for weights of the layout.
-    ///
-    /// # Panics
-    /// If `k` is not a multiple of 32 or does not divide `values`.
-    pub fn quantise(&mut self, values: &[f32], k: usize, layout: Layout) {
-        self.quantise_with(values, k, layout, twin::quantise_rows);
-    }
-
-    pub(super) fn quantise_with(
-        &mut self,
-        values: &[f32],
-        k: usize,
-        layout: Layout,
-        quantise_rows: fn(&[f32], usize, Rows),
-    ) {
-        assert!(k.is_multiple_of(BLOCK) && values.len().is_multiple_of(k));
-        (self.m, self.k, self.layout) = (values.len() / k, k, layout);
-        let padded = self.m.next_multiple_of(ROWS);
-        let blocks = k / BLOCK;
-        self.scales.resize(padded * blocks, 0.0);
-        self.sums.resize(padded * blocks, 0.0);
-        let values = values.chunks(ROWS * k);
-        let scales = self.scales.chunks_exact_mut(ROWS * blocks);
-        let sums = self.sums.chunks_exact_mut(ROWS * blocks);
-        let quantise = |values: &[f32], mut rows: Rows| {
-            if values.len() < ROWS * k {
-                rows.clear();
-            }
-            quantise_rows(values, k, rows);
-        };
-        match layout {
-            Layout::Pairs => {
-                self.pairs.resize(padded * k, 0);
-                let quants = self.pairs.chunks_exact_mut(ROWS * k).map(RowQuants::Pairs);
-                let rows = quants.zip(scales.zip(sums));
-                POOL.each(values.zip(rows), |(values, (quants, (scales, sums)))| {
-                    quantise(values, Rows { quants, scales, sums });
-                });
-            }
-            Layout::Fours => {
-                self.fours.resize(padded * k, 0);
-                self.totals.resize(padded * blocks, 0);
-                let totals = self.totals.chunks_exact_mut(ROWS * blocks);
-                let quants = self.fours.chunks_exact_mut(ROWS * k).zip(totals);
-                let quants = quants.map(|(quants, totals)| RowQuants::Fours { quants, totals });
-                let rows = quants.zip(scales.zip(sums));
-                POOL.each(values.zip(rows), |(values, (quants, (scales, sums)))| {
-                    quantise(values, Rows { quants, scales, sums });
-                });
-            }
-        }
-    }
-
-    /// Rows.
-    pub fn m(&self) -> usize {
-        self.m
-    }
-
-    /// Inputs.
-    pub fn k(&self) -> usize {
-        self.k
-    }
-
-    /// How its quants lie.
-    pub fn layout(&self) -> Layout {
-        self.layout
-    }
-
-    /// What the packed form stands for at `[row, k]`.
-    pub fn value(&self, row: usize, k: usize) -> f32 {
-        let (group, run) = (row / ROWS, self.layout.run());
-        let at = (k / run * ROWS + row % ROWS) * run + k % run;
-        let quant = match self.layout {
-            Layout::Pairs => f32::from(self.pairs(group)[at]),
-            Layout::Fours => f32::from(self.fours(group)[at]),
-        };
-        quant * self.group_scales(group)[k / BLOCK * ROWS + row % ROWS]
-    }
-
-    /// `[k / 2][4][2]`.
-    pub(super) fn pairs(&self, group: usize) -> &[i16] {
-        &self.pairs[group * ROWS * self.k..][..ROWS * self.k]
-    }
-
-    /// `[k / 4][4][4]`.
-    pub(super) fn fours(&self, group: usize) -> &[i8] {
-        &self.fours[group * ROWS * self.k..][..ROWS * self.k]
-    }
-
-    /// With fours, `[block][4]`.
-    pub(super) fn group_totals(&self, group: usize) -> &[i32] {
-        &self.totals[group * ROWS * self.blocks()..][..ROWS * self.blocks()]
-    }
-
-    /// `[block][4]`.
-    pub(super) fn group_scales(&self, group: usize) -> &[f32] {
-        &self.scales[group * ROWS * self.blocks()..][..ROWS * self.blocks()]
-    }
-
-    /// `[block][4]`.
-    pub(super) fn group_sums(&self, group: usize) -> &[f32] {
-        &self.sums[group * ROWS * self.blocks()..][..ROWS * self.blocks()]
-    }
-
-    fn blocks(&self) -> usize {
-        self.k / BLOCK
-    }
-}
-
-/// The scale of a block whose largest value is `maximum`, so that it becomes 127, and its inverse.
-pub(super) fn scale_of(maximum: f32) -> (f32, f32) {
-    if maximum < LEAST_BLOCK_MAXIMUM { (0.0, 0.0) } else { (maximum / 127.0, 127.0 / maximum) }
 }

@@ -5,7 +5,7 @@ use candle_core::quantized::GgmlDType;
 use half::f16;
 
 use super::{has_offsets, read};
-use crate::cpu::kernels::{BLOCK, FOURS_PAY, Int8Matrix, PANEL};
+use crate::cpu::kernels::{BLOCK, Int8Matrix, PANEL, Packing, packing};
 use crate::error::Result;
 use crate::format::gguf::{TensorInfo, byte_size};
 
@@ -32,10 +32,7 @@ impl Packer {
     pub fn new(info: &TensorInfo) -> Result<Self> {
         let [n, k] = info.shape[..] else { panic!("a linear weight's shape has been checked") };
         let row_bytes = byte_size(info.dtype, &[k]).expect("checked with the header") as usize;
-        let mut packed = match narrow(info.dtype) {
-            Some((bits, lift)) if FOURS_PAY => Int8Matrix::in_fours(n, k, bits, lift)?,
-            _ => Int8Matrix::zeros(n, k)?,
-        };
+        let mut packed = Int8Matrix::zeros(n, k, packing_of(info.dtype))?;
         if has_offsets(info.dtype) {
             packed.reserve_offsets()?;
         }
@@ -111,14 +108,14 @@ impl Packer {
     }
 }
 
-/// Of a type of 4 or 5 bits: how many, and what makes its quants ones without a sign.
-fn narrow(dtype: GgmlDType) -> Option<(u32, i8)> {
+/// How a type is packed: by its bits, and what makes its quants ones without a sign.
+fn packing_of(dtype: GgmlDType) -> Packing {
     match dtype {
-        GgmlDType::Q4_0 => Some((4, 8)),
-        GgmlDType::Q4_1 => Some((4, 0)),
-        GgmlDType::Q5_0 => Some((5, 16)),
-        GgmlDType::Q5_1 => Some((5, 0)),
-        _ => None,
+        GgmlDType::Q4_0 => packing(4, 8),
+        GgmlDType::Q4_1 => packing(4, 0),
+        GgmlDType::Q5_0 => packing(5, 16),
+        GgmlDType::Q5_1 => packing(5, 0),
+        _ => packing(8, 0),
     }
 }
 

@@ -1,4 +1,4 @@
-//! The product of fours in wasm's relaxed SIMD: sixteen bytes by sixteen at once, twice as many as without it.
+//! The product of narrow weights in wasm's relaxed SIMD: sixteen bytes by sixteen at once, twice as many as without it.
 //!
 //! The second operand of its dot products is without a sign and below 128; then every engine gives the same
 //! sums. Beyond that each does what its processor has, which tells how the processor goes about it.
@@ -11,30 +11,50 @@ use std::arch::wasm32::{
 use std::ops::Range;
 
 use super::simd128::{Dots, Factors};
-use super::{Activations, BLOCK, Int8Matrix, PANEL, ROWS};
+use super::{Kernel, Tile};
+use crate::cpu::kernels::output::Finishing;
+use crate::cpu::kernels::pack::{Int8Matrix, Run};
+use crate::cpu::kernels::quantise::Activations;
+use crate::cpu::kernels::{BLOCK, PANEL, ROWS};
+
+/// Weights of at most 5 bits, lifted to be without a sign.
+pub const KERNEL: Kernel = Kernel { run: Run::Four, most_bits: 5, multiply };
 
 /// One step of a panel: eight outputs by four inputs.
 const STEP: usize = PANEL * 4;
 
-/// The tiles of `panels`, each given to `store` with its first row and column.
+fn multiply(weight: &Int8Matrix, activations: &Activations, panels: Range<usize>, out: &Finishing) {
+    multiply_panels(weight, activations, panels, out);
+}
+
 #[target_feature(enable = "relaxed-simd")]
-pub fn int8_panels(
+fn multiply_panels(
     weight: &Int8Matrix,
     activations: &Activations,
     panels: Range<usize>,
-    store: &impl Fn(&[[f32; PANEL]; ROWS], usize, usize),
+    out: &Finishing,
 ) {
-    let multiply = if dot_is_one_instruction() {
-        [multiply::<1, true>, multiply::<2, true>, multiply::<3, true>, multiply::<4, true>]
+    let multiply_tile = if dot_is_one_instruction() {
+        [
+            multiply_tile::<1, true>,
+            multiply_tile::<2, true>,
+            multiply_tile::<3, true>,
+            multiply_tile::<4, true>,
+        ]
     } else {
-        [multiply::<1, false>, multiply::<2, false>, multiply::<3, false>, multiply::<4, false>]
+        [
+            multiply_tile::<1, false>,
+            multiply_tile::<2, false>,
+            multiply_tile::<3, false>,
+            multiply_tile::<4, false>,
+        ]
     };
     let m = activations.m();
     for panel in panels {
         for group in 0..m.div_ceil(ROWS) {
             let rows = ROWS.min(m - group * ROWS);
-            let tile = multiply[rows - 1](weight, activations, panel, group);
-            store(&tile, group * ROWS, panel * PANEL);
+            let tile = multiply_tile[rows - 1](weight, activations, panel, group);
+            out.store(&tile, group * ROWS, panel * PANEL);
         }
     }
 }
@@ -51,19 +71,19 @@ fn dot_is_one_instruction() -> bool {
 
 /// `R` rows by a panel.
 #[target_feature(enable = "relaxed-simd")]
-fn multiply<const R: usize, const ONE_INSTRUCTION: bool>(
+fn multiply_tile<const R: usize, const ONE_INSTRUCTION: bool>(
     weight: &Int8Matrix,
     activations: &Activations,
     panel: usize,
     group: usize,
-) -> [[f32; PANEL]; ROWS] {
+) -> Tile {
     let factors = Factors::new(weight, activations, panel, group);
     let totals = activations.group_totals(group).chunks_exact(ROWS);
     let inputs = activations.fours(group).chunks_exact(ROWS * BLOCK).zip(totals);
     let blocks = weight.panel(panel).chunks_exact(PANEL * BLOCK).zip(inputs);
-    let lift = i32::from(weight.lift());
+    let lift = i32::from(weight.packing().lift);
     // As many steps as i16 holds the sums of: of 2 products each, of at most 127 * (2^bits - 1).
-    let steps = if ONE_INSTRUCTION { BLOCK / 4 } else { 128 >> weight.bits() };
+    let steps = if ONE_INSTRUCTION { BLOCK / 4 } else { 128 >> weight.packing().bits };
     factors.sum(blocks, |(quants, (inputs, totals))| -> Dots<R> {
         assert!(quants.len() == PANEL * BLOCK && inputs.len() == ROWS * BLOCK);
         let (mut quants, mut inputs) = (quants.as_ptr(), inputs.as_ptr());
@@ -113,8 +133,8 @@ fn multiply<const R: usize, const ONE_INSTRUCTION: bool>(
 mod tests {
     use wasm_bindgen_test::wasm_bindgen_test;
 
-    use super::super::Layout;
     use super::*;
+    use crate::cpu::kernels::pack::Packing;
 
     /// One of the two is not what this processor would be given.
     #[wasm_bindgen_test]
@@ -123,9 +143,10 @@ mod tests {
         let values: Vec<f32> =
             (0..4 * k).map(|i| ((i * 7919 % 1009) as f32 - 504.0) / 9.0).collect();
         let mut activations = Activations::default();
-        activations.quantise(&values, k, Layout::Fours);
+        activations.quantise(&values, k, Run::Four);
         for (bits, lift) in [(4, 8), (5, 0)] {
-            let mut weight = Int8Matrix::in_fours(PANEL, k, bits, lift).unwrap();
+            let mut weight =
+                Int8Matrix::zeros(PANEL, k, Packing { run: Run::Four, bits, lift }).unwrap();
             for row in 0..PANEL {
                 for block in 0..k / BLOCK {
                     let most = (1 << bits) - 1;
@@ -133,13 +154,10 @@ mod tests {
                     weight.set_block(row, block, 0.1 + row as f32, 0.5, &quants);
                 }
             }
-            // SAFETY: an engine without the feature would have refused the module.
-            let [one, other] = unsafe {
-                [
-                    multiply::<4, true>(&weight, &activations, 0, 0),
-                    multiply::<4, false>(&weight, &activations, 0, 0),
-                ]
-            };
+            let [one, other] = [
+                multiply_tile::<4, true>(&weight, &activations, 0, 0),
+                multiply_tile::<4, false>(&weight, &activations, 0, 0),
+            ];
             assert_eq!(one, other);
         }
     }

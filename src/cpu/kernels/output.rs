@@ -2,8 +2,9 @@
 
 use std::marker::PhantomData;
 
-use super::float::quick_gelu;
-use super::{PANEL, ROWS, twin};
+use super::PANEL;
+use super::gelu::{gelu_each, quick_gelu};
+use super::product::Tile;
 
 /// What a product does with a finished sum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,13 +20,13 @@ pub enum Finish {
 }
 
 /// Columns of a row-major matrix of f32.
-pub struct Target<'a> {
+pub struct Output<'a> {
     out: &'a mut [f32],
     stride: usize,
     column: usize,
 }
 
-impl<'a> Target<'a> {
+impl<'a> Output<'a> {
     /// `[m, n]`, all of it.
     pub fn whole(out: &'a mut [f32], n: usize) -> Self {
         Self::columns(out, n, 0)
@@ -47,7 +48,7 @@ impl<'a> Target<'a> {
     }
 }
 
-/// A [`Target`] that threads share, each writing columns of its own.
+/// An [`Output`] that threads share, each writing columns of its own.
 pub(super) struct Columns<'a> {
     out: *mut f32,
     stride: usize,
@@ -76,12 +77,12 @@ impl Columns<'_> {
         }
     }
 
-    /// Finishes a tile of [`ROWS`] x [`PANEL`] sums, leaving out what is padding. A panel is worked on by
+    /// Finishes a tile of 4 x 8 sums, leaving out what is padding. A panel is worked on by
     /// one thread.
     #[inline]
     pub(super) fn store(
         &self,
-        tile: &[[f32; PANEL]; ROWS],
+        tile: &Tile,
         bias: &[f32],
         finish: Finish,
         row: usize,
@@ -98,7 +99,7 @@ impl Columns<'_> {
             let sums = plus(sums, &bias);
             let finished = match finish {
                 Finish::Store => sums,
-                Finish::Gelu => twin::gelu_each(sums),
+                Finish::Gelu => gelu_each(sums),
                 Finish::QuickGelu => sums.map(quick_gelu),
                 Finish::Add => plus(&sums, &eight(out)),
             };
@@ -107,6 +108,24 @@ impl Columns<'_> {
                 None => out.copy_from_slice(&finished[..width]),
             }
         }
+    }
+}
+
+/// What becomes of a product's tiles.
+pub(super) struct Finishing<'a> {
+    /// Where they go.
+    pub columns: Columns<'a>,
+    /// `[n]`, or empty.
+    pub bias: &'a [f32],
+    /// What is done with each sum.
+    pub finish: Finish,
+}
+
+impl Finishing<'_> {
+    /// Stores a tile whose first sum is of that row and column.
+    #[inline]
+    pub(super) fn store(&self, tile: &Tile, row: usize, column: usize) {
+        self.columns.store(tile, self.bias, self.finish, row, column);
     }
 }
 

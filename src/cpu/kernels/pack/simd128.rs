@@ -1,0 +1,51 @@
+//! Packing in wasm's 128-bit SIMD.
+
+use std::arch::wasm32::{
+    i8x16_add, i8x16_splat, i16x8_shuffle, i32x4_shuffle, v128, v128_load, v128_store,
+};
+
+use super::{Packing, Run};
+use crate::cpu::kernels::{BLOCK, PANEL};
+
+/// A block of a packed weight `[32 / run][8][run]`, from eight rows of it, each quant lifted.
+pub fn interleave_rows(rows: &[[i8; BLOCK]; PANEL], packing: Packing, into: &mut [i8]) {
+    assert_eq!(into.len(), PANEL * BLOCK);
+    let lift = i8x16_splat(packing.lift);
+    for (half, into) in into.chunks_exact_mut(PANEL * 16).enumerate() {
+        let rows = std::array::from_fn(|row| {
+            // SAFETY: a row has two vectors, and a load may be unaligned.
+            let quants = unsafe { v128_load(rows[row].as_ptr().cast::<v128>().add(half)) };
+            i8x16_add(quants, lift)
+        });
+        let runs = match packing.run {
+            Run::Two => transpose(rows, |a, b| {
+                let low = i16x8_shuffle::<0, 8, 1, 9, 2, 10, 3, 11>(a, b);
+                (low, i16x8_shuffle::<4, 12, 5, 13, 6, 14, 7, 15>(a, b))
+            }),
+            Run::Four => transpose(rows, |a, b| {
+                (i32x4_shuffle::<0, 4, 1, 5>(a, b), i32x4_shuffle::<2, 6, 3, 7>(a, b))
+            }),
+        };
+        for (i, runs) in runs.into_iter().enumerate() {
+            // SAFETY: half a block has room for eight vectors.
+            unsafe { v128_store(into.as_mut_ptr().cast::<v128>().add(i), runs) };
+        }
+    }
+}
+
+/// Lane `i` of each vector, and then lane `i + 1` of each, with `zip` to interleave two.
+///
+/// The number of a lane, counted through all vectors, has the vector's in its first three bits. To interleave each with
+/// the one four further on makes the first bit the last; after three times they are where the lane's were.
+#[inline(always)]
+fn transpose(
+    mut vectors: [v128; PANEL],
+    zip: impl Fn(v128, v128) -> (v128, v128),
+) -> [v128; PANEL] {
+    for _ in 0..PANEL.ilog2() {
+        let [a, b, c, d, e, f, g, h] = vectors;
+        let [(a, b), (c, d), (e, f), (g, h)] = [zip(a, e), zip(b, f), zip(c, g), zip(d, h)];
+        vectors = [a, b, c, d, e, f, g, h];
+    }
+    vectors
+}

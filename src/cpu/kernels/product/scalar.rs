@@ -1,0 +1,81 @@
+//! The product written plainly: what the SIMD kernels are held against.
+
+use std::ops::Range;
+
+use super::{Kernel, Tile};
+use crate::cpu::kernels::output::Finishing;
+use crate::cpu::kernels::pack::{Int8Matrix, Run};
+use crate::cpu::kernels::quantise::Activations;
+use crate::cpu::kernels::{BLOCK, PANEL, ROWS};
+
+/// Weights of any bits.
+pub const KERNEL: Kernel = Kernel { run: Run::Two, most_bits: 8, multiply };
+/// Weights of at most 5 bits.
+pub const NARROW_KERNEL: Kernel = Kernel { run: Run::Four, most_bits: 5, multiply };
+
+fn multiply(weight: &Int8Matrix, activations: &Activations, panels: Range<usize>, out: &Finishing) {
+    for panel in panels {
+        for group in 0..activations.m().div_ceil(ROWS) {
+            let tile = tile(weight, activations, panel, group);
+            out.store(&tile, group * ROWS, panel * PANEL);
+        }
+    }
+}
+
+/// Four rows of activations times a panel of eight outputs.
+fn tile(weight: &Int8Matrix, activations: &Activations, panel: usize, group: usize) -> Tile {
+    let mut sums = [[0.0; PANEL]; ROWS];
+    let quants = weight.panel(panel).chunks_exact(PANEL * BLOCK);
+    let scales = weight.panel_scales(panel).chunks_exact(PANEL);
+    let input_scales = activations.group_scales(group).chunks_exact(ROWS);
+    for (block, ((quants, scales), input_scales)) in
+        quants.zip(scales).zip(input_scales).enumerate()
+    {
+        let inputs = block * ROWS * BLOCK..(block + 1) * ROWS * BLOCK;
+        let dots = match weight.packing().run {
+            Run::Two => dots::<2, _>(quants, &activations.pairs(group)[inputs], &[0; ROWS]),
+            Run::Four => {
+                let totals = &activations.group_totals(group)[block * ROWS..];
+                let starts =
+                    std::array::from_fn(|row| -i32::from(weight.packing().lift) * totals[row]);
+                dots::<4, _>(quants, &activations.fours(group)[inputs], &starts)
+            }
+        };
+        for row in 0..ROWS {
+            for column in 0..PANEL {
+                let scale = scales[column] * input_scales[row];
+                sums[row][column] += dots[row][column] as f32 * scale;
+            }
+        }
+    }
+    let offsets = weight.panel_offsets(panel).chunks_exact(PANEL);
+    for (offsets, inputs) in offsets.zip(activations.group_sums(group).chunks_exact(ROWS)) {
+        for row in 0..ROWS {
+            for column in 0..PANEL {
+                sums[row][column] += offsets[column] * inputs[row];
+            }
+        }
+    }
+    sums
+}
+
+/// The exact dot products of one block, of which `RUN` neighbours along `k` lie together, each added to its row's
+/// start: at most 32 * 127 * 128, far from i32's end.
+fn dots<const RUN: usize, T: Copy + Into<i32>>(
+    quants: &[i8],
+    inputs: &[T],
+    starts: &[i32; ROWS],
+) -> [[i32; PANEL]; ROWS] {
+    let mut dots = starts.map(|start| [start; PANEL]);
+    for (quants, inputs) in quants.chunks_exact(PANEL * RUN).zip(inputs.chunks_exact(ROWS * RUN)) {
+        for row in 0..ROWS {
+            for column in 0..PANEL {
+                for i in 0..RUN {
+                    let input: i32 = inputs[row * RUN + i].into();
+                    dots[row][column] += i32::from(quants[column * RUN + i]) * input;
+                }
+            }
+        }
+    }
+    dots
+}

@@ -5,7 +5,7 @@ use candle_core::{Module, Tensor};
 use super::block::Blocks;
 use super::linear::Linear;
 use super::norm::LayerNorm;
-use crate::cpu::weights::{RowTable, Weights};
+use crate::cpu::weights::{Table, Weights};
 use crate::error::Result;
 use crate::model::clip::config::TextConfig;
 use crate::model::clip::tokenizer::Tokens;
@@ -13,7 +13,7 @@ use crate::model::config::Activation;
 
 /// Embeddings of tokens and places, the blocks, and the projection.
 pub struct TextTower {
-    token_embedding: RowTable,
+    token_embedding: Table,
     position_embedding: Tensor,
     blocks: Blocks,
     post_norm: LayerNorm,
@@ -25,7 +25,7 @@ impl TextTower {
     pub fn new(config: &TextConfig, activation: Activation, weights: &mut Weights) -> Result<Self> {
         let sizes = config.sizes();
         Ok(Self {
-            token_embedding: weights.rows("t.token_embd.weight")?,
+            token_embedding: weights.table("t.token_embd.weight")?,
             position_embedding: weights.plain("t.position_embd.weight")?,
             blocks: Blocks::new("t", &sizes, activation, true, weights)?,
             post_norm: LayerNorm::new("t.post_ln", sizes.layer_norm_eps, weights)?,

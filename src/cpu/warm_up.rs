@@ -68,7 +68,7 @@ fn small_model() -> Result<ClipModel> {
         let (name, shape) = (expected.name, expected.shape);
         let dtype = match expected.role {
             Role::Linear => GgmlDType::Q8_0,
-            Role::Rows | Role::Plain => GgmlDType::F32,
+            Role::Table | Role::Plain => GgmlDType::F32,
         };
         let size = byte_size(dtype, &shape).expect("blocks divide the width");
         let info = TensorInfo { name, dtype, shape, offset: 0, size };

@@ -22,7 +22,7 @@ use packer::Packer;
 pub struct Weights {
     plain: HashMap<String, Tensor>,
     packed: HashMap<String, Int8Matrix>,
-    rows: HashMap<String, RowTable>,
+    tables: HashMap<String, Table>,
 }
 
 /// A linear weight in one of its two resident forms, as the file decides.
@@ -34,7 +34,7 @@ pub enum LinearWeight {
 }
 
 /// A table `[rows, width]` in the file's own form, whose rows are gathered.
-pub struct RowTable {
+pub struct Table {
     dtype: GgmlDType,
     width: usize,
     bytes: Vec<u8>,
@@ -54,7 +54,7 @@ pub struct Incoming {
 
 enum Form {
     Packed(Packer),
-    Rows(RowTable),
+    Table(Table),
     Plain { dtype: GgmlDType, shape: Vec<usize>, values: Vec<f32> },
 }
 
@@ -66,8 +66,8 @@ impl Weights {
             Form::Packed(packer) => {
                 self.packed.insert(name, packer.finish());
             }
-            Form::Rows(table) => {
-                self.rows.insert(name, table);
+            Form::Table(table) => {
+                self.tables.insert(name, table);
             }
             Form::Plain { shape, values, .. } => {
                 self.plain.insert(name, Tensor::from_vec(values, shape, &Device::Cpu)?);
@@ -99,8 +99,8 @@ impl Weights {
     ///
     /// # Errors
     /// `missing_tensor` where it is not there.
-    pub fn rows(&mut self, name: &str) -> Result<RowTable> {
-        self.rows.remove(name).ok_or_else(|| missing(name))
+    pub fn table(&mut self, name: &str) -> Result<Table> {
+        self.tables.remove(name).ok_or_else(|| missing(name))
     }
 }
 
@@ -114,11 +114,9 @@ impl Incoming {
         let row = byte_size(info.dtype, &[width]).expect("checked with the header");
         let form = match role {
             Role::Linear if is_quantised(info.dtype) => Form::Packed(Packer::new(info)?),
-            Role::Rows => Form::Rows(RowTable {
-                dtype: info.dtype,
-                width,
-                bytes: memory::reserved(info.size)?,
-            }),
+            Role::Table => {
+                Form::Table(Table { dtype: info.dtype, width, bytes: memory::reserved(info.size)? })
+            }
             Role::Linear | Role::Plain => Form::Plain {
                 dtype: info.dtype,
                 shape: info.shape.clone(),
@@ -169,7 +167,7 @@ impl Form {
         }
         match self {
             Self::Packed(packer) => packer.push(bytes)?,
-            Self::Rows(table) => table.bytes.extend_from_slice(bytes),
+            Self::Table(table) => table.bytes.extend_from_slice(bytes),
             Self::Plain { dtype, values, .. } => {
                 let count = bytes.len() / dtype.type_size() * dtype.block_size();
                 // An aligned copy and one of candle's, and the values twice.
@@ -183,7 +181,7 @@ impl Form {
     }
 }
 
-impl RowTable {
+impl Table {
     /// The rows `ids`, `[ids.len(), width]`, f32.
     ///
     /// # Panics
@@ -205,7 +203,7 @@ pub fn resident_size(info: &TensorInfo, role: Role) -> u64 {
             let floats = if has_offsets(info.dtype) { 2 } else { 1 };
             elements + elements / BLOCK as u64 * floats * 4
         }
-        Role::Rows => info.size,
+        Role::Table => info.size,
         Role::Linear | Role::Plain => elements * 4,
     }
 }

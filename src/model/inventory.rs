@@ -10,7 +10,7 @@ pub enum Role {
     /// The weight of a linear layer, `[out, in]`.
     Linear,
     /// Rows that are gathered by index, `[rows, width]`.
-    Rows,
+    Table,
     /// Everything else, used as it is in f32.
     Plain,
 }

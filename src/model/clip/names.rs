@@ -16,7 +16,7 @@ pub fn tensors(config: &ClipConfig) -> Vec<Expected> {
     let mut towers = Vec::new();
     if let Some(text) = &config.text {
         let (stock, width) = (&text.stock, text.stock.embed_dim);
-        add("t.token_embd.weight".into(), &[stock.vocab_size, width], Role::Rows);
+        add("t.token_embd.weight".into(), &[stock.vocab_size, width], Role::Table);
         let positions = [stock.max_position_embeddings, width];
         add("t.position_embd.weight".into(), &positions, Role::Plain);
         towers.push(("t", "text_projection.weight", text.sizes()));

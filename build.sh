@@ -188,7 +188,7 @@ build() {
   need_rust
   need_wasm_bindgen
   need_node_packages
-  local cargo=(rustc --profile page --lib --crate-type cdylib --target $WASM --no-default-features)
+  local cargo=(rustc --profile page --lib --crate-type cdylib --target $WASM)
   local threads=
   say "building the modules in www/pkg (9 minutes the first time)"
   if need_rust_for_threads; then
@@ -230,7 +230,7 @@ fuzz() { # SECONDS TARGET...
   say "building the fuzz targets (many minutes the first time)"
   env -u RUSTFLAGS RUSTC_BOOTSTRAP=1 cargo fuzz build --codegen-units 16 --target-dir target/fuzz
   rm -rf target/fuzz/seeds
-  cargo run -q --release --example fuzz_seeds -- "$CLIP_TEST_DATA" target/fuzz/seeds
+  cargo run -q --release --features cli --example fuzz_seeds -- "$CLIP_TEST_DATA" target/fuzz/seeds
   local host
   host=$(rustc -vV | sed -n 's/^host: //p')
   say "fuzzing ${*:2} for $1 s each"
@@ -256,7 +256,7 @@ demo() {
   target/venv/bin/python $program/train.py $program/shapes-and-colours
   say "converting"
   mkdir -p www/models
-  cargo run -q --release --bin clip-wasm -- convert $program/shapes-and-colours --type q8_0 -o www/models/demo.gguf
+  cargo run -q --release --features cli --bin clip-wasm -- convert $program/shapes-and-colours --type q8_0 -o www/models/demo.gguf
   target/venv/bin/python $program/samples.py www/samples
 }
 
@@ -280,7 +280,7 @@ case "${1:-build}" in
   verify)
     [ $# -eq 2 ] || { usage >&2; exit 2; }
     need_rust
-    cargo run -q --release --example verify -- "$2" $PHOTOS "$CLIP_TEST_DATA/photos"
+    cargo run -q --release --features cli --example verify -- "$2" $PHOTOS "$CLIP_TEST_DATA/photos"
     ;;
   screenshots)
     need_node_packages

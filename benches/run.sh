@@ -34,7 +34,7 @@ say "test data"
 build
 
 say "the kernels by themselves"
-env -u RUSTFLAGS cargo build --profile page --example kernels --target $WASM --no-default-features
+env -u RUSTFLAGS cargo build --profile page --example kernels --target $WASM
 if [ target/$WASM/page/examples/kernels.wasm -nt $BENCH/kernels/kernels_bg.wasm ]; then
   wasm-bindgen --target web --out-dir $BENCH/kernels target/$WASM/page/examples/kernels.wasm
   node_modules/.bin/wasm-opt -O3 $BENCH/kernels/kernels_bg.wasm -o $BENCH/kernels/kernels_bg.wasm

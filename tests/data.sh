@@ -1,7 +1,7 @@
 # Makes in $CLIP_TEST_DATA the models that tests run on, once. Sourced by tests/run.sh.
 
 python3 tests/support/fetch.py "$CLIP_TEST_DATA"
-cargo build -q --release --bin clip-wasm --example seeded_model
+cargo build -q --release --features cli --bin clip-wasm --example seeded_model
 convert() { target/release/clip-wasm convert "$CLIP_TEST_DATA/$1" --type "$2" "${@:4}" -o "$CLIP_TEST_DATA/$3"; }
 seed() { target/release/examples/seeded_model "$1" "$2" "$CLIP_TEST_DATA/tokenizer.json" "$CLIP_TEST_DATA/$3"; }
 

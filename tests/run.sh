@@ -37,18 +37,18 @@ rm -f "$CLIP_TEST_DATA/reliability.jsonl"
 
 say "formatting and lints"
 cargo fmt --check
-cargo clippy --release --all-targets -- -D warnings
-cargo clippy --release --target $WASM --no-default-features --lib --tests --example kernels -- -D warnings
-cargo clippy --release --target $WASM --no-default-features --features relaxed-simd --lib -- -D warnings
+cargo clippy --release --features cli --all-targets -- -D warnings
+cargo clippy --release --target $WASM --lib --tests --example kernels -- -D warnings
+cargo clippy --release --target $WASM --features relaxed-simd --lib -- -D warnings
 
 say "the crate's documentation and package"
 # What the lints have read of the dependencies is of the release profile.
-RUSTDOCFLAGS="-D warnings" cargo doc -q --release --no-deps
-RUSTDOCFLAGS="-D warnings" cargo doc -q --release --no-deps --target $WASM --no-default-features
+RUSTDOCFLAGS="-D warnings" cargo doc -q --release --features cli --no-deps
+RUSTDOCFLAGS="-D warnings" cargo doc -q --release --no-deps --target $WASM
 cargo package -q --no-verify --allow-dirty
 
 say "native tests"
-cargo test --release
+cargo test --release --features cli
 cargo fmt --check --manifest-path fuzz/Cargo.toml
 fuzz 60 "${FUZZ_TARGETS[@]}"
 
@@ -56,7 +56,7 @@ say "wasm tests in Chromium, isolated"
 # A module of this size takes longer to load than the runner's default of 20 seconds allows.
 export WASM_BINDGEN_TEST_TIMEOUT=300
 wasm_pack_test() {
-  wasm-pack test --headless --chrome --chromedriver "$CHROMEDRIVER" --release --no-default-features "$@"
+  wasm-pack test --headless --chrome --chromedriver "$CHROMEDRIVER" --release "$@"
 }
 wasm_pack_test --lib --test wasm --test properties
 say "wasm tests in Chromium, not isolated"
@@ -65,7 +65,7 @@ say "the kernels in Chromium, with relaxed SIMD"
 wasm_pack_test --features relaxed-simd --lib
 if [ -n "${GECKODRIVER:-}" ]; then
   say "wasm tests in Firefox"
-  MOZ_HEADLESS=1 wasm-pack test --headless --firefox --geckodriver "$GECKODRIVER" --release --no-default-features --lib --test wasm
+  MOZ_HEADLESS=1 wasm-pack test --headless --firefox --geckodriver "$GECKODRIVER" --release --lib --test wasm
 fi
 
 build

@@ -46,6 +46,6 @@ export class Installed {
  */
 export function commandLine(...inputs) {
   const program = process.env.CLIP_WASM ?? join(REPOSITORY, "target/release/clip-wasm");
-  if (!existsSync(program)) throw new Error(`${program} is missing: run cargo build --release`);
+  if (!existsSync(program)) throw new Error(`${program} is missing: run cargo build --release --features cli`);
   return JSON.parse(execFileSync(program, ["embed", "--model", DEMO, ...inputs], { encoding: "utf8" })).data;
 }

@@ -60,7 +60,7 @@ test("near transformers in f32", (t) => {
 });
 
 test("equal to the command line's", { timeout: 120_000 }, (t) => {
-  if (!existsSync(COMMAND_LINE)) throw new Error(`${COMMAND_LINE} is missing: run cargo build --release`);
+  if (!existsSync(COMMAND_LINE)) throw new Error(`${COMMAND_LINE} is missing: run cargo build --release --features cli`);
   const given = [...captions.flatMap((text) => ["--text", text]), ...photos.flatMap((path) => ["--image", path])];
   const printed = execFileSync(COMMAND_LINE, ["embed", "--model", join(TEST_DATA, MODEL), ...given], { encoding: "utf8" });
   const { data } = JSON.parse(printed);

@@ -6,19 +6,21 @@
 //! [pickletools](https://github.com/python/cpython/blob/main/Lib/pickletools.py), and what torch has it build in its
 //! [serialization](https://github.com/pytorch/pytorch/blob/main/torch/serialization.py).
 
+mod build;
+mod names;
+mod operands;
+
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 
 use safetensors::Dtype;
 
-use crate::error::{Error, ErrorKind, Result};
+use names::{Global, more_than_tensors};
+use operands::{Operands, long};
+
+use crate::error::{Error, Result};
 use crate::format::torch::damaged;
 use crate::limits::{Limit, Limits};
-
-/// No tensor of a CLIP model has more than four.
-const MOST_DIMENSIONS: usize = 16;
-/// Longer than any name that is known.
-const MOST_NAME_BYTES: usize = 1024;
 
 /// A pickle that is being read, as far as its bytes have come.
 pub struct Machine {
@@ -86,103 +88,6 @@ enum Value {
     Global(Global),
     Storage(u32),
     Tensor(usize),
-}
-
-/// Everything that a pickle may name.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Global {
-    OrderedDict,
-    RebuildTensor,
-    RebuildParameter,
-    Storage(Dtype),
-}
-
-impl Global {
-    fn named(module: &[u8], name: &[u8]) -> Result<Self> {
-        Ok(match (module, name) {
-            (b"collections", b"OrderedDict") => Self::OrderedDict,
-            (b"torch._utils", b"_rebuild_tensor_v2") => Self::RebuildTensor,
-            (b"torch._utils", b"_rebuild_parameter") => Self::RebuildParameter,
-            (b"torch", b"FloatStorage") => Self::Storage(Dtype::F32),
-            (b"torch", b"HalfStorage") => Self::Storage(Dtype::F16),
-            (b"torch", b"BFloat16Storage") => Self::Storage(Dtype::BF16),
-            (b"torch", b"DoubleStorage") => Self::Storage(Dtype::F64),
-            (b"torch", b"LongStorage") => Self::Storage(Dtype::I64),
-            (b"torch", b"IntStorage") => Self::Storage(Dtype::I32),
-            (b"torch", b"ShortStorage") => Self::Storage(Dtype::I16),
-            (b"torch", b"CharStorage") => Self::Storage(Dtype::I8),
-            (b"torch", b"ByteStorage") => Self::Storage(Dtype::U8),
-            (b"torch", b"BoolStorage") => Self::Storage(Dtype::BOOL),
-            _ => return Err(refused(module, name)),
-        })
-    }
-}
-
-/// How many characters of a stranger's name an error repeats.
-const SHOWN: usize = 100;
-
-fn refused(module: &[u8], name: &[u8]) -> Error {
-    if module.starts_with(b"__torch__") {
-        return super::torch_script();
-    }
-    let full = [module, b".", name].concat();
-    more_than_tensors(&shown(&full))
-}
-
-fn shown(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).chars().take(SHOWN).collect()
-}
-
-fn more_than_tensors(what: &str) -> Error {
-    let message = format!(
-        "this checkpoint's pickle holds {what}, which is more than tensors and is not run; save its state_dict() alone, or save it as safetensors"
-    );
-    Error::new(ErrorKind::UnsupportedModel, message)
-}
-
-/// Reads operands; `None` where they have not come.
-struct Operands<'a> {
-    pickle: &'a [u8],
-    position: usize,
-}
-
-impl<'a> Operands<'a> {
-    fn take(&mut self, count: usize) -> Option<&'a [u8]> {
-        let end = self.position.checked_add(count)?;
-        let bytes = self.pickle.get(self.position..end)?;
-        self.position = end;
-        Some(bytes)
-    }
-
-    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
-        self.take(N)?.first_chunk().copied()
-    }
-
-    fn byte(&mut self) -> Option<u8> {
-        self.array().map(|[byte]| byte)
-    }
-
-    fn u32(&mut self) -> Option<u32> {
-        self.array().map(u32::from_le_bytes)
-    }
-
-    /// To the end of the line, which is passed; of a line that is longer than any name that is known, its beginning.
-    fn line(&mut self) -> Option<&'a [u8]> {
-        let rest = self.pickle.get(self.position..)?;
-        let near = &rest[..rest.len().min(MOST_NAME_BYTES)];
-        let length = match near.iter().position(|byte| *byte == b'\n') {
-            None if near.len() == MOST_NAME_BYTES => near.len() - 1,
-            found => found?,
-        };
-        self.position += length + 1;
-        Some(&near[..length])
-    }
-
-    fn text(&mut self, length: usize) -> Option<Value> {
-        let start = self.position;
-        self.take(length)?;
-        Some(Value::Text(start, self.position))
-    }
 }
 
 impl Machine {
@@ -415,130 +320,7 @@ impl Machine {
             _ => Err(contradiction()),
         }
     }
-
-    /// What a persistent id stands for: `("storage", type, key, device, elements)`.
-    fn storage(&mut self, pickle: &[u8], id: Value) -> Result<Value> {
-        let &[word, Value::Global(Global::Storage(dtype)), key, _, Value::Int(elements), ..] =
-            self.items(id)?
-        else {
-            return Err(contradiction());
-        };
-        let key = text(pickle, key);
-        let number = std::str::from_utf8(key).ok().and_then(|key| key.parse::<u32>().ok());
-        let number = number.filter(|number| number.to_string().as_bytes() == key);
-        if text(pickle, word) != b"storage" {
-            return Err(contradiction());
-        }
-        let Some(number) = number else {
-            return Err(super::unknown_layout(format!("a storage is called {:?}", shown(key))));
-        };
-        let size = u64::try_from(elements).ok().and_then(|n| n.checked_mul(width(dtype)));
-        let storage = Storage { dtype, size: size.ok_or_else(contradiction)? };
-        if *self.storages.entry(number).or_insert(storage) != storage {
-            return Err(contradiction());
-        }
-        Ok(Value::Storage(number))
-    }
-
-    fn call(&mut self, function: Value, arguments: Value) -> Result<Value> {
-        let Value::Global(function) = function else { return Err(contradiction()) };
-        let arguments = self.items(arguments)?;
-        match function {
-            Global::OrderedDict if arguments.is_empty() => Ok(self.dict()),
-            Global::OrderedDict => Err(more_than_tensors("an OrderedDict of a list")),
-            Global::RebuildParameter => match arguments.first() {
-                Some(tensor @ Value::Tensor(_)) => Ok(*tensor),
-                _ => Err(contradiction()),
-            },
-            Global::RebuildTensor => {
-                let tensor = self.tensor(arguments)?;
-                self.limits.check(Limit::Tensors, self.tensors.len() as u64 + 1)?;
-                self.tensors.push(tensor);
-                Ok(Value::Tensor(self.tensors.len() - 1))
-            }
-            Global::Storage(_) => Err(more_than_tensors("a call of a storage's type")),
-        }
-    }
-
-    /// Of `(storage, offset, shape, strides, …)`, all in elements.
-    fn tensor(&self, arguments: &[Value]) -> Result<Tensor> {
-        let &[Value::Storage(storage), Value::Int(offset), shape, strides, ..] = arguments else {
-            return Err(contradiction());
-        };
-        let Storage { dtype, size } = self.storages[&storage];
-        let (shape, strides) = (self.numbers(shape)?, self.numbers(strides)?);
-        if shape.len() != strides.len() || shape.len() > MOST_DIMENSIONS {
-            return Err(contradiction());
-        }
-        let mut elements = 1_u64;
-        let mut row_major = true;
-        for (length, stride) in shape.iter().zip(&strides).rev() {
-            // The stride of a dimension of one element is never used, and torch leaves any there.
-            row_major &= *length == 1 || *stride == elements;
-            elements = elements.checked_mul(*length).ok_or_else(contradiction)?;
-        }
-        let in_bytes = |n: u64| n.checked_mul(width(dtype));
-        let start = u64::try_from(offset).ok().and_then(in_bytes).ok_or_else(contradiction)?;
-        let length = if row_major { in_bytes(elements) } else { Some(0) };
-        let end = length.and_then(|length| start.checked_add(length)).ok_or_else(contradiction)?;
-        if end > size {
-            return Err(damaged("a tensor goes beyond its storage"));
-        }
-        let lengths = shape.into_iter().map(usize::try_from).collect::<Result<_, _>>();
-        let shape = lengths.map_err(|_| contradiction())?;
-        Ok(Tensor { storage, dtype, shape, row_major, bytes: start..end })
-    }
-
-    fn numbers(&self, tuple: Value) -> Result<Vec<u64>> {
-        let number = |value: &Value| match value {
-            Value::Int(number) => u64::try_from(*number).map_err(|_| contradiction()),
-            _ => Err(contradiction()),
-        };
-        self.items(tuple)?.iter().map(number).collect()
-    }
-
-    /// The tensors of what is left on the stack: of a state dict, or of a training's checkpoint that has one.
-    fn finish(&mut self, pickle: &[u8]) -> Result<Contents> {
-        let [Value::Dict(top)] = self.stack[..] else {
-            return Err(more_than_tensors("something other than a dict of tensors"));
-        };
-        let named =
-            |dict: usize| self.dicts[dict].iter().map(|(key, value)| (text(pickle, *key), *value));
-        let state = named(top).rfind(|(key, _)| *key == b"state_dict");
-        let dict = match state {
-            Some((_, Value::Dict(dict))) => dict,
-            _ => top,
-        };
-        let mut tensors = HashMap::new();
-        for (name, value) in named(dict) {
-            // Of one name the last counts, as in Python.
-            let name = std::str::from_utf8(name).map_err(|_| damaged("a name is no text"))?;
-            match value {
-                Value::Tensor(tensor) => tensors.insert(name, &self.tensors[tensor]),
-                _ => tensors.remove(name),
-            };
-        }
-        if tensors.is_empty() {
-            let keys: Vec<_> = named(dict).take(5).map(|(key, _)| shown(key)).collect();
-            let message = format!(
-                "this checkpoint has no tensors by name, neither in itself nor in a state_dict; it has {keys:?}: save its state_dict() alone"
-            );
-            return Err(Error::new(ErrorKind::UnsupportedModel, message));
-        }
-        // What trains on several devices puts this before every name; open_clip removes it in the same way.
-        let wrapped = tensors.keys().all(|name| name.starts_with(WRAPPER));
-        let plain = |name: &str| name[if wrapped { WRAPPER.len() } else { 0 }..].to_owned();
-        let tensors = tensors.into_iter().map(|(name, tensor)| (plain(name), tensor.clone()));
-        Ok(Contents {
-            tensors: tensors.collect(),
-            storages: std::mem::take(&mut self.storages),
-            size: self.position,
-        })
-    }
 }
-
-/// What torch's `DistributedDataParallel` calls the model in it.
-const WRAPPER: &str = "module.";
 
 /// What stands behind an instruction.
 enum Operand<'a> {
@@ -554,27 +336,6 @@ fn text(pickle: &[u8], value: Value) -> &[u8] {
     match value {
         Value::Text(start, end) => &pickle[start..end],
         _ => b"",
-    }
-}
-
-/// A number of up to 255 bytes, little-endian, two's complement.
-fn long(bytes: &[u8]) -> Value {
-    if bytes.len() > 8 {
-        return Value::Other;
-    }
-    let sign = if bytes.last().is_some_and(|byte| byte & 0x80 != 0) { 0xff } else { 0 };
-    let mut whole = [sign; 8];
-    whole[..bytes.len()].copy_from_slice(bytes);
-    Value::Int(i64::from_le_bytes(whole))
-}
-
-/// The bytes of an element, of the types that [`Global::named`] knows.
-fn width(dtype: Dtype) -> u64 {
-    match dtype {
-        Dtype::F64 | Dtype::I64 => 8,
-        Dtype::F32 | Dtype::I32 => 4,
-        Dtype::F16 | Dtype::BF16 | Dtype::I16 => 2,
-        _ => 1,
     }
 }
 

@@ -116,6 +116,7 @@ fn checkpoints(folder: &Path) -> Outcome {
         "num_attention_heads": sizes.heads, "num_hidden_layers": sizes.layers,
         "vocab_size": TOKENS.len(), "max_position_embeddings": sizes.context,
         "image_size": sizes.image, "patch_size": sizes.patch, "layer_norm_eps": 1e-5,
+        "eos_token_id": TOKENS.len() - 1,
     });
     let hugging_face = json!({
         "model_type": "clip", "projection_dim": sizes.projection, "text_config": tower,

@@ -163,6 +163,12 @@ impl From<candle_core::Error> for Error {
 
 impl From<std::io::Error> for Error {
     fn from(source: std::io::Error) -> Self {
-        Self::new(ErrorKind::Io, source.to_string()).with_source(source)
+        let message = match source.kind() {
+            std::io::ErrorKind::IsADirectory => {
+                "this is a folder, not a file; of a checkpoint's, make a GGUF with `clip-wasm convert`".into()
+            }
+            _ => source.to_string(),
+        };
+        Self::new(ErrorKind::Io, message).with_source(source)
     }
 }

@@ -43,7 +43,7 @@ pub fn expect_gguf(start: &[u8]) -> Result<()> {
     if start.starts_with(gguf::MAGIC) {
         return Ok(());
     }
-    let other = "this is not a GGUF file: choose a CLIP model in GGUF form";
+    let other = "this is not a GGUF file: choose a CLIP model in GGUF form, or a checkpoint with its configuration and tokenizer";
     Err(refusal(start).unwrap_or_else(|| Error::new(ErrorKind::NotAModel, other)))
 }
 
@@ -68,16 +68,26 @@ fn is_safetensors(start: &[u8]) -> bool {
 /// wrote a tar archive.
 const LEGACY_TORCH: &[u8] = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19";
 
+/// What a text is that stands where a file of a model was expected, as its first bytes tell.
+pub fn refusal_of_text(start: &[u8]) -> Option<Error> {
+    let what = if start.is_empty() {
+        "the file is empty"
+    } else if start.trim_ascii_start().starts_with(b"<") {
+        "this is a web page, not a model: check the address"
+    } else if start.starts_with(b"version https://") {
+        "this is a Git LFS pointer: download the file it points to"
+    } else {
+        return None;
+    };
+    Some(Error::new(ErrorKind::NotAModel, what))
+}
+
 /// What a file is that was taken for another, where its first bytes tell.
 fn refusal(start: &[u8]) -> Option<Error> {
-    let text = start.trim_ascii_start();
-    let (kind, what) = if start.is_empty() {
-        (ErrorKind::NotAModel, "the file is empty")
-    } else if text.starts_with(b"<") {
-        (ErrorKind::NotAModel, "this is a web page, not a model: check the address")
-    } else if start.starts_with(b"version https://") {
-        (ErrorKind::NotAModel, "this is a Git LFS pointer: download the file it points to")
-    } else if start.starts_with(gguf::MAGIC) {
+    if let Some(error) = refusal_of_text(start) {
+        return Some(error);
+    }
+    let (kind, what) = if start.starts_with(gguf::MAGIC) {
         (ErrorKind::UnsupportedModel, "this is a GGUF file already: it needs no conversion")
     } else if is_safetensors(start) {
         (

@@ -176,6 +176,9 @@ fn bad_calls_are_refused_with_a_code() {
             refused(&arguments.split('\0').collect::<Vec<_>>(), code, says);
         }
     }
+    let folder = text(directory.path());
+    refused(&["embed", "--model", folder, "--text", "a"], "io", "is a folder");
+    refused(&["embed", "--model", model, "--image", folder], "io", "is a folder");
     refused(&["embed", "--model", model, "--image", text(&note)], "unsupported_image", "note.png");
     refused(&["embed", "--model", model, "--image", text(&cut)], "corrupt_image", "cut.jpg");
 }
@@ -215,6 +218,30 @@ fn what_cannot_be_converted_is_refused_by_name() {
     let empty = TempDir::new().unwrap();
     refused(&["convert", text(empty.path()), "-o", text(&out)], "not_a_model", "model.safetensors");
     refused(&["convert", "/no/such/place", "-o", text(&out)], "io", "/no/such/place");
+    let hub = "https://huggingface.co/openai/clip-vit-base-patch32";
+    refused(&["convert", hub, "-o", text(&out)], "io", "download its files");
+    let copy = TempDir::new().unwrap();
+    for name in ["model.safetensors", "tokenizer.json", "config.json"] {
+        fs::copy(source.join(name), copy.path().join(name)).unwrap();
+    }
+    for name in ["model.safetensors", "tokenizer.json", "./config.json"] {
+        let onto = copy.path().join(name);
+        let before = fs::read(&onto).unwrap();
+        let arguments = ["convert", text(copy.path()), "-o", text(&onto)];
+        refused(&arguments, "invalid_input", "give the GGUF another name");
+        assert_eq!(fs::read(&onto).unwrap(), before);
+    }
+    let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n";
+    for (content, says) in [(pointer, "Git LFS pointer"), ("<!doctype html>", "web page")] {
+        for name in ["config.json", "tokenizer.json"] {
+            let before = fs::read(copy.path().join(name)).unwrap();
+            fs::write(copy.path().join(name), content).unwrap();
+            let arguments = ["convert", text(copy.path()), "-o", text(&out)];
+            refused(&arguments, "not_a_model", says);
+            refused(&arguments, "not_a_model", name);
+            fs::write(copy.path().join(name), before).unwrap();
+        }
+    }
     fs::write(empty.path().join("model.safetensors"), [0; 100]).unwrap();
     refused(&["convert", text(empty.path()), "-o", text(&out)], "malformed_model", "safetensors");
 }

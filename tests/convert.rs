@@ -646,6 +646,72 @@ fn wrong_checkpoints_are_refused_at_their_header() {
 }
 
 #[test]
+fn what_open_clip_computes_otherwise_is_refused_by_name() {
+    let source = Source::open("tiny-open_clip");
+    let with = |part: &str, key: &str, value: Value| {
+        source.clone().with_companions(|companions| {
+            let text = companions.open_clip_config.as_mut().unwrap();
+            let mut config: Value = serde_json::from_str(text).unwrap();
+            let model = &mut config["model_cfg"];
+            let place = if part.is_empty() { model } else { &mut model[part] };
+            place[key] = value.clone();
+            *text = config.to_string();
+        })
+    };
+    let mut count = 0;
+    for tower in ["vision_cfg", "text_cfg"] {
+        for (key, value) in [
+            ("ls_init_value", json!(1e-5)),
+            ("qk_norm", json!(true)),
+            ("scaled_cosine_attn", json!(true)),
+            ("scale_heads", json!(true)),
+            ("scale_attn_inner", json!(true)),
+            ("scale_attn", json!(true)),
+            ("scale_fc", json!(true)),
+            ("block_type", json!("custom")),
+            ("norm_kwargs", json!({"eps": 1e-6})),
+            ("act_kwargs", json!({"approximate": "tanh"})),
+            ("final_ln_after_pool", json!(true)),
+            ("pool_type", json!("last")),
+            ("something_new", json!(1)),
+        ] {
+            let error = refused(&with(tower, key, value));
+            assert_eq!(error.kind(), ErrorKind::UnsupportedModel, "{tower} {key}: {error}");
+            assert!(error.to_string().contains(&format!("sets {key}")), "{tower} {key}: {error}");
+            count += 1;
+        }
+    }
+    for (part, key, value) in [
+        ("", "multimodal_cfg", json!({"width": 8})),
+        ("", "init_logit_bias", json!(-10)),
+        ("text_cfg", "hf_tokenizer_name", json!("bert-base-uncased")),
+        ("text_cfg", "tokenizer_kwargs", json!({"clean": "canonicalize"})),
+        ("vision_cfg", "no_ln_pre", json!(true)),
+    ] {
+        let error = refused(&with(part, key, value));
+        assert!(error.to_string().contains(&format!("sets {key}")), "{key}: {error}");
+        count += 1;
+    }
+    // What is off, or says nothing of vectors, is no harm.
+    for (part, key, value) in [
+        ("vision_cfg", "ls_init_value", json!(null)),
+        ("vision_cfg", "patch_dropout", json!(0.5)),
+        ("text_cfg", "qk_norm", json!(false)),
+        ("text_cfg", "tokenizer_kwargs", json!({})),
+        ("text_cfg", "pad_id", json!(1)),
+        ("", "custom_text", json!(false)),
+    ] {
+        with(part, key, value).convert(file_type("q8_0"), &[1 << 16]).expect(key);
+    }
+    record(
+        "inputs",
+        "settings of open_clip that change what is computed",
+        &count.to_string(),
+        "each refused by name",
+    );
+}
+
+#[test]
 fn files_that_are_not_whole_are_truncated() {
     let mut source = Source::open("tiny-hf");
     let whole = std::mem::take(&mut source.files[0]);

@@ -209,6 +209,7 @@ fn what_is_not_understood_is_refused_by_name() {
         (json!({ "do_resize": "yes" }), malformed, "do_resize"),
         (json!({ "resample": 0 }), unsupported, "resample"),
         (json!({ "resample": "nearest" }), unsupported, "resample"),
+        (json!({ "resample": "bicubic" }), unsupported, "resample"),
         (json!({ "size": { "longest_edge": 72 } }), unsupported, "size"),
         (json!({ "size": { "shortest_edge": 0 } }), malformed, "size"),
         (json!({ "size": { "shortest_edge": 72, "longest_edge": 90 } }), unsupported, "size"),

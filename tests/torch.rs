@@ -121,6 +121,7 @@ fn what_else_torch_writes_is_refused_by_name() {
     for (file, says) in [
         ("legacy.bin", "before torch 1.6"),
         ("module.bin", "torch.nn.modules.linear.Linear"),
+        ("negative.bin", "a negated view"),
         ("script.pt", "TorchScript"),
     ] {
         let bytes = fs::read(fixture("torch").join(file)).unwrap();

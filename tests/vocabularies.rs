@@ -338,6 +338,12 @@ fn other_vocabularies_are_refused_by_name() {
         ),
         (with(&|it| it["model"]["merges"][3] = json!(7)), MalformedModel, "a merge"),
         (with(&|it| it["added_tokens"] = json!([{"id": 3}])), MalformedModel, "its added tokens"),
+        (
+            with(&|it| it["model"]["merges"][3] = json!(["a", "ß"])),
+            MalformedModel,
+            "its merge \"a ß\"",
+        ),
+        (adding(added(799, "")), MalformedModel, "cannot be added"),
         (adding(added(800, "<cat-toy>")), MalformedModel, "ids are not 0, 1, 2"),
         (adding(added(799, "red</w>")), MalformedModel, "\"red</w>\" has two ids"),
         (adding(added(798, "<cat-toy>")), MalformedModel, "ids are not 0, 1, 2"),
@@ -345,13 +351,18 @@ fn other_vocabularies_are_refused_by_name() {
         (
             with_rows(799, &|it| it["eos_token_id"] = json!(797)),
             MalformedModel,
-            "pooled at token 797 where the tokenizer's end token is 798",
+            "pooled at token 797",
         ),
         (
             // Nothing tells that this tokenizer is the model's.
             with_rows(1024, &|it| it["eos_token_id"] = json!(2)),
             MalformedModel,
             "799 tokens where the configuration says 1024",
+        ),
+        (
+            with_rows(799, &|it| drop(it.as_object_mut().unwrap().remove("eos_token_id"))),
+            MalformedModel,
+            "pooled at token 49407",
         ),
         (
             with_rows(832, &|_| {}).with("tokenizer.json", &vocab),

@@ -41,7 +41,7 @@ enum Command {
         #[arg(long)]
         model: PathBuf,
         /// A text; may be given again.
-        #[arg(long, value_name = "TEXT")]
+        #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
         text: Vec<String>,
         /// A JPEG, PNG, WebP, GIF, BMP or TIFF file; may be given again.
         #[arg(long, value_name = "FILE")]

@@ -26,6 +26,19 @@ const WEIGHTS: [(&str, bool); 6] = [
     ("open_clip_pytorch_model.bin", false),
 ];
 
+/// What stands beside the weights.
+const COMPANIONS: [&str; 9] = [
+    "config.json",
+    "open_clip_config.json",
+    "preprocessor_config.json",
+    "processor_config.json",
+    "tokenizer.json",
+    "vocab.json",
+    "README.md",
+    "model.safetensors.index.json",
+    "pytorch_model.bin.index.json",
+];
+
 /// Converts `from`, a directory as Hugging Face or open_clip lays it out or a file of weights in one, `.safetensors`
 /// or `.bin`, to the GGUF file `to`, which appears only when it is complete. `activation` overrides what the
 /// checkpoint's configuration says. `progress` is told bytes written and bytes in all.
@@ -52,6 +65,7 @@ pub fn convert(
     progress: impl FnMut(u64, u64),
 ) -> Result<()> {
     let files = Files::find(from, limits)?;
+    files.refuse_to_replace(to)?;
     let converter = Converter::new(files.companions(limits)?, file_type, activation);
     let converter = converter.with_limits(*limits).seeking();
     let partial = to.with_added_extension("part");
@@ -93,7 +107,7 @@ fn stream(
                 Some(_) => converter.seek(from),
                 None => position += read as u64,
             }
-            converter.push(&chunk[..read], &mut write)?;
+            converter.push(&chunk[..read], &mut write).map_err(|error| of(path, error))?;
             progress(converter.written(), converter.file_size().unwrap_or(0));
         }
         converter.end_file().map_err(|error| of(path, error))?;
@@ -117,7 +131,11 @@ struct Files {
 impl Files {
     fn find(from: &Path, limits: &Limits) -> Result<Self> {
         if !from.exists() {
-            return Err(Error::new(ErrorKind::Io, format!("{}: no such file", from.display())));
+            let message = format!(
+                "{}: no such file or folder; of a model on the web, download its files into a folder first",
+                from.display()
+            );
+            return Err(Error::new(ErrorKind::Io, message));
         }
         if from.is_file() {
             let parent = from.parent().filter(|parent| !parent.as_os_str().is_empty());
@@ -138,8 +156,24 @@ impl Files {
         }
         let names: Vec<_> =
             WEIGHTS.iter().filter(|(_, index)| !index).map(|(name, _)| *name).collect();
-        let message = format!("{}: holds none of {}", from.display(), names.join(", "));
+        let message = format!(
+            "{}: holds none of {}; weights of other programs, such as .onnx, .h5 or .msgpack, are not converted",
+            from.display(),
+            names.join(", ")
+        );
         Err(Error::new(ErrorKind::NotAModel, message))
+    }
+
+    /// Refuses to write where something of the checkpoint stands.
+    fn refuse_to_replace(&self, to: &Path) -> Result<()> {
+        let Ok(to_file) = to.canonicalize() else { return Ok(()) };
+        let mut own =
+            COMPANIONS.iter().map(|name| self.directory.join(name)).chain(self.weights.clone());
+        if own.any(|file| file.canonicalize().is_ok_and(|file| file == to_file)) {
+            let message = "this is a file of the checkpoint itself: give the GGUF another name";
+            return Err(of(to, Error::new(ErrorKind::InvalidInput, message)));
+        }
+        Ok(())
     }
 
     fn companions(&self, limits: &Limits) -> Result<Companions> {

@@ -10,6 +10,7 @@ use crate::convert::{Companions, FileType};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::gguf::{TensorInfo, Value, byte_size, header_bytes, padding};
 use crate::format::weights::Header;
+use crate::format::{SNIFF_BYTES, refusal_of_text};
 use crate::limits::{Limit, Limits};
 use crate::model::clip::checkpoint::{self, Pooled};
 use crate::model::clip::config::{ClipConfig, LOGIT_SCALE, POOL_TYPE, Pooling, TextConfig};
@@ -201,6 +202,10 @@ fn companion(name: &str, text: Option<&str>, limits: &Limits) -> Result<Json> {
 /// `malformed_model` or `limit_exceeded`, naming the file.
 pub fn json(name: &str, text: &str, limits: &Limits) -> Result<Json> {
     limits.check(Limit::JsonBytes, text.len() as u64).map_err(|error| error.context(name))?;
+    let start = &text.as_bytes()[..text.len().min(SNIFF_BYTES)];
+    if let Some(error) = refusal_of_text(start) {
+        return Err(error.context(name));
+    }
     serde_json::from_str(text).map_err(|source| {
         Error::new(ErrorKind::MalformedModel, format!("{name}: {source}")).with_source(source)
     })
@@ -227,7 +232,7 @@ fn vocabulary(
         && id != end
     {
         let message = format!(
-            "texts are pooled at token {id} where the tokenizer's end token is {end}; use the tokenizer of this model"
+            "texts are pooled at token {id}, the configuration's eos_token_id or its default, where the tokenizer's end token is {end}; use the tokenizer of this model"
         );
         return Err(Error::new(ErrorKind::MalformedModel, message));
     }
@@ -249,6 +254,8 @@ fn vocabulary(
         Pooled::Highest if end + 1 < tokens => Pooling::Argmax,
         _ => Pooling::Eos,
     };
+    // What no tokenizer can be made of is better refused before the weights come.
+    vocabulary.check()?;
     Ok(vocabulary)
 }
 

@@ -129,6 +129,11 @@ impl<'a> Directory<'a> {
         Some(directory)
     }
 
+    /// The directory of Exif data, which PIL does not read where its numbers are of BigTIFF's size.
+    pub fn of_exif(exif: &'a [u8]) -> Option<Self> {
+        Self::first(exif).filter(|directory| !directory.is_big)
+    }
+
     /// The first entry of a tag, if its values lie within the file.
     pub fn find(&self, tag: u16) -> Option<Entry<'a>> {
         (0..self.count).find_map(|place| {

@@ -43,7 +43,7 @@ fn turn_by(image: RgbImage, value: Option<f64>, xmp: Option<&[u8]>) -> Result<Rg
 fn directory_of(exif: &[u8]) -> Option<Directory<'_>> {
     const MARKER: &[u8] = b"Exif\0\0";
     let exif = exif.strip_prefix(MARKER).unwrap_or(exif);
-    Directory::first(exif.strip_prefix(MARKER).unwrap_or(exif))
+    Directory::of_exif(exif.strip_prefix(MARKER).unwrap_or(exif))
 }
 
 /// The number that a directory gives, of whatever type; bytes and texts are none.

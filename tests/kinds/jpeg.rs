@@ -187,6 +187,39 @@ fn jpegs_whose_colours_are_told_by_markers_and_names() {
 }
 
 #[test]
+fn jpegs_whose_components_share_names() {
+    let files = Files::new();
+    let (width, height) = (41, 30);
+    let colours = picture(width, height, 3);
+    let inks = picture(width, height, 4);
+    for sampling in [vec![(1, 1); 3], vec![(2, 2), (1, 1), (1, 1)], vec![(2, 1), (1, 1), (1, 1)]] {
+        for (coding, mode) in MODES.into_iter().filter(|(name, _)| !name.contains("progressive")) {
+            let encoder = Encoder::new(&colours, width, height, PixelFormat::Rgb)
+                .sampling_factors(sampling.clone());
+            let Ok(three) = mode(encoder.quality(85)).encode() else { continue };
+            let encoder = Encoder::new(&inks, width, height, PixelFormat::Cmyk);
+            let four = [sampling.clone(), vec![sampling[0]]].concat();
+            let four = mode(encoder.sampling_factors(four).quality(85)).encode();
+            for ids in [
+                b"\x01\x01\x01\x01",
+                b"\x01\x01\x02\x02",
+                b"\x01\x02\x01\x02",
+                b"\x01\x02\x02\x01",
+                b"YCCK",
+            ] {
+                for jfif in [false, true] {
+                    let label = format!("{:?} {coding} {ids:?} {jfif}.jpg", sampling[0]);
+                    files.add(&format!("three {label}"), &marked(&three, jfif, None, ids));
+                    let Ok(four) = &four else { continue };
+                    files.add(&format!("four {label}"), &marked(four, false, None, ids));
+                }
+            }
+        }
+    }
+    assert!(files.hold(|_, _| false) >= 100);
+}
+
+#[test]
 fn jpegs_in_rgb_ink_and_grey() {
     let files = Files::new();
     for (width, height) in [(41, 30), (1, 1), (17, 64)] {

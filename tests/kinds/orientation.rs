@@ -1,9 +1,12 @@
 //! Exif data of every type, byte order and place.
 
+use std::io::Write;
+
 use crate::Files;
+use crate::png::{chunk, with_chunk};
+use crate::support::images;
 use crate::support::pillow::{self, Comparison};
 use crate::support::reliability::record;
-use crate::support::{crc32, images};
 
 /// The types of a TIFF's numbers that there are, and some that there are not.
 const TYPES: std::ops::RangeInclusive<u16> = 0..=18;
@@ -36,19 +39,26 @@ fn exif(big_endian: bool, kind: u16, value: u8, count: u32) -> Vec<u8> {
     data
 }
 
+/// Exif data with one entry, in numbers of BigTIFF's size.
+fn big_exif(big_endian: bool) -> Vec<u8> {
+    let mut data =
+        if big_endian { b"MM\0\x2b\0\x08\0\0".to_vec() } else { b"II\x2b\0\x08\0\0\0".to_vec() };
+    let number = |n: u64, bytes: usize| {
+        if big_endian {
+            n.to_be_bytes()[8 - bytes..].to_vec()
+        } else {
+            n.to_le_bytes()[..bytes].to_vec()
+        }
+    };
+    for (n, bytes) in [(16, 8), (1, 8), (0x112, 2), (3, 2), (1, 8), (6, 2), (0, 6), (0, 8)] {
+        data.extend(number(n, bytes));
+    }
+    data
+}
+
 fn with_segment(jpeg: &[u8], body: &[u8]) -> Vec<u8> {
     let length = (body.len() as u16 + 2).to_be_bytes();
     [&jpeg[..2], b"\xff\xe1", &length, body, &jpeg[2..]].concat()
-}
-
-fn chunk(name: &[u8; 4], body: &[u8]) -> Vec<u8> {
-    let named = [&name[..], body].concat();
-    let checksum = crc32(named.iter().copied()).to_be_bytes();
-    [&(body.len() as u32).to_be_bytes()[..], &named, &checksum].concat()
-}
-
-fn with_chunk(png: &[u8], name: &[u8; 4], body: &[u8]) -> Vec<u8> {
-    [&png[..33], &chunk(name, body), &png[33..]].concat()
 }
 
 /// An extended WebP with Exif data, of a simple one.
@@ -125,6 +135,8 @@ fn orientations_that_stand_twice_or_elsewhere() {
         ("bytes and XMP", vec![[&marker[..], &exif(true, 1, 6, 1)].concat(), packet(3)]),
         ("cut short", vec![segment(6)[..20].to_vec()]),
         ("no TIFF", vec![b"Exif\0\0rubbish".to_vec()]),
+        ("BigTIFF", vec![[&marker[..], &big_exif(true)].concat()]),
+        ("BigTIFF, little-endian", vec![[&marker[..], &big_exif(false)].concat()]),
     ] {
         files.add(&format!("{name}.jpg"), &in_order(&parts));
     }
@@ -138,6 +150,26 @@ fn orientations_that_stand_twice_or_elsewhere() {
     let chunks = [chunk(b"eXIf", &exif(false, 3, 3, 1)), chunk(b"tEXt", &profile(6))];
     files.add("chunk and profile.png", &[&png[..33], &chunks.concat(), &png[33..]].concat());
     files.add("marker in a chunk.png", &with_chunk(&png, b"eXIf", &segment(6)));
+    files.add("BigTIFF.png", &with_chunk(&png, b"eXIf", &big_exif(true)));
+    let xmp = |value: u8| format!("<x tiff:Orientation=\"{value}\"/>").into_bytes();
+    let keyword = b"XML:com.adobe.xmp\0";
+    let plain = |value| chunk(b"tEXt", &[&keyword[..], &xmp(value)].concat());
+    let compressed = |value| {
+        let mut zlib = flate2::write::ZlibEncoder::new(vec![], flate2::Compression::default());
+        zlib.write_all(&xmp(value)).unwrap();
+        chunk(b"zTXt", &[&keyword[..], b"\0", &zlib.finish().unwrap()].concat())
+    };
+    let international = |value| chunk(b"iTXt", &[&keyword[..], b"\0\0\0\0", &xmp(value)].concat());
+    for (name, chunks) in [
+        ("plain", plain(6)),
+        ("compressed", compressed(8)),
+        ("international", international(3)),
+        ("plain, then international", [plain(6), international(3)].concat()),
+        ("international, then plain", [international(3), plain(6)].concat()),
+        ("international, then compressed", [international(3), compressed(8)].concat()),
+    ] {
+        files.add(&format!("XMP {name}.png"), &[&png[..33], &chunks, &png[33..]].concat());
+    }
     let end = png.len() - 12;
     files.add(
         "profile at the end.png",

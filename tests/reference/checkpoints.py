@@ -73,6 +73,7 @@ def main():
     torch.save(training, OUT / "training.bin")
     small = {"matrix": state["matrix"]}
     torch.save(small, OUT / "legacy.bin", _use_new_zipfile_serialization=False)
+    torch.save({"matrix": torch._neg_view(state["matrix"])}, OUT / "negative.bin")
     torch.save(torch.nn.Linear(2, 3), OUT / "module.bin")
     torch.jit.save(torch.jit.script(torch.nn.Linear(2, 3)), OUT / "script.pt")
     described = {

@@ -124,10 +124,59 @@ impl Frame {
         })
     }
 
+    /// Whether two components have one name.
+    pub fn shares_names(&self) -> bool {
+        self.ids.iter().enumerate().any(|(at, id)| self.ids[..at].contains(id))
+    }
+
     /// The largest factors of any component.
     pub fn largest_sampling(&self) -> (u8, u8) {
         self.sampling.iter().fold((1, 1), |most, of| (most.0.max(of.0), most.1.max(of.1)))
     }
+}
+
+/// The file with names of their own for components that share one, as libjpeg tells them apart: by their order in a
+/// scan of all of them. `None` where they come otherwise.
+pub fn with_names(bytes: &[u8], frame: &Frame) -> Result<Option<Vec<u8>>> {
+    let count = frame.ids.len();
+    let mut renamed: Vec<u8> = memory::collected(bytes.len(), bytes.iter().copied())?;
+    let offset = |segment: &[u8]| segment.as_ptr() as usize - bytes.as_ptr() as usize;
+    let mut scans = 0;
+    for (marker, segment) in markers(bytes) {
+        match marker {
+            0xc4 | 0xc8 | 0xcc => {}
+            0xc0..=0xcf => {
+                if segment.len() < 6 + 3 * count {
+                    return Ok(None);
+                }
+                for at in 0..count {
+                    renamed[offset(segment) + 6 + 3 * at] = at as u8 + 1;
+                }
+            }
+            START_OF_SCAN => {
+                let ids = segment
+                    .get(1..)
+                    .unwrap_or_default()
+                    .as_chunks::<2>()
+                    .0
+                    .iter()
+                    .map(|[id, _]| id);
+                if scans > 0
+                    || segment.len() < 1 + 2 * count
+                    || !frame.ids.iter().eq(ids.take(count))
+                {
+                    return Ok(None);
+                }
+                for at in 0..count {
+                    renamed[offset(segment) + 1 + 2 * at] = at as u8 + 1;
+                }
+                scans += 1;
+            }
+            END_OF_IMAGE if scans > 0 => break,
+            _ => {}
+        }
+    }
+    Ok(Some(renamed))
 }
 
 /// Whether the scans of a progressive file give the first coefficients of every component in full, without which

@@ -121,8 +121,11 @@ fn unpack_fax(
     let out_len = out.len();
     let mut rows = out.chunks_exact_mut(row_bytes);
     let mut filled = 0;
+    // Where codes are damaged, they may still be codes: of a row that is too long, or that goes back.
+    let is_row =
+        |changes: &[u16]| changes.is_sorted() && changes.last().is_none_or(|last| *last <= width);
     let mut put = |changes: &[u16]| match rows.next() {
-        Some(row) => {
+        Some(row) if is_row(changes) => {
             row.fill(0);
             for (x, colour) in pels(changes, width).enumerate() {
                 row[x / 8] |= u8::from(colour == Color::Black) << (7 - x % 8);
@@ -130,7 +133,7 @@ fn unpack_fax(
             filled += row_bytes;
             filled < out_len
         }
-        None => false,
+        _ => false,
     };
     match compression {
         Compression::Group3 => {

@@ -15,6 +15,8 @@ use crate::preprocess::Preprocess;
 const LAYER_NORM_EPS: f64 = 1e-5;
 /// open_clip's `CLIPVisionCfg.head_width`.
 const OPEN_CLIP_HEAD_WIDTH: u64 = 64;
+/// transformers' `CLIPTextConfig.eos_token_id`.
+const EOS_TOKEN_ID: u64 = 49_407;
 /// open_clip's `CLIPTextCfg.eos_id`.
 const OPEN_CLIP_EOS_ID: u64 = 2;
 /// The `model_type` of a text tower alone.
@@ -107,8 +109,6 @@ pub enum Pooled {
     At(usize),
     /// The first of the highest id that is there.
     Highest,
-    /// It does not say.
-    Untold,
 }
 
 /// Reads it of Hugging Face's `config.json`. An `eos_token_id` of 2 is that of files from before transformers 4.31,
@@ -121,12 +121,9 @@ pub fn hugging_face_pooling(config: &Value) -> Result<Pooled> {
         Some(TEXT_MODEL) => Section(vec![config]),
         _ => Section::hugging_face(config, "text"),
     };
-    match text.get("eos_token_id") {
-        None => Ok(Pooled::Untold),
-        Some(_) => match text.number("eos_token_id", 0)? {
-            2 => Ok(Pooled::Highest),
-            id => Ok(Pooled::At(id)),
-        },
+    match text.number("eos_token_id", EOS_TOKEN_ID)? {
+        2 => Ok(Pooled::Highest),
+        id => Ok(Pooled::At(id)),
     }
 }
 
@@ -153,7 +150,7 @@ pub fn open_clip(config: &Value, limits: &Limits) -> Result<ClipConfig> {
     let model = config.get("model_cfg").unwrap_or(config);
     let part = |name: &str| Section(model.get(name).into_iter().collect());
     let (text, vision) = (part("text_cfg"), part("vision_cfg"));
-    refuse_other_towers(&text, &vision)?;
+    refuse_other_towers(model, &text, &vision)?;
     let activation = match model.get("quick_gelu").and_then(Value::as_bool) {
         Some(true) => Activation::QuickGelu,
         Some(false) | None => Activation::Gelu,
@@ -217,8 +214,54 @@ fn finish(
     Ok(config)
 }
 
+/// Keys of an open_clip configuration that are read, and those that say nothing of how a vector is computed.
+const MODEL_KEYS: [&str; 8] = [
+    "embed_dim",
+    "quick_gelu",
+    "vision_cfg",
+    "text_cfg",
+    "init_logit_scale",
+    "custom_text",
+    "cast_dtype",
+    "output_dict",
+];
+const VISION_KEYS: [&str; 16] = [
+    "layers",
+    "width",
+    "head_width",
+    "mlp_ratio",
+    "patch_size",
+    "image_size",
+    "patch_dropout",
+    "attn_pooler_queries",
+    "attn_pooler_heads",
+    "output_tokens",
+    "timm_model_pretrained",
+    "timm_pool",
+    "timm_proj",
+    "timm_proj_bias",
+    "timm_drop",
+    "timm_drop_path",
+];
+const TEXT_KEYS: [&str; 13] = [
+    "context_length",
+    "vocab_size",
+    "width",
+    "heads",
+    "layers",
+    "mlp_ratio",
+    "pad_id",
+    "eos_id",
+    "output_tokens",
+    "hf_model_pretrained",
+    "hf_proj_type",
+    "hf_pooler_type",
+    "pooler_type",
+];
+
 /// What open_clip can build that is no plain ViT CLIP.
-fn refuse_other_towers(text: &Section, vision: &Section) -> Result<()> {
+fn refuse_other_towers(model: &Value, text: &Section, vision: &Section) -> Result<()> {
+    let model = Section(vec![model]);
     if let Some(name) = vision.get("timm_model_name").and_then(Value::as_str) {
         family::expect_no_other(name)?;
         return Err(unsupported(format!("its image tower is timm's {name}")));
@@ -229,28 +272,31 @@ fn refuse_other_towers(text: &Section, vision: &Section) -> Result<()> {
     if vision.get("layers").is_some_and(Value::is_array) {
         return Err(unsupported("its image tower is a ResNet"));
     }
-    let differs = |section: &Section, key: &str, plain: &[&str]| match section.get(key) {
-        None | Some(Value::Null | Value::Bool(false)) => false,
-        Some(Value::String(value)) => !plain.contains(&value.as_str()),
-        Some(Value::Object(settings)) => !settings.is_empty(),
-        Some(_) => true,
-    };
-    for (section, key, plain) in [
-        (vision, "attentional_pool", &[][..]),
-        (vision, "no_ln_pre", &[]),
-        (vision, "final_ln_after_pool", &[]),
-        (vision, "pool_type", &["tok"]),
-        (vision, "pos_embed_type", &["learnable"]),
-        (text, "embed_cls", &[]),
-        (text, "hf_tokenizer_name", &[""]),
-        (text, "tokenizer_kwargs", &[]),
-        (text, "no_causal_mask", &[]),
-        (text, "proj_bias", &[]),
-        (text, "pool_type", &["argmax", "eos"]),
-        (text, "proj_type", &["linear"]),
+    for (section, read, plain) in [
+        (&model, &MODEL_KEYS[..], &[][..]),
+        (vision, &VISION_KEYS, &[("pool_type", "tok"), ("pos_embed_type", "learnable")]),
+        (
+            text,
+            &TEXT_KEYS,
+            &[("pool_type", "argmax"), ("pool_type", "eos"), ("proj_type", "linear")],
+        ),
     ] {
-        if differs(section, key, plain) {
-            return Err(unsupported(format!("it sets {key}, which a plain CLIP does not")));
+        let keys = section.0.iter().filter_map(|object| object.as_object()).flatten();
+        for (key, value) in keys.filter(|(key, _)| !read.contains(&key.as_str())) {
+            let is_plain = match value {
+                Value::Null | Value::Bool(false) => true,
+                Value::Object(settings) => settings.is_empty(),
+                Value::String(value) => {
+                    let name = (key.as_str(), value.as_str());
+                    value.is_empty() || name == ("block_type", "default") || plain.contains(&name)
+                }
+                _ => false,
+            };
+            if !is_plain {
+                return Err(unsupported(format!(
+                    "its open_clip_config.json sets {key} to {value}, which a plain CLIP does not"
+                )));
+            }
         }
     }
     Ok(())

@@ -302,7 +302,7 @@ fn edge(key: &str, edge: &Json) -> Result<usize> {
     number.ok_or_else(|| malformed(format!("{key} has {edge}, which is no number of pixels")))
 }
 
-/// PIL's number of a filter, or its name.
+/// PIL's number of a filter. transformers takes a name for bilinear, whatever it is.
 fn filter(resample: &Json) -> Result<Filter> {
     let by_number = match resample.as_u64() {
         Some(1) => Some(Filter::Lanczos),
@@ -312,10 +312,9 @@ fn filter(resample: &Json) -> Result<Filter> {
         Some(5) => Some(Filter::Hamming),
         _ => None,
     };
-    let by_name = resample.as_str().and_then(Filter::named);
-    by_number.or(by_name).ok_or_else(|| {
+    by_number.ok_or_else(|| {
         unsupported(format!(
-            "its resample is {resample}; bicubic, bilinear, lanczos, hamming and box are understood"
+            "its resample is {resample}; Pillow's numbers are understood: 1 for lanczos, 2 bilinear, 3 bicubic, 4 box, 5 hamming"
         ))
     })
 }

@@ -118,16 +118,12 @@ impl Tokenizer {
             return Err(malformed(format!("a context of {context_length} tokens holds no text")));
         }
         make_room(vocabulary.tokens.len())?;
+        vocabulary.check()?;
         let merges = match &vocabulary.merges {
             Some(merges) => parse_merges(merges)?,
             None => vocabulary.rebuild_merges(),
         };
         let added = vocabulary.added_tokens();
-        for AddedToken { id, token } in &added {
-            if vocabulary.tokens.get(*id as usize) != Some(&token.content) {
-                return Err(malformed(format!("token {id} is not {:?}", token.content)));
-            }
-        }
         let count = vocabulary.model_tokens();
         let mut tokens = vocabulary.tokens;
         tokens.truncate(count);
@@ -150,11 +146,6 @@ impl Tokenizer {
         let tokenizer = assemble(bpe, &added).map_err(|source| {
             Error::new(ErrorKind::Internal, format!("the tokenizer could not be built: {source}"))
         })?;
-        for AddedToken { id, token } in &added {
-            if tokenizer.token_to_id(&token.content) != Some(*id) {
-                return Err(malformed(format!("{:?} cannot be added as {id}", token.content)));
-            }
-        }
         let tokenizer = Self { tokenizer, start, end, context_length, pooling };
         // The first text makes its patterns' automata: better now, while the weights are still on their way.
         tokenizer.encode("it's 1 photo!")?;
@@ -200,6 +191,40 @@ impl Vocabulary {
             }
         }
         merges
+    }
+
+    /// Checks that a tokenizer can be made of it.
+    ///
+    /// # Errors
+    /// `malformed_model`, naming the token or merge.
+    pub fn check(&self) -> Result<()> {
+        let known: HashSet<&str> =
+            self.tokens[..self.model_tokens()].iter().map(String::as_str).collect();
+        for mark in [START, END] {
+            if !known.contains(mark) {
+                return Err(malformed(format!("its vocabulary has no {mark}")));
+            }
+        }
+        for (first, second) in parse_merges(self.merges.as_deref().unwrap_or_default())? {
+            let joined = format!("{first}{second}");
+            if let Some(token) =
+                [&first, &second, &joined].iter().find(|it| !known.contains(it.as_str()))
+            {
+                let merge = format!("{first} {second}");
+                return Err(malformed(format!(
+                    "its merge {merge:?} needs {token:?}, which is no token"
+                )));
+            }
+        }
+        let mut contents = HashSet::new();
+        for AddedToken { id, token } in &self.added {
+            let content = &token.content;
+            let is_it = self.tokens.get(*id as usize) == Some(content);
+            if content.is_empty() || !is_it || !contents.insert(content) {
+                return Err(malformed(format!("{content:?} cannot be added as token {id}")));
+            }
+        }
+        Ok(())
     }
 
     /// The id of the end token.

@@ -50,7 +50,6 @@ cargo package -q --no-verify --allow-dirty
 say "native tests"
 cargo test --release --features cli
 cargo fmt --check --manifest-path fuzz/Cargo.toml
-fuzz 60 "${FUZZ_TARGETS[@]}"
 
 say "wasm tests in Chromium, isolated"
 # A module of this size takes longer to load than the runner's default of 20 seconds allows.

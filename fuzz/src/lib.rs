@@ -1,7 +1,14 @@
-//! What the targets share: how they cut their input, and what they hold any answer to.
+//! What is tried with any bytes, a module a target; and what they share: how they cut their input, and what they hold any
+//! answer to. Part of the tests too, which try the seeds.
 
+pub mod gguf;
+pub mod image;
+pub mod model;
+pub mod safetensors;
 #[path = "../../tests/support/small.rs"]
 pub mod small;
+pub mod tokenizer;
+pub mod vocabulary;
 
 use clip_wasm::decode::RgbImage;
 use clip_wasm::{ClipEncoder, Error, ErrorKind, Limit, Limits, ModelLoader, Result};

@@ -21,7 +21,7 @@ const SECTIONS = {
   },
   fuzz: {
     title: "Fuzzing",
-    about: "Random and mutated bytes, with coverage telling which to keep, in builds that check every addition and every memory access. Executions are summed over all runs on this machine; `./build.sh fuzz` adds to them.",
+    about: "Every change tries the seeds of each target. `./build.sh fuzz` goes on from them with random and mutated bytes, coverage telling which to keep, in builds that check every addition and every memory access; where it has run since, its executions are summed over all runs on this machine.",
     what: "Target",
   },
   life: {

@@ -116,10 +116,13 @@ async function layoutShift(page) {
     const shifts = [];
     new PerformanceObserver((list) => shifts.push(...list.getEntries())).observe({ type: "layout-shift", buffered: true });
     await new Promise((resolve) => setTimeout(resolve, 300));
+    const place = (/** @type {DOMRectReadOnly} */ { x, y, width, height }) => [x, y, width, height].map(Math.round).join(" ");
+    const told = (/** @type {any} */ { node, previousRect, currentRect }) =>
+      `${node?.id || node?.className || node?.nodeName}: ${place(previousRect)} to ${place(currentRect)}`;
     const unasked = shifts.filter(({ hadRecentInput }) => !hadRecentInput);
     return {
       total: unasked.reduce((sum, { value }) => sum + value, 0),
-      sources: unasked.map(({ value, sources }) => [value, ...sources.map((/** @type {any} */ { node }) => node?.id || node?.className || node?.nodeName)]),
+      sources: unasked.map(({ value, startTime, sources }) => [value, Math.round(startTime), ...sources.map(told)]),
     };
   });
 }

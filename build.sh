@@ -10,6 +10,7 @@ usage: ./build.sh                build the page into www/
        ./build.sh package        build, then make pkg/, the package for npm
        ./build.sh single         build, then make clip-wasm.html, the page in one file
        ./build.sh test           run every test there is
+       ./build.sh test quick     run those that take no browser and no model of full size: while working
        ./build.sh fuzz [TARGET] [SECONDS]
                                  feed the parsers with what a fuzzer thinks of: one target, or all of them (600)
        ./build.sh reliability    write docs/reliability.md of what the last test showed
@@ -265,7 +266,13 @@ case "${1:-build}" in
   serve) serve "${2:-8000}" ;;
   package) build; package ;;
   single) build; single ;;
-  test) . tests/run.sh ;;
+  test)
+    case "${2:-}" in
+      "") . tests/run.sh ;;
+      quick) . tests/quick.sh ;;
+      *) usage >&2; exit 2 ;;
+    esac
+    ;;
   fuzz)
     if [ $# -eq 1 ]; then
       fuzz 600 "${FUZZ_TARGETS[@]}"

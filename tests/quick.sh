@@ -1,0 +1,30 @@
+# What is worth running after every change: no browser, and no computation at full size. Sourced by build.sh.
+
+need_rust
+need_python
+need_node_packages
+
+# Models of full size: minutes.
+FULL_SIZE='^(towers|verify|clip_cpp)$'
+
+say "test data"
+. tests/data.sh
+
+say "formatting and lints"
+cargo fmt --check
+cargo clippy -q --release --features cli --all-targets -- -D warnings
+
+say "native tests"
+quick=()
+for test in tests/*.rs tests/*/main.rs; do
+  name=$(basename "${test%/main.rs}" .rs)
+  [[ $name =~ $FULL_SIZE ]] || quick+=(--test "$name")
+done
+cargo test -q --release --features cli --lib --bins "${quick[@]}"
+
+if [ -e www/pkg/simd128/clip_wasm.d.ts ]; then
+  say "types of the page's JavaScript, against the module's"
+  npm run --silent check
+else
+  say "SKIPPED: types of the page's JavaScript, which are held to the module's: ./build.sh makes it"
+fi

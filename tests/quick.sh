@@ -20,7 +20,8 @@ for test in tests/*.rs tests/*/main.rs; do
   name=$(basename "${test%/main.rs}" .rs)
   [[ $name =~ $FULL_SIZE ]] || quick+=(--test "$name")
 done
-cargo test -q --release --features cli --lib --bins "${quick[@]}"
+# The examples too: some tests run them.
+cargo test -q --release --features cli --lib --bins --examples "${quick[@]}"
 
 if [ -e www/pkg/simd128/clip_wasm.d.ts ]; then
   say "types of the page's JavaScript, against the module's"

@@ -68,14 +68,15 @@ fn is_padded(bytes: &[u8], scans: Scans) -> bool {
 pub(super) fn read(bytes: &[u8], frame: &Frame, limits: &Limits) -> Result<Vec<u8>> {
     check_frame(frame)?;
     make_room(Format::Jpeg, &buffers(frame), limits)?;
-    let renamed = if frame.shares_names() { markers::with_names(bytes, frame)? } else { None };
-    if frame.shares_names() && renamed.is_none() {
-        return Err(unsupported(
-            Format::Jpeg,
-            "its components share names, and come in scans of their own",
-        ));
-    }
-    let bytes = renamed.as_deref().unwrap_or(bytes);
+    let renamed;
+    let bytes = if frame.shares_names() {
+        let refusal = "its components share names, and come in scans of their own";
+        renamed =
+            markers::with_names(bytes, frame)?.ok_or_else(|| unsupported(Format::Jpeg, refusal))?;
+        &renamed
+    } else {
+        bytes
+    };
     let pixels = u64::from(frame.width) * u64::from(frame.height);
     let most_scans = usize::try_from(limits.get(Limit::JpegScans)).unwrap_or(usize::MAX);
     let of_decoder = DecodeLimits { max_scans: most_scans, ..DecodeLimits::default() };

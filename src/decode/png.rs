@@ -19,6 +19,7 @@ use crate::memory;
 
 /// What the decoder has beside a few rows: what is inflated at once, and a chunk that is coming.
 const WORKING_BYTES: u64 = 320 << 10;
+
 /// Decodes a PNG.
 pub(super) fn decode(bytes: &[u8], options: DecodeOptions, limits: &Limits) -> Result<RgbImage> {
     // The header chunk comes first by definition: length, name, width, height, depth, colour.

@@ -65,28 +65,15 @@ impl Machine {
         else {
             return Err(contradiction());
         };
-        // Behind hooks stands what else torch makes of the values: negated or conjugated ones.
-        let [_, _, metadata, ..] = rest else {
-            return self.plain_tensor(storage, offset, shape, strides);
-        };
-        let is_plain = match metadata {
-            Value::Dict(dict) => self.dicts[*dict].is_empty(),
-            // None.
-            other => *other == Value::Other,
+        // After two more arguments torch says whether the values are to be negated or conjugated. `Other` is None.
+        let is_plain = match rest.get(2) {
+            None | Some(Value::Other) => true,
+            Some(Value::Dict(metadata)) => self.dicts[*metadata].is_empty(),
+            Some(_) => false,
         };
         if !is_plain {
             return Err(more_than_tensors("a tensor with metadata, such as a negated view"));
         }
-        self.plain_tensor(storage, offset, shape, strides)
-    }
-
-    fn plain_tensor(
-        &self,
-        storage: u32,
-        offset: i64,
-        shape: Value,
-        strides: Value,
-    ) -> Result<Tensor> {
         let Storage { dtype, size } = self.storages[&storage];
         let (shape, strides) = (self.numbers(shape)?, self.numbers(strides)?);
         if shape.len() != strides.len() || shape.len() > MOST_DIMENSIONS {

@@ -152,7 +152,7 @@ need_rust_for_threads() {
   fi
 }
 
-# The page's module is built four ways, with and without relaxed SIMD and threads; www/module.js chooses. Each has a
+# The page's module is built four ways, with and without relaxed SIMD and threads; www/lib/engine/builds.js chooses. Each has a
 # target folder of its own: in a folder that two share, each takes the place of the other and is compiled every time.
 # RUSTFLAGS would replace the flags in .cargo/config.toml, SIMD among them.
 build_module() { # NAME COMMAND...

@@ -1,46 +1,41 @@
 // Makes pkg/, the package as npm publishes it: the API's files of www/ with their types, and the wasm module.
 
 import { execFileSync } from "node:child_process";
-import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join, relative, resolve } from "node:path";
-import { build } from "esbuild";
 
 const REPOSITORY = resolve(import.meta.dirname, "..");
 const WWW = join(REPOSITORY, "www");
 const PACKAGE = join(REPOSITORY, "pkg");
 
-/** What is started or registered by its address, so that no import leads there. */
-const STARTED = ["worker.js", "thread.js", "node-thread.js"];
-const ENTRIES = ["clip.js", "node.js", "endpoint.js", "sw.js", ...STARTED];
+/** The public addresses. What they import is in lib/, and the wasm modules are in pkg/. */
+const ENTRIES = ["clip.js", "node.js", "endpoint.js", "sw.js"];
+/** Scripts that workers and threads run: imported for their effects, never for what they export. */
+const STARTED = ["lib/worker/model-worker.js", "lib/engine/thread.js", "lib/node/thread.js"];
 const DOCUMENTS = ["README.md", "CHANGELOG.md", "LICENSE-MIT", "LICENSE-APACHE"];
 
 rmSync(PACKAGE, { recursive: true, force: true });
-for (const path of await modules()) {
+for (const path of [...ENTRIES, ...scriptsIn("lib"), ...scriptsIn("pkg")]) {
   copy(join(WWW, path), path);
   if (!path.startsWith("pkg/")) continue;
   const folder = dirname(path);
   copy(join(WWW, folder, "clip_wasm_bg.wasm"), join(folder, "clip_wasm_bg.wasm"));
   const types = readFileSync(join(WWW, folder, "clip_wasm.d.ts"), "utf8");
-  // They name `Symbol.dispose`, which most projects' settings do not know.
+  // The types name `Symbol.dispose`, which most projects' settings do not know.
   writeFileSync(join(PACKAGE, folder, "clip_wasm.d.ts"), `/// <reference lib="esnext.disposable" />\n${types}`);
 }
 for (const name of DOCUMENTS) copy(join(REPOSITORY, name), name);
 execFileSync(join(REPOSITORY, "node_modules/.bin/tsc"), ["--project", join(import.meta.dirname, "tsconfig.types.json")], { stdio: "inherit" });
 writeFileSync(join(PACKAGE, "package.json"), `${JSON.stringify(manifest(), null, 2)}\n`);
 
-/** @returns {Promise<string[]>} the entries, and all that they import */
-async function modules() {
-  const { metafile } = await build({
-    entryPoints: ENTRIES.map((name) => join(WWW, name)),
-    absWorkingDir: REPOSITORY,
-    bundle: true,
-    format: "esm",
-    platform: "node",
-    write: false,
-    metafile: true,
-    outdir: PACKAGE,
-  });
-  return Object.keys(metafile.inputs).map((path) => relative(WWW, join(REPOSITORY, path)));
+/**
+ * @param {string} folder of www/
+ * @returns {string[]} the paths of its JavaScript files
+ */
+function scriptsIn(folder) {
+  if (!existsSync(join(WWW, folder))) throw new Error(`www/${folder} is missing: run ./build.sh first`);
+  const paths = readdirSync(join(WWW, folder), { recursive: true, encoding: "utf8" });
+  return paths.filter((path) => path.endsWith(".js")).map((path) => join(folder, path));
 }
 
 /**

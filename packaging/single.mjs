@@ -18,7 +18,7 @@ const OUTPUT = join(REPOSITORY, "clip-wasm.html");
 /** @type {Record<string, string>} */
 const FETCHED = { ".gguf": "application/octet-stream", ".jpg": "image/jpeg", ".json": "application/json", ".png": "image/png" };
 
-const worker = await bundle(join(WWW, "worker.js"), "iife", [onlyBuild(), packed()]);
+const worker = await bundle(join(WWW, "lib/worker/model-worker.js"), "iife", [onlyBuild(), packed()]);
 const script = await bundle(join(SINGLE, "main.js"), "esm", [packed(), virtual("worker", worker, "text"), virtual("files", files(), "js")]);
 const html = page(script);
 writeFileSync(OUTPUT, html);
@@ -52,7 +52,7 @@ function onlyBuild() {
   return {
     name: "only-build",
     setup(build) {
-      build.onResolve({ filter: /^\.\/builds\.js$/ }, () => ({ path: join(SINGLE, "builds.js") }));
+      build.onResolve({ filter: /\/builds\.js$/ }, () => ({ path: join(SINGLE, "builds.js") }));
     },
   };
 }
@@ -116,7 +116,7 @@ function page(script) {
       if (rel === "icon") return `<link rel="icon" href="data:image/svg+xml;base64,${Buffer.from(text(href)).toString("base64")}">\n`;
       return ""; // what is fetched beforehand, or installed: nothing is
     })
-    .replace(/ *<script[^>]* src="(main|start)\.js"><\/script>\n/g, "")
+    .replace(/ *<script[^>]* src="(main|page\/shell\/start)\.js"><\/script>\n/g, "")
     .replace(/ *<meta http-equiv="Content-Security-Policy"[^>]*>\n/i, "") // it is for the page's own files
     .replace(/<meta charset="utf-8">\n/, (tag) => `${tag}  <meta http-equiv="Content-Security-Policy" content="${policy.join("; ")}">\n`)
     .replace("</body>", () => `<script type="module">${script}</script>\n</body>`);

@@ -1,33 +1,33 @@
 // The public JavaScript API: CLIP's two encoders, running in a worker of this page.
 
-import { isWeightsName, refuseHubPages } from "./checkpoint-names.js";
-import { classificationOf, meanOf, promptsOf, requireScale } from "./classify.js";
-import { download } from "./download.js";
-import { abortedError, ClipError, errorJson } from "./error.js";
-import { Helpers } from "./helpers.js";
-import { absoluteUrl, openImage, requireImages, requireList, requireTexts, requireTowers } from "./inputs.js";
-import { LastingWorker } from "./lasting-worker.js";
-import { defaultThreads, imageParams, loadParams } from "./options.js";
-import { modelLock, Store } from "./store.js";
-import { similarity } from "./vectors.js";
+import { isWeightsName, refuseHubPages } from "./lib/shared/weight-file-names.js";
+import { classificationOf, meanOf, promptsOf, requireScale } from "./lib/client/classify.js";
+import { download } from "./lib/shared/download.js";
+import { abortedError, ClipError, errorJson } from "./lib/shared/error.js";
+import { Helpers } from "./lib/client/worker-pool.js";
+import { absoluteUrl, openImage, requireImages, requireList, requireTexts, requireTowers } from "./lib/client/inputs.js";
+import { LastingWorker } from "./lib/client/restarting-worker.js";
+import { defaultThreads, imageParams, loadParams } from "./lib/client/options.js";
+import { modelLock, Store } from "./lib/store/store.js";
+import { similarity } from "./lib/client/similarity.js";
 
-/** @import { Caller } from "./helpers.js" */
-/** @import { Loaded, LoadParams } from "./worker.js" */
+/** @import { Caller } from "./lib/client/worker-pool.js" */
+/** @import { Loaded, LoadParams } from "./lib/worker/model-worker.js" */
 
-/** @typedef {import("./classify.js").Classification} Classification */
-/** @typedef {import("./inputs.js").ImageSource} ImageSource a string is a URL */
-/** @typedef {import("./keeper.js").Warning} Warning */
-/** @typedef {import("./loading.js").Progress} Progress */
-/** @typedef {import("./loading.js").Tower} Tower */
-/** @typedef {import("./options.js").ClassifyOptions} ClassifyOptions */
-/** @typedef {import("./options.js").EmbedOptions} EmbedOptions */
-/** @typedef {import("./options.js").EmbedProgress} EmbedProgress */
-/** @typedef {import("./options.js").ImageOptions} ImageOptions */
-/** @typedef {import("./options.js").LoadOptions} LoadOptions */
-/** @typedef {import("./store.js").KeptModel} KeptModel */
-/** @typedef {import("./vectors.js").Vector} Vector */
-/** @typedef {import("./worker.js").ModelInfo} ModelInfo */
-/** @typedef {import("./worker.js").TokenizedText} TokenizedText */
+/** @typedef {import("./lib/client/classify.js").Classification} Classification */
+/** @typedef {import("./lib/client/inputs.js").ImageSource} ImageSource a string is a URL */
+/** @typedef {import("./lib/store/local-copy.js").Warning} Warning */
+/** @typedef {import("./lib/worker/load-gguf.js").Progress} Progress */
+/** @typedef {import("./lib/worker/load-gguf.js").Tower} Tower */
+/** @typedef {import("./lib/client/options.js").ClassifyOptions} ClassifyOptions */
+/** @typedef {import("./lib/client/options.js").EmbedOptions} EmbedOptions */
+/** @typedef {import("./lib/client/options.js").EmbedProgress} EmbedProgress */
+/** @typedef {import("./lib/client/options.js").ImageOptions} ImageOptions */
+/** @typedef {import("./lib/client/options.js").LoadOptions} LoadOptions */
+/** @typedef {import("./lib/store/store.js").KeptModel} KeptModel */
+/** @typedef {import("./lib/client/similarity.js").Vector} Vector */
+/** @typedef {import("./lib/worker/model-worker.js").ModelInfo} ModelInfo */
+/** @typedef {import("./lib/worker/model-worker.js").TokenizedText} TokenizedText */
 
 export { ClipError, errorJson, similarity };
 

@@ -1,7 +1,8 @@
 // The hosted endpoint, without a server: its requests, and OpenAI's for embeddings, answered by an encoder of a page.
 
 import { ClipError, errorJson } from "./clip.js";
-import { platform } from "./platform.js";
+import { ENDPOINT_PATHS, endsWithPath } from "./lib/shared/endpoint-paths.js";
+import { platform } from "./lib/shared/environment.js";
 
 /** @import { ClipEncoder, Embeddings } from "./clip.js" */
 
@@ -24,9 +25,9 @@ import { platform } from "./platform.js";
 
 /** @type {Interface[]} */
 const INTERFACES = [
-  { path: /\/api\/predict\/file\/[^/]+\/[^/]+\/?$/, answer: embedFiles, failure: errorJson },
-  { path: /\/api\/predict\/nlp\/[^/]+\/[^/]+\/?$/, answer: embedTexts, failure: errorJson },
-  { path: /\/v1\/embeddings\/?$/, answer: embedForOpenAi, failure: openAiError },
+  { path: endsWithPath(ENDPOINT_PATHS.files), answer: embedFiles, failure: errorJson },
+  { path: endsWithPath(ENDPOINT_PATHS.texts), answer: embedTexts, failure: errorJson },
+  { path: endsWithPath(ENDPOINT_PATHS.openAi), answer: embedForOpenAi, failure: openAiError },
 ];
 
 /** Inputs of a request to `/v1/embeddings`, as OpenAI has it. */

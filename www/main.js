@@ -1,24 +1,24 @@
 // The page: the model panel, the views below it, and what reaches all of them.
 
-import { elementById } from "./page/elements.js";
-import { EmbedView } from "./page/embed.js";
-import { ModelPanel } from "./page/model.js";
-import { installServiceWorker } from "./page/site.js";
-import { Views } from "./page/views.js";
+import { elementById } from "./page/shell/elements.js";
+import { EmbedView } from "./page/embed/view.js";
+import { ModelPanel } from "./page/model/view.js";
+import { installServiceWorker } from "./page/shell/service-worker.js";
+import { Views } from "./page/shell/views.js";
 
 const model = new ModelPanel();
 const embed = new EmbedView(model);
 const views = new Views({
   embed: () => embed,
-  search: async () => new (await import("./page/search.js")).SearchView(model),
-  check: async () => new (await import("./page/check.js")).CheckView(model),
+  search: async () => new (await import("./page/search/view.js")).SearchView(model),
+  check: async () => new (await import("./page/check/view.js")).CheckView(model),
 });
 
 listenForShortcut();
 listenForDrops();
 listenForPaste();
 installServiceWorker(model);
-document.getElementById("not-started")?.remove(); // see start.js
+document.getElementById("not-started")?.remove(); // see page/shell/start.js
 
 function listenForShortcut() {
   const isMac = /mac|iphone|ipad/i.test(navigator.userAgent);

@@ -2,10 +2,10 @@
 
 import { availableParallelism } from "node:os";
 import { pathToFileURL } from "node:url";
-import { WorkerConnection } from "./connection.js";
-import { NodeWorker } from "./node-worker.js";
-import { fetchOrRead } from "./node-files.js";
-import { platform } from "./platform.js";
+import { WorkerConnection } from "./lib/client/worker-connection.js";
+import { NodeWorker } from "./lib/node/worker.js";
+import { fetchOrRead } from "./lib/node/files.js";
+import { platform } from "./lib/shared/environment.js";
 
 export * from "./clip.js";
 
@@ -15,7 +15,7 @@ Object.assign(platform, {
   keeps: () => false,
   absoluteUrl: (/** @type {string | URL} */ url) => (isUrl(url) ? new URL(url) : pathToFileURL(url)).href,
 });
-WorkerConnection.start = (name) => new NodeWorker(new URL("./worker.js", import.meta.url), { name }).asWorker();
+WorkerConnection.start = (name) => new NodeWorker(new URL("./lib/worker/model-worker.js", import.meta.url), { name }).asWorker();
 
 /**
  * Whether it is no path: a drive's letter is no scheme.

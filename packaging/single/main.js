@@ -2,8 +2,8 @@
 
 import files from "single:files";
 import worker from "single:worker";
-import { WorkerConnection } from "../../www/connection.js";
-import { embed } from "../../www/page/resources.js";
+import { WorkerConnection } from "../../www/lib/client/worker-connection.js";
+import { embed } from "../../www/page/shell/resources.js";
 import { unpack } from "./unpack.js";
 
 const workerAddress = URL.createObjectURL(new Blob([worker], { type: "text/javascript" }));

@@ -3,11 +3,11 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { isCheckpoint, openCheckpoint } from "../../www/checkpoint.js";
-import { ClipError } from "../../www/error.js";
+import { isCheckpoint, openCheckpoint } from "../../www/lib/worker/load-checkpoint.js";
+import { ClipError } from "../../www/lib/shared/error.js";
 import "../../www/node.js";
-import { platform } from "../../www/platform.js";
-import { FileChanged, RemoteFile } from "../../www/remote.js";
+import { platform } from "../../www/lib/shared/environment.js";
+import { FileChanged, RemoteFile } from "../../www/lib/weights/remote-file.js";
 import { record } from "../reliability/record.mjs";
 import { damaged } from "./damaged.mjs";
 

@@ -177,7 +177,7 @@ describe("what goes wrong has a code", () => {
 });
 
 test("a worker that ends is replaced, with its threads, and what waits is answered", async (t) => {
-  const { WorkerConnection } = await import(pathToFileURL(join(installed.folder, "node_modules/clip-wasm/connection.js")).href);
+  const { WorkerConnection } = await import(pathToFileURL(join(installed.folder, "node_modules/clip-wasm/lib/client/worker-connection.js")).href);
   const { start } = WorkerConnection;
   t.after(() => (WorkerConnection.start = start));
   let workers = 0;

@@ -5,7 +5,7 @@ import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
-import { similarity } from "../../www/vectors.js";
+import { similarity } from "../../www/lib/client/similarity.js";
 import { FIXTURES, REPOSITORY, Site } from "./browser.mjs";
 import { cosine, largestDifference, norm } from "./vectors.mjs";
 

@@ -80,7 +80,7 @@ describe("without a network", () => {
     const files = readdirSync(WWW, { recursive: true, withFileTypes: true })
       .filter((entry) => entry.isFile())
       .map((entry) => relative(WWW, join(entry.parentPath, entry.name)))
-      .filter((path) => !/^pkg\/|^(sw\.js|index\.html|_headers|check\/README\.md|models\/demo\.md)$|^node(-\w+)?\.js$/.test(path));
+      .filter((path) => !/^(pkg|lib\/node)\/|^(sw\.js|node\.js|index\.html|_headers|check\/README\.md|models\/demo\.md)$/.test(path));
     assert.deepEqual(listed.toSorted(), ["./", ...files].toSorted());
   });
 
@@ -150,9 +150,9 @@ describe("a device with little memory", () => {
 
   test("is offered a smaller model, and the one chosen all the same", async (t) => {
     const clip = await site.newPage(t);
-    site.own.answer("/worker.js", (_request, response) => {
+    site.own.answer("/lib/worker/model-worker.js", (_request, response) => {
       response.writeHead(200, { "content-type": "text/javascript" });
-      response.end(`Object.defineProperty(navigator, "deviceMemory", { value: 0.125 });\n${readFileSync(join(WWW, "worker.js"))}`);
+      response.end(`Object.defineProperty(navigator, "deviceMemory", { value: 0.125 });\n${readFileSync(join(WWW, "lib/worker/model-worker.js"))}`);
     });
     await reopen(clip);
     await clip.page.getByRole("button", { name: "Load", exact: true }).click();

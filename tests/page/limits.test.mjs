@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { after, before, describe, test } from "node:test";
-import { LIMITS } from "../../www/limits.js";
+import { LIMITS } from "../../www/lib/shared/limits.js";
 import { record } from "../reliability/record.mjs";
 import { REPOSITORY, Site, TEST_DATA } from "./browser.mjs";
 import { apiPage } from "./loads.mjs";

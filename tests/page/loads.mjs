@@ -32,8 +32,8 @@ import { FIXTURES, REPOSITORY } from "./browser.mjs";
 export async function apiPage(site, t, workerScript = "") {
   const { page } = await site.newPage(t);
   if (workerScript) {
-    const source = readFileSync(join(REPOSITORY, "www/worker.js"), "utf8");
-    site.own.answer("/worker.js", (_request, response) => {
+    const source = readFileSync(join(REPOSITORY, "www/lib/worker/model-worker.js"), "utf8");
+    site.own.answer("/lib/worker/model-worker.js", (_request, response) => {
       response.writeHead(200, { "content-type": "text/javascript" }).end(`${workerScript}\n${source}`);
     });
   }

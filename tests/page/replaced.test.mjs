@@ -301,8 +301,8 @@ describe("with threads", () => {
     const { page } = await site.newPage(t);
     isolated.reset();
     isolated.answer("/", (_request, response) => void response.writeHead(200, { "content-type": "text/html" }).end("<!doctype html><link rel=icon href=data:,>"));
-    const source = readFileSync(join(REPOSITORY, "www/worker.js"), "utf8");
-    isolated.answer("/worker.js", (_request, response) => void response.writeHead(200, { "content-type": "text/javascript" }).end(`${workerScript}\n${source}`));
+    const source = readFileSync(join(REPOSITORY, "www/lib/worker/model-worker.js"), "utf8");
+    isolated.answer("/lib/worker/model-worker.js", (_request, response) => void response.writeHead(200, { "content-type": "text/javascript" }).end(`${workerScript}\n${source}`));
     const module = withTableExported(readFileSync(join(REPOSITORY, "www/pkg/relaxed-threads/clip_wasm_bg.wasm")));
     isolated.answer("/pkg/relaxed-threads/clip_wasm_bg.wasm", (_request, response) => void response.writeHead(200, { "content-type": "application/wasm" }).end(module));
     await page.goto(`${isolated.origin}/icon.svg`);
@@ -350,7 +350,7 @@ describe("with threads", () => {
 
   test("one of them that traps, while the worker waits for it, costs the call and no more", async (t) => {
     const page = await isolatedPage(t);
-    const source = readFileSync(join(REPOSITORY, "www/thread.js"), "utf8");
+    const source = readFileSync(join(REPOSITORY, "www/lib/engine/thread.js"), "utf8");
     const poisoned = source.replace("initSync({ module, memory });", `
       const { functions } = initSync({ module, memory });
       const isFirst = await (await fetch("/first")).text();
@@ -359,7 +359,7 @@ describe("with threads", () => {
     assert.notEqual(poisoned, source);
     let threads = 0;
     isolated.answer("/first", (_request, response) => void response.writeHead(200, { "cache-control": "no-store" }).end(threads++ === 0 ? "yes" : ""));
-    isolated.answer("/thread.js", (_request, response) => void response.writeHead(200, { "content-type": "text/javascript" }).end(poisoned));
+    isolated.answer("/lib/engine/thread.js", (_request, response) => void response.writeHead(200, { "content-type": "text/javascript" }).end(poisoned));
     const outcome = await page.evaluate(`(async () => {
       const clip = await ClipEncoder.load("${serve()}", { threads: 2, onWarning });
       const want = await told(clip.embedText(["a dog"]));

@@ -39,9 +39,9 @@ describe("the notice in place of a start", () => {
     ["scripts come as application/octet-stream", scriptsAs("application/octet-stream"), "script_type", /main\.js comes as application\/octet-stream/],
     ["scripts come without a type", scriptsAs(null), "script_type", /main\.js comes without a type/],
     ["the first module is missing", only("/main.js", status(404)), "script_missing", /main\.js is answered with status 404/],
-    ["a module that others import is missing", only("/vectors.js", status(404)), "script_missing", /vectors\.js is answered with status 404/],
-    ["a web page comes for a module", only("/vectors.js", webPage("text/html")), "script_missing", /vectors\.js is answered with a web page/],
-    ["a module is broken, as for a browser that is too old", only("/vectors.js", broken), "script_failed", /SyntaxError/],
+    ["a module that others import is missing", only("/lib/client/similarity.js", status(404)), "script_missing", /similarity\.js is answered with status 404/],
+    ["a web page comes for a module", only("/lib/client/similarity.js", webPage("text/html")), "script_missing", /similarity\.js is answered with a web page/],
+    ["a module is broken, as for a browser that is too old", only("/lib/client/similarity.js", broken), "script_failed", /SyntaxError/],
   ])) {
     test(`${what}: ${code}`, async (t) => {
       const host = await hosted(t, { answer });

@@ -114,7 +114,7 @@ describe("a script that does not come at first", () => {
   /** @param {string} path */
   const failing = (path) => atFirst(status(503), file(join(REPOSITORY, "www", path)));
 
-  for (const path of ["worker.js", "store.js"]) {
+  for (const path of ["lib/worker/model-worker.js", "lib/store/store.js"]) {
     test(`of the worker, ${path}, is asked for again`, async (t) => {
       const { page } = await site.newPage(t);
       site.own.answer(`/${path}`, failing(path));
@@ -124,7 +124,7 @@ describe("a script that does not come at first", () => {
 
   test("of a thread is asked for again", async (t) => {
     const page = await isolatedPage(t);
-    isolated.answer("/thread.js", failing("thread.js"));
+    isolated.answer("/lib/engine/thread.js", failing("lib/engine/thread.js"));
     assert.equal((await embed(page)).threads, EXPECTED_THREADS);
     record({ section: "faults", what: "a script of a worker that does not come at first", tried: "503 for the worker's, for one that it imports, and for a thread's", outcome: "it is asked for again" });
   });
@@ -146,7 +146,7 @@ describe("a script that does not come at first", () => {
       return ClipEncoder.load(url, { signal: AbortSignal.abort() }).catch((/** @type {any} */ { code }) => code);
     }, `${site.hub.origin}/tiny-gelu.q8_0.gguf`);
     assert.equal(code, "aborted");
-    assert.deepEqual(site.own.requests.filter((path) => path.endsWith("/worker.js")), []);
+    assert.deepEqual(site.own.requests.filter((path) => path.endsWith("/lib/worker/model-worker.js")), []);
   });
 });
 

@@ -1,7 +1,7 @@
 // What is indexed on this device: listed by folder, opened again where the browser allows it, and forgotten at a click.
 
-import { elementById, newElement } from "../elements.js";
-import { showError } from "../notice.js";
+import { elementById, newElement } from "../shell/elements.js";
+import { showError } from "../shell/notice.js";
 import { pictures } from "./progress.js";
 
 /** @import { FolderCount } from "./database.js" */

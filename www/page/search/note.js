@@ -1,6 +1,6 @@
 // What is to be known before a search: what the model does not know, what it has not indexed, what others have.
 
-import { elementById, newElement } from "../elements.js";
+import { elementById, newElement } from "../shell/elements.js";
 import { pictures } from "./progress.js";
 
 /** @import { FolderCount } from "./database.js" */

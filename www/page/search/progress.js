@@ -1,8 +1,8 @@
 // How far the indexing is: its state, speed and time left, the button that pauses it, and what has failed.
 
 import { errorJson } from "../../clip.js";
-import { elementById, newElement } from "../elements.js";
-import { duration } from "../sizes.js";
+import { elementById, newElement } from "../shell/elements.js";
+import { duration } from "../../lib/shared/units.js";
 
 /** @import { Indexing } from "./indexing.js" */
 

@@ -1,8 +1,8 @@
 // The question put to the indexed pictures, by words or by a picture, and what is said of the answer.
 
 import { ClipError, errorJson } from "../../clip.js";
-import { elementById } from "../elements.js";
-import { showError } from "../notice.js";
+import { elementById } from "../shell/elements.js";
+import { showError } from "../shell/notice.js";
 import { pictures } from "./progress.js";
 import { nameOf, ResultList } from "./results.js";
 

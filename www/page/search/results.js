@@ -1,6 +1,6 @@
 // What a search has found: thumbnails by falling score, and a picture in full when it is clicked.
 
-import { elementById, newElement } from "../elements.js";
+import { elementById, newElement } from "../shell/elements.js";
 import { fullPath } from "./folder.js";
 
 /** @import { Collection } from "./collection.js" */

@@ -1,0 +1,68 @@
+// Zero-shot classification, as CLIP's paper has it: which of some labels fits an image best, by their texts' vectors.
+
+import { ClipError } from "../shared/error.js";
+import { requireList, requireTexts, typeOf } from "./inputs.js";
+import { similarity } from "./similarity.js";
+
+/**
+ * How well a label fits an image.
+ * @typedef {object} Classification
+ * @property {string} label
+ * @property {number} score the cosine of the image with the label's texts
+ * @property {number} probability among all the labels given: they add up to 1, even where none fits
+ */
+
+const PLACE = "{}";
+
+/**
+ * @param {string[]} labels
+ * @param {string | string[] | null} template with `{}` where the label goes; `null` for labels that are whole texts
+ * @returns {string[][]} for each label the texts that stand for it
+ */
+export function promptsOf(labels, template) {
+  requireTexts(labels);
+  if (template === null) return labels.map((label) => [label]);
+  const templates = typeof template === "string" ? [template] : template;
+  const isTemplate = (/** @type {unknown} */ text) => typeof text === "string" && text.includes(PLACE);
+  requireList(templates, isTemplate, `a template, which has ${PLACE} where the label goes`);
+  return labels.map((label) => templates.map((text) => text.replaceAll(PLACE, () => label)));
+}
+
+/** @param {unknown} scale */
+export function requireScale(scale) {
+  if (typeof scale === "number" && scale > 0 && Number.isFinite(scale)) return;
+  const found = typeof scale === "number" ? scale : typeOf(scale);
+  throw new ClipError("invalid_input", `logitScale is ${found}, not a number above 0; leave it out for the model's own`);
+}
+
+/**
+ * The mean of unit vectors: of its direction, which is all that a cosine asks for.
+ * @param {number[][]} vectors at least one
+ * @returns {number[]}
+ */
+export function meanOf(vectors) {
+  const [first = []] = vectors;
+  return first.map((_, i) => vectors.reduce((sum, vector) => sum + (vector[i] ?? NaN), 0) / vectors.length);
+}
+
+/**
+ * @param {number[]} image
+ * @param {string[]} labels
+ * @param {number[][]} vectors of the labels
+ * @param {number} scale of the cosines before the softmax
+ * @returns {Classification[]} the best first
+ */
+export function classificationOf(image, labels, vectors, scale) {
+  const [scores = []] = similarity([image], vectors);
+  const probabilities = softmax(scores.map((score) => scale * score));
+  const all = labels.map((label, i) => ({ label, score: Number(scores[i]), probability: Number(probabilities[i]) }));
+  return all.sort((a, b) => b.score - a.score);
+}
+
+/** @param {number[]} logits */
+export function softmax(logits) {
+  const most = logits.reduce((a, b) => Math.max(a, b), -Infinity);
+  const powers = logits.map((logit) => Math.exp(logit - most));
+  const sum = powers.reduce((a, b) => a + b, 0);
+  return powers.map((power) => power / sum);
+}

@@ -1,0 +1,269 @@
+// A worker with a model, for as long as it is wanted: when it dies, another one loads the same model, and takes over
+// the calls that wait.
+
+import { WorkerConnection, WorkerDeath } from "./worker-connection.js";
+import { abortedError, asClipError, ClipError } from "../shared/error.js";
+
+/** @import { Warning } from "../store/local-copy.js" */
+/** @import { Progress, Tower } from "../worker/load-gguf.js" */
+/** @import { Loaded, LoadParams } from "../worker/model-worker.js" */
+
+/**
+ * @typedef {object} LoadCallbacks
+ * @property {(progress: Progress) => void} [onProgress]
+ * @property {(warning: Warning) => void} [onWarning]
+ * @property {(loaded: Loaded) => void} [onEarly]
+ * @property {AbortSignal} [signal]
+ */
+
+/** Workers that may die one after the other, with no call answered between them. */
+const MOST_DEATHS = 3;
+/** Milliseconds that a worker may take to be gone: Chromium gives threads that sleep two seconds. */
+const LAST_BREATH = 3000;
+/** @type {Tower[]} */
+const TOWERS = ["text", "vision"];
+
+export class LastingWorker {
+  #params;
+  #onWarning;
+  #connection = this.#connect();
+  /** @type {Loaded | null} what has come, which is what another worker is to have */
+  #loaded = null;
+  /** @type {Tower[] | undefined} that have come; all of the file's, if undefined */
+  #towers;
+  #deaths = 0;
+  /** @type {Promise<void>} of the model's second coming; never rejects */
+  #ready = Promise.resolve();
+  /** @type {Promise<unknown>} of the call that the worker is at, or is to have last */
+  #last = Promise.resolve();
+  #stopWaiting = () => {};
+  /** @type {ClipError | null} why there will be no worker any more */
+  #ended = null;
+
+  /**
+   * @param {LoadParams} params
+   * @param {(warning: Warning) => void} onWarning told when a worker is replaced
+   */
+  constructor(params, onWarning) {
+    this.#params = params;
+    this.#onWarning = onWarning;
+  }
+
+  /** Settles when no worker is being replaced. */
+  get ready() {
+    return this.#ready;
+  }
+
+  /**
+   * Loads the model, once. Where that fails before anything has come, the worker is ended.
+   * @param {LoadCallbacks} callbacks
+   * @returns {Promise<Loaded>}
+   */
+  async open({ onEarly = () => {}, ...callbacks }) {
+    const onProgress = forward(callbacks.onProgress);
+    const takeEarly = (/** @type {Loaded} */ early) => {
+      this.#take(early, early.info.towers);
+      onEarly(early);
+    };
+    try {
+      const loaded = await this.#connection.call("load", this.#params, { ...callbacks, onProgress, onEarly: takeEarly });
+      return this.#take(loaded, this.#params.towers && loaded.info.towers);
+    } catch (error) {
+      if (this.#loaded && error instanceof WorkerDeath) {
+        const { towers } = this.#loaded.info;
+        return this.#loadMore(TOWERS.filter((tower) => !towers.includes(tower)), { ...callbacks, onProgress }, error.suspect);
+      }
+      const failure = error instanceof WorkerDeath ? new ClipError("worker_failed", `${error.message}; load the model again`) : asClipError(error);
+      if (!this.#loaded && callbacks.signal?.aborted) {
+        this.#ended = failure;
+        this.#connection.leave(failure);
+      } else if (!this.#loaded) this.end(failure);
+      throw failure;
+    }
+  }
+
+  /**
+   * Loads further towers of the same file, beside the calls. Where the worker dies meanwhile, it is tried once more.
+   * @param {Tower[]} towers
+   * @param {LoadCallbacks} callbacks
+   * @returns {Promise<Loaded>}
+   */
+  async loadTowers(towers, callbacks) {
+    return this.#loadMore(towers, { ...callbacks, onProgress: forward(callbacks.onProgress) }, false);
+  }
+
+  /**
+   * One call at a time: so it is known which one a worker has died of. Those behind it go to the next worker.
+   * @param {string} method
+   * @param {object} params
+   * @param {{ signal?: AbortSignal }} [options] `signal` ends the waiting; what the worker has begun runs to its end
+   * @returns {Promise<any>}
+   */
+  async call(method, params, { signal } = {}) {
+    const answer = this.#last.then(() => this.#answer(method, params, signal));
+    this.#last = answer.catch(() => {});
+    return untilAborted(answer, signal);
+  }
+
+  /**
+   * Ends the worker and with it the model's memory; what waits, and what comes after, fails with `error`.
+   * @param {ClipError} error
+   */
+  end(error) {
+    if (this.#ended) return;
+    this.#ended = error;
+    this.#stopWaiting();
+    this.#connection.end(error);
+  }
+
+  /**
+   * @param {string} method
+   * @param {object} params
+   * @param {AbortSignal} [signal]
+   */
+  async #answer(method, params, signal) {
+    for (;;) {
+      await this.#untilReady(signal);
+      try {
+        const result = await this.#connection.call(method, params);
+        this.#deaths = 0;
+        return result;
+      } catch (error) {
+        if (!(error instanceof WorkerDeath)) throw error;
+        if (error.suspect) throw this.#failure(error);
+      }
+    }
+  }
+
+  /**
+   * @param {Tower[]} towers
+   * @param {LoadCallbacks} callbacks
+   * @param {boolean} suspect whether a worker has died of it already
+   * @returns {Promise<Loaded>}
+   */
+  async #loadMore(towers, callbacks, suspect) {
+    for (;;) {
+      await untilAborted(this.#untilReady(callbacks.signal), callbacks.signal);
+      try {
+        const loaded = await this.#connection.call("load", { ...this.#params, towers, first: undefined }, callbacks);
+        return this.#take(loaded, loaded.info.towers);
+      } catch (error) {
+        if (!(error instanceof WorkerDeath)) throw error;
+        if (error.suspect && suspect) throw this.#failure(error);
+        suspect ||= error.suspect;
+      }
+    }
+  }
+
+  /** @param {AbortSignal} [signal] */
+  async #untilReady(signal) {
+    if (!signal?.aborted) await this.#ready;
+    if (this.#ended) throw this.#ended;
+    if (signal?.aborted) throw abortedError(signal);
+  }
+
+  /**
+   * @param {Loaded} loaded
+   * @param {Tower[] | undefined} towers
+   */
+  #take(loaded, towers) {
+    this.#loaded = loaded;
+    this.#towers = towers;
+    return loaded;
+  }
+
+  #connect() {
+    return new WorkerConnection((death) => this.#replace(death));
+  }
+
+  /** @param {WorkerDeath} death */
+  #replace(death) {
+    if (!this.#loaded) return; // there is nothing to go on with
+    if (++this.#deaths > MOST_DEATHS) {
+      this.#lose(`${death.message}, as did the ${MOST_DEATHS} workers before it`);
+      return;
+    }
+    this.#ready = this.#restore(this.#connection, this.#loaded, death);
+    const message = `${death.message}; another worker takes its place and loads the model again`;
+    queueMicrotask(() => this.#onWarning({ code: "worker_replaced", message })); // by itself, lest it throws
+  }
+
+  /**
+   * @param {WorkerConnection} dead
+   * @param {Loaded} wanted
+   * @param {WorkerDeath} death
+   */
+  async #restore(dead, wanted, death) {
+    // Both at once would take the memory twice.
+    await new Promise((resolve) => {
+      const timer = setTimeout(resolve, LAST_BREATH);
+      this.#stopWaiting = () => resolve(clearTimeout(timer));
+      dead.gone().then(this.#stopWaiting);
+    });
+    if (this.#ended) return;
+    try {
+      this.#connection = this.#connect();
+      const params = { ...this.#params, towers: this.#towers, first: undefined };
+      const { info } = /** @type {Loaded} */ (await this.#connection.call("load", params));
+      if (identity(info) !== identity(wanted.info)) throw new Error("another model is at its address now");
+    } catch (error) {
+      if (this.#ended) return;
+      if (error instanceof WorkerDeath) await this.#ready; // of the next
+      else this.#lose(`${death.message}, and the model could not be loaded again: ${/** @type {Error} */ (error).message}`, error);
+    }
+  }
+
+  /**
+   * @param {string} message
+   * @param {unknown} [cause]
+   */
+  #lose(message, cause) {
+    this.end(new ClipError("encoder_lost", `${message}; load the model anew`, { cause }));
+  }
+
+  /**
+   * @param {WorkerDeath} death
+   * @returns {ClipError}
+   */
+  #failure({ message }) {
+    return this.#ended ?? new ClipError("worker_failed", `${message}; the encoder starts anew by itself, and the next call works: leave out an input that brings this again, or make it smaller`);
+  }
+}
+
+/**
+ * What tells one model from another, however it has come.
+ * @param {Loaded["info"]} info
+ */
+function identity({ size, sha256, ...info }) {
+  return JSON.stringify(info);
+}
+
+/**
+ * Progress that does not go back where a load begins again.
+ * @param {(progress: Progress) => void} [tell]
+ * @returns {(progress: Progress) => void}
+ */
+function forward(tell = () => {}) {
+  let most = 0;
+  return (progress) => {
+    if (progress.loaded < most) return;
+    most = progress.loaded;
+    tell(progress);
+  };
+}
+
+/**
+ * @template T
+ * @param {Promise<T>} promise
+ * @param {AbortSignal} [signal]
+ * @returns {Promise<T>} rejects with `aborted` as soon as `signal` says so
+ */
+async function untilAborted(promise, signal) {
+  if (!signal) return promise;
+  return new Promise((resolve, reject) => {
+    const abort = () => reject(abortedError(signal));
+    signal.addEventListener("abort", abort);
+    if (signal.aborted) abort();
+    promise.then(resolve, reject).finally(() => signal.removeEventListener("abort", abort));
+  });
+}

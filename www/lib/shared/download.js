@@ -1,0 +1,77 @@
+// One GET whose failures have codes: no answer is `network`, an answer other than 2xx `http_status`
+// with the response as its cause.
+
+import { abortedError, ClipError } from "./error.js";
+import { platform } from "./environment.js";
+
+/**
+ * A JSON file. Rejects with `not_json` where something else comes, as a web page from hosts that know no 404.
+ * @param {string} url absolute
+ * @returns {Promise<any>}
+ */
+export async function downloadJson(url) {
+  const response = await download(url);
+  try {
+    return await response.json();
+  } catch (cause) {
+    const type = response.headers.get("content-type") ?? "without a type";
+    throw new ClipError("not_json", `${url} is no JSON (${type}): it is not in its place there`, { cause });
+  }
+}
+
+/**
+ * @param {string} url absolute
+ * @param {{ signal?: AbortSignal, headers?: Record<string, string>, cache?: RequestCache }} [options]
+ * @returns {Promise<Response>} an answer with status 2xx, its body unread
+ */
+export async function download(url, { signal, headers, cache } = {}) {
+  let response;
+  try {
+    response = await platform.fetch(url, { signal, headers, cache });
+  } catch (cause) {
+    if (signal?.aborted) throw abortedError(signal);
+    if (cause instanceof ClipError) throw cause;
+    throw new ClipError(
+      "network",
+      `no answer from ${url}: the network is down, the address is wrong, ` +
+        "that server does not let other sites read it (CORS), or a Content-Security-Policy forbids it (connect-src)",
+      { cause },
+    );
+  }
+  if (!response.ok) {
+    const status = `${response.status} ${response.statusText}`.trim();
+    throw new ClipError("http_status", `${url} answered ${status}`, { cause: response });
+  }
+  return response;
+}
+
+/**
+ * The body of an answer. Rejects with `network` where the connection ends before it does.
+ * @param {Response} response
+ * @param {string} url its address
+ * @param {(bytes: number) => void} check throws where so many are too many; asked when they are announced, and as they
+ *   come
+ * @param {AbortSignal} [signal] of its request
+ * @returns {Promise<Blob>}
+ */
+export async function readBody(response, url, check, signal) {
+  const reader = (response.body ?? new Blob([]).stream()).getReader();
+  /** @type {Uint8Array<ArrayBuffer>[]} */
+  const chunks = [];
+  let size = 0;
+  try {
+    check(Number(response.headers.get("content-length")) || 0);
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) return new Blob(chunks, { type: response.headers.get("content-type") ?? "" });
+      size += value.length;
+      check(size);
+      chunks.push(value);
+    }
+  } catch (cause) {
+    reader.cancel().catch(() => {});
+    if (cause instanceof ClipError) throw cause;
+    if (signal?.aborted) throw abortedError(signal);
+    throw new ClipError("network", `the connection ended after ${size} bytes of ${url}; try again`, { cause });
+  }
+}

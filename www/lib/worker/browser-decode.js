@@ -1,0 +1,115 @@
+// Images that only the browser decodes (AVIF, HEIC, …): file bytes -> pixels.
+
+import { ClipError } from "../shared/error.js";
+
+/** @typedef {(bitmap: ImageBitmap) => ImageData | null | Promise<ImageData | null>} Reader */
+
+/** A PNG of one pixel, red 200, green 100, blue 50 under an alpha of 1, in base64. */
+const FAINT = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mM4kWLECAAEtgFgJ6CDyQAAAABJRU5ErkJggg==";
+const FAINT_PIXEL = [200, 100, 50, 1];
+
+/**
+ * @param {Blob} image
+ * @param {"exif" | "ignore"} orientation whether it is turned as its container or its EXIF says
+ * @param {"drop" | "white" | "black"} alpha what is to become of it
+ * @returns {Promise<ImageData | null>} not premultiplied; null for what this browser cannot decode either
+ * @throws {ClipError} `unsupported_image` where alpha is to be dropped and the browser does not give the colours
+ *   beneath it
+ */
+export async function decodeInBrowser(image, orientation, alpha) {
+  let bitmap;
+  try {
+    bitmap = await open(image, orientation);
+    const pixels = readCanvas(bitmap);
+    if (!pixels || isOpaque(pixels)) return pixels;
+    // A canvas multiplies colours by alpha, so under a low one they are lost.
+    const read = await exactReader();
+    const exact = await read?.(bitmap);
+    if (exact) return exact;
+    if (alpha !== "drop") return pixels;
+  } catch {
+    // Besides what is no image to this browser, one with more pixels than a canvas takes.
+    return null;
+  } finally {
+    bitmap?.close();
+  }
+  const message = "this browser does not give the colours of this image where it is transparent; save it as PNG, or have it laid over white or black";
+  throw new ClipError("unsupported_image", message, { statusCode: 415 });
+}
+
+/**
+ * @param {Blob} image
+ * @param {"exif" | "ignore"} orientation
+ */
+function open(image, orientation) {
+  // Pixels as the file has them: no colour management, as the Python reference does none.
+  return createImageBitmap(image, {
+    imageOrientation: orientation === "ignore" ? "none" : "from-image",
+    premultiplyAlpha: "none",
+    colorSpaceConversion: "none",
+  });
+}
+
+/** @param {ImageData} pixels */
+function isOpaque({ data }) {
+  for (let at = 3; at < data.length; at += 4) if (data[at] !== 255) return false;
+  return true;
+}
+
+/** @type {Promise<Reader | null> | undefined} */
+let chosen;
+
+/** The way to a bitmap's pixels that loses nothing in this browser. */
+function exactReader() {
+  return (chosen ??= chooseReader().catch(() => null));
+}
+
+async function chooseReader() {
+  const bytes = Uint8Array.from(atob(FAINT), (character) => character.charCodeAt(0));
+  const faint = await open(new Blob([bytes]), "ignore");
+  for (const read of [readTexture, readFrame]) {
+    const pixels = await Promise.resolve(faint).then(read).catch(() => null);
+    if (pixels && FAINT_PIXEL.every((level, at) => pixels.data[at] === level)) return read;
+  }
+  return null;
+}
+
+/** @type {(bitmap: ImageBitmap) => ImageData | null} */
+function readCanvas(bitmap) {
+  const { width, height } = bitmap;
+  const context = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
+  if (!context) return null;
+  context.drawImage(bitmap, 0, 0);
+  return context.getImageData(0, 0, width, height);
+}
+
+/** @type {Reader} */
+function readTexture(bitmap) {
+  const { width, height } = bitmap;
+  const gl = new OffscreenCanvas(1, 1).getContext("webgl");
+  if (!gl || Math.max(width, height) > gl.getParameter(gl.MAX_TEXTURE_SIZE)) return null;
+  const texture = gl.createTexture();
+  gl.bindTexture(gl.TEXTURE_2D, texture);
+  gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA, gl.RGBA, gl.UNSIGNED_BYTE, bitmap);
+  gl.bindFramebuffer(gl.FRAMEBUFFER, gl.createFramebuffer());
+  gl.framebufferTexture2D(gl.FRAMEBUFFER, gl.COLOR_ATTACHMENT0, gl.TEXTURE_2D, texture, 0);
+  const pixels = new ImageData(width, height);
+  const bytes = new Uint8Array(pixels.data.buffer);
+  gl.readPixels(0, 0, width, height, gl.RGBA, gl.UNSIGNED_BYTE, bytes);
+  const isRead = gl.getError() === gl.NO_ERROR;
+  // Browsers keep few contexts, and end the oldest.
+  gl.getExtension("WEBGL_lose_context")?.loseContext();
+  return isRead ? pixels : null;
+}
+
+/** @type {Reader} */
+async function readFrame(bitmap) {
+  const frame = new VideoFrame(bitmap, { timestamp: 0 });
+  try {
+    const pixels = new ImageData(bitmap.width, bitmap.height);
+    await frame.copyTo(pixels.data, { format: "RGBA" });
+    return pixels;
+  } finally {
+    frame.close();
+  }
+}

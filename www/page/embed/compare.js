@@ -1,0 +1,128 @@
+// The comparison: the cosine of every image with every text, and what the texts' chances are where one is right.
+
+import { softmax } from "../../lib/client/classify.js";
+import { similarity } from "../../clip.js";
+import { elementById, newElement } from "../shell/elements.js";
+import { label } from "../shell/labels.js";
+import { header, pictureHeader, scrolling } from "../shell/tables.js";
+
+/** @import { ModelInfo } from "../../clip.js" */
+/** @import { Embedded } from "./result.js" */
+
+/**
+ * An image with each text, in the order of the texts.
+ * @typedef {{ image: Embedded, cosines: number[], probabilities: number[] }} Column
+ */
+
+/** Beyond this, a table is no longer something to look at. */
+const MOST_CELLS = 2000;
+
+const place = elementById("comparison", HTMLElement);
+
+/**
+ * Shows the table where there are both images and texts, and nothing otherwise.
+ * @param {Embedded[]} embedded
+ * @param {Pick<ModelInfo, "logitScale">} model
+ */
+export function showComparison(embedded, { logitScale }) {
+  hideComparison();
+  let texts = embedded.filter(({ kind }) => kind === "text");
+  const images = embedded.filter(({ kind }) => kind === "image");
+  const cells = texts.length * images.length;
+  if (cells === 0 || cells > MOST_CELLS) return;
+  let columns = images.map((image) => compare(image, texts, logitScale));
+  if (columns[0] && columns.length === 1) {
+    // One image's texts stand in the order of how well they fit.
+    const { image, cosines } = columns[0];
+    texts = [...cosines.keys()].sort((a, b) => Number(cosines[b]) - Number(cosines[a])).map((index) => /** @type {Embedded} */ (texts[index]));
+    columns = [compare(image, texts, logitScale)];
+  }
+  place.append(verdict(texts, columns), table(texts, columns), meaning(texts, logitScale));
+  place.hidden = false;
+}
+
+export function hideComparison() {
+  place.hidden = true;
+  place.replaceChildren();
+}
+
+/**
+ * @param {Embedded} image
+ * @param {Embedded[]} texts
+ * @param {number} logitScale
+ * @returns {Column}
+ */
+function compare(image, texts, logitScale) {
+  const cosines = texts.map(({ vector }) => similarity(image.vector, vector));
+  return { image, cosines, probabilities: softmax(cosines.map((cosine) => logitScale * cosine)) };
+}
+
+/**
+ * In a sentence, for one image; a table of several speaks for itself.
+ * @param {Embedded[]} texts
+ * @param {Column[]} columns
+ */
+function verdict(texts, columns) {
+  const column = columns[0];
+  if (columns.length > 1 || texts.length === 1 || !column) {
+    return newElement("p", { class: "verdict" }, "Each image with each text.");
+  }
+  const best = newElement("strong", {}, texts[0] ? label(texts[0]) : "");
+  return newElement("p", { class: "verdict" }, best, ` fits ${label(column.image)} best.`);
+}
+
+/**
+ * @param {Embedded[]} texts
+ * @param {number} logitScale
+ */
+function meaning(texts, logitScale) {
+  const cosine = "The cosine says how close an image and a text are in meaning; between a photo and its caption, CLIP seldom gives more than 0.35.";
+  const factor = Math.round(logitScale * 10) / 10;
+  const percent = ` The percentages say how likely each text is if exactly one of these ${texts.length} is right (softmax of ${factor} × cosine): they compare the texts, and say nothing of texts that are not here.`;
+  return newElement("p", { class: "about" }, texts.length > 1 ? cosine + percent : cosine);
+}
+
+/**
+ * A row for each text, a column for each image.
+ * @param {Embedded[]} texts
+ * @param {Column[]} columns
+ */
+function table(texts, columns) {
+  const element = newElement("table", {});
+  const caption = element.createCaption();
+  caption.className = "unseen";
+  caption.textContent = "How well each image fits: probability, and cosine";
+  const head = element.createTHead().insertRow();
+  head.append(header("col", "Text"), ...columns.map(({ image }) => pictureHeader(label(image), image.picture)));
+  const body = element.createTBody();
+  for (const [row, text] of texts.entries()) {
+    const line = body.insertRow();
+    line.append(header("row", label(text)), ...columns.map((column) => cell(column, row)));
+  }
+  return scrolling(element, caption.textContent);
+}
+
+/**
+ * @param {Column} column
+ * @param {number} row
+ */
+function cell({ cosines, probabilities }, row) {
+  const [cosine, probability] = [cosines[row] ?? NaN, probabilities[row] ?? NaN];
+  const number = newElement("span", { class: "cosine" }, cosine.toFixed(3));
+  if (cosines.length === 1) return newElement("td", {}, number);
+  const isBest = cosine === Math.max(...cosines);
+  const chance = newElement(isBest ? "strong" : "span", { class: "probability" }, percent(probability));
+  const element = newElement("td", {}, chance, " ", number);
+  element.style.setProperty("--share", `${probability * 100}%`);
+  if (isBest) {
+    element.classList.add("best");
+    element.append(newElement("span", { class: "unseen" }, ", the best"));
+  }
+  return element;
+}
+
+/** @param {number} probability */
+function percent(probability) {
+  if (probability < 0.001) return "< 0.1 %";
+  return `${(probability * 100).toFixed(1)} %`;
+}

@@ -1,0 +1,151 @@
+// The images: a thumbnail each, with its state and its error.
+
+import { elementById, newElement } from "../shell/elements.js";
+import { showError } from "../shell/notice.js";
+
+/** @import { Input } from "./view.js" */
+
+/** @typedef {"sample" | "drawing"} Slot a place for one picture of the page's own, which the next replaces */
+
+const list = elementById("thumbnails", HTMLUListElement);
+const picker = elementById("image-files", HTMLInputElement);
+const clearButton = elementById("images-clear", HTMLButtonElement);
+
+export class ImageList {
+  /** @type {Thumbnail[]} */
+  #thumbnails = [];
+  #onRemove;
+
+  /** @param {(slot: Slot | null) => void} onRemove when the user removes a picture */
+  constructor(onRemove) {
+    this.#onRemove = onRemove;
+    picker.addEventListener("change", () => {
+      this.add(picker.files ?? []);
+      picker.value = ""; // so that the same file can be picked again
+    });
+    clearButton.addEventListener("click", () => {
+      for (const thumbnail of [...this.#thumbnails]) this.#removeByUser(thumbnail);
+      picker.focus();
+    });
+  }
+
+  /** @param {Iterable<File>} files the user's own */
+  add(files) {
+    for (const file of files) this.#add(file, null);
+  }
+
+  /**
+   * @param {Slot} slot
+   * @param {File | null} file takes the place of what the slot holds; `null` empties it
+   */
+  put(slot, file) {
+    const held = this.#thumbnails.find((thumbnail) => thumbnail.slot === slot);
+    if (file) {
+      const added = this.#add(file, slot);
+      if (held) this.#moveTo(added, held);
+    }
+    if (held) this.#remove(held);
+  }
+
+  /**
+   * @param {File} file
+   * @param {Slot | null} slot
+   */
+  #add(file, slot) {
+    const thumbnail = new Thumbnail(file, slot, () => {
+      const next = this.#thumbnails[this.#thumbnails.indexOf(thumbnail) + 1];
+      this.#removeByUser(thumbnail);
+      (next?.removeButton ?? picker).focus();
+    });
+    this.#thumbnails.push(thumbnail);
+    list.append(thumbnail.element);
+    clearButton.hidden = this.#thumbnails.length < 2;
+    return thumbnail;
+  }
+
+  /**
+   * @param {Thumbnail} thumbnail the last of the list
+   * @param {Thumbnail} before
+   */
+  #moveTo(thumbnail, before) {
+    this.#thumbnails.pop();
+    this.#thumbnails.splice(this.#thumbnails.indexOf(before), 0, thumbnail);
+    before.element.before(thumbnail.element);
+  }
+
+  /** @param {Thumbnail} thumbnail */
+  #removeByUser(thumbnail) {
+    this.#remove(thumbnail);
+    this.#onRemove(thumbnail.slot);
+  }
+
+  /** @returns {Input[]} */
+  inputs() {
+    return [...this.#thumbnails];
+  }
+
+  /** @param {Thumbnail} thumbnail */
+  #remove(thumbnail) {
+    this.#thumbnails = this.#thumbnails.filter((other) => other !== thumbnail);
+    thumbnail.dispose();
+    clearButton.hidden = this.#thumbnails.length < 2;
+  }
+}
+
+/** @implements {Input} */
+class Thumbnail {
+  #file;
+  #picture;
+  #error = newElement("div", {});
+
+  /** @type {"image"} */
+  kind = "image";
+
+  /**
+   * @param {File} file
+   * @param {Slot | null} slot
+   * @param {() => void} onRemove
+   */
+  constructor(file, slot, onRemove) {
+    this.#file = file;
+    this.slot = slot;
+    this.picture = URL.createObjectURL(file);
+    this.source = file.name;
+
+    this.#picture = newElement("img", { alt: "", src: this.picture });
+    const frame = newElement("div", { class: "frame" }, this.#picture);
+    // A format this browser does not show may still be one that the module decodes.
+    this.#picture.addEventListener("error", () => {
+      frame.dataset.format = file.name.split(".").pop()?.slice(0, 5) ?? "?";
+      this.#picture.remove();
+    });
+    const name = newElement("p", { class: "name", title: file.name }, file.name);
+
+    this.removeButton = newElement("button", { type: "button", class: "remove", "aria-label": `Remove ${file.name}` }, "×");
+    this.removeButton.addEventListener("click", onRemove);
+
+    this.element = newElement("li", {}, frame, name, this.#error, this.removeButton);
+  }
+
+  /**
+   * @param {import("../../clip.js").ClipEncoder} encoder
+   * @param {import("../../clip.js").EmbedOptions} options
+   */
+  embed(encoder, options) {
+    return encoder.embedImage([this.#file], options);
+  }
+
+  /**
+   * @param {"idle" | "busy" | "done" | "failed"} state
+   * @param {unknown} [error]
+   */
+  show(state, error) {
+    this.element.className = state;
+    showError(this.#error, error);
+  }
+
+  dispose() {
+    URL.revokeObjectURL(this.picture);
+    this.element.remove();
+  }
+}

@@ -1,0 +1,187 @@
+// The result: the endpoint's JSON, folded for reading, whole when copied or downloaded.
+
+import { hideComparison, showComparison } from "./compare.js";
+import { elementById, newElement } from "../shell/elements.js";
+import { FORMATS, json as writeJson, numbers } from "./exports.js";
+import { label } from "../shell/labels.js";
+import { modelName } from "../model/view.js";
+import { strip } from "./strip.js";
+
+/** @import { ClipEncoder } from "../../clip.js" */
+
+/**
+ * @typedef {object} Embedded an input with its vector
+ * @property {"text" | "image"} kind
+ * @property {string} source the text, or the image's name
+ * @property {string} [picture] the URL of an image
+ * @property {number[]} vector
+ * @property {number} milliseconds
+ */
+
+const HEAD = 3;
+const TAIL = 1;
+/** Of more vectors than this, strips would take longer to paint than to be looked at. */
+const MOST_STRIPS = 200;
+
+const heading = elementById("result-heading", HTMLElement);
+const summary = elementById("result-summary", HTMLElement);
+const note = elementById("result-note", HTMLElement);
+const legend = elementById("legend", HTMLOListElement);
+const json = elementById("json", HTMLPreElement);
+const copyButton = elementById("copy", HTMLButtonElement);
+const downloadButton = elementById("download", HTMLButtonElement);
+const formatMenu = elementById("format", HTMLSelectElement);
+
+export class ResultPanel {
+  /** What Copy copies. */
+  #whole = "";
+  /** @type {Embedded[]} */
+  #embedded = [];
+
+  constructor() {
+    for (const { name, extension } of FORMATS) formatMenu.add(new Option(`${name} (.${extension})`, extension));
+    json.addEventListener("copy", copyUnfolded);
+    copyButton.addEventListener("click", () => this.#copy());
+    downloadButton.addEventListener("click", () => this.#download());
+  }
+
+  /**
+   * @param {Embedded[]} embedded
+   * @param {ClipEncoder} encoder
+   * @param {object} about
+   * @param {number} about.failures inputs that have no vector
+   * @param {string} about.caution what to know of this model before believing its vectors, or nothing
+   */
+  show(embedded, encoder, { failures, caution }) {
+    summary.textContent = summarise(embedded, encoder, failures);
+    note.textContent = caution;
+    note.hidden = caution === "";
+    showComparison(embedded, encoder.info);
+    legend.replaceChildren(...embedded.map((one, index) => legendItem(one, index < MOST_STRIPS)));
+    legend.hidden = false;
+    const vectors = embedded.map(({ vector }) => vector);
+    this.#embedded = embedded;
+    this.#whole = writeJson(embedded);
+    json.replaceChildren('{"data": [\n', ...vectors.map(foldedVector), '], "status_code": 200}\n');
+    this.#showButtons();
+  }
+
+  /**
+   * @param {{ error: { code: string, message: string }, status_code: number }} error as the endpoint has it
+   */
+  showError(error) {
+    summary.textContent = "No input could be embedded.";
+    note.hidden = legend.hidden = true;
+    hideComparison();
+    this.#embedded = [];
+    this.#whole = `${JSON.stringify(error, null, 2)}\n`;
+    json.replaceChildren(this.#whole);
+    this.#showButtons();
+  }
+
+  #showButtons() {
+    copyButton.disabled = false;
+    downloadButton.disabled = formatMenu.disabled = this.#embedded.length === 0;
+    copyButton.textContent = "Copy JSON";
+  }
+
+  /** Brings the result into view: on a narrow screen it is below the fold. */
+  reveal() {
+    heading.scrollIntoView({ block: "nearest" });
+  }
+
+  async #copy() {
+    try {
+      await navigator.clipboard.writeText(this.#whole);
+    } catch {
+      // Without a secure context or the permission: by selection, which copies unfolded too.
+      getSelection()?.selectAllChildren(json);
+      document.execCommand("copy");
+    }
+    copyButton.textContent = "Copied";
+    setTimeout(() => (copyButton.textContent = "Copy JSON"), 2000);
+  }
+
+  #download() {
+    const format = FORMATS[formatMenu.selectedIndex];
+    if (!format) return;
+    const { extension, type, write } = format;
+    const url = URL.createObjectURL(new Blob([write(this.#embedded)], { type }));
+    newElement("a", { href: url, download: `embeddings.${extension}` }).click();
+    // Only once the browser has taken it.
+    setTimeout(() => URL.revokeObjectURL(url), 60_000);
+  }
+}
+
+/**
+ * One line of the list; the middle of a long vector is a button that unfolds it.
+ * @param {number[]} vector
+ * @param {number} index
+ * @param {number[][]} vectors
+ * @returns {Element}
+ */
+function foldedVector(vector, index, vectors) {
+  const end = index < vectors.length - 1 ? "],\n" : "]\n";
+  const hidden = vector.slice(HEAD, -TAIL);
+  if (hidden.length === 0) return newElement("span", { class: "vector" }, `  [${numbers(vector)}${end}`);
+  const about = `Show ${hidden.length} more components of vector ${index}`;
+  const attributes = { type: "button", class: "fold", "data-numbers": numbers(hidden), "aria-label": about };
+  const fold = newElement("button", attributes, `… ${hidden.length} more …`);
+  fold.addEventListener("click", () => {
+    fold.replaceWith(numbers(hidden));
+    json.focus();
+  });
+  const [head, tail] = [numbers(vector.slice(0, HEAD)), numbers(vector.slice(-TAIL))];
+  return newElement("span", { class: "vector" }, `  [${head}, `, fold, `, ${tail}${end}`);
+}
+
+/**
+ * What is selected by hand is copied as it would read unfolded.
+ * @param {ClipboardEvent} event
+ */
+function copyUnfolded(event) {
+  const selection = getSelection();
+  if (!selection?.rangeCount || !event.clipboardData) return;
+  const selected = selection.getRangeAt(0).cloneContents();
+  for (const fold of /** @type {NodeListOf<HTMLElement>} */ (selected.querySelectorAll(".fold"))) {
+    fold.replaceWith(fold.dataset.numbers ?? "");
+  }
+  event.clipboardData.setData("text/plain", selected.textContent ?? "");
+  event.preventDefault();
+}
+
+/**
+ * What the input was, its vector as a strip, and what there is to say of it.
+ * @param {Embedded} embedded
+ * @param {boolean} drawn
+ * @returns {HTMLLIElement}
+ */
+function legendItem(embedded, drawn) {
+  const { vector, milliseconds } = embedded;
+  const name = newElement("span", { class: "name", title: label(embedded) }, label(embedded));
+  const norm = newElement("span", { class: "norm" }, `norm ${Math.hypot(...vector).toFixed(3)}`);
+  const time = newElement("span", { class: "time" }, duration(milliseconds));
+  return newElement("li", {}, name, ...(drawn ? [strip(vector)] : []), norm, time);
+}
+
+/**
+ * @param {Embedded[]} embedded
+ * @param {ClipEncoder} encoder
+ * @param {number} failures
+ * @returns {string}
+ */
+function summarise(embedded, { info, threads }, failures) {
+  const total = embedded.reduce((sum, { milliseconds }) => sum + milliseconds, 0);
+  const parts = [
+    modelName(info),
+    `${info.embeddingDimension} dimensions`,
+    `${duration(total / embedded.length)} per input${threads > 1 ? ` on ${threads} threads` : ""}`,
+  ];
+  if (failures) parts.push(`${failures} failed and ${failures === 1 ? "is" : "are"} left out`);
+  return parts.join(" · ");
+}
+
+/** @param {number} milliseconds */
+function duration(milliseconds) {
+  return milliseconds < 10 ? `${milliseconds.toFixed(1)} ms` : `${Math.round(milliseconds)} ms`;
+}

@@ -1,0 +1,72 @@
+// The sample pictures: one click fills in a picture and captions to tell apart.
+
+import { download } from "../../lib/shared/download.js";
+import { elementById, newElement } from "../shell/elements.js";
+import { addressOf } from "../shell/resources.js";
+
+/**
+ * @typedef {object} Sample an entry of samples.json
+ * @property {string} image from the page on
+ * @property {string[]} captions of which one is right
+ */
+/** @typedef {{ samples: Sample[], drawing: string[] }} SampleFile `drawing`: captions for what the user draws */
+/** @typedef {{ file: File, captions: string[] }} Example */
+
+const section = elementById("samples", HTMLElement);
+const list = elementById("sample-list", HTMLUListElement);
+
+export class SampleStrip {
+  /** @type {(example: Example) => void} */
+  #onChoose;
+  /** @type {string[]} captions for a drawing */
+  drawingCaptions = [];
+
+  /** @param {(example: Example) => void} onChoose */
+  constructor(onChoose) {
+    this.#onChoose = onChoose;
+  }
+
+  /**
+   * Shows the samples, and chooses the first. A page without them works all the same.
+   * @returns {Promise<void>}
+   */
+  async open() {
+    /** @type {SampleFile} */
+    let file;
+    try {
+      file = await (await download(addressOf("samples.json"))).json();
+    } catch {
+      section.hidden = true;
+      return;
+    }
+    this.drawingCaptions = file.drawing;
+    list.replaceChildren(...file.samples.map((sample) => this.#button(sample)));
+    section.hidden = file.samples.length === 0;
+    section.classList.remove("absent");
+    if (file.samples[0]) await this.#choose(file.samples[0]).catch(() => {});
+  }
+
+  /**
+   * @param {Sample} sample
+   * @returns {HTMLLIElement}
+   */
+  #button(sample) {
+    const picture = newElement("img", { src: addressOf(sample.image), alt: "", width: 56, height: 56 });
+    const button = newElement("button", { type: "button", "aria-label": `Sample ${nameOf(sample)}` }, picture);
+    button.addEventListener("click", () => this.#choose(sample).catch(() => {}));
+    return newElement("li", {}, button);
+  }
+
+  /** @param {Sample} sample */
+  async #choose(sample) {
+    const response = await download(addressOf(sample.image));
+    const blob = await response.blob();
+    const file = new File([blob], nameOf(sample), { type: blob.type });
+    this.#onChoose({ file, captions: sample.captions });
+  }
+}
+
+/** @param {Sample} sample */
+function nameOf({ image }) {
+  return image.split("/").pop() ?? image;
+}

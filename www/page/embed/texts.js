@@ -1,0 +1,56 @@
+// The text field: one input a line, and what went wrong with which.
+
+import { elementById, newElement } from "../shell/elements.js";
+import { showError } from "../shell/notice.js";
+
+/** @import { Input } from "./view.js" */
+
+const field = elementById("texts", HTMLTextAreaElement);
+const errors = elementById("text-errors", HTMLUListElement);
+
+export class TextList {
+  /** What the page itself has written into the field. */
+  #suggested = "";
+
+  constructor() {
+    field.addEventListener("input", () => errors.replaceChildren());
+  }
+
+  /**
+   * Fills the field, unless the user has written in it.
+   * @param {string[]} texts
+   */
+  suggest(texts) {
+    if (field.value !== this.#suggested && field.value.trim() !== "") return;
+    this.#suggested = texts.join("\n");
+    field.value = this.#suggested;
+    errors.replaceChildren();
+  }
+
+  /** @returns {Input[]} the lines with something on them */
+  inputs() {
+    errors.replaceChildren();
+    return field.value.split("\n").flatMap((line, index) => {
+      const text = line.trim();
+      if (!text) return [];
+      return {
+        kind: "text",
+        source: text,
+        embed: (encoder, options) => encoder.embedText([text], options),
+        show: (state, error) => {
+          if (state === "failed") showLineError(index + 1, error);
+        },
+      };
+    });
+  }
+}
+
+/**
+ * @param {number} line counted from 1
+ * @param {unknown} error
+ */
+function showLineError(line, error) {
+  const place = newElement("div", {});
+  errors.append(newElement("li", {}, `Line ${line}: `, place));
+  showError(place, error);
+}

@@ -1,0 +1,180 @@
+// The Embed view: gathers the inputs, embeds them one by one, and shows each result where it belongs.
+
+import { ClipError, errorJson } from "../../clip.js";
+import { DrawingPad } from "./drawing.js";
+import { elementById } from "../shell/elements.js";
+import { ImageList } from "./images.js";
+import { showError } from "../shell/notice.js";
+import { ResultPanel } from "./result.js";
+import { SampleStrip } from "./samples.js";
+import { TextList } from "./texts.js";
+
+/** @import { ClipEncoder, Embeddings, EmbedOptions } from "../../clip.js" */
+/** @import { ModelPanel } from "../model/view.js" */
+/** @import { Embedded } from "./result.js" */
+
+/**
+ * A text or an image on the page. Each is embedded by itself, so that one that fails costs no other.
+ * @typedef {object} Input
+ * @property {"text" | "image"} kind
+ * @property {string} source the text, or the image's name
+ * @property {string} [picture] the URL of an image
+ * @property {"sample" | "drawing" | null} [slot] of an image: `null` for the user's own
+ * @property {(encoder: ClipEncoder, options: EmbedOptions) => Promise<Embeddings>} embed
+ * @property {(state: "idle" | "busy" | "done" | "failed", error?: unknown) => void} show
+ */
+
+const form = elementById("inputs", HTMLFormElement);
+const normalize = elementById("normalize", HTMLInputElement);
+const stopButton = elementById("stop", HTMLButtonElement);
+const runState = elementById("run-state", HTMLElement);
+const runError = elementById("run-error", HTMLElement);
+
+export class EmbedView {
+  #model;
+  #texts = new TextList();
+  #images = new ImageList((slot) => {
+    if (slot === "drawing") this.#drawing.clear();
+  });
+  #samples = new SampleStrip(({ file, captions }) => {
+    this.#images.put("sample", file);
+    this.#texts.suggest(captions);
+    this.#runUnasked();
+  });
+  #drawing = new DrawingPad({
+    onOpen: () => this.#texts.suggest(this.#samples.drawingCaptions),
+    onChange: (picture) => {
+      this.#images.put("sample", null);
+      this.#images.put("drawing", picture);
+      this.#runUnasked();
+    },
+  });
+  #result = new ResultPanel();
+  /** @type {AbortController | null} of the run that is on */
+  #running = null;
+  /** Whether the inputs have changed since, and are to be embedded too. */
+  #again = false;
+
+  /** @param {ModelPanel} model */
+  constructor(model) {
+    this.#model = model;
+    form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.runAndReveal();
+    });
+    stopButton.addEventListener("click", () => {
+      this.#again = false;
+      this.#running?.abort();
+    });
+    this.#samples.open();
+  }
+
+  /** @param {File[]} files pictures, dropped or pasted */
+  take(files) {
+    this.#images.add(files);
+  }
+
+  /** What Embed does. */
+  async runAndReveal() {
+    if (this.#running) return;
+    if (await this.#run()) this.#result.reveal();
+  }
+
+  /** Keeps the result up with a sample or a drawing, where that costs no download. */
+  async #runUnasked() {
+    if (this.#running) {
+      this.#again = true;
+      return;
+    }
+    const atHand = await this.#model.isAtHand();
+    if (this.#running) this.#again = true; // since it was looked at
+    if (this.#running || !atHand) return;
+    if (this.#texts.inputs().length + this.#images.inputs().length > 0) await this.#run();
+  }
+
+  /**
+   * Texts first, then images, as the command line has it.
+   * @returns {Promise<boolean>} whether there is something new to see
+   */
+  async #run() {
+    showError(runError);
+    const inputs = [...this.#texts.inputs(), ...this.#images.inputs()];
+    if (inputs.length === 0) {
+      showError(runError, new ClipError("empty_input", "nothing to embed yet: type a text or add an image"));
+      return false;
+    }
+    this.#running = new AbortController();
+    stopButton.hidden = false;
+    try {
+      runState.textContent = "Loading the model…";
+      const encoder = await untilAborted(this.#model.encoder(), this.#running.signal);
+      return await this.#embedAll(encoder, inputs, this.#running.signal);
+    } catch (error) {
+      showError(runError, error);
+      return false;
+    } finally {
+      this.#running = null;
+      stopButton.hidden = true;
+      runState.textContent = "";
+      if (this.#again) {
+        this.#again = false;
+        this.#runUnasked();
+      }
+    }
+  }
+
+  /**
+   * @param {ClipEncoder} encoder
+   * @param {Input[]} inputs
+   * @param {AbortSignal} signal
+   * @returns {Promise<boolean>} whether there is something new to see
+   */
+  async #embedAll(encoder, inputs, signal) {
+    /** @type {Embedded[]} */
+    const embedded = [];
+    /** @type {unknown[]} */
+    const errors = [];
+    let foreign = false;
+    for (const [index, input] of inputs.entries()) {
+      runState.textContent = `Embedding ${index + 1} of ${inputs.length}…`;
+      input.show("busy");
+      const start = performance.now();
+      try {
+        const { data } = await input.embed(encoder, { normalize: normalize.checked, signal });
+        const { kind, source, picture } = input;
+        const vector = /** @type {number[]} */ (data[0]);
+        embedded.push({ kind, source, picture, vector, milliseconds: performance.now() - start });
+        foreign ||= input.slot === null;
+        input.show("done");
+      } catch (error) {
+        if (signal.aborted) {
+          input.show("idle");
+          break;
+        }
+        input.show("failed", error);
+        errors.push(error);
+        if (errorJson(error).error.code === "encoder_lost") {
+          this.#model.forget();
+          break;
+        }
+      }
+    }
+    const caution = foreign ? this.#model.limits : "";
+    if (embedded.length) this.#result.show(embedded, encoder, { failures: errors.length, caution });
+    else if (errors.length) this.#result.showError(errorJson(errors[0]));
+    return embedded.length + errors.length > 0;
+  }
+}
+
+/**
+ * @template T
+ * @param {Promise<T>} promise
+ * @param {AbortSignal} signal
+ * @returns {Promise<T>}
+ */
+function untilAborted(promise, signal) {
+  return new Promise((resolve, reject) => {
+    signal.addEventListener("abort", () => reject(new ClipError("aborted", "stopped")));
+    promise.then(resolve, reject);
+  });
+}

@@ -1,0 +1,52 @@
+// What is kept on this device: listed with its size, and deleted at a click.
+
+import { deleteKeptModel, keptModels } from "../../clip.js";
+import { elementById, newElement } from "../shell/elements.js";
+import { showError } from "../shell/notice.js";
+import { megabytes } from "../../lib/shared/units.js";
+
+/** @import { KeptModel } from "../../lib/store/store.js" */
+
+const panel = elementById("kept", HTMLDetailsElement);
+const summary = elementById("kept-summary", HTMLElement);
+const list = elementById("kept-list", HTMLUListElement);
+const errorPlace = elementById("kept-error", HTMLElement);
+
+/** @param {(url: string) => string} nameOf what a URL is called on the page */
+export async function showKept(nameOf) {
+  const models = await keptModels().catch(() => []);
+  panel.classList.toggle("absent", models.length === 0); // its place is kept, so that nothing moves
+  const total = models.reduce((sum, { keptSize }) => sum + keptSize, 0);
+  const count = models.length === 1 ? "1 model" : `${models.length} models`;
+  summary.textContent = `Kept on this device: ${count}, ${megabytes(total)}`;
+  list.replaceChildren(...models.map((model) => item(model, nameOf)));
+}
+
+/**
+ * @param {KeptModel} model
+ * @param {(url: string) => string} nameOf
+ */
+function item(model, nameOf) {
+  const name = newElement("span", { class: "name", title: model.url }, nameOf(model.url));
+  const about = newElement("span", { class: "hint" }, `${megabytes(model.keptSize)} · ${stateOf(model)}`);
+  const button = newElement("button", { type: "button", "aria-label": `Delete ${nameOf(model.url)}` }, "Delete");
+  button.addEventListener("click", async () => {
+    showError(errorPlace);
+    try {
+      await deleteKeptModel(model.url);
+    } catch (error) {
+      showError(errorPlace, error);
+    }
+    await showKept(nameOf);
+    (list.querySelector("button") ?? summary).focus();
+  });
+  return newElement("li", {}, name, about, button);
+}
+
+/** @param {KeptModel} model */
+function stateOf({ whole, towers, size, verified }) {
+  if (whole || towers.length === 2) return verified ? "whole, its SHA-256 is right" : "whole";
+  const of = size === null ? "" : ` of ${megabytes(size)}`;
+  if (towers.length === 1) return `${towers[0] === "text" ? "texts" : "images"} only${of}`;
+  return `in part${of}; loading goes on from there`;
+}

@@ -1,0 +1,327 @@
+// The Search view: indexes folders of pictures with the model chosen, and finds pictures by words or by a picture.
+
+import { ClipError, errorJson } from "../../clip.js";
+import { isDomException } from "../../lib/shared/error.js";
+import { elementById } from "../shell/elements.js";
+import { modelName } from "../model/view.js";
+import { showError } from "../shell/notice.js";
+import { Collection } from "./collection.js";
+import { PictureDatabase } from "./database.js";
+import { fullPath, isWithin, sourceOfHandle, sourcesOfFiles, sourcesOfTransfer } from "./folder.js";
+import { FolderList } from "./folders.js";
+import { Indexing } from "./indexing.js";
+import { showNote } from "./note.js";
+import { IndexingProgress, pictures } from "./progress.js";
+import { Query } from "./query.js";
+
+/** @import { ClipEncoder, ModelInfo } from "../../clip.js" */
+/** @import { ModelPanel } from "../model/view.js" */
+/** @import { FolderCount, Model } from "./database.js" */
+/** @import { Picture, Source } from "./folder.js" */
+
+const folderButton = elementById("search-folder", HTMLButtonElement);
+const folderInput = elementById("search-folder-files", HTMLInputElement);
+const filesInput = elementById("search-files", HTMLInputElement);
+const errorPlace = elementById("search-error", HTMLElement);
+
+export class SearchView {
+  #model;
+  /** @type {Promise<PictureDatabase | null>} */
+  #database;
+  /** Why nothing more is kept, said once. */
+  #lost = "";
+  /** @type {ClipEncoder | null} whose model the collection is of, or will be */
+  #encoder = null;
+  /** @type {Promise<Collection> | null} */
+  #opening = null;
+  /** @type {Collection | null} */
+  #collection = null;
+  /** @type {Map<string, Picture>} those opened in this visit, by full path */
+  #opened = new Map();
+  /** @type {FolderCount[]} */
+  #kept = [];
+  /** @type {Map<string, FileSystemDirectoryHandle>} of folders of earlier visits too */
+  #handles = new Map();
+  /** What goes on before pictures can be indexed. */
+  #stage = "";
+  #wasIndexing = false;
+  #indexing = new Indexing(() => this.#showIndexing());
+  #progress = new IndexingProgress(this.#indexing);
+  #folders = new FolderList({
+    forget: (folder) => this.#forget(folder),
+    open: (handle) => this.#reopen(handle),
+  });
+  #query = new Query({
+    open: async () => {
+      const encoder = await this.#model.encoder();
+      return { encoder, collection: await this.#collectionOf(encoder) };
+    },
+    onEncoderLost: () => this.#model.forget(),
+    fileOf: (entry) => this.#opened.get(fullPath(entry))?.file ?? null,
+  });
+
+  /** @param {ModelPanel} model */
+  constructor(model) {
+    this.#model = model;
+    this.#database = PictureDatabase.open().catch((error) => {
+      this.#lose(error);
+      return null;
+    });
+    model.addEventListener("ready", () => this.#followModel());
+    folderButton.addEventListener("click", () => this.#chooseFolder());
+    for (const input of [folderInput, filesInput]) {
+      input.addEventListener("change", () => {
+        this.#index(sourcesOfFiles([...(input.files ?? [])]));
+        input.value = "";
+      });
+    }
+    this.#followModel();
+  }
+
+  /**
+   * @param {File[]} files
+   * @param {DataTransfer} transfer folders and pictures to index, or a picture by itself, to search by
+   */
+  take(files, transfer) {
+    if (files.length === 0) return;
+    const { single, sources } = sourcesOfTransfer(transfer);
+    if (single) this.#query.searchPicture(single);
+    else sources.then((sources) => this.#index(sources));
+  }
+
+  /** Shows what is indexed for the model in use, where that costs no download. */
+  async #followModel() {
+    try {
+      if (await this.#model.isAtHand()) await this.#collectionOf(await this.#model.encoder());
+      else await this.#refresh();
+    } catch (error) {
+      showError(errorPlace, error);
+    }
+  }
+
+  /**
+   * The collection of an encoder's model, which is shown from then on.
+   * @param {ClipEncoder} encoder
+   * @returns {Promise<Collection>}
+   */
+  #collectionOf(encoder) {
+    if (this.#encoder !== encoder || !this.#opening) {
+      this.#encoder = encoder;
+      this.#opening = this.#open(encoder);
+      this.#opening.catch(() => (this.#opening = null));
+    }
+    return this.#opening;
+  }
+
+  /**
+   * @param {ClipEncoder} encoder
+   * @returns {Promise<Collection>}
+   */
+  async #open(encoder) {
+    await encoder.loaded.catch(() => {}); // what is known of a model is known when all of it has come
+    const model = modelOf(encoder.info);
+    if (this.#collection?.model.key === model.key) return this.#collection;
+    const database = await this.#database;
+    const collection = await Collection.open(database, model, encoder.info.embeddingDimension, (error) => this.#lose(error));
+    if (encoder !== this.#encoder && this.#opening) return this.#opening; // another has been chosen meanwhile
+    if (this.#collection) {
+      this.#indexing.drop();
+      this.#query.clear();
+    }
+    this.#collection = collection;
+    await this.#refresh();
+    return collection;
+  }
+
+  async #chooseFolder() {
+    const { showDirectoryPicker } = /** @type {{ showDirectoryPicker?: (options: object) => Promise<FileSystemDirectoryHandle> }} */ (window);
+    if (!showDirectoryPicker) return folderInput.click();
+    try {
+      // Unlike the input it asks no question about an upload, and the folder can be opened again.
+      const handle = await showDirectoryPicker({ id: "pictures", mode: "read" });
+      await this.#index([sourceOfHandle(handle)]);
+    } catch (error) {
+      if (!isDomException(error, "AbortError")) folderInput.click();
+    }
+  }
+
+  /** @param {FileSystemDirectoryHandle} handle */
+  async #reopen(handle) {
+    const asker = /** @type {{ requestPermission?: (options: object) => Promise<PermissionState> }} */ (/** @type {unknown} */ (handle));
+    try {
+      const permission = await asker.requestPermission?.({ mode: "read" });
+      if (permission !== "denied") await this.#index([sourceOfHandle(handle)]);
+    } catch (error) {
+      showError(errorPlace, error);
+    }
+  }
+
+  /** @param {Source[]} sources */
+  async #index(sources) {
+    showError(errorPlace);
+    try {
+      const paths = [];
+      for (const source of sources) paths.push(...(await this.#read(source)));
+      this.#setStage("Loading the model…");
+      const encoder = await this.#model.encoder();
+      const collection = await this.#collectionOf(encoder);
+      await encoder.loaded;
+      if (!encoder.info.towers.includes("vision")) {
+        throw new ClipError("missing_tower", "this model has no image tower; choose one that embeds images");
+      }
+      this.#indexNew(collection, paths);
+    } catch (error) {
+      showError(errorPlace, error);
+    } finally {
+      this.#setStage("");
+      await this.#refresh();
+    }
+  }
+
+  /**
+   * @param {Source} source
+   * @returns {Promise<string[]>} full paths of what it has
+   */
+  async #read({ folder, handle, pictures: read }) {
+    const paths = [];
+    if (folder) this.#indexing.forgetFailures(folder); // all of it is tried again
+    for await (const found of read()) {
+      if ("error" in found) {
+        this.#indexing.fail(fullPath(found), found.error);
+        continue;
+      }
+      this.#opened.set(fullPath(found), found);
+      paths.push(fullPath(found));
+      this.#setStage(`Reading ${folder || "the files"}…`);
+    }
+    if (handle) {
+      this.#handles.set(folder, handle);
+      const database = await this.#database;
+      await database?.putHandle(folder, handle).catch((error) => this.#lose(error));
+    }
+    return paths;
+  }
+
+  /**
+   * @param {Collection} collection
+   * @param {Iterable<string>} paths of opened pictures
+   */
+  #indexNew(collection, paths) {
+    const wanted = this.#missing(collection, paths);
+    if (wanted.length === 0) return;
+    const encoder = async () => {
+      const encoder = await this.#model.encoder();
+      if ((await this.#collectionOf(encoder)) === collection) return encoder;
+      throw new ClipError("closed", "another model has been chosen; index the pictures for that one");
+    };
+    this.#indexing.add({ collection, encoder, onEncoderLost: () => this.#model.forget() }, wanted);
+  }
+
+  /**
+   * @param {Collection} collection
+   * @param {Iterable<string>} paths
+   * @returns {Picture[]} those of them that it has no vector of
+   */
+  #missing(collection, paths) {
+    return [...paths].flatMap((path) => {
+      const picture = this.#opened.get(path);
+      return picture && !collection.has(picture) ? [picture] : [];
+    });
+  }
+
+  /** @param {string} [folder] all if absent */
+  async #forget(folder) {
+    this.#indexing.drop(folder);
+    for (const path of [...this.#opened.keys()]) if (isWithin(folder, path)) this.#opened.delete(path);
+    for (const name of [...this.#handles.keys()]) if (isWithin(folder, `${name}/`)) this.#handles.delete(name);
+    this.#query.clear();
+    await this.#collection?.drop(folder);
+    const database = await this.#database;
+    if (folder === undefined) await database?.clear();
+    else await database?.forget(folder);
+    await this.#refresh();
+  }
+
+  /** @param {unknown} error of writing what is to be kept */
+  #lose(error) {
+    const isFull = isDomException(error, "QuotaExceededError");
+    const reason = isFull ? "this device has no more room for them" : errorJson(error).error.message;
+    this.#lost ||= `What is indexed from now on is not kept for the next visit: ${reason}.`;
+    this.#showIndexing();
+  }
+
+  /** Reads again what is kept, and shows it. */
+  async #refresh() {
+    const database = await this.#database;
+    try {
+      this.#kept = (await database?.counts()) ?? [];
+      for (const [folder, handle] of (await database?.handles()) ?? []) this.#handles.set(folder, handle);
+    } catch (error) {
+      this.#lose(error);
+    }
+    const open = new Set([...this.#opened.values()].map(({ folder }) => folder));
+    const closed = new Map([...this.#handles].filter(([folder]) => !open.has(folder)));
+    this.#folders.show({ counts: [...this.#ownCounts(), ...this.#otherCounts()], closed });
+    this.#showNote();
+    this.#showIndexing();
+  }
+
+  /** @returns {FolderCount[]} of the model in use, kept or not */
+  #ownCounts() {
+    const collection = this.#collection;
+    return collection ? [...collection.folders()].map(([folder, count]) => ({ ...collection.model, folder, count })) : [];
+  }
+
+  /** @returns {FolderCount[]} of the other models */
+  #otherCounts() {
+    return this.#kept.filter(({ key }) => key !== this.#collection?.model.key);
+  }
+
+  /** @param {string} stage */
+  #setStage(stage) {
+    if (stage === this.#stage) return;
+    this.#stage = stage;
+    this.#showIndexing();
+  }
+
+  #showIndexing() {
+    this.#progress.show(this.#stage || this.#describe());
+    const isIndexing = this.#indexing.state === "running";
+    if (isIndexing === this.#wasIndexing) return;
+    this.#wasIndexing = isIndexing;
+    if (!isIndexing) showError(errorPlace, this.#indexing.error);
+    this.#refresh();
+  }
+
+  #describe() {
+    const collection = this.#collection;
+    if (!collection) return "The first folder, or the first search, loads the model.";
+    if (collection.count === 0) return `Nothing is indexed for ${collection.model.name} yet.`;
+    return `${pictures(collection.count)} indexed for ${collection.model.name}.`;
+  }
+
+  #showNote() {
+    const collection = this.#collection;
+    const { state, failures } = this.#indexing;
+    const untried = state === "idle" ? [...this.#opened.keys()].filter((path) => !failures.has(path)) : [];
+    showNote({
+      warning: this.#lost,
+      limits: collection ? this.#model.limits : "",
+      others: this.#otherCounts(),
+      isLoaded: collection !== null,
+      missing: collection ? this.#missing(collection, untried).length : 0,
+      onIndex: () => collection && this.#indexNew(collection, untried),
+    });
+  }
+}
+
+/**
+ * By what a model is known again. The name and the address stand in where the file's hash is not known.
+ * @param {ModelInfo} info
+ * @returns {Model}
+ */
+function modelOf(info) {
+  const { sha256, name, type, embeddingDimension, source } = info;
+  const key = sha256 ?? JSON.stringify([name, type, embeddingDimension, source]);
+  return { key, name: modelName(info) };
+}

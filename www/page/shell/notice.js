@@ -1,0 +1,17 @@
+// An error, said where it happened.
+
+import { errorJson } from "../../clip.js";
+import { newElement } from "./elements.js";
+
+/**
+ * Shows `error` in `place`, or clears it. An abort is what the user wanted, so it is not shown.
+ * @param {Element} place
+ * @param {unknown} [error]
+ */
+export function showError(place, error) {
+  place.replaceChildren();
+  if (!error) return;
+  const { code, message } = errorJson(error).error;
+  if (code === "aborted") return;
+  place.append(newElement("p", { class: "error", role: "alert" }, message, " ", newElement("code", {}, code)));
+}

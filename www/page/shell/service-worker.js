@@ -1,0 +1,30 @@
+// What the page's service worker does for it: no network, isolation, the endpoint, and the count of what is sent.
+
+import { errorJson } from "../../clip.js";
+import { serveEndpoint } from "../../endpoint.js";
+import { platform } from "../../lib/shared/environment.js";
+import { showOffline } from "./offline.js";
+import { isSingleFile } from "./resources.js";
+import { showTraffic } from "./traffic.js";
+
+/** @import { ModelPanel } from "../model/view.js" */
+
+/**
+ * From the next visit on the page needs no network, and is isolated where its host does not see to it: see sw.js.
+ * @param {ModelPanel} model what answers requests to the endpoint
+ */
+export async function installServiceWorker(model) {
+  showTraffic();
+  const container = platform.serviceWorkers();
+  if (!container || isSingleFile()) return;
+  const forgetLost = (/** @type {unknown} */ error) => {
+    if (errorJson(error).error.code === "encoder_lost") model.forget();
+  };
+  try {
+    await container.register(new URL("../../sw.js", import.meta.url));
+    showOffline();
+    await serveEndpoint(() => model.encoderAtHand(), { onError: forgetLost });
+  } catch (error) {
+    console.warn(`the page needs a network at every visit, stays without threads, and has no endpoint: ${error}`);
+  }
+}

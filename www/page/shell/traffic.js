@@ -1,0 +1,86 @@
+// What the page has sent and asked for since it was opened, counted as it happens.
+
+import { isEndpoint } from "../../endpoint.js";
+import { platform } from "../../lib/shared/environment.js";
+import { observeRequests, workerRequests } from "../../lib/shared/requests.js";
+import { elementById, newElement } from "./elements.js";
+
+const summary = elementById("traffic-summary", HTMLElement);
+const list = elementById("traffic-hosts", HTMLUListElement);
+const note = elementById("traffic-note", HTMLElement);
+
+/** Bytes of request bodies. */
+let sent = 0;
+/** Requests by host, of the page and of its workers; the latter fetch models. @type {Map<string, { page: number, workers: number }>} */
+const hosts = new Map(location.host ? [[location.host, { page: 1, workers: 0 }]] : []); // the page's own document
+/** Where bodies went. @type {Set<string>} */
+const receivers = new Set();
+
+/** Counts from now on, and what was asked for before. */
+export function showTraffic() {
+  const container = platform.serviceWorkers();
+  container?.addEventListener("message", ({ data }) => {
+    if (!data?.sent) return;
+    sent += data.sent.bytes;
+    receivers.add(new URL(data.sent.url).host);
+    show();
+  });
+  container?.startMessages();
+  container?.addEventListener("controllerchange", show);
+  observeRequests((urls) => count(urls, "page"));
+  workerRequests.addEventListener("requests", (event) => {
+    count(/** @type {CustomEvent<string[]>} */ (event).detail, "workers");
+  });
+  note.textContent = aboutCounting(Boolean(container?.controller));
+  show();
+}
+
+/**
+ * @param {string[]} urls
+ * @param {"page" | "workers"} by
+ */
+function count(urls, by) {
+  for (const url of urls) {
+    if (isEndpoint(url) && platform.serviceWorkers()?.controller) continue; // it goes nowhere
+    const { host } = new URL(url);
+    const counts = hosts.get(host) ?? { page: 0, workers: 0 };
+    counts[by]++;
+    hosts.set(host, counts);
+  }
+  show();
+}
+
+function show() {
+  const asked = [...hosts].map(([host, counts], index) => {
+    const asked = index === 0 ? requests(counts) : String(counts.page + counts.workers);
+    return `${asked} to ${host === location.host ? "this site" : host + purpose(counts)}`;
+  });
+  const bodies = platform.serviceWorkers()?.controller ? `${bytes(sent)} of yours sent · ` : ""; // else nobody counts them
+  summary.textContent = bodies + (asked.join(", ") || "No requests to any site");
+  const items = [...hosts].map(([host, counts]) => {
+    return newElement("li", {}, `${host}: ${requests(counts)}${receivers.has(host) ? ", with a body that was sent there" : ""}`);
+  });
+  list.replaceChildren(...items);
+}
+
+/** @param {{ page: number, workers: number }} counts */
+function requests({ page, workers }) {
+  return page + workers === 1 ? "1 request" : `${page + workers} requests`;
+}
+
+/** @param {{ page: number, workers: number }} counts of another host than the page's own */
+function purpose({ page }) {
+  return page === 0 ? " for the model" : "";
+}
+
+/** @param {number} count */
+function bytes(count) {
+  return count === 1 ? "1 byte" : `${count.toLocaleString("en")} bytes`;
+}
+
+/** @param {boolean} controlled whether the service worker was there before the page */
+function aboutCounting(controlled) {
+  const requests = "Requests are those of the page and its workers since it was opened, from the browser's own cache too.";
+  const witness = "Bytes sent are the bodies of requests, counted by the page's service worker, which all of them pass";
+  return controlled ? `${requests} ${witness}.` : `${requests} ${witness} from the second visit on.`;
+}

@@ -294,7 +294,7 @@ case "${1:-build}" in
     need_browser
     need_python
     . tests/data.sh
-    node tests/screenshots.mjs docs/images
+    node tests/browser/screenshots.mjs docs/images
     ;;
   icons)
     need_node_packages

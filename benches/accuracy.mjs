@@ -1,8 +1,8 @@
 // How near each contestant comes to Hugging Face transformers in f32: eight photos and their captions.
 
 import { join } from "node:path";
-import { readTensors } from "../tests/page/safetensors.mjs";
-import { cosine } from "../tests/page/vectors.mjs";
+import { readTensors } from "../tests/browser/support/safetensors.mjs";
+import { cosine } from "../tests/browser/support/vectors.mjs";
 import { ContestantPage, REPOSITORY, withBrowser } from "./browser.mjs";
 import { CONTESTANTS } from "./cases.mjs";
 

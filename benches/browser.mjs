@@ -4,8 +4,8 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { chromium } from "playwright-core";
-import { CHROMIUM_FLAGS, findChromium } from "../tests/page/browser.mjs";
-import { StaticServer } from "../tests/page/server.mjs";
+import { CHROMIUM_FLAGS, findChromium } from "../tests/browser/support/browser.mjs";
+import { StaticServer } from "../tests/browser/support/server.mjs";
 
 /** @import { BrowserContext, JSHandle, Page } from "playwright-core" */
 /** @import { Call, Name, OpenOptions } from "./page/contestants.js" */

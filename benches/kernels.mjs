@@ -2,7 +2,7 @@
 
 import { withBrowser } from "./browser.mjs";
 
-/** @import { StaticServer } from "../tests/page/server.mjs" */
+/** @import { StaticServer } from "../tests/browser/support/server.mjs" */
 /** @import { Groups, Rates, Shape } from "./page/kernels.js" */
 
 const LAYERS = 12;

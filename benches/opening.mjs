@@ -4,7 +4,7 @@
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
-import { median } from "../tests/page/vectors.mjs";
+import { median } from "../tests/browser/support/vectors.mjs";
 import { ContestantPage, REPOSITORY, withBrowser } from "./browser.mjs";
 import { CONTESTANTS } from "./cases.mjs";
 

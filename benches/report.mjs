@@ -1,6 +1,6 @@
 // The tables, in Markdown.
 
-import { median } from "../tests/page/vectors.mjs";
+import { median } from "../tests/browser/support/vectors.mjs";
 import { CONTESTANTS } from "./cases.mjs";
 
 /** @import { Cosines } from "./accuracy.mjs" */

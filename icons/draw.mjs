@@ -3,7 +3,7 @@
 import { mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { chromium } from "playwright-core";
-import { CHROMIUM_FLAGS, findChromium, REPOSITORY } from "../tests/page/browser.mjs";
+import { CHROMIUM_FLAGS, findChromium, REPOSITORY } from "../tests/browser/support/browser.mjs";
 
 const svg = readFileSync(join(REPOSITORY, "www/icon.svg"), "utf8");
 const folder = join(REPOSITORY, "www/icons");

@@ -5,7 +5,7 @@ need_python
 need_node_packages
 
 # Models of full size: minutes.
-FULL_SIZE='^(towers|verify|clip_cpp)$'
+FULL_SIZE=(--skip towers:: --skip verify:: --skip clip_cpp::)
 
 say "test data"
 . tests/data.sh
@@ -15,13 +15,9 @@ cargo fmt --check
 cargo clippy -q --release --features cli --all-targets -- -D warnings
 
 say "native tests"
-quick=()
-for test in tests/*.rs tests/*/main.rs; do
-  name=$(basename "${test%/main.rs}" .rs)
-  [[ $name =~ $FULL_SIZE ]] || quick+=(--test "$name")
-done
 # The examples too: some tests run them.
-cargo test -q --release --features cli --lib --bins --examples "${quick[@]}"
+cargo test -q --release --features cli --lib --bins --examples --test native --test faults --test limits --test memory \
+  -- "${FULL_SIZE[@]}"
 
 if [ -e www/pkg/simd128/clip_wasm.d.ts ]; then
   say "types of the page's JavaScript, against the module's"

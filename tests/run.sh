@@ -74,12 +74,12 @@ say "types of the page's JavaScript, against the module's"
 npm run --silent check
 # One browser at a time: two cores are too few for more, and tests would time out. A file that takes twenty minutes hangs.
 node_test() { node --test --test-concurrency=1 --test-timeout=1200000 "$@"; }
-say "the page in Chromium"
-node_test tests/page/
+say "the library, the page and its hosts in Chromium"
+node_test tests/browser/library/ tests/browser/page/ tests/browser/host/
 say "the same list in Chromium, Firefox and WebKit"
-node_test tests/engines/
-say "the package: its types, Node, a CDN, the examples; the single file"
-node_test tests/package/
+node_test tests/browser/engines/
+say "the package: its types, Node, bundlers, the examples"
+node_test tests/node/
 
 say "what the tests showed, for docs/reliability.md"
 node tests/reliability/render.mjs "$CLIP_TEST_DATA/reliability.md"

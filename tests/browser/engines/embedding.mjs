@@ -1,0 +1,266 @@
+// In every engine: a model comes, by URL, from a disk or from a checkpoint, and inputs become the right JSON.
+
+import assert from "node:assert/strict";
+import { readdirSync } from "node:fs";
+import { availableParallelism } from "node:os";
+import { join } from "node:path";
+import { Key } from "selenium-webdriver";
+import { FIXTURES, PHOTOS, TEST_DATA } from "../support/browser.mjs";
+import { cosine } from "../support/vectors.mjs";
+import { assertClose, CAPTIONS, commandLine, FULL_SIZE, PICTURES, TINY, writtenVectors } from "./expected.mjs";
+
+/** @import { Case, Visit } from "./visit.mjs" */
+
+const THREADS = Math.min(availableParallelism(), 8);
+/** Bytes of the module's memory beside the weights: itself, and what of a download is on its way. */
+const ROOM = 32e6;
+const PHOTO = join(PHOTOS, "rocket.jpg");
+/** A module of one function, `(v128, v128, v128) -> v128`, that is one `f32x4.relaxed_madd`. */
+const RELAXED_MADD = [
+  0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00, 0x01, 0x08, 0x01, 0x60, 0x03, 0x7b, 0x7b, 0x7b, 0x01, 0x7b, 0x03,
+  0x02, 0x01, 0x00, 0x0a, 0x0d, 0x01, 0x0b, 0x00, 0x20, 0x00, 0x20, 0x01, 0x20, 0x02, 0xfd, 0x85, 0x02, 0x0b,
+];
+const expected = commandLine(TINY, { texts: CAPTIONS, images: PICTURES });
+
+/** What the page gives for the captions and the pictures. @param {Visit} visit */
+async function vectors(visit) {
+  await visit.fill("#texts", CAPTIONS.join("\n"));
+  await visit.choose("#image-files", PICTURES);
+  const { data, status_code } = await visit.embed();
+  assert.equal(status_code, 200);
+  return data;
+}
+
+/**
+ * Of the API on the page: two texts and a picture with a URL's model, as often as it is said.
+ * @param {Visit} visit
+ * @param {{ threads?: number, rounds?: number }} [options]
+ */
+async function byApi(visit, { threads, rounds = 1 } = {}) {
+  visit.own.requests.length = 0;
+  /** @type {{ threads: number, vectors: number[][][] }} */
+  const outcome = await visit.evaluate(
+    async (url, threads, rounds, texts) => {
+      const { ClipEncoder } = await /** @type {any} */ (globalThis).clipApi();
+      const vectors = [];
+      let used = 0;
+      for (let round = 0; round < rounds; round++) {
+        const clip = await ClipEncoder.load(url, threads === null ? {} : { threads });
+        used = clip.threads;
+        vectors.push([...(await clip.embedText(texts)).data, ...(await clip.embedImage(["check/rocket.jpg"])).data]);
+        clip.close();
+      }
+      return { threads: used, vectors };
+    },
+    `${visit.hub.origin}/${TINY}`,
+    threads ?? null,
+    rounds,
+    CAPTIONS,
+  );
+  return { ...outcome, builds: visit.builds() };
+}
+
+/** The vectors of {@link byApi}. */
+const expectedOfApi = expected.slice(0, 3);
+
+/** @type {Case[]} */
+export const EMBEDDING = [
+  {
+    name: "the first visit has a model and a sample at work at once, and asks for no permission",
+    options: { samples: true },
+    async run({ visit }) {
+      await visit.says("#comparison .verdict", /./);
+      await visit.settled();
+      assert.match(await visit.ready(), /shapes-and-colours · q8_0/);
+      const texts = await visit.texts("#comparison tbody th");
+      assert.ok(texts.length > 1, "the sample has captions to tell apart");
+      const { data } = await visit.json();
+      const picture = data.at(-1);
+      const shown = (await visit.texts("#comparison tbody td .cosine")).map((text) => Number(/-?[\d.]+/.exec(text)?.[0]));
+      const own = data.slice(0, -1).map((/** @type {number[]} */ text) => cosine(text, picture));
+      own.sort((/** @type {number} */ a, /** @type {number} */ b) => b - a);
+      assert.deepEqual(shown, own.map((/** @type {number} */ value) => Number(value.toFixed(3))), "each cosine is that of the JSON's vectors");
+      assert.equal(await visit.evaluate(() => /** @type {any} */ (globalThis).permissionsAsked), 0);
+    },
+  },
+  {
+    name: "a model by its URL, texts and JPEG, PNG, WebP and GIF: the command line's vectors",
+    async run({ visit, facts }) {
+      await visit.loadTinyModel();
+      const given = await vectors(visit);
+      assertClose(given.slice(0, 4), writtenVectors());
+      facts.difference = assertClose(given, expected);
+      facts.vectors = given;
+      assert.deepEqual(await visit.texts("#legend .name"), [...CAPTIONS.map((text) => `“${text}”`), ...PICTURES.map((path) => path.split("/").at(-1))]);
+    },
+  },
+  {
+    name: "a model from a file, asking no server; what is typed is embedded by keyboard, and its JSON copied",
+    async run({ visit }) {
+      await visit.loadFiles([join(TEST_DATA, TINY)]);
+      await visit.ready();
+      await visit.type("#texts", "a photo of a cat");
+      await (await visit.element("#texts")).sendKeys(Key.chord(Key.CONTROL, Key.ENTER));
+      await visit.says("#legend", /a photo of a cat/);
+      await visit.settled();
+      assertClose((await visit.json()).data, expected.slice(0, 1));
+      assert.deepEqual(visit.hub.requests, []);
+      await visit.click("#copy");
+      await visit.says("#copy", /^Copied$/);
+      await (await visit.element("#texts")).clear();
+      await (await visit.element("#texts")).sendKeys(Key.chord(Key.CONTROL, "v"));
+      await visit.waitFor("the copied JSON is pasted", () => visit.evaluate(() => /** @type {HTMLTextAreaElement} */ (document.querySelector("#texts")).value.length > 100));
+      const pasted = await visit.evaluate(() => /** @type {HTMLTextAreaElement} */ (document.querySelector("#texts")).value);
+      assert.deepEqual(JSON.parse(pasted), await visit.json());
+    },
+  },
+  {
+    name: "AVIF, which the browser decodes, is near the same picture as PNG",
+    async run({ visit }) {
+      await visit.loadTinyModel();
+      await visit.choose("#image-files", [join(FIXTURES, "cat.png"), join(FIXTURES, "cat.avif")]);
+      const [png, avif] = (await visit.embed()).data;
+      assert.ok(cosine(png, avif) > 0.995, `cosine ${cosine(png, avif)}`);
+    },
+  },
+  {
+    name: "AVIF's colours under an alpha of nothing are what they are, or it is refused",
+    async run({ visit, engine }) {
+      await visit.loadTinyModel();
+      await visit.choose("#image-files", [join(FIXTURES, "faint.png"), join(FIXTURES, "faint.avif")]);
+      const { data } = await visit.embed();
+      if (engine.name === "webkit" && data.length === 1) {
+        // It has no WebGL without a GPU, and its frames mix up red and blue.
+        assert.match(String(await visit.texts("#thumbnails .failed")), /unsupported_image/);
+        return;
+      }
+      assert.ok(cosine(data[0], data[1]) > 0.999, `cosine ${cosine(data[0], data[1])}`);
+    },
+  },
+  {
+    name: "what is drawn by hand is embedded",
+    async run({ visit }) {
+      await visit.loadTinyModel();
+      await visit.click("#draw");
+      const before = await visit.texts("#legend .name");
+      await visit.drag("#drawing-canvas", [{ x: -60, y: -60 }, { x: 60, y: 60 }, { x: -60, y: 60 }]);
+      await visit.waitFor("the drawing is embedded", async () => (await visit.texts("#legend .name")).length > before.length);
+    },
+  },
+  {
+    name: "a checkpoint from a disk, and by its URL, is converted on the page to the same model",
+    async run({ visit, engine }) {
+      const folder = join(TEST_DATA, "tiny-hf");
+      await visit.loadFiles(readdirSync(folder).map((name) => join(folder, name)));
+      await visit.ready();
+      assertClose(await vectors(visit), expected);
+      await visit.revisit();
+      await visit.loadUrl(`${visit.hub.origin}/tiny-hf/model.safetensors`);
+      await visit.ready();
+      assertClose(await vectors(visit), expected);
+      const note = await visit.text("#model-note");
+      if (engine.name === "webkit") assert.match(note, /not kept for the next visit: this browser has no file system/);
+      else assert.equal(note, "");
+    },
+  },
+  {
+    name: "the first visit has one thread, and shares many images with further workers; the second has all threads",
+    async run({ visit, engine }) {
+      const first = await byApi(visit);
+      assert.equal(first.threads, 1);
+      assertClose(first.vectors.flat(), expectedOfApi);
+      const many = await visit.evaluate(async (url) => {
+        const { ClipEncoder } = await /** @type {any} */ (globalThis).clipApi();
+        const clip = await ClipEncoder.load(url);
+        const { data } = await clip.embedImage(Array(24).fill("check/rocket.jpg"));
+        clip.close();
+        return data;
+      }, `${visit.hub.origin}/${TINY}`);
+      assertClose(many, Array(24).fill(expectedOfApi[2]));
+      await visit.served();
+      await visit.revisit();
+      assert.equal(await visit.evaluate(() => crossOriginIsolated), true, "the service worker isolates the second visit");
+      const second = await byApi(visit);
+      assert.equal(second.threads, engine.name === "webkit" ? 1 : THREADS);
+      assert.deepEqual(second.vectors, first.vectors);
+    },
+  },
+  {
+    name: "of encoders that are loaded at once on a page that its service worker isolates, each works",
+    async run({ visit }) {
+      await visit.served();
+      await visit.revisit();
+      const vectors = await visit.evaluate(async (url, texts) => {
+        const { ClipEncoder } = await /** @type {any} */ (globalThis).clipApi();
+        const clips = await Promise.all([1, 2, 3].map(() => ClipEncoder.load(url)));
+        const vectors = await Promise.all(clips.map((clip) => clip.embedText(texts)));
+        for (const clip of clips) clip.close();
+        return vectors.map(({ data }) => data);
+      }, `${visit.hub.origin}/${TINY}`, CAPTIONS);
+      for (const given of vectors) assertClose(given, expectedOfApi.slice(0, 2));
+    },
+  },
+  {
+    name: "an isolated page has the build and the threads that the engine can have, and the vectors of one thread",
+    options: { isolated: true },
+    async run({ visit, engine, facts }) {
+      const can = await visit.evaluate((madd) => ({
+        share: crossOriginIsolated && typeof SharedArrayBuffer === "function",
+        relaxed: WebAssembly.validate(new Uint8Array(madd)),
+      }), RELAXED_MADD);
+      if (engine.name !== "webkit") assert.ok(can.share, `${engine.title} shares memory on isolated pages`);
+      await visit.served(); // by then the service worker has fetched the build that it keeps
+      const many = await byApi(visit);
+      assert.equal(many.threads, can.share ? THREADS : 1);
+      const build = can.relaxed ? "relaxed" : "simd128";
+      assert.deepEqual(many.builds, [can.share && THREADS > 1 ? `${build}-threads` : build], "and no other build is fetched");
+      const one = await byApi(visit, { threads: 1 });
+      assert.deepEqual([one.threads, one.builds], [1, [build]]);
+      assert.deepEqual(one.vectors, many.vectors);
+      facts.build = many.builds[0];
+      facts.threads = many.threads;
+    },
+  },
+  {
+    name: "loads and closes time and again",
+    options: { isolated: true },
+    async run({ visit }) {
+      const { vectors } = await byApi(visit, { rounds: 4 });
+      for (const round of vectors) assert.deepEqual(round, vectors[0]);
+      assertClose(vectors[0] ?? [], expectedOfApi);
+    },
+  },
+  {
+    name: "a full-size model by its URL and from what is kept of it",
+    options: { isolated: true },
+    timeout: 120_000,
+    async run({ visit, engine, facts }) {
+      const url = `${visit.hub.origin}/${FULL_SIZE}`;
+      const before = engine.memory();
+      const load = async () => {
+        const start = performance.now();
+        await visit.loadUrl(url);
+        await visit.ready(90_000);
+        return (performance.now() - start) / 1000;
+      };
+      facts.seconds = await load();
+      facts.memory = engine.memory() - before;
+      await visit.fill("#texts", CAPTIONS.join("\n"));
+      await visit.choose("#image-files", [PHOTO]);
+      assertClose((await visit.embed()).data, commandLine(FULL_SIZE, { texts: CAPTIONS, images: [PHOTO] }));
+      await visit.waitFor("the whole model is kept", async () => /whole/.test(await visit.text("#kept-list")));
+      visit.hub.requests.length = 0;
+      await visit.revisit();
+      facts.secondsKept = await load();
+      assert.deepEqual(visit.hub.requests, []);
+      const { memory, weights } = await visit.evaluate(async (url) => {
+        const { ClipEncoder, deleteKeptModel } = await /** @type {any} */ (globalThis).clipApi();
+        await deleteKeptModel(url);
+        const clip = await ClipEncoder.load(url, { keep: false, threads: 1 });
+        clip.close();
+        return clip.memory;
+      }, url);
+      assert.ok(memory <= weights + ROOM, `the module has ${memory} bytes after a download, ${weights} of them the weights`);
+    },
+  },
+];

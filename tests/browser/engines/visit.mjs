@@ -1,0 +1,374 @@
+// A visit to the page by WebDriver, in the words of one who uses it. Every visit has an origin of its own, so that
+// nothing is kept from the one before.
+
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { setTimeout as pause } from "node:timers/promises";
+import { By } from "selenium-webdriver";
+import { HUB_HEADERS, REPOSITORY, TEST_DATA } from "../support/browser.mjs";
+import { noSamples, StaticServer } from "../support/server.mjs";
+
+/** @import { Engine } from "./engine.mjs" */
+
+/**
+ * What a visitor does, and what has to come of it.
+ * @typedef {object} Case
+ * @property {string} name
+ * @property {VisitOptions} [options]
+ * @property {number} [timeout] milliseconds
+ * @property {RegExp} [expectedComplaint] what the console may say
+ * @property {(given: { visit: Visit, engine: Engine, facts: Facts, scratch: (name: string, contents: string | Buffer) => string }) => Promise<void>} run
+ *   `scratch` makes a file and gives its path
+ */
+
+/**
+ * What has been seen of an engine.
+ * @typedef {object} Facts
+ * @property {number[][]} [vectors] of the captions and the pictures
+ * @property {number} [difference] of their farthest component to the command line's
+ * @property {string} [build]
+ * @property {number} [threads]
+ * @property {string} [keptIn]
+ * @property {number} [seconds] that a full-size model takes to load from its server
+ * @property {number} [secondsKept] and from what is kept of it
+ * @property {number} [memory] bytes that it takes of the machine's memory
+ */
+
+/**
+ * @typedef {object} VisitOptions
+ * @property {boolean} [samples] whether the page is at work on its first sample at once
+ * @property {boolean} [isolated] whether its host isolates the page, rather than its service worker from the second
+ *   visit on
+ */
+
+const WWW = join(REPOSITORY, "www");
+/** Milliseconds for what the page is waited for. */
+const PATIENCE = 20_000;
+const LOOK = 50;
+const ISOLATION = { "cross-origin-opener-policy": "same-origin", "cross-origin-embedder-policy": "require-corp" };
+
+export class Visit {
+  #engine;
+  #driver;
+  /** @type {string} the window that stays */
+  #window = "";
+
+  /**
+   * Use {@link Visit.open}.
+   * @param {Engine} engine
+   * @param {StaticServer} own the page's server
+   * @param {StaticServer} hub the weights', which is another origin
+   */
+  constructor(engine, own, hub) {
+    this.#engine = engine;
+    this.#driver = engine.driver;
+    this.own = own;
+    this.hub = hub;
+  }
+
+  /**
+   * @param {Engine} engine
+   * @param {VisitOptions} options
+   */
+  static async open(engine, { samples = false, isolated = false }) {
+    const own = await new StaticServer(WWW, isolated ? ISOLATION : {}).start();
+    const hub = await new StaticServer(TEST_DATA, { ...HUB_HEADERS, "cross-origin-resource-policy": "cross-origin" }).start();
+    for (const script of ["main.js", "lib/worker/model-worker.js", "lib/engine/thread.js", "sw.js"]) {
+      const api = script === "main.js" ? 'globalThis.clipApi = () => import("../../engines/clip.js");' : "";
+      const source = `(${recordComplaints})();${api}\n${readFileSync(join(WWW, script), "utf8")}`;
+      own.answer(`/${script}`, (_request, response) => void response.writeHead(200, { "content-type": "text/javascript" }).end(source));
+    }
+    if (!samples) own.answer("/samples.json", noSamples);
+    const visit = new Visit(engine, own, hub);
+    visit.#window = await engine.driver.getWindowHandle();
+    await visit.go("/");
+    return visit;
+  }
+
+  /** Leaves the page. @returns {Promise<string[]>} what it, or a worker of it, has complained of */
+  async end() {
+    try {
+      const complaints = [];
+      for (const window of await this.#driver.getAllWindowHandles()) {
+        await this.#driver.switchTo().window(window);
+        complaints.push(...(await this.evaluate(() => JSON.parse(sessionStorage.getItem("complaints") ?? "[]"))));
+        if (window !== this.#window) await this.#driver.close();
+      }
+      await this.#driver.switchTo().window(this.#window);
+      await this.#driver.get("about:blank"); // which ends its workers
+      return complaints;
+    } finally {
+      await this.stopServers();
+    }
+  }
+
+  async stopServers() {
+    await Promise.all([this.own.stop(), this.hub.stop()].map((stopped) => stopped.catch(() => {})));
+  }
+
+  /** @param {string} path */
+  async go(path) {
+    await this.#driver.get(this.own.origin + path);
+    await this.#started();
+  }
+
+  /** The next visit. A driver's own reload passes the service worker by in Firefox, as Ctrl+Shift+R does. */
+  async revisit() {
+    const address = await this.evaluate(() => location.href);
+    await this.#driver.get("about:blank");
+    await this.#driver.get(address);
+    await this.#started();
+  }
+
+  /** WebKit's driver does not wait for a page's modules. */
+  async #started() {
+    await this.waitFor("the page's script has run", () =>
+      this.evaluate(() => document.readyState === "complete" && ("clipApi" in globalThis || document.querySelector("[src='main.js']") === null)),
+    );
+  }
+
+  /** Another window of the browser, which is in front from then on. @param {string} path */
+  async openTab(path) {
+    await this.#driver.switchTo().newWindow("tab");
+    await this.go(path);
+  }
+
+  /** Back from {@link Visit.openTab}. */
+  async closeTab() {
+    await this.#driver.close();
+    await this.#driver.switchTo().window(this.#window);
+  }
+
+  /**
+   * @template T
+   * @template {unknown[]} A
+   * @param {(...args: A) => T} script run in the page
+   * @param {A} args
+   * @returns {Promise<Awaited<T>>}
+   */
+  async evaluate(script, ...args) {
+    const { value, error } = await this.#driver.executeAsyncScript(
+      `const [args, done] = arguments;
+      new Promise((resolve) => resolve((${script})(...args))).then(
+        (value) => done({ value }),
+        (error) => done({ error: \`\${error?.code ?? ""} \${error} \${error?.stack ?? ""}\` }),
+      );`,
+      args,
+    );
+    if (error) throw new Error(`in the page of ${this.#engine.title}: ${error}`);
+    return value;
+  }
+
+  /**
+   * @param {string} what
+   * @param {() => Promise<unknown> | unknown} condition
+   * @param {number} [patience] milliseconds
+   */
+  async waitFor(what, condition, patience = PATIENCE) {
+    const end = Date.now() + patience;
+    while (!(await condition())) {
+      if (Date.now() > end) {
+        const panels = await this.evaluate(() => [...document.querySelectorAll("main > :not([hidden])")].map((panel) => /** @type {HTMLElement} */ (panel).innerText));
+        const asked = [...this.own.requests.slice(-8), ...this.hub.requests].join(" ");
+        assert.fail(`not within ${patience / 1000} s: ${what}. The page: ${JSON.stringify(panels.join("\n"))}. Asked for last: ${asked}`);
+      }
+      await pause(LOOK);
+    }
+  }
+
+  /**
+   * @param {string} selector
+   * @returns {Promise<string>} empty where there is none
+   */
+  text(selector) {
+    return this.evaluate((selector) => document.querySelector(selector)?.textContent ?? "", selector);
+  }
+
+  /** @param {string} selector @returns {Promise<string[]>} */
+  texts(selector) {
+    return this.evaluate((selector) => [...document.querySelectorAll(selector)].map(({ textContent }) => textContent ?? ""), selector);
+  }
+
+  /**
+   * @param {string} selector
+   * @param {RegExp} pattern
+   * @param {number} [patience] milliseconds
+   */
+  async says(selector, pattern, patience) {
+    let said = "";
+    try {
+      await this.waitFor(`${selector} says ${pattern}`, async () => pattern.test((said = await this.text(selector))), patience);
+    } catch (cause) {
+      throw new Error(`${selector} says “${said}”, not ${pattern}`, { cause });
+    }
+    return said;
+  }
+
+  /** @param {string} selector */
+  isVisible(selector) {
+    return this.evaluate((selector) => {
+      const element = document.querySelector(selector);
+      return element !== null && element.getClientRects().length > 0 && getComputedStyle(element).visibility === "visible";
+    }, selector);
+  }
+
+  /**
+   * In the middle of the window at once: a driver clicks where it was while the page still scrolls to it.
+   * @param {string} selector
+   */
+  async element(selector) {
+    await this.evaluate((selector) => document.querySelector(selector)?.scrollIntoView({ block: "center", behavior: "instant" }), selector);
+    return this.#driver.findElement(By.css(selector));
+  }
+
+  /** @param {string} selector */
+  async click(selector) {
+    await (await this.element(selector)).click();
+  }
+
+  /**
+   * Typed on the keyboard: no driver of Chromium types what is beyond Unicode's first plane.
+   * @param {string} selector
+   * @param {string} text
+   */
+  async type(selector, text) {
+    const element = await this.element(selector);
+    await element.clear();
+    await element.sendKeys(text);
+  }
+
+  /**
+   * Put into a field at once, as by pasting.
+   * @param {string} selector
+   * @param {string} text
+   */
+  async fill(selector, text) {
+    await this.evaluate(
+      (selector, text) => {
+        const field = /** @type {HTMLTextAreaElement} */ (document.querySelector(selector));
+        field.value = text;
+        field.dispatchEvent(new Event("input", { bubbles: true }));
+      },
+      selector,
+      text,
+    );
+  }
+
+  /**
+   * Chosen in the browser's dialogue for files.
+   * @param {string} selector of its input
+   * @param {string[]} paths
+   */
+  async choose(selector, paths) {
+    await (await this.element(selector)).sendKeys(paths.join("\n"));
+  }
+
+  /**
+   * With the pointer's button held down.
+   * @param {string} selector
+   * @param {{ x: number, y: number }[]} path in CSS pixels from the element's middle
+   */
+  async drag(selector, path) {
+    const origin = await this.element(selector);
+    const [first, ...others] = path.map((point) => ({ ...point, origin, duration: 50 }));
+    let actions = this.#driver.actions().move(/** @type {any} */ (first)).press();
+    for (const point of others) actions = actions.move(point);
+    await actions.release().perform();
+  }
+
+  /** @param {"menu" | "url" | "file"} origin */
+  async chooseOrigin(origin) {
+    await this.click(`.origins label:has([value=${origin}])`);
+  }
+
+  /** Types a URL and presses Load. @param {string} url */
+  async loadUrl(url) {
+    await this.chooseOrigin("url");
+    await this.type("#model-url", url);
+    await this.click("#model-load");
+  }
+
+  /** Chooses files and presses Load. @param {string[]} paths */
+  async loadFiles(paths) {
+    await this.chooseOrigin("file");
+    await this.choose("#model-file", paths);
+    await this.click("#model-load");
+  }
+
+  /** Waits until both towers of a model are there. @param {number} [patience] milliseconds */
+  async ready(patience) {
+    return this.says("#model-state", /^Ready: .* images at \d+ px, texts to \d+ tokens$/, patience);
+  }
+
+  /** The tiny model, by its URL. @returns {Promise<string>} the URL */
+  async loadTinyModel() {
+    const url = `${this.hub.origin}/tiny-gelu.q8_0.gguf`;
+    await this.loadUrl(url);
+    await this.ready();
+    return url;
+  }
+
+  /** Presses Embed and waits until it is done. @returns {Promise<any>} the JSON */
+  async embed() {
+    await this.click("#embed");
+    await this.settled();
+    return this.json();
+  }
+
+  /** Waits until no run is on. */
+  async settled() {
+    await this.waitFor("the run has ended", async () => (await this.text("#run-state")) === "");
+  }
+
+  /** The JSON that is shown, its folds unfolded. */
+  async json() {
+    const shown = await this.evaluate(() => {
+      const copy = /** @type {HTMLElement} */ (document.querySelector("#json")?.cloneNode(true));
+      for (const fold of /** @type {NodeListOf<HTMLElement>} */ (copy.querySelectorAll(".fold"))) fold.replaceWith(fold.dataset.numbers ?? "");
+      return String(copy.textContent);
+    });
+    return JSON.parse(shown);
+  }
+
+  /** Waits until the service worker has the page in its hands, and has kept what it keeps. */
+  async served() {
+    await this.says("#offline", /^Works offline$/);
+    await this.evaluate(() => navigator.serviceWorker.ready.then(() => true));
+  }
+
+  /** @param {string} prefix of paths @returns {string[]} the builds of the module that have been asked for */
+  builds(prefix = "/pkg/") {
+    const modules = this.own.requests.filter((path) => path.startsWith(prefix) && path.endsWith(".wasm"));
+    return [...new Set(modules.map((path) => String(path.split("/").at(-2))))];
+  }
+}
+
+/** Run before the page's scripts, in the page and in its workers: keeps what they complain of for {@link Visit.end}. */
+function recordComplaints() {
+  const channel = new BroadcastChannel("complaints");
+  const keep = (/** @type {string} */ text) => {
+    const kept = JSON.parse(sessionStorage.getItem("complaints") ?? "[]");
+    sessionStorage.setItem("complaints", JSON.stringify([...kept, text]));
+  };
+  const isPage = "document" in globalThis;
+  const tell = (/** @type {string} */ text) => (isPage ? keep(text) : channel.postMessage(`${text} (in ${location.pathname})`));
+  if (isPage) channel.onmessage = ({ data }) => keep(data);
+  for (const level of /** @type {const} */ (["error", "warn"])) {
+    const print = console[level];
+    console[level] = (...args) => {
+      tell(`${level}: ${args.join(" ")}`);
+      print.apply(console, args);
+    };
+  }
+  const counts = Object.assign(globalThis, { permissionsAsked: 0 });
+  const storage = navigator.storage ?? {};
+  const { persist } = storage;
+  storage.persist = function () {
+    counts.permissionsAsked++;
+    return persist.call(this);
+  };
+  addEventListener("error", ({ message }) => tell(`thrown: ${message}`));
+  addEventListener("unhandledrejection", ({ reason }) => tell(`rejected: ${reason}`));
+  addEventListener("securitypolicyviolation", ({ violatedDirective, blockedURI }) => tell(`against the policy: ${violatedDirective} ${blockedURI}`));
+}

@@ -1,0 +1,118 @@
+// The page below the policies that a host may send with it: isolation, and a Content-Security-Policy of its own.
+
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { after, before, describe, test } from "node:test";
+import { record } from "../../reliability/record.mjs";
+import { REPOSITORY } from "../support/browser.mjs";
+import { cosines, errorShown, hosted, launch, newPage, visits, wantedCosines, WWW } from "../support/hosts.mjs";
+import { StaticServer } from "../support/server.mjs";
+
+/** @import { Browser } from "playwright-core" */
+
+/** The strictest that the page works below, as docs/hosting.md has it. */
+const STRICT = /Content-Security-Policy "([^"]+)"/.exec(readFileSync(join(REPOSITORY, "docs/hosting.md"), "utf8"))?.[1] ?? "";
+
+/** @type {Browser} */
+let browser;
+before(async () => (browser = await launch()));
+after(() => browser.close());
+
+describe("isolation", () => {
+  const opener = "cross-origin-opener-policy";
+  const embedder = "cross-origin-embedder-policy";
+  /** @type {[string, Record<string, string>, boolean[]][]} */
+  const cases = [
+    ["both headers", { [opener]: "same-origin", [embedder]: "require-corp" }, [true, true]],
+    ["credentialless", { [opener]: "same-origin", [embedder]: "credentialless" }, [true, true]],
+    ["the opener's alone", { [opener]: "same-origin-allow-popups" }, [false, true]],
+  ];
+  let passed = 0;
+  for (const [name, headers, want] of cases) {
+    test(`${name}: at the first visit ${want[0] ? "already" : "not yet"}`, async (t) => {
+      const host = await hosted(t, { headers });
+      assert.deepEqual(await visits(t, browser, `${host.origin}/`), want);
+      const threads = host.requests.some((path) => path.includes("-threads/"));
+      assert.ok(threads, "the build with threads was asked for");
+      passed++;
+    });
+  }
+
+  test("a host's credentialless is left as it is", async (t) => {
+    const host = await hosted(t, { headers: { [opener]: "same-origin", [embedder]: "credentialless" } });
+    const { page } = await newPage(t, browser);
+    host.answer("/plain.html", (_request, response) => void response.setHeader("content-type", "text/html").end("<p>A page in the scope of sw.js."));
+    await page.goto(`${host.origin}/plain.html`);
+    await page.evaluate(async () => {
+      await navigator.serviceWorker.register("/sw.js");
+      await navigator.serviceWorker.ready;
+    });
+    const response = await page.reload();
+    assert.equal(response?.fromServiceWorker(), true);
+    assert.equal(await response?.headerValue(embedder), "credentialless");
+    if (passed === cases.length) record({ section: "hosts", what: "isolation headers of the host: none, both, credentialless, one of two", tried: "first visit, second visit", outcome: "same cosines; threads at the first visit where the host isolates, else at the second" });
+  });
+});
+
+describe("a Content-Security-Policy of the host", () => {
+  const policy = (/** @type {string} */ text) => ({ "content-security-policy": text });
+  /**
+   * @param {string} directive
+   * @param {string} value
+   */
+  const strictBut = (directive, value) => {
+    const changed = STRICT.replace(new RegExp(`${directive} [^;]+`), `${directive} ${value}`);
+    assert.notEqual(changed, STRICT);
+    return policy(changed);
+  };
+
+  test("the strictest: all works", async (t) => {
+    assert.match(STRICT, /^default-src 'none'; script-src 'self' 'wasm-unsafe-eval';/);
+    const host = await new StaticServer(WWW, policy(STRICT)).start();
+    assert.deepEqual(await visits(t, browser, `${host.origin}/`, host), [false, true, true]);
+    record({ section: "hosts", what: "the Content-Security-Policy of docs/hosting.md", tried: "first visit, second visit, offline", outcome: "same cosines, nothing violated; threads from the second visit on" });
+  });
+
+  let passed = 0;
+  for (const [name, headers, code, says] of /** @type {[string, () => Record<string, string>, string, RegExp][]} */ ([
+    ["WebAssembly", () => strictBut("script-src", "'self'"), "no_wasm", /WebAssembly.*may not run here.*'wasm-unsafe-eval' allows it/],
+    ["workers", () => strictBut("worker-src", "'none'"), "worker_failed", /does not start.*worker-src 'self' allows it/],
+    ["requests", () => strictBut("connect-src", "'none'"), "network", /no answer from .*models\.json.*Content-Security-Policy forbids it \(connect-src\)/],
+    ["whatever is no trusted type", () => policy(`${STRICT}; require-trusted-types-for 'script'`), "worker_failed", /may start no worker.*TrustedScriptURL/],
+  ])) {
+    test(`that forbids ${name}: the page says so, ${code}`, async (t) => {
+      const host = await hosted(t, { headers: headers() });
+      const { page } = await newPage(t, browser);
+      await page.goto(`${host.origin}/`);
+      const shown = await errorShown(page);
+      assert.equal(shown.code, code);
+      assert.match(shown.text, says);
+      passed++;
+    });
+  }
+
+  test("that forbids scripts: the page says that it has not started", async (t) => {
+    const host = await hosted(t, { headers: strictBut("script-src", "'none'") });
+    const { page } = await newPage(t, browser);
+    await page.emulateMedia({ reducedMotion: "reduce" }); // in which nothing else may move
+    const start = Date.now();
+    await page.goto(`${host.origin}/`);
+    const notice = page.locator("#not-started");
+    assert.equal(await notice.isVisible(), false);
+    await notice.waitFor();
+    assert.ok(Date.now() - start > 6000, `after ${Date.now() - start} ms, while scripts may still come`);
+    assert.match(String(await notice.textContent()), /has not started.*not_started$/);
+    passed++;
+  });
+
+  test("that forbids styles: it embeds", async (t) => {
+    const host = await hosted(t, { headers: strictBut("style-src", "'none'") });
+    const want = await wantedCosines(t, browser);
+    const { page } = await newPage(t, browser);
+    await page.goto(`${host.origin}/`);
+    assert.deepEqual(await cosines(page), want);
+    assert.equal(await page.locator("#not-started").count(), 0);
+    if (passed === 5) record({ section: "hosts", what: "a Content-Security-Policy that forbids what the page needs", tried: "no scripts, WebAssembly, workers, requests, untrusted types, styles", outcome: "an error with a code that names the directive; without scripts a notice; without styles it embeds" });
+  });
+});

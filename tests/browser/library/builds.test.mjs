@@ -1,0 +1,58 @@
+// The builds of the module: each browser gets the best that it can run, and all give the same vectors.
+
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import { PHOTOS, REPOSITORY, Site } from "../support/browser.mjs";
+
+/** @import { Page } from "playwright-core" */
+
+/** @type {Site} */
+let site;
+before(async () => (site = await Site.open()));
+after(() => site.close());
+
+/**
+ * @param {Page} page
+ * @param {string} model
+ * @returns {Promise<{ build: string | undefined, vectors: number[][] }>}
+ */
+async function embed(page, model) {
+  site.own.requests.length = 0;
+  const vectors = await page.evaluate(
+    async ({ url, photo }) => {
+      const { ClipEncoder } = await import(/** @type {string} */ ("/clip.js"));
+      const clip = await ClipEncoder.load(url);
+      const bytes = Uint8Array.from(atob(photo), (byte) => byte.charCodeAt(0));
+      const texts = await clip.embedText(["a photo of a cat", "two blue squares on grass ".repeat(20)]);
+      const images = await clip.embedImage([bytes]);
+      clip.close();
+      return [...texts.data, ...images.data];
+    },
+    { url: `${site.hub.origin}/${model}`, photo: readFileSync(join(PHOTOS, "coffee.png"), "base64") },
+  );
+  const build = site.own.requests.find((path) => path.endsWith(".wasm"))?.split("/").at(-2);
+  return { build, vectors };
+}
+
+for (const type of ["q4_0", "q5_1", "q8_0"]) {
+  test(`${type} with relaxed SIMD and without, at full size`, { timeout: 120_000 }, async (t) => {
+    const { page } = await site.newPage(t);
+    page.setDefaultTimeout(100_000);
+    const relaxed = await embed(page, `vit-b-32-gelu.${type}.gguf`);
+    assert.equal(relaxed.build, "relaxed");
+
+    const source = readFileSync(join(REPOSITORY, "www/lib/engine/builds.js"), "utf8");
+    const lacking = source.replace("WebAssembly.validate(RELAXED_DOT)", "false");
+    assert.notEqual(lacking, source);
+    site.own.answer("/lib/engine/builds.js", (_request, response) => {
+      response.writeHead(200, { "content-type": "text/javascript", "cache-control": "no-store" }).end(lacking);
+    });
+    await page.reload();
+    const plain = await embed(page, `vit-b-32-gelu.${type}.gguf`);
+    // With threads by now, for the service worker has come: they change no bit either.
+    assert.equal(plain.build, "simd128-threads");
+    assert.deepEqual(plain.vectors, relaxed.vectors);
+  });
+}

@@ -1,0 +1,339 @@
+// What the API gives beside vectors: tokens, cosines, classes, what a model is; and the options that change vectors.
+
+import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { after, before, describe, test } from "node:test";
+import { similarity } from "../../../www/lib/client/similarity.js";
+import { FIXTURES, REPOSITORY, Site } from "../support/browser.mjs";
+import { cosine, largestDifference, norm } from "../support/vectors.mjs";
+
+/** @import { Page } from "playwright-core" */
+
+/** @typedef {{ label: string, score: number, probability: number }} Classification */
+
+const DEMO = readFileSync(join(REPOSITORY, "www/models/demo.gguf"));
+const DEMO_SHA256 = createHash("sha256").update(DEMO).digest("hex");
+const IMAGES = join(REPOSITORY, "tests/fixtures/images");
+/** What the first sample shows, and what it does not. */
+const LABELS = ["two green squares", "three red hearts", "a yellow moon", "the letter a"];
+const HEARTS = "samples/hearts.png";
+
+/** @type {Site} */
+let site;
+/** @type {Page} a page with the demo model in `clip`, and in `tiny` one with CLIP's vocabulary */
+let page;
+/** @type {(() => Promise<void>)[]} */
+const endings = [];
+before(async () => {
+  site = await Site.open();
+  page = (await site.newPage({ after: (/** @type {any} */ ending) => void endings.push(ending) })).page;
+  page.setDefaultTimeout(120_000);
+  for (const name of ["orientation_1.png", "orientation_6.png", "orientation_6.jpg", "orientation_1.jpg"]) {
+    site.own.answer(`/images/${name}`, (_request, response) => void response.end(readFileSync(join(IMAGES, name))));
+  }
+  site.own.answer("/images/cat.avif", (_request, response) => void response.end(readFileSync(join(FIXTURES, "cat.avif"))));
+  await page.evaluate(async (tinyUrl) => {
+    const api = await import(/** @type {string} */ ("/clip.js"));
+    const codeOf = (/** @type {Promise<any>} */ promise) =>
+      promise.then(
+        () => "no error",
+        (error) => (error instanceof api.ClipError ? error.code : `no ClipError: ${error}`),
+      );
+    const clip = await api.ClipEncoder.load("/models/demo.gguf");
+    Object.assign(window, { ...api, codeOf, clip, tiny: await api.ClipEncoder.load(tinyUrl, { towers: ["text"] }) });
+  }, `${site.hub.origin}/tiny-gelu.q8_0.gguf`);
+});
+after(async () => {
+  for (const ending of endings) await ending();
+  await site.close();
+});
+
+/** @param {number[]} logits */
+function softmax(logits) {
+  const powers = logits.map((logit) => Math.exp(logit - Math.max(...logits)));
+  const sum = powers.reduce((a, b) => a + b);
+  return powers.map((power) => power / sum);
+}
+
+describe("tokens", () => {
+  test("are Hugging Face's, cut off and counted as there", async () => {
+    const { cases } = JSON.parse(readFileSync(join(REPOSITORY, "tests/fixtures/tokens.json"), "utf8"));
+    const texts = cases.map((/** @type {any} */ { text }) => text);
+    const tokenized = await page.evaluate((texts) => /** @type {any} */ (window).tiny.tokenize(texts), texts);
+    assert.equal(tokenized.length, cases.length);
+    for (const [i, { text, ids, count }] of cases.entries()) {
+      assert.deepEqual(tokenized[i], { ids, count, truncated: count > 77 }, `text ${i}: ${text.slice(0, 60)}`);
+    }
+    assert.ok(tokenized.some((/** @type {any} */ { truncated }) => truncated));
+  });
+
+  test("belong to the model: the demo's context is of 32", async () => {
+    const [tokens] = await page.evaluate(`clip.tokenize(["a ".repeat(50)])`);
+    assert.equal(tokens.ids.length, 32);
+    assert.deepEqual({ count: tokens.count, truncated: tokens.truncated }, { count: 52, truncated: true });
+  });
+});
+
+describe("similarity", () => {
+  test("is the cosine, whatever the lengths and the kind of list", () => {
+    assert.equal(similarity([3, 4], [4, 3]), 0.96);
+    assert.equal(similarity([30, 40], new Float32Array([4, 3])), 0.96);
+    assert.equal(similarity([1, 0], [0, 2]), 0);
+    assert.equal(similarity([1, 2, 2], [-2, -4, -4]), -1);
+    assert.equal(similarity([0, 0], [1, 2]), 0);
+  });
+
+  test("of lists is a matrix, a row for each of the first", () => {
+    assert.deepEqual(similarity([[3, 4], [1, 0], [0, 5]], [new Float32Array([4, 3]), [0, 1]]), [[0.96, 0.8], [0.8, 0], [0.6, 1]]);
+  });
+
+  for (const [label, a, b, code] of /** @type {[string, any, any, string][]} */ ([
+    ["two lengths", [1, 2], [1, 2, 3], "invalid_input"],
+    ["a vector and a list", [1, 2], [[1, 2]], "invalid_input"],
+    ["texts", ["a cat"], ["a dog"], "invalid_input"],
+    ["nothing", undefined, [1], "invalid_input"],
+    ["what is no number", [NaN, 1], [1, 1], "invalid_input"],
+    ["an empty vector", [], [1], "empty_input"],
+    ["a list with an empty vector", [[]], [[1]], "empty_input"],
+  ])) {
+    test(`refuses ${label}: ${code}`, () => {
+      assert.throws(() => similarity(a, b), { name: "ClipError", code });
+    });
+  }
+
+  test("is exported where the encoder is", async () => {
+    assert.equal(await page.evaluate("similarity([3, 4], [4, 3])"), 0.96);
+  });
+});
+
+describe("classify", () => {
+  /** The vectors of the sample and of some texts. @param {string[]} texts @returns {Promise<{ image: number[], texts: number[][] }>} */
+  async function vectorsOf(texts) {
+    return page.evaluate(
+      async ({ texts, HEARTS }) => {
+        const { clip } = /** @type {any} */ (window);
+        return { image: (await clip.embedImage([HEARTS])).data[0], texts: (await clip.embedText(texts)).data };
+      },
+      { texts, HEARTS },
+    );
+  }
+
+  /** @param {object} options @returns {Promise<Classification[]>} */
+  async function classes(options) {
+    const all = await page.evaluate(
+      ({ options, LABELS, HEARTS }) => /** @type {any} */ (window).clip.classify([HEARTS], LABELS, options),
+      { options, LABELS, HEARTS },
+    );
+    assert.equal(all.length, 1);
+    return all[0];
+  }
+
+  /**
+   * @param {Classification[]} found
+   * @param {number[]} scores by label
+   * @param {number} scale
+   */
+  function assertClasses(found, scores, scale) {
+    const probabilities = softmax(scores.map((score) => scale * score));
+    const order = scores.map((_, i) => i).toSorted((a, b) => Number(scores[b]) - Number(scores[a]));
+    assert.deepEqual(found.map(({ label }) => label), order.map((i) => LABELS[i]));
+    for (const [place, i] of order.entries()) {
+      const { score, probability } = /** @type {Classification} */ (found[place]);
+      assert.ok(Math.abs(score - Number(scores[i])) < 1e-6, `${LABELS[i]}: score ${score}, not ${scores[i]}`);
+      assert.ok(Math.abs(probability - Number(probabilities[i])) < 1e-6, `${LABELS[i]}: probability ${probability}, not ${probabilities[i]}`);
+    }
+  }
+
+  test("whole texts: cosines, and their softmax by the model's own scale; the right one wins", async () => {
+    const { image, texts } = await vectorsOf(LABELS);
+    const { logitScale } = await page.evaluate("clip.info");
+    const found = await classes({ template: null });
+    assertClasses(found, texts.map((text) => cosine(image, text)), logitScale);
+    assert.equal(found[0]?.label, "three red hearts");
+  });
+
+  test("labels in a template, and by another scale", async () => {
+    for (const [options, template] of /** @type {const} */ ([
+      [{}, "a photo of a {}"],
+      [{ template: "{} and {}", logitScale: 7 }, "{} and {}"],
+    ])) {
+      const { image, texts } = await vectorsOf(LABELS.map((label) => template.replaceAll("{}", label)));
+      const { logitScale } = await page.evaluate("clip.info");
+      assertClasses(await classes(options), texts.map((text) => cosine(image, text)), "logitScale" in options ? options.logitScale : logitScale);
+    }
+  });
+
+  test("several templates: the mean of their unit vectors", async () => {
+    const templates = ["a drawing of {}", "{}", "a sketch: {}"];
+    const { image, texts } = await vectorsOf(LABELS.flatMap((label) => templates.map((template) => template.replace("{}", label))));
+    const scores = LABELS.map((_, i) => {
+      const [first = [], ...others] = texts.slice(3 * i, 3 * i + 3).map((text) => text.map((value) => value / norm(text)));
+      return cosine(image, first.map((value, j) => others.reduce((sum, other) => sum + Number(other[j]), value)));
+    });
+    assertClasses(await classes({ template: templates, logitScale: 100 }), scores, 100);
+  });
+
+  test("a label is put in as it is", async () => {
+    const { image, texts } = await vectorsOf(["a $& b", "a {} b"]);
+    const found = await page.evaluate((HEARTS) => /** @type {any} */ (window).clip.classify([HEARTS], ["$&", "{}"], { template: "a {} b" }), HEARTS);
+    const scores = Object.fromEntries(found[0].map((/** @type {Classification} */ { label, score }) => [label, score]));
+    assert.ok(largestDifference([scores["$&"], scores["{}"]], texts.map((text) => cosine(image, text))) < 1e-6);
+  });
+
+  test("tells how far it is, texts and images", async () => {
+    const progress = await page.evaluate(`(async () => {
+      const progress = [];
+      await clip.classify(["${HEARTS}", "${HEARTS}"], ["a", "b"], { template: ["{}", "a {}"], onProgress: (told) => progress.push(told) });
+      return progress;
+    })()`);
+    assert.deepEqual(progress, [1, 2, 3, 4, 5, 6].map((done) => ({ done, total: 6 })));
+  });
+});
+
+describe("what a model is", () => {
+  test("its scale, its preprocessing, and where it comes from", async () => {
+    const { logitScale, preprocessing, size, sha256, source } = await page.evaluate("clip.info");
+    const scale = Math.exp(3.845703125); // of the checkpoint's logit_scale
+    assert.ok(Math.abs(logitScale - scale) < 1e-5, `${logitScale}, not ${scale}`);
+    const { image_mean: mean, image_std: std, size: edge } = JSON.parse(
+      readFileSync(join(REPOSITORY, "examples/demo_model/shapes-and-colours/preprocessor_config.json"), "utf8"),
+    );
+    const { shortest_edge: shortest } = edge;
+    assert.deepEqual(
+      { ...preprocessing, mean: preprocessing.mean.map(Math.fround), std: preprocessing.std.map(Math.fround) },
+      {
+        size: shortest,
+        resize: "shortest",
+        resizeTo: [shortest, shortest],
+        interpolation: "bicubic",
+        crop: "center",
+        fillColor: [0, 0, 0],
+        rescaleFactor: 1 / 255,
+        mean: mean.map(Math.fround),
+        std: std.map(Math.fround),
+      },
+    );
+    assert.deepEqual({ size, sha256, source }, { size: DEMO.length, sha256: null, source: `${site.own.origin}/models/demo.gguf` });
+  });
+
+  test("a file that does not tell has a scale of 100, and one without a tower no preprocessing", async () => {
+    const { logitScale, preprocessing, towers, size } = await page.evaluate("tiny.info");
+    assert.deepEqual({ logitScale, preprocessing, towers }, { logitScale: 100, preprocessing: null, towers: ["text"] });
+    assert.equal(size, readFileSync(join(process.env.CLIP_TEST_DATA ?? join(REPOSITORY, "target/test-data"), "tiny-gelu.q8_0.gguf")).length);
+  });
+
+  test("its SHA-256, where it was asked for: now, at the next load, and of bytes without an address", async () => {
+    const infos = await page.evaluate(`(async () => {
+      const url = "/models/demo.gguf?verified", sha256 = "${DEMO_SHA256.toUpperCase()}";
+      const file = await (await fetch(url)).blob();
+      const loads = [];
+      for (const [source, options] of [[url, { sha256 }], [url, {}], [url, { towers: ["text"] }], [file, { sha256 }], [file, {}]]) {
+        const clip = await ClipEncoder.load(source, options);
+        loads.push([clip.info.sha256, clip.info.source, clip.info.size]);
+        clip.close();
+      }
+      return loads;
+    })()`);
+    const url = `${site.own.origin}/models/demo.gguf?verified`;
+    assert.deepEqual(infos, [
+      [DEMO_SHA256, url, DEMO.length],
+      [DEMO_SHA256, url, DEMO.length],
+      [DEMO_SHA256, url, DEMO.length],
+      [DEMO_SHA256, null, DEMO.length],
+      [null, null, DEMO.length],
+    ]);
+  });
+});
+
+describe("images are read as is asked", () => {
+  /** @param {string} image an expression @param {object} [options] @returns {Promise<number[]>} */
+  const vector = async (image, options = {}) => (await page.evaluate(`(async () => clip.embedImage([await ${image}], ${JSON.stringify(options)}))()`)).data[0];
+
+  test("orientation: as EXIF says, or as they are stored", async () => {
+    for (const kind of ["png", "jpg"]) {
+      const stored = await vector(`"/images/orientation_1.${kind}"`);
+      assert.notDeepEqual(await vector(`"/images/orientation_6.${kind}"`), stored);
+      assert.deepEqual(await vector(`"/images/orientation_6.${kind}"`, { orientation: "ignore" }), stored, kind);
+    }
+  });
+
+  test("orientation and alpha of what the browser decodes", async () => {
+    const plain = await vector(`"/images/cat.avif"`);
+    assert.deepEqual(await vector(`"/images/cat.avif"`, { orientation: "ignore", alpha: "white" }), plain, "it has neither");
+  });
+
+  test("alpha: dropped, or over white or black", async () => {
+    /** A red disc, over a colour or over nothing, as a PNG. @param {string | null} over */
+    const disc = (over) => `(() => {
+      const canvas = new OffscreenCanvas(72, 72), context = canvas.getContext("2d");
+      if (${over !== null}) { context.fillStyle = "${over}"; context.fillRect(0, 0, 72, 72); }
+      const image = context.getImageData(0, 0, 72, 72);
+      for (let i = 0; i < 72 * 72; i++) if (Math.hypot(i % 72 - 36, Math.floor(i / 72) - 36) < 25) image.data.set([255, 0, 0, 255], 4 * i);
+      context.putImageData(image, 0, 0);
+      return canvas.convertToBlob();
+    })()`;
+    const white = await vector(disc("white"));
+    const black = await vector(disc("black"));
+    assert.ok(cosine(white, black) < 0.99);
+    assert.deepEqual(await vector(disc(null), { alpha: "white" }), white);
+    assert.deepEqual(await vector(disc(null), { alpha: "black" }), black);
+    assert.deepEqual(await vector(disc(null)), black, "a canvas has black where it has nothing");
+  });
+
+  test("embedEach and classify take the same options", async () => {
+    const [each, ignored, exif] = await page.evaluate(`(async () => {
+      const options = { orientation: "ignore" }, images = ["/images/orientation_6.png"];
+      const { value } = await clip.embedEach(images, options).next();
+      const score = async (image, options) => (await clip.classify([image], ["a", "b"], options))[0].map(({ score }) => score);
+      return [[...value.vector], await score(images[0], options), await score("/images/orientation_1.png")];
+    })()`);
+    assert.deepEqual(each, await vector(`"/images/orientation_1.png"`));
+    assert.deepEqual(ignored, exif);
+  });
+});
+
+describe("progress and bad calls", () => {
+  test("embedText and embedImage tell each input that is done", async () => {
+    const told = await page.evaluate(`(async () => {
+      const told = [];
+      const onProgress = ({ done, total }) => told.push(done + " of " + total);
+      await clip.embedText(["a", "b"], { onProgress });
+      await clip.embedImage(["${HEARTS}", "${HEARTS}", "${HEARTS}"], { onProgress });
+      return told;
+    })()`);
+    assert.deepEqual(told, ["1 of 2", "2 of 2", "1 of 3", "2 of 3", "3 of 3"]);
+  });
+
+  for (const [call, code] of /** @type {const} */ ([
+    [`clip.tokenize("a cat")`, "invalid_input"],
+    [`clip.tokenize([])`, "empty_input"],
+    [`clip.tokenize(["a", null])`, "invalid_input"],
+    [`clip.tokenize(["a"], { signal: AbortSignal.abort() })`, "aborted"],
+    [`clip.classify([], ["a"])`, "empty_input"],
+    [`clip.classify(["${HEARTS}"], [])`, "empty_input"],
+    [`clip.classify(["${HEARTS}"], "a cat")`, "invalid_input"],
+    [`clip.classify(["${HEARTS}"], ["a"], { template: "a photo" })`, "invalid_input"],
+    [`clip.classify(["${HEARTS}"], ["a"], { template: [] })`, "empty_input"],
+    [`clip.classify(["${HEARTS}"], ["a"], { template: 7 })`, "invalid_input"],
+    [`clip.classify(["${HEARTS}"], ["a"], { logitScale: 0 })`, "invalid_input"],
+    [`clip.classify(["${HEARTS}"], ["a"], { logitScale: "100" })`, "invalid_input"],
+    [`clip.classify(["${HEARTS}"], ["a"], { alpha: "grey" })`, "invalid_input"],
+    [`clip.classify(["${HEARTS}"], ["a"], { signal: AbortSignal.abort() })`, "aborted"],
+    [`clip.classify([new Blob(["no image"])], ["a"])`, "unsupported_image"],
+    [`tiny.classify(["${HEARTS}"], ["a"])`, "missing_tower"],
+    [`clip.embedImage(["${HEARTS}"], { orientation: "up" })`, "invalid_input"],
+    [`clip.embedImage(["${HEARTS}"], { alpha: true })`, "invalid_input"],
+    [`clip.embedEach(["${HEARTS}"], { alpha: null }).next()`, "invalid_input"],
+  ])) {
+    test(`${call}: ${code}`, async () => {
+      assert.equal(await page.evaluate(`codeOf(${call})`), code);
+    });
+  }
+
+  test("what is wrong with an option is said, and what may be given", async () => {
+    const message = await page.evaluate(`clip.embedImage(["${HEARTS}"], { alpha: "grey" }).catch((error) => error.message)`);
+    assert.equal(message, `alpha is "grey"; choose one of "drop", "white", "black"`);
+  });
+});

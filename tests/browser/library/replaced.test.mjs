@@ -1,0 +1,386 @@
+// A worker that dies is replaced: what it died of fails, and nothing else does.
+
+import assert from "node:assert/strict";
+import { readFileSync, statSync } from "node:fs";
+import { join } from "node:path";
+import { after, before, describe, test } from "node:test";
+import { setTimeout as pause } from "node:timers/promises";
+import { record } from "../../reliability/record.mjs";
+import { REPOSITORY, Site, TINY_MODEL } from "../support/browser.mjs";
+import { END, END_HELPER, MORTAL, setFates, TRAP, withTableExported } from "../support/deaths.mjs";
+import { apiPage, openApi } from "../support/loads.mjs";
+import { StaticServer, status } from "../support/server.mjs";
+
+/** @import { TestContext } from "node:test" */
+/** @import { Page } from "playwright-core" */
+
+const ISOLATION = { "cross-origin-opener-policy": "same-origin", "cross-origin-embedder-policy": "require-corp" };
+const OTHER_MODEL = join(REPOSITORY, "www/models/demo.gguf");
+const MODEL = "/m.gguf";
+/** What is said of a call that a worker has died of. */
+const FAILED = /starts anew by itself, and the next call works: leave out an input that brings this again/;
+
+/** @type {Site} */
+let site;
+before(async () => (site = await Site.open()));
+after(() => site.close());
+
+/**
+ * A page whose workers may die, with `told` for what becomes of a call.
+ * @param {TestContext} t
+ * @param {string[]} [fates] of the workers that load
+ */
+async function mortalPage(t, fates = []) {
+  const page = await apiPage(site, t, MORTAL);
+  const loads = setFates(site.own, fates);
+  await addTold(page);
+  return { page, loads };
+}
+
+/** @param {Page} page */
+async function addTold(page) {
+  await page.evaluate(
+    ({ TRAP, END, END_HELPER }) => {
+      const cat = /** @type {any} */ (window).cat;
+      const told = (/** @type {Promise<any>} */ call) =>
+        call.then(
+          (value) => value?.data?.[0] ?? value ?? "done",
+          ({ code, message }) => `${code}: ${message}`,
+        );
+      /** @type {string[]} */
+      const warnings = [];
+      const onWarning = (/** @type {any} */ { code, message }) => warnings.push(`${code}: ${message}`);
+      const count = async () => Number((await navigator.locks.query()).held?.filter(({ name }) => name?.startsWith("clip-wasm worker")).length);
+      /** How many workers there are, once those that have been ended are gone. */
+      const held = async () => {
+        for (let tries = 0; tries < 100 && (await count()) > 0; tries++) await new Promise((resolve) => setTimeout(resolve, 20));
+        return count();
+      };
+      const image = (/** @type {string} */ type) => new Blob([cat], { type });
+      Object.assign(window, { told, warnings, onWarning, held, image, TRAP, END, END_HELPER });
+    },
+    { TRAP, END, END_HELPER },
+  );
+}
+
+/** @param {string} [model] */
+function serve(model = TINY_MODEL, faults = {}) {
+  return site.hub.parts(MODEL, model, faults);
+}
+
+/** @param {unknown} told */
+function assertFailed(told) {
+  assert.match(String(told), /^worker_failed: /);
+  assert.match(String(told), FAILED);
+}
+
+describe("a worker that dies is replaced", () => {
+  for (const [how, expected] of /** @type {const} */ ([
+    [TRAP, /the encoder stopped \(RuntimeError: .+\), perhaps for want of memory/],
+    [END, /the browser has ended the encoder's worker/],
+  ])) {
+    test(`of a text and of an image, ${how}: each costs itself alone, and what waits is answered`, async (t) => {
+      const { page, loads } = await mortalPage(t);
+      const url = serve();
+      const outcome = await page.evaluate(`(async () => {
+        const clip = await ClipEncoder.load("${url}", { onWarning });
+        const info = JSON.stringify(clip.info);
+        const want = await Promise.all([told(clip.embedText(["a dog"])), told(clip.embedImage([cat]))]);
+        const bytes = cat.slice();
+        const got = await Promise.all([
+          clip.embedText(["a dog"]), clip.embedText(["${how}"]), clip.embedText(["a dog"]), clip.embedImage([bytes]),
+          clip.embedImage([image("${how}")]), clip.embedImage([bytes.buffer]), clip.tokenize(["a dog"]),
+        ].map(told));
+        const memory = [clip.memory, clip.threads, (clip.close(), await held())];
+        return { want, got, warnings, info: [info, JSON.stringify(clip.info)], memory };
+      })()`);
+      const { want, got, warnings, info, memory } = /** @type {any} */ (outcome);
+      const [text, image] = want;
+      assert.ok(Array.isArray(text) && Array.isArray(image), String(want));
+      for (const [index, wanted] of [text, null, text, image, null, image].entries()) {
+        if (wanted) assert.deepEqual(got[index], wanted, `call ${index}`);
+        else assert.match(String(assertFailed(got[index]) ?? got[index]), expected);
+      }
+      assert.equal(got[6][0].count, 4);
+      assert.equal(warnings.length, 2, warnings.join("\n"));
+      assert.match(warnings[0], /^worker_replaced: .+; another worker takes its place and loads the model again$/);
+      assert.equal(info[1], info[0]);
+      assert.equal(memory[2], 0, "no worker is left");
+      assert.deepEqual(loads, ["all", "all", "all"]);
+      assert.deepEqual(site.hub.ranges, [""], "what was kept serves");
+      const what = how === TRAP ? "the wasm module traps" : "the browser ends the worker";
+      record({ section: "faults", what, tried: "in a text, in an image, in a batch, in one thread and in several", outcome: "that input alone fails; the next call works, with equal vectors" });
+    });
+  }
+
+  test("from where the model came: from bytes, and from an address of which nothing is kept", async (t) => {
+    const { page } = await mortalPage(t);
+    const url = serve();
+    const outcome = await page.evaluate(`(async () => {
+      const outcomes = [];
+      for (const [source, options] of [[await (await fetch("${url}")).arrayBuffer(), {}], ["${url}", { keep: false }], ["${url}", { keep: false, towers: ["text"] }]]) {
+        const clip = await ClipEncoder.load(source, options);
+        const want = await told(clip.embedText(["a dog"]));
+        await told(clip.embedText([TRAP]));
+        outcomes.push([want, await told(clip.embedText(["a dog"])), clip.info.towers.length]);
+        clip.close();
+      }
+      return outcomes;
+    })()`);
+    for (const [want, got] of /** @type {any[]} */ (outcome)) assert.deepEqual(got, want);
+    assert.deepEqual(/** @type {any[]} */ (outcome).map(([, , towers]) => towers), [2, 2, 1]);
+    assert.deepEqual(site.hub.ranges.map((range) => range.split("-")[0]).slice(0, 3), ["", "", ""]);
+  });
+
+  test("at most three times in a row, then the encoder is lost; a call that works between begins the count anew", async (t) => {
+    const { page, loads } = await mortalPage(t);
+    const outcome = await page.evaluate(`(async () => {
+      const clip = await ClipEncoder.load("${serve()}", { onWarning });
+      const outcomes = [];
+      for (const text of [TRAP, "a", TRAP, END, TRAP, "b", TRAP, TRAP, TRAP, TRAP, "c"]) outcomes.push(String(await told(clip.embedText([text]))).replace(/^[-\\d].*/, "vector"));
+      return { outcomes, warnings, held: await held() };
+    })()`);
+    const { outcomes, warnings, held } = /** @type {any} */ (outcome);
+    const codes = outcomes.map((/** @type {string} */ told) => told.split(":")[0]);
+    const [failed, lost] = ["worker_failed", "encoder_lost"];
+    assert.deepEqual(codes, [failed, "vector", failed, failed, failed, "vector", failed, failed, failed, lost, lost]);
+    assert.match(outcomes.at(-1), /as did the 3 workers before it; load the model anew/);
+    assert.equal(warnings.length, 7);
+    assert.equal(loads.length, 8);
+    assert.equal(held, 0, "no worker is left");
+  });
+
+  test("close ends it, and a signal the waiting, while the model comes again", async (t) => {
+    const { page } = await mortalPage(t);
+    const url = serve(TINY_MODEL, { bytesPerSecond: 8_000_000 });
+    const outcome = await page.evaluate(`(async () => {
+      const clip = await ClipEncoder.load("${url}", { keep: false, onWarning });
+      const dead = told(clip.embedText([TRAP]));
+      const abort = new AbortController();
+      const waiting = [clip.embedText(["a"], { signal: abort.signal }), clip.embedImage([cat]), clip.loadTowers(["text"])].map(told);
+      await dead;
+      await new Promise((resolve) => setTimeout(resolve, 100));
+      const start = performance.now();
+      abort.abort();
+      const aborted = await waiting[0];
+      clip.close();
+      const closed = [await waiting[1], await waiting[2], await told(clip.embedText(["a"]))];
+      const milliseconds = performance.now() - start;
+      return { aborted, closed, milliseconds, held: await held() };
+    })()`);
+    const { aborted, closed, milliseconds, held } = /** @type {any} */ (outcome);
+    assert.match(aborted, /^aborted/);
+    assert.match(closed[0], /^closed/);
+    assert.equal(closed[1], "done", "it has come before");
+    assert.match(closed[2], /^closed/);
+    assert.ok(milliseconds < 100, `${milliseconds} ms`);
+    assert.equal(held, 0);
+  });
+});
+
+describe("a load during which the worker dies", () => {
+  test("is begun again once: of a further tower, and of what follows the first", async (t) => {
+    const { page, loads } = await mortalPage(t, ["", "end"]);
+    const url = serve();
+    const outcome = await page.evaluate(`(async () => {
+      const clip = await ClipEncoder.load("${url}", { towers: ["text"], onWarning });
+      const want = await told(clip.embedText(["a dog"]));
+      const loading = told(clip.loadTowers(["vision"]));
+      const got = [await told(clip.embedImage([cat])), await loading, await told(clip.embedText(["a dog"]))];
+      return { want, got, towers: clip.info.towers, warnings: warnings.length };
+    })()`);
+    const { want, got, towers, warnings } = /** @type {any} */ (outcome);
+    assert.equal(got[0].length, 64, got[0]);
+    assert.deepEqual([got[1], got[2]], ["done", want]);
+    assert.deepEqual([towers, warnings], [["text", "vision"], 1]);
+    assert.deepEqual(loads, ["text", "vision", "text", "vision"]);
+
+    const slow = serve(TINY_MODEL, { bytesPerSecond: 8_000_000 });
+    site.hub.ranges.length = loads.length = 0;
+    const early = await page.evaluate(`(async () => {
+      await deleteKeptModel("${slow}");
+      const clip = await ClipEncoder.load("${slow}", { first: "text", onWarning });
+      const towers = [clip.info.towers];
+      const outcomes = [told(clip.embedText([TRAP])), told(clip.embedText(["a dog"])), told(clip.embedImage([cat]))];
+      await clip.loaded;
+      return { outcomes: await Promise.all(outcomes), towers: [...towers, clip.info.towers] };
+    })()`);
+    const { outcomes, towers: found } = /** @type {any} */ (early);
+    assertFailed(outcomes[0]);
+    assert.deepEqual([outcomes[1], outcomes[2]], [want, got[0]]);
+    assert.deepEqual(found, [["text"], ["text", "vision"]]);
+    assert.deepEqual(loads, ["all", "text", "vision"]);
+    assert.ok(site.hub.sent < 2.2 * statSync(TINY_MODEL).size, `${site.hub.sent} bytes for both loads: it goes on from what was kept`);
+    record({ section: "faults", what: "a worker dies while a tower comes", tried: "while a further one is loaded, and while the second follows the first", outcome: "it is begun again, once, from what is kept; calls wait for it" });
+  });
+
+  test("twice fails, and leaves what was there; the first load fails at once", async (t) => {
+    const { page } = await mortalPage(t, ["end", "", "end", "", "end"]);
+    const outcome = await page.evaluate(`(async () => {
+      const first = await told(ClipEncoder.load("${serve()}"));
+      const clip = await ClipEncoder.load("${serve()}", { towers: ["text"], onWarning });
+      const outcomes = [first, await told(clip.loadTowers(["vision"])), String(await told(clip.embedText(["a"]))).split(",").length];
+      await clip.loadTowers(["vision"]);
+      return [...outcomes, (await told(clip.embedImage([cat]))).length];
+    })()`);
+    const [first, second, text, image] = /** @type {any} */ (outcome);
+    assert.match(first, /^worker_failed: the browser has ended the encoder's worker; load the model again$/);
+    assertFailed(second);
+    assert.deepEqual([text, image], [64, 64]);
+  });
+
+  for (const [name, spoil, expected] of /** @type {const} */ ([
+    ["a server that has no more than 404", () => site.hub.answer(MODEL, status(404)), /could not be loaded again: .+ answered 404.*; load the model anew$/],
+    ["another model at its address", () => serve(OTHER_MODEL), /could not be loaded again: another model is at its address now; load the model anew$/],
+    ["workers that die", () => setFates(site.own, Array(9).fill("end")), /as did the 3 workers before it; load the model anew$/],
+  ])) {
+    test(`the second time, for ${name}, loses the encoder and says why`, async (t) => {
+      const { page } = await mortalPage(t);
+      await page.evaluate(`ClipEncoder.load("${serve()}", { keep: false, onWarning }).then((clip) => void (window.clip = clip))`);
+      spoil();
+      const outcomes = /** @type {string[]} */ (await page.evaluate(`(async () => [await told(clip.embedText([TRAP])), await told(clip.embedText(["a"])), await told(clip.embedImage([cat])), await held()])()`));
+      assertFailed(outcomes[0]);
+      for (const told of [outcomes[1], outcomes[2]]) {
+        assert.match(String(told), /^encoder_lost: /);
+        assert.match(String(told), expected);
+      }
+      assert.equal(outcomes[3], 0, "no worker is left");
+    });
+  }
+});
+
+describe("a batch", () => {
+  test("loses the pictures that workers die of, and no other, with helpers and without", async (t) => {
+    const { page } = await mortalPage(t);
+    const outcome = await page.evaluate(`(async () => {
+      Object.defineProperty(navigator, "hardwareConcurrency", { value: 2 });
+      const clip = await ClipEncoder.load("${serve()}", { onWarning });
+      const want = (await clip.embedImage([cat])).data[0];
+      const rounds = [];
+      for (const [count, marks] of [[10, { 3: TRAP, 7: END }], [64, { 20: TRAP, 40: END, 60: TRAP }], [64, { 30: END_HELPER, 31: END_HELPER, 50: END_HELPER, 51: END_HELPER }]]) {
+        const images = Array.from({ length: count }, (_, i) => image(marks[i] ?? ""));
+        const round = { right: 0, failed: [], wrong: [] };
+        for await (const { index, vector, error } of clip.embedEach(images)) {
+          if (error) round.failed.push([index, error.code]);
+          else if (vector.every((value, i) => value === want[i])) round.right++;
+          else round.wrong.push(index);
+        }
+        round.failed.sort(([a], [b]) => a - b);
+        rounds.push(round);
+      }
+      const all = await told(clip.embedImage([cat, image(TRAP), cat]));
+      const again = (await clip.embedImage([cat, cat])).data.length;
+      clip.close();
+      return { rounds, all, again, held: await held() };
+    })()`);
+    const { rounds, all, again, held } = /** @type {any} */ (outcome);
+    const failed = (/** @type {number[]} */ ...indices) => indices.map((index) => [index, "worker_failed"]);
+    assert.deepEqual(rounds, [
+      { right: 8, failed: failed(3, 7), wrong: [] },
+      { right: 61, failed: failed(20, 40, 60), wrong: [] },
+      { right: 64, failed: [], wrong: [] },
+    ]);
+    assertFailed(all);
+    assert.equal(again, 2);
+    assert.equal(held, 0);
+    record({ section: "faults", what: "a worker beside the first dies", tried: "batches of 64 pictures on two workers", outcome: "no picture is lost but those of which the first dies too" });
+  });
+});
+
+describe("with threads", () => {
+  /** @type {StaticServer} */
+  let isolated;
+  before(async () => (isolated = await new StaticServer(join(REPOSITORY, "www"), ISOLATION).start()));
+  after(() => isolated.stop());
+
+  /**
+   * @param {TestContext} t
+   * @param {string} [workerScript]
+   */
+  async function isolatedPage(t, workerScript = "") {
+    const { page } = await site.newPage(t);
+    isolated.reset();
+    isolated.answer("/", (_request, response) => void response.writeHead(200, { "content-type": "text/html" }).end("<!doctype html><link rel=icon href=data:,>"));
+    const source = readFileSync(join(REPOSITORY, "www/lib/worker/model-worker.js"), "utf8");
+    isolated.answer("/lib/worker/model-worker.js", (_request, response) => void response.writeHead(200, { "content-type": "text/javascript" }).end(`${workerScript}\n${source}`));
+    const module = withTableExported(readFileSync(join(REPOSITORY, "www/pkg/relaxed-threads/clip_wasm_bg.wasm")));
+    isolated.answer("/pkg/relaxed-threads/clip_wasm_bg.wasm", (_request, response) => void response.writeHead(200, { "content-type": "application/wasm" }).end(module));
+    await page.goto(`${isolated.origin}/icon.svg`);
+    await page.goto(`${isolated.origin}/`);
+    await openApi(page);
+    await addTold(page);
+    assert.equal(await page.evaluate(() => crossOriginIsolated), true);
+    return page;
+  }
+
+  /** @param {Page} page how many workers the browser has for it, threads among them */
+  async function workers(page) {
+    const session = await /** @type {any} */ (page.context().browser()).newBrowserCDPSession();
+    const { targetInfos } = await session.send("Target.getTargets", { filter: [{ type: "worker" }] });
+    await session.detach();
+    return targetInfos.filter((/** @type {any} */ { url }) => url.startsWith(isolated.origin)).length;
+  }
+
+  /**
+   * Threads that sleep take Chromium two seconds to end.
+   * @param {Page} page
+   * @param {number} count
+   */
+  async function assertWorkers(page, count) {
+    for (let tries = 0; tries < 50 && (await workers(page)) !== count; tries++) await pause(100);
+    assert.equal(await workers(page), count);
+  }
+
+  test("all of them end with the worker, and as many come", async (t) => {
+    const page = await isolatedPage(t, MORTAL);
+    setFates(isolated, []);
+    await page.evaluate(`ClipEncoder.load("${serve()}", { threads: 4, onWarning }).then((clip) => void (window.clip = clip))`);
+    const want = await page.evaluate(`told(clip.embedImage([cat]))`);
+    await assertWorkers(page, 4);
+    for (const how of [TRAP, END]) {
+      const [failed, got] = /** @type {any[]} */ (await page.evaluate(`Promise.all([clip.embedImage([image("${how}")]), clip.embedImage([cat])].map(told))`));
+      assertFailed(failed);
+      assert.deepEqual(got, want);
+      assert.equal(await page.evaluate("clip.threads"), 4);
+    }
+    await assertWorkers(page, 4);
+    assert.deepEqual(await page.evaluate("(clip.close(), held())"), 0);
+    await assertWorkers(page, 0);
+  });
+
+  test("one of them that traps, while the worker waits for it, costs the call and no more", async (t) => {
+    const page = await isolatedPage(t);
+    const source = readFileSync(join(REPOSITORY, "www/lib/engine/thread.js"), "utf8");
+    const poisoned = source.replace("initSync({ module, memory });", `
+      const { functions } = initSync({ module, memory });
+      const isFirst = await (await fetch("/first")).text();
+      if (isFirst) for (let i = 0; i < functions.length; i++) functions.set(i, null);`)
+      .replace("joinPool();", "if (isFirst) await new Promise((resolve) => setTimeout(resolve, 1000));\njoinPool();");
+    assert.notEqual(poisoned, source);
+    let threads = 0;
+    isolated.answer("/first", (_request, response) => void response.writeHead(200, { "cache-control": "no-store" }).end(threads++ === 0 ? "yes" : ""));
+    isolated.answer("/lib/engine/thread.js", (_request, response) => void response.writeHead(200, { "content-type": "text/javascript" }).end(poisoned));
+    const outcome = await page.evaluate(`(async () => {
+      const clip = await ClipEncoder.load("${serve()}", { threads: 2, onWarning });
+      const want = await told(clip.embedText(["a dog"]));
+      let failed = "";
+      for (const start = performance.now(); !failed && performance.now() - start < 15_000; ) {
+        const got = await told(clip.embedText(["a dog"]));
+        if (typeof got === "string") failed = got;
+      }
+      const got = await told(clip.embedText(["a dog"]));
+      const { threads } = clip;
+      clip.close();
+      return { want, failed, got, threads, warnings };
+    })()`);
+    const { want, failed, got, threads: count, warnings } = /** @type {any} */ (outcome);
+    assertFailed(failed);
+    assert.match(failed, /a thread of the encoder stopped \(RuntimeError: .+\)/);
+    assert.deepEqual(got, want);
+    assert.equal(count, 2);
+    assert.equal(warnings.length, 1);
+    assert.equal(threads, 2, "the second worker has a thread of its own");
+    record({ section: "faults", what: "a thread of the wasm module traps", tried: "while its worker waits for it", outcome: "noticed by the page; that input alone fails, and the next call works" });
+  });
+});
+

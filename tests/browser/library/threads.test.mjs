@@ -1,0 +1,219 @@
+// Threads: where the page is cross-origin isolated, by its host's headers or by its own service worker, the
+// work on an input is shared, and the vectors are those of one thread to the last bit.
+
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { availableParallelism } from "node:os";
+import { join } from "node:path";
+import { after, before, describe, test } from "node:test";
+import { record } from "../../reliability/record.mjs";
+import { FIXTURES, PHOTOS, REPOSITORY, Site, TEST_DATA } from "../support/browser.mjs";
+import { atFirst, file, noSamples, StaticServer, status } from "../support/server.mjs";
+
+/** @import { Page } from "playwright-core" */
+
+const ISOLATION = { "cross-origin-opener-policy": "same-origin", "cross-origin-embedder-policy": "require-corp" };
+const EXPECTED_THREADS = Math.min(availableParallelism(), 8);
+const TEXTS = ["a photo of a cat", "", "two blue squares on grass ".repeat(20)];
+
+/** @type {Site} */
+let site;
+/** @type {StaticServer} the page with the headers that isolate it */
+let isolated;
+
+before(async () => {
+  site = await Site.open();
+  isolated = await new StaticServer(join(REPOSITORY, "www"), ISOLATION).start();
+});
+after(async () => {
+  await site.close();
+  await isolated.stop();
+});
+
+/**
+ * What the API gives on a page.
+ * @param {Page} page
+ * @param {{ model?: string, threads?: number, images?: string[], rounds?: number }} [options]
+ * @returns {Promise<{ threads: number, vectors: number[][] }>} the vectors of all rounds, one after the other
+ */
+async function embed(page, { model = "tiny-gelu.q8_0.gguf", threads, images = [join(FIXTURES, "cat.png")], rounds = 1 } = {}) {
+  return page.evaluate(
+    async ({ url, threads, texts, images, rounds }) => {
+      const { ClipEncoder } = await import(/** @type {string} */ ("/clip.js"));
+      const clip = await ClipEncoder.load(url, { threads });
+      const files = images.map((base64) => Uint8Array.from(atob(base64), (byte) => byte.charCodeAt(0)));
+      const vectors = [];
+      for (let round = 0; round < rounds; round++) {
+        vectors.push(...(await clip.embedText(texts)).data, ...(await clip.embedImage(files)).data);
+      }
+      clip.close();
+      return { threads: clip.threads, vectors };
+    },
+    {
+      url: `${site.hub.origin}/${model}`,
+      threads,
+      texts: TEXTS,
+      images: images.map((path) => readFileSync(path, "base64")),
+      rounds,
+    },
+  );
+}
+
+/** @param {Page} page */
+const isIsolated = (page) => page.evaluate(() => crossOriginIsolated);
+
+/**
+ * A page whose host isolates it, and that does nothing by itself.
+ * @param {import("node:test").TestContext} t
+ */
+async function isolatedPage(t) {
+  const { page } = await site.newPage(t);
+  isolated.reset();
+  isolated.answer("/samples.json", noSamples);
+  await page.goto(`${isolated.origin}/icon.svg`);
+  await page.goto(`${isolated.origin}/`);
+  assert.equal(await isIsolated(page), true);
+  return page;
+}
+
+describe("a host that sends no headers", () => {
+  test("has one thread at the first visit and all from the second on, with equal vectors", async (t) => {
+    const { page } = await site.newPage(t);
+    assert.equal(await isIsolated(page), false);
+    const first = await embed(page);
+    assert.equal(first.threads, 1);
+    await page.evaluate(() => navigator.serviceWorker.ready);
+    await page.reload();
+    assert.equal(await isIsolated(page), true);
+    const second = await embed(page);
+    assert.equal(second.threads, EXPECTED_THREADS);
+    assert.deepEqual(second.vectors, first.vectors);
+  });
+
+  test("under a sub-path too", async (t) => {
+    const { page } = await site.newPage(t);
+    const host = await new StaticServer(REPOSITORY).start();
+    t.after(() => host.stop());
+    await page.goto(`${host.origin}/www/`);
+    await page.evaluate(() => navigator.serviceWorker.ready);
+    await page.reload();
+    assert.equal(await isIsolated(page), true);
+  });
+
+  test("serves the page where the service worker does not come", async (t) => {
+    const clip = await site.newPage(t);
+    site.own.answer("/sw.js", status(404));
+    await clip.page.reload();
+    await clip.loadTinyModel();
+    assert.equal(await isIsolated(clip.page), false);
+    record({ section: "faults", what: "a service worker that does not come", tried: "404", outcome: "the page works, without isolation" });
+  });
+});
+
+describe("a script that does not come at first", () => {
+  /** @param {string} path */
+  const failing = (path) => atFirst(status(503), file(join(REPOSITORY, "www", path)));
+
+  for (const path of ["lib/worker/model-worker.js", "lib/store/store.js"]) {
+    test(`of the worker, ${path}, is asked for again`, async (t) => {
+      const { page } = await site.newPage(t);
+      site.own.answer(`/${path}`, failing(path));
+      assert.equal((await embed(page)).vectors.length, TEXTS.length + 1);
+    });
+  }
+
+  test("of a thread is asked for again", async (t) => {
+    const page = await isolatedPage(t);
+    isolated.answer("/lib/engine/thread.js", failing("lib/engine/thread.js"));
+    assert.equal((await embed(page)).threads, EXPECTED_THREADS);
+    record({ section: "faults", what: "a script of a worker that does not come at first", tried: "503 for the worker's, for one that it imports, and for a thread's", outcome: "it is asked for again" });
+  });
+
+  test("of a thread's build is asked for again", async (t) => {
+    const page = await isolatedPage(t);
+    const build = "pkg/relaxed-threads/clip_wasm.js";
+    isolated.answer(`/${build}`, atFirst(file(join(REPOSITORY, "www", build)), failing(build)));
+    assert.equal((await embed(page)).threads, EXPECTED_THREADS);
+    // By the worker, by each thread, and by the first of them again.
+    assert.equal(isolated.requests.filter((path) => path === `/${build}`).length, EXPECTED_THREADS + 1);
+  });
+
+  test("is not asked for by a load that has been aborted already", async (t) => {
+    const { page } = await site.newPage(t);
+    site.own.requests.length = 0;
+    const code = await page.evaluate(async (url) => {
+      const { ClipEncoder } = await import(/** @type {string} */ ("/clip.js"));
+      return ClipEncoder.load(url, { signal: AbortSignal.abort() }).catch((/** @type {any} */ { code }) => code);
+    }, `${site.hub.origin}/tiny-gelu.q8_0.gguf`);
+    assert.equal(code, "aborted");
+    assert.deepEqual(site.own.requests.filter((path) => path.endsWith("/lib/worker/model-worker.js")), []);
+  });
+});
+
+describe("a host that isolates the page", () => {
+  test("gives as many threads as are asked for", async (t) => {
+    const page = await isolatedPage(t);
+    const one = await embed(page, { threads: 1 });
+    assert.equal(one.threads, 1);
+    for (const threads of [2, 3, 5]) {
+      const many = await embed(page, { threads });
+      assert.equal(many.threads, threads);
+      assert.deepEqual(many.vectors, one.vectors, `${threads} threads`);
+    }
+  });
+
+  test("gives the same vectors at every run, at full size", { timeout: 120_000 }, async (t) => {
+    const page = await isolatedPage(t);
+    page.setDefaultTimeout(100_000);
+    const options = { model: "vit-b-32-gelu.q8_0.gguf", images: [join(PHOTOS, "coffee.png")] };
+    const one = await embed(page, { ...options, threads: 1 });
+    const { vectors } = await embed(page, { ...options, threads: 2, rounds: 8 });
+    for (let from = 0; from < vectors.length; from += one.vectors.length) {
+      assert.deepEqual(vectors.slice(from, from + one.vectors.length), one.vectors);
+    }
+  });
+
+  test("without the threads' build, one thread does it", async (t) => {
+    const page = await isolatedPage(t);
+    isolated.answer("/pkg/relaxed-threads/clip_wasm_bg.wasm", status(404));
+    assert.equal((await embed(page)).threads, 1);
+    record({ section: "faults", what: "a module with threads that does not come", tried: "404", outcome: "the module for one thread does it" });
+  });
+
+  test("whose wasm has the wrong type serves it none the less", async (t) => {
+    const page = await isolatedPage(t);
+    isolated.answer("/pkg/relaxed-threads/clip_wasm_bg.wasm", (request, response) => {
+      const { writeHead } = response;
+      response.writeHead = (/** @type {any} */ code, /** @type {any} */ headers) =>
+        writeHead.call(response, code, { ...headers, "content-type": "application/octet-stream" });
+      return file(join(REPOSITORY, "www/pkg/relaxed-threads/clip_wasm_bg.wasm"))(request, response);
+    });
+    assert.equal((await embed(page)).threads, EXPECTED_THREADS);
+  });
+
+  test("loads and closes time and again", async (t) => {
+    const page = await isolatedPage(t);
+    const first = await embed(page, { threads: 4 });
+    for (let round = 0; round < 10; round++) assert.deepEqual(await embed(page, { threads: 4 }), first);
+  });
+
+  test("takes a body whose length nobody tells", async (t) => {
+    const page = await isolatedPage(t);
+    const url = site.hub.answer("/no-length.gguf", async (_request, response) => {
+      response.writeHead(200, { "access-control-allow-origin": "*" });
+      response.end(readFileSync(join(TEST_DATA, "tiny-gelu.q8_0.gguf")));
+    });
+    assert.equal((await embed(page, { model: new URL(url).pathname.slice(1) })).threads, EXPECTED_THREADS);
+  });
+});
+
+for (const threads of [0, -1, 1.5, "2", null]) {
+  test(`threads: ${JSON.stringify(threads)} is refused`, async (t) => {
+    const { page } = await site.newPage(t);
+    const code = await page.evaluate(async (threads) => {
+      const { ClipEncoder } = await import(/** @type {string} */ ("/clip.js"));
+      return ClipEncoder.load(new Blob(["any"]), { threads }).catch((/** @type {any} */ error) => error.code);
+    }, threads);
+    assert.equal(code, "invalid_input");
+  });
+}

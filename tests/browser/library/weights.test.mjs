@@ -1,0 +1,300 @@
+// Weights between visits: what is kept of them, whole, in part or damaged, and shared by tabs; and their memory.
+
+import assert from "node:assert/strict";
+import { statSync } from "node:fs";
+import { join } from "node:path";
+import { after, describe, test } from "node:test";
+import { setTimeout as pause } from "node:timers/promises";
+import { record } from "../../reliability/record.mjs";
+import { TEST_DATA } from "../support/browser.mjs";
+import { apiPage, kept, load, openApi } from "../support/loads.mjs";
+import { status } from "../support/server.mjs";
+import { waitUntil } from "../support/waiting.mjs";
+import { MODEL, openWeights } from "../support/weights.mjs";
+
+const { site, size, sha256, right, serve, assertRight, assertKept } = await openWeights();
+after(() => site.close());
+
+describe("what has come is kept", () => {
+  test("and serves the next load without a server", async (t) => {
+    const page = await apiPage(site, t);
+    const url = serve();
+    assertRight(await load(page, url));
+    assert.deepEqual(site.hub.ranges, [""]);
+    assert.deepEqual(await kept(page), [{ url, size, keptSize: size, towers: [], whole: true, verified: false }]);
+    await assertKept(page, url);
+  });
+
+  test("unless the caller does not want it", async (t) => {
+    const page = await apiPage(site, t);
+    assertRight(await load(page, serve(), { keep: false }));
+    assert.deepEqual(await kept(page), []);
+  });
+
+  test("until it is deleted, which waits for no load", async (t) => {
+    const page = await apiPage(site, t);
+    const url = serve();
+    await load(page, url);
+    await page.evaluate(`deleteKeptModel("${url}")`);
+    assert.deepEqual(await kept(page), []);
+    serve({ silentAfter: () => size / 2 });
+    const code = await page.evaluate(`(async () => {
+      const loading = outcomeOf("${url}", { idleTimeout: 1500 });
+      await new Promise((resolve) => setTimeout(resolve, 700));
+      return deleteKeptModel("${url}").then(() => "deleted", ({ code }) => code);
+    })()`);
+    assert.equal(code, "in_use");
+  });
+
+  test("one tower at a time, each from its own bytes", async (t) => {
+    const page = await apiPage(site, t);
+    const url = site.hub.parts(MODEL, join(TEST_DATA, "vit-b-32-gelu.q8_0.gguf"));
+    const whole = statSync(join(TEST_DATA, "vit-b-32-gelu.q8_0.gguf")).size;
+    const text = await load(page, url, { towers: ["text"] });
+    assert.deepEqual([text.code, text.image, text.text?.length], [null, null, 512]);
+    assert.ok(site.hub.sent < 0.5 * whole, `${site.hub.sent} of ${whole} bytes for the text tower`);
+    const image = await load(page, url, { towers: ["vision"] });
+    assert.deepEqual([image.code, image.text, image.image?.length], [null, null, 512]);
+    // What a connection that is no longer wanted has sent already is not counted against it.
+    assert.ok(site.hub.sent < 1.1 * whole, `${site.hub.sent} of ${whole} bytes for both`);
+    site.hub.answer(MODEL, status(404));
+    const both = await load(page, url, { towers: ["text", "vision"] });
+    assert.deepEqual([both.code, both.text, both.image], [null, text.text, image.image]);
+  });
+
+  test("a text is embedded while the image tower comes, and an image waits for it", async (t) => {
+    const page = await apiPage(site, t);
+    const url = serve();
+    const outcome = await page.evaluate(`(async () => {
+      const clip = await ClipEncoder.load("${url}", { towers: ["text"] });
+      const order = [];
+      const loading = clip.loadTowers(["vision"]).then(() => order.push("tower"));
+      const image = clip.embedImage([cat]).then(({ data }) => (order.push("image"), data[0]));
+      const text = clip.embedText(["a dog"]).then(({ data }) => (order.push("text"), data[0]));
+      await Promise.all([loading, image, text]);
+      return { order, text: await text, image: await image, towers: clip.info.towers };
+    })()`);
+    assert.deepEqual(outcome, { order: ["text", "tower", "image"], ...right, towers: ["text", "vision"] });
+  });
+
+  test("a text is embedded before the image tower has come, in one load with one progress", async (t) => {
+    const page = await apiPage(site, t);
+    for (const verified of [{}, { sha256 }]) {
+      const url = serve({ bytesPerSecond: 8_000_000 });
+      const outcome = await page.evaluate(`(async () => {
+        const progress = [];
+        const options = { first: "text", onProgress: ({ loaded, total }) => progress.push({ loaded, total }), ...${JSON.stringify(verified)} };
+        const clip = await ClipEncoder.load("${url}", options);
+        const towers = [clip.info.towers];
+        const text = (await clip.embedText(["a dog"])).data[0];
+        const image = (await clip.embedImage([cat])).data[0];
+        await clip.loaded;
+        towers.push(clip.info.towers);
+        return { towers, text, image, progress };
+      })()`);
+      const { towers, text, image, progress } = /** @type {any} */ (outcome);
+      assert.deepEqual(towers, [["text"], ["text", "vision"]]);
+      assert.deepEqual({ text, image }, right);
+      const totals = new Set(progress.map((/** @type {any} */ { total }) => total));
+      assert.ok(totals.size === 1 || (totals.size === 2 && totals.has(null)), String([...totals]));
+      assert.equal(progress.at(-1).loaded, progress.at(-1).total);
+      assert.equal((await kept(page))[0].verified, verified !== undefined && "sha256" in verified);
+      await page.evaluate(`deleteKeptModel("${url}")`);
+    }
+  });
+
+  test("what fails after the first tower costs the other alone", async (t) => {
+    const page = await apiPage(site, t);
+    const url = serve({ silentAfter: (from) => (from === 0 ? 4_450_000 : 0) });
+    const outcome = await page.evaluate(`(async () => {
+      const clip = await ClipEncoder.load("${url}", { first: "text", idleTimeout: 100 });
+      const codes = [await clip.loaded.catch(({ code }) => code), await clip.embedImage([cat]).catch(({ code }) => code)];
+      return { codes, text: (await clip.embedText(["a dog"])).data[0], towers: clip.info.towers };
+    })()`);
+    assert.deepEqual(outcome, { codes: ["network", "network"], text: right.text, towers: ["text"] });
+  });
+
+  test("in the Cache API where there is no private file system", async (t) => {
+    const page = await apiPage(site, t, "delete StorageManager.prototype.getDirectory;");
+    await page.evaluate("delete StorageManager.prototype.getDirectory");
+    const url = serve({ cutAfter: () => 1_000_000 });
+    assertRight(await load(page, url));
+    assert.equal((await kept(page))[0].keptSize, size);
+    await assertKept(page, url);
+    await page.evaluate(`deleteKeptModel("${url}")`);
+    assert.deepEqual(await kept(page), []);
+  });
+
+  test("in the Cache API; what ended before its first piece was whole is not listed", async (t) => {
+    const page = await apiPage(site, t, "delete StorageManager.prototype.getDirectory;");
+    const url = serve({ silentAfter: () => 1_000_000 });
+    await page.evaluate(`void outcomeOf("${url}", { idleTimeout: 20_000 })`);
+    const known = () => page.evaluate(async () => (await (await caches.open("clip-wasm-models")).keys()).length);
+    await waitUntil("an entry in the Cache API", async () => (await known()) > 0);
+    await page.reload();
+    await openApi(page);
+    await page.evaluate("delete StorageManager.prototype.getDirectory");
+    assert.deepEqual(await kept(page), []);
+  });
+
+  test("and listed while another tab writes, which changes a file as it is read", async (t) => {
+    const page = await apiPage(site, t);
+    const url = serve();
+    assertRight(await load(page, url));
+    const read = await page.evaluate(`(async () => {
+      const { text } = Blob.prototype;
+      let reads = 0;
+      Blob.prototype.text = function () {
+        return reads++ < 2 ? Promise.reject(new DOMException("it has changed", "NotReadableError")) : text.call(this);
+      };
+      return { urls: (await keptModels()).map(({ url }) => url), reads };
+    })()`);
+    assert.deepEqual(read, { urls: [url], reads: 3 });
+  });
+
+  test("not where there is neither: the model runs, with a warning", async (t) => {
+    const nothing = "delete StorageManager.prototype.getDirectory; CacheStorage.prototype.open = async () => { throw new DOMException('private', 'SecurityError'); };";
+    const page = await apiPage(site, t, nothing);
+    const outcome = await load(page, serve());
+    assertRight(outcome);
+    assert.deepEqual(outcome.warnings, ["not_kept: the model is not kept for the next visit: this browser keeps no files for this page"]);
+    record({ section: "faults", what: "a browser that keeps nothing", tried: "neither private file system nor Cache API", outcome: "the model runs, with a warning" });
+  });
+
+  test("not where the site's share of the disk is too small: the model runs, with a warning", async (t) => {
+    const page = await apiPage(site, t, "StorageManager.prototype.estimate = async () => ({ quota: 5e6, usage: 3e6 });");
+    const outcome = await load(page, serve());
+    assertRight(outcome);
+    assert.equal(outcome.warnings.length, 1);
+    assert.match(String(outcome.warnings[0]), /^not_kept: .+ takes 5 MB where this site may still keep 2 MB; delete/);
+    assert.deepEqual(await kept(page), []);
+    record({ section: "faults", what: "a full disk, before a download", tried: "2 MB of room for 5 MB", outcome: "nothing is kept; the model runs, with a warning" });
+  });
+
+  test("not where the disk fills up halfway: the model runs, with a warning, and the half is deleted", async (t) => {
+    const page = await apiPage(site, t, `
+      const { write } = FileSystemSyncAccessHandle.prototype;
+      let room = 2e6;
+      FileSystemSyncAccessHandle.prototype.write = function (bytes, options) {
+        if ((room -= bytes.length) < 0) throw new DOMException("full", "QuotaExceededError");
+        return write.call(this, bytes, options);
+      };`);
+    const outcome = await load(page, serve());
+    assertRight(outcome);
+    assert.equal(outcome.warnings.length, 1);
+    assert.match(String(outcome.warnings[0]), /^not_kept: .+ full; delete kept models/);
+    assert.deepEqual(await kept(page), []);
+    record({ section: "faults", what: "a full disk, in the midst of a download", tried: "QuotaExceededError after 2 MB", outcome: "the half is deleted; the model runs, with a warning" });
+  });
+});
+
+describe("what is kept and was damaged since", () => {
+  /**
+   * A page on which a model is kept, damaged.
+   * @param {import("node:test").TestContext} t
+   * @param {string} damage an expression, of the two files open for writing
+   */
+  async function damaged(t, damage) {
+    const page = await apiPage(site, t);
+    const url = serve();
+    assertRight(await load(page, url));
+    await page.evaluate(`(async () => {
+      const root = await (await navigator.storage.getDirectory()).getDirectoryHandle("clip-wasm-models");
+      for await (const folder of root.values()) {
+        const [file, about] = await Promise.all(["0", "about.json"].map(async (name) => (await folder.getFileHandle(name)).createWritable({ keepExistingData: true })));
+        await ${damage};
+        await Promise.all([file.close(), about.close()]);
+      }
+    })()`);
+    return { page, url };
+  }
+
+  for (const [name, damage] of /** @type {const} */ ([
+    ["is cut short", "file.truncate(2_000_000)"],
+    ["is empty", "file.truncate(0)"],
+    ["has lost what is known of it", "about.truncate(0)"],
+    ["has nonsense for what is known of it", 'about.write({ type: "write", position: 0, data: "[" })'],
+  ])) {
+    test(`${name}: the next load fetches what it lacks`, async (t) => {
+      const { page, url } = await damaged(t, damage);
+      assertRight(await load(page, url));
+      await assertKept(page, url);
+      record({ section: "faults", what: `a kept model that ${name}`, tried: "once", outcome: "the next load fetches what it lacks, and keeps it" });
+    });
+  }
+
+  test("has other bytes in its header: the next load says so, and the one after fetches it anew", async (t) => {
+    const { page, url } = await damaged(t, 'file.write({ type: "write", position: 100, data: new Uint8Array(2000).fill(255) })');
+    assert.match(String((await load(page, url)).code), /^(malformed|truncated)_model$/);
+    assert.deepEqual(await kept(page), []);
+    assertRight(await load(page, url));
+    record({ section: "faults", what: "a kept model that has other bytes in its header", tried: "2,000 bytes", outcome: "the next load says so and keeps nothing of it; the one after fetches it anew" });
+  });
+});
+
+describe("two who load one model", () => {
+  test("in two tabs fetch it once", async (t) => {
+    const page = await apiPage(site, t);
+    const tab = await page.context().newPage();
+    await tab.goto(site.own.origin);
+    await openApi(tab);
+    const url = serve({ bytesPerSecond: 8_000_000 });
+    for (const outcome of await Promise.all([load(page, url), load(tab, url), load(page, url)])) assertRight(outcome);
+    assert.equal(site.hub.ranges.length, 1);
+    for (const outcome of await Promise.all([load(page, url), load(tab, url)])) assertRight(outcome);
+    assert.equal(site.hub.ranges.length, 1);
+  });
+
+  test("go on for each other when one tab is closed", async (t) => {
+    const page = await apiPage(site, t);
+    const tab = await page.context().newPage();
+    await tab.goto(site.own.origin);
+    await openApi(tab);
+    const url = serve({ silentAfter: (from) => (from === 0 ? 2_000_000 : Infinity) });
+    await tab.evaluate(`void outcomeOf("${url}", { idleTimeout: 60_000 })`);
+    await waitUntil("what has come is kept", async () => (await kept(tab))[0]?.keptSize === 2_000_000);
+    const waiting = load(page, url);
+    await pause(200); // so that it waits
+    assert.equal(site.hub.ranges.length, 1);
+    await tab.close();
+    assertRight(await waiting);
+    assert.equal(site.hub.ranges[1], `2000000-${size - 1}`);
+    record({ section: "faults", what: "two tabs that load one model, one of them closed", tried: "halfway", outcome: "the other goes on where it was" });
+  });
+});
+
+describe("memory", () => {
+  test("the weights and 32 MB are enough to load a full-size model", async (t) => {
+    const page = await apiPage(site, t);
+    const url = `${site.hub.origin}/vit-b-32-gelu.q8_0.gguf`;
+    const { memory, weights } = await page.evaluate(`(async () => {
+      const clip = await ClipEncoder.load("${url}", { threads: 1 });
+      return clip.memory;
+    })()`);
+    assert.ok(weights > 150e6 && weights < 200e6, `${weights} bytes of weights`);
+    assert.ok(memory <= weights + 32e6, `${memory - weights} bytes beside ${weights} of weights`);
+  });
+
+  test("a model that this device is not likely to have room for is refused by its header, and loads where the caller insists", async (t) => {
+    const page = await apiPage(site, t, `Object.defineProperty(navigator, "deviceMemory", { value: 0.125 });`);
+    // It is told before all has come: the rest never does.
+    const url = serve({ silentAfter: () => 3_000_000 });
+    const { code, message } = await load(page, url, { idleTimeout: 60_000 });
+    assert.equal(code, "low_memory");
+    assert.match(message, /takes 0\.1 GB of memory, .+ choose a smaller model/);
+    serve();
+    assertRight(await load(page, url, { ignoreMemory: true }));
+  });
+
+  test("a worker that the browser ends is told, and the next load works", async (t) => {
+    const page = await apiPage(site, t);
+    const url = serve({ silentAfter: (from) => (from === 0 ? 1_000_000 : Infinity) });
+    await page.evaluate(`void (window.loading = outcomeOf("${url}", { idleTimeout: 60_000 }))`);
+    await waitUntil("what has come is kept", async () => (await kept(page))[0]?.keptSize === 1_000_000);
+    await page.workers()[0]?.evaluate("self.close()");
+    const { code, message } = await page.evaluate("loading");
+    assert.equal(code, "worker_failed");
+    assert.match(message, /has ended the encoder's worker; load the model again/);
+    assertRight(await load(page, url));
+  });
+});

@@ -1,0 +1,246 @@
+// What a visitor meets: the demo model at work on a sample, samples to click, a sheet to draw on.
+
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { after, before, describe, test } from "node:test";
+import { FIXTURES, Site } from "../support/browser.mjs";
+import { cosine } from "../support/vectors.mjs";
+
+/** e to the power of `logit_scale` in the demo model's checkpoint. */
+const LOGIT_SCALE = Math.exp(3.845703125);
+
+/** @import { ClipPage } from "../support/browser.mjs" */
+
+/** Which caption of samples.json is the right one. */
+const RIGHT = {
+  "hearts.png": "three red hearts",
+  "fish.png": "a striped green fish",
+  "moon.png": "a yellow moon above a purple star",
+  "house.png": "a line drawing of a house",
+  "letter.png": "the letter a",
+  "faces.png": "four faces on a blue background",
+};
+
+/** @type {Site} */
+let site;
+before(async () => (site = await Site.open()));
+after(() => site.close());
+
+/** @param {ClipPage} clip */
+const verdict = (clip) => clip.page.locator("#comparison .verdict strong");
+
+/**
+ * Waits for a result in which an image has been compared, and gives the caption that won.
+ * @param {ClipPage} clip
+ * @param {string} image
+ */
+async function winner(clip, image) {
+  await clip.page.locator("#comparison .verdict").filter({ hasText: `fits ${image} best` }).waitFor();
+  await clip.settled();
+  return (await verdict(clip).textContent())?.replace(/[“”]/g, "");
+}
+
+describe("at the first visit", () => {
+  test("a picture and four captions are embedded without a click, and the right caption wins", async (t) => {
+    const clip = await site.visit(t);
+    assert.equal(await winner(clip, "hearts.png"), RIGHT["hearts.png"]);
+    const { data, status_code } = await clip.copied();
+    assert.equal(status_code, 200);
+    assert.deepEqual(data.map((/** @type {number[]} */ vector) => vector.length), [128, 128, 128, 128, 128]);
+    const cells = await clip.page.locator("#comparison tbody tr").allInnerTexts();
+    assert.equal(cells.length, 4);
+    for (const cell of cells) assert.match(cell, /\d\.\d{3}/);
+    assert.equal(await clip.page.locator("#comparison .best").count(), 1);
+    assert.match(String(await clip.modelState.textContent()), /^Ready: /);
+    assert.equal(await clip.page.getByRole("alert").count(), 0);
+    assert.equal(await clip.page.locator("#result-note").isVisible(), false);
+    assert.deepEqual(site.hub.requests, []);
+  });
+
+  test("the demo is the menu's first and says what it is", async (t) => {
+    const clip = await site.visit(t);
+    const menu = clip.page.locator("#model-menu option");
+    await menu.nth(1).waitFor({ state: "attached" });
+    assert.match(String(await menu.first().textContent()), /^Demo: shapes and colours · q8_0 · 2\.\d MB · built in$/);
+    assert.equal(await clip.page.locator("#model-menu").evaluate((menu) => /** @type {HTMLSelectElement} */ (menu).selectedIndex), 0);
+  });
+
+  test("the page stays where it is, on a phone too", async (t) => {
+    const clip = await site.visit(t, { viewport: { width: 360, height: 740 } });
+    await winner(clip, "hearts.png");
+    assert.equal(await clip.page.evaluate(() => scrollY), 0);
+    assert.ok((await clip.page.evaluate(() => document.documentElement.scrollWidth)) <= 360);
+  });
+
+  test("with no network at all beyond the page's own files", async (t) => {
+    const clip = await site.visit(t);
+    await winner(clip, "hearts.png");
+    assert.ok(site.own.requests.includes("/models/demo.gguf"));
+    assert.deepEqual(site.hub.requests, []);
+  });
+});
+
+describe("samples", () => {
+  for (const [image, caption] of Object.entries(RIGHT)) {
+    test(`a click on ${image} shows that “${caption}” fits it best`, async (t) => {
+      const clip = await site.visit(t);
+      await winner(clip, "hearts.png");
+      await clip.page.getByRole("button", { name: `Sample ${image}` }).click();
+      assert.equal(await winner(clip, image), caption);
+      assert.equal(await clip.thumbnails.count(), 1, "it takes the place of the sample before");
+    });
+  }
+
+  test("leave what the user has typed and added", async (t) => {
+    const clip = await site.visit(t);
+    await winner(clip, "hearts.png");
+    await clip.texts.fill("my own words");
+    await clip.pickImages([join(FIXTURES, "cat.png")]);
+    await clip.page.getByRole("button", { name: "Sample fish.png" }).click();
+    await clip.page.locator("#legend .name", { hasText: "my own words" }).waitFor();
+    await clip.settled();
+    assert.equal(await clip.texts.inputValue(), "my own words");
+    assert.deepEqual(await clip.legend(), ["“my own words”", "fish.png", "cat.png"]);
+  });
+
+  test("download no large model unasked", async (t) => {
+    const clip = await site.visit(t);
+    await winner(clip, "hearts.png");
+    await clip.chooseOrigin("Any URL");
+    await clip.page.getByLabel("Address of a GGUF or safetensors file").fill(`${site.hub.origin}/tiny-gelu.q8_0.gguf`);
+    await clip.page.getByRole("button", { name: "Sample fish.png" }).click();
+    await clip.thumbnails.filter({ hasText: "fish.png" }).waitFor();
+    await clip.page.waitForTimeout(300);
+    assert.deepEqual(site.hub.requests, []);
+    await clip.embed();
+    assert.deepEqual(site.hub.requests, ["/tiny-gelu.q8_0.gguf"]);
+  });
+
+  test("that do not come leave a page that works", async (t) => {
+    const clip = await site.visit(t);
+    site.own.answer("/samples.json", (_request, response) => void response.writeHead(404).end());
+    await clip.page.reload();
+    assert.equal(await clip.page.locator("#samples").isVisible(), false);
+    await clip.texts.fill("a red star");
+    await clip.embed();
+    assert.equal((await clip.copied()).data.length, 1);
+  });
+});
+
+describe("the sheet to draw on", () => {
+  /**
+   * Draws lines through points given in parts of the sheet's edge.
+   * @param {ClipPage} clip
+   * @param {[number, number][]} points
+   */
+  async function stroke(clip, points) {
+    const box = await clip.page.locator("#drawing-canvas").boundingBox();
+    assert.ok(box);
+    const [first = [0, 0], ...rest] = points.map(([x, y]) => [box.x + x * box.width, box.y + y * box.height]);
+    await clip.page.mouse.move(first[0] ?? 0, first[1] ?? 0);
+    await clip.page.mouse.down();
+    for (const [x = 0, y = 0] of rest) await clip.page.mouse.move(x, y, { steps: 4 });
+    await clip.page.mouse.up();
+  }
+
+  /** @param {[number, number][]} turns degrees and radius around the middle */
+  const around = (turns) =>
+    turns.map(([degrees, radius]) => {
+      const angle = ((degrees - 90) * Math.PI) / 180;
+      return /** @type {[number, number]} */ ([0.5 + radius * Math.cos(angle), 0.5 + radius * Math.sin(angle)]);
+    });
+  const circle = around(Array.from({ length: 41 }, (_, n) => [n * 9, 0.3]));
+  const star = around(Array.from({ length: 11 }, (_, n) => [n * 36, n % 2 ? 0.14 : 0.33]));
+  const triangle = around([[0, 0.33], [120, 0.33], [240, 0.33], [360, 0.33]]);
+
+  /** @param {ClipPage} clip */
+  async function openSheet(clip) {
+    await winner(clip, "hearts.png");
+    const button = clip.page.getByRole("button", { name: "Draw…" });
+    await button.click();
+    await clip.page.locator("#drawing-canvas").scrollIntoViewIfNeeded();
+    assert.equal(await button.getAttribute("aria-expanded"), "true");
+  }
+
+  for (const [name, points] of Object.entries({ circle, star, triangle })) {
+    test(`a ${name} is taken for a ${name}`, async (t) => {
+      const clip = await site.visit(t);
+      await openSheet(clip);
+      await stroke(clip, points);
+      assert.equal(await winner(clip, "drawing.png"), `a ${name}`);
+      assert.equal(await clip.thumbnails.count(), 1, "it takes the sample's place");
+    });
+  }
+
+  test("in colour, undone, cleared, and removed like any image", async (t) => {
+    const clip = await site.visit(t);
+    await openSheet(clip);
+    await clip.texts.fill("a red star\na blue star\na green star");
+    await clip.page.getByRole("radio", { name: "blue" }).check({ force: true });
+    await stroke(clip, star);
+    assert.equal(await winner(clip, "drawing.png"), "a blue star");
+    const json = () => clip.page.locator("#json").textContent();
+    const before = await json();
+    await stroke(clip, [[0.1, 0.9], [0.9, 0.9]]);
+    await clip.page.waitForFunction((before) => document.querySelector("#json")?.textContent !== before, before);
+    await clip.page.getByRole("button", { name: "Undo" }).click();
+    await clip.page.waitForFunction((before) => document.querySelector("#json")?.textContent === before, before);
+    await clip.page.getByRole("button", { name: "Clear" }).click();
+    await clip.page.waitForFunction(() => document.querySelectorAll("#thumbnails > li").length === 0);
+    await stroke(clip, circle);
+    await clip.page.getByRole("button", { name: "Remove drawing.png" }).click();
+    assert.equal(await clip.page.getByRole("button", { name: "Undo" }).isDisabled(), true, "the sheet is empty too");
+  });
+});
+
+test("of a photograph the page says that this model knows drawings only", async (t) => {
+  const clip = await site.visit(t);
+  await winner(clip, "hearts.png");
+  await clip.pickImages([join(FIXTURES, "rocket.jpg")]);
+  await clip.embed();
+  const note = clip.page.locator("#result-note");
+  assert.match(String(await note.textContent()), /drawings of shapes, letters and digits only/);
+  assert.equal(await note.isVisible(), true);
+  assert.equal((await clip.copied()).data.length, 6);
+  await clip.loadTinyModel();
+  await clip.embed();
+  assert.equal(await note.isVisible(), false, "and of another model it does not");
+});
+
+test("several images and texts: a table, the best text of each image marked", async (t) => {
+  const clip = await site.visit(t);
+  await winner(clip, "hearts.png");
+  await clip.pickImages([join(FIXTURES, "cat.png"), join(FIXTURES, "rocket.jpg")]);
+  await clip.embed();
+  const { data } = await clip.copied();
+  const rows = clip.page.locator("#comparison tbody tr");
+  assert.equal(await rows.count(), 4);
+  assert.equal(await clip.page.locator("#comparison .best").count(), 3);
+  const [texts, images] = [data.slice(0, 4), data.slice(4)];
+  for (const [column, image] of images.entries()) {
+    const cosines = texts.map((/** @type {number[]} */ text) => cosine(text, image));
+    const powers = cosines.map((/** @type {number} */ value) => Math.exp(LOGIT_SCALE * value));
+    const sum = powers.reduce((/** @type {number} */ a, /** @type {number} */ b) => a + b, 0);
+    const wanted = texts.map((/** @type {number[]} */ _, /** @type {number} */ row) => `${(100 * powers[row] / sum).toFixed(1)} % ${cosines[row].toFixed(3)}`);
+    const cells = clip.page.locator(`#comparison tbody td:nth-of-type(${column + 1})`);
+    const shown = (await cells.allTextContents()).map((cell) => cell.replace(", the best", "").replace("< 0.1 %", "0.0 %"));
+    assert.deepEqual(shown, wanted, `image ${column}`);
+  }
+  assert.match(String(await clip.page.locator("#comparison .about").textContent()), /softmax of 46\.8 × cosine/);
+});
+
+test("of one image the texts stand in the order of how well they fit", async (t) => {
+  const clip = await site.visit(t);
+  await winner(clip, "hearts.png");
+  const shares = await clip.page.locator("#comparison td .cosine").allTextContents();
+  assert.deepEqual(shares, shares.toSorted((a, b) => Number(b) - Number(a)));
+  assert.match(String(await clip.page.locator("#comparison tbody tr").first().textContent()), /three red hearts.*, the best/);
+});
+
+test("one text alone has cosines and no chances", async (t) => {
+  const clip = await site.visit(t);
+  await winner(clip, "hearts.png");
+  await clip.texts.fill("three red hearts");
+  await clip.embed();
+  assert.match(String(await clip.page.locator("#comparison td").textContent()), /^0\.\d{3}$/);
+});

@@ -1,0 +1,128 @@
+// Usable by all, at once: what axe finds, what is painted before the module comes, and that nothing jumps.
+
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { join } from "node:path";
+import { after, before, describe, test } from "node:test";
+import { FIXTURES, Site } from "../support/browser.mjs";
+
+/** @import { AxeResults } from "axe-core" */
+/** @import { Page } from "playwright-core" */
+/** @import { ClipPage } from "../support/browser.mjs" */
+
+const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+const NOT_AN_IMAGE = { name: "notes.png", mimeType: "image/png", buffer: Buffer.from("these are notes, not pixels") };
+/** "Good" by the Web Vitals is 0.1. */
+const MOST_SHIFT = 0.02;
+
+/** @type {Site} */
+let site;
+before(async () => (site = await Site.open()));
+after(() => site.close());
+
+/** @type {Record<string, (clip: ClipPage) => Promise<unknown>>} the page's states that a visitor meets */
+const STATES = {
+  "the first visit": async () => {},
+  "errors of inputs": async (clip) => {
+    await clip.pickImages(NOT_AN_IMAGE);
+    await clip.embed();
+    await clip.thumbnails.getByRole("alert").waitFor();
+  },
+  "several pictures and the drawing sheet": async (clip) => {
+    await clip.pickImages([join(FIXTURES, "cat.png"), join(FIXTURES, "rocket.jpg")]);
+    await clip.page.getByRole("button", { name: "Draw…" }).click();
+    await clip.embed();
+  },
+  "a model that does not come": async (clip) => {
+    await clip.loadUrl(`${site.hub.origin}/absent.gguf`);
+    await clip.modelError.waitFor();
+  },
+  "the search": async (clip) => {
+    await clip.page.getByRole("link", { name: "Search pictures" }).click();
+    await clip.page.locator("#view-search").waitFor();
+    await clip.page.locator("#search-files").setInputFiles([join(FIXTURES, "cat.png"), join(FIXTURES, "rocket.jpg")]);
+    await clip.page.getByRole("searchbox").fill("a cat");
+    await clip.page.getByRole("button", { name: "Search", exact: true }).click();
+    await clip.page.locator("#search-hits li").nth(1).waitFor();
+  },
+  "the check": async (clip) => {
+    await clip.page.getByRole("link", { name: "Check" }).click();
+    await clip.page.getByRole("button", { name: "Run the check" }).click();
+    await clip.page.locator("#check-result table").waitFor();
+  },
+};
+
+describe("axe finds nothing wrong", () => {
+  for (const colorScheme of /** @type {const} */ (["light", "dark"])) {
+    for (const [name, reach] of Object.entries(STATES)) {
+      test(`${name}, ${colorScheme}`, async (t) => {
+        const clip = await site.visit(t, { colorScheme });
+        await clip.page.locator("#comparison .verdict").waitFor();
+        await clip.settled();
+        await reach(clip);
+        assert.deepEqual(await violations(clip.page), []);
+      });
+    }
+  }
+});
+
+describe("the first paint", () => {
+  test("waits for no module and no model", async (t) => {
+    const clip = await site.newPage(t);
+    site.own.reset();
+    for (const build of ["simd128", "relaxed", "simd128-threads", "relaxed-threads"]) {
+      site.own.answer(`/pkg/${build}/clip_wasm_bg.wasm`, () => {});
+    }
+    site.own.answer("/models/demo.gguf", () => {});
+    await clip.page.reload();
+    await clip.page.getByRole("heading", { name: "Inputs" }).waitFor();
+    await clip.modelState.filter({ hasText: "Loading" }).waitFor();
+    const paint = await clip.page.evaluate(() => performance.getEntriesByName("first-contentful-paint")[0]?.startTime);
+    assert.ok(paint !== undefined && paint < 2000, `first contentful paint after ${paint} ms`);
+  });
+
+  for (const width of [1280, 360]) {
+    test(`and what comes after moves nothing, ${width} pixels wide`, async (t) => {
+      const clip = await site.visit(t, { viewport: { width, height: 800 } });
+      await clip.page.locator("#comparison .verdict").waitFor();
+      const shift = await layoutShift(clip.page);
+      assert.ok(shift.total <= MOST_SHIFT, `cumulative layout shift ${shift.total}: ${JSON.stringify(shift.sources)}`);
+    });
+
+    test(`and the badge stays where it is while requests are counted, ${width} pixels wide`, async (t) => {
+      const clip = await site.newPage(t, { viewport: { width, height: 800 } });
+      const badge = clip.page.locator("#offline").filter({ hasText: "Works offline" });
+      await badge.waitFor();
+      const before = await badge.boundingBox();
+      await clip.page.locator("#traffic-summary").evaluate((summary) => void (summary.textContent = summary.textContent.replace(/\d+ requests/, "1000 requests")));
+      assert.deepEqual(await badge.boundingBox(), before);
+    });
+  }
+});
+
+/** @param {Page} page */
+async function violations(page) {
+  await page.evaluate(AXE);
+  /** @type {AxeResults} */
+  const results = await page.evaluate("axe.run()");
+  return results.violations.map(({ id, impact, nodes }) => `${impact} ${id}: ${nodes.map(({ html }) => html.slice(0, 120)).join(" | ")}`);
+}
+
+/** @param {Page} page */
+async function layoutShift(page) {
+  return page.evaluate(async () => {
+    /** @type {any[]} */
+    const shifts = [];
+    new PerformanceObserver((list) => shifts.push(...list.getEntries())).observe({ type: "layout-shift", buffered: true });
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    const place = (/** @type {DOMRectReadOnly} */ { x, y, width, height }) => [x, y, width, height].map(Math.round).join(" ");
+    const told = (/** @type {any} */ { node, previousRect, currentRect }) =>
+      `${node?.id || node?.className || node?.nodeName}: ${place(previousRect)} to ${place(currentRect)}`;
+    const unasked = shifts.filter(({ hadRecentInput }) => !hadRecentInput);
+    return {
+      total: unasked.reduce((sum, { value }) => sum + value, 0),
+      sources: unasked.map(({ value, startTime, sources }) => [value, Math.round(startTime), ...sources.map(told)]),
+    };
+  });
+}

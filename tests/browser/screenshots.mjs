@@ -1,0 +1,73 @@
+// The pictures that the README shows, taken from the running page: node tests/browser/screenshots.mjs DIRECTORY
+
+import { mkdirSync, readdirSync } from "node:fs";
+import { join } from "node:path";
+import { Site, TEST_DATA } from "./support/browser.mjs";
+
+/** @import { ClipPage } from "./support/browser.mjs" */
+
+/** Of the drawings, every so many are shown. */
+const EVERY = 3;
+
+/** How each state of the page is reached, by the picture's name. @type {Record<string, (clip: ClipPage) => Promise<unknown>>} */
+const PICTURES = {
+  embed: firstResult,
+  async search(clip) {
+    await firstResult(clip);
+    await clip.page.getByRole("link", { name: "Search pictures" }).click();
+    const state = clip.page.locator("#search-state");
+    await state.filter({ hasText: "Nothing is indexed for" }).waitFor();
+    await clip.page.locator("#search-files").setInputFiles(drawings());
+    await state.filter({ hasText: "pictures indexed for" }).waitFor({ timeout: 60_000 });
+    await clip.page.getByRole("searchbox").fill("a red tree");
+    await clip.page.getByRole("button", { name: "Search", exact: true }).click();
+    await clip.page.locator("#search-hits img").nth(5).waitFor();
+    await toTop(clip);
+  },
+  async check(clip) {
+    await firstResult(clip);
+    await clip.page.getByRole("link", { name: "Check" }).click();
+    await clip.page.getByRole("button", { name: "Run the check" }).click();
+    await clip.page.locator("#check-result table").waitFor();
+    await toTop(clip);
+  },
+};
+
+const [, , directory] = process.argv;
+if (!directory) throw new Error("usage: node tests/browser/screenshots.mjs DIRECTORY");
+mkdirSync(directory, { recursive: true });
+/** @type {(() => Promise<void>)[]} */
+const ends = [];
+const site = await Site.open();
+try {
+  for (const [name, reach] of Object.entries(PICTURES)) {
+    const after = (/** @type {any} */ end) => void ends.push(end);
+    const clip = await site.visit({ after }, { viewport: { width: 1280, height: 1000 }, reducedMotion: "reduce" });
+    await reach(clip);
+    await clip.page.screenshot({ path: join(directory, `${name}.png`) });
+    console.log(`${name}.png`);
+  }
+} finally {
+  for (const end of ends) await end();
+  await site.close();
+}
+
+/** What the demo model knows, drawn by its own program. */
+function drawings() {
+  const folder = join(TEST_DATA, "demo");
+  return readdirSync(folder)
+    .filter((name) => name.endsWith(".png"))
+    .filter((_, index) => index % EVERY === 0)
+    .map((name) => join(folder, name));
+}
+
+/** @param {ClipPage} clip */
+async function firstResult(clip) {
+  await clip.page.locator("#comparison .verdict").waitFor();
+  await clip.settled();
+}
+
+/** The view rather than the model above it. @param {ClipPage} clip */
+async function toTop({ page }) {
+  await page.locator("nav.views").evaluate((views) => views.scrollIntoView({ block: "start" }));
+}

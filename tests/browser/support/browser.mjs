@@ -1,0 +1,269 @@
+// The page in a real Chromium: what every test here starts from.
+
+import { execFileSync } from "node:child_process";
+import { existsSync, readFileSync, rmSync } from "node:fs";
+import { join, resolve } from "node:path";
+import { setTimeout as pause } from "node:timers/promises";
+import { chromium } from "playwright-core";
+import { noSamples, StaticServer } from "./server.mjs";
+
+/** @import { Browser, BrowserContextOptions, Locator, Page } from "playwright-core" */
+/** @import { TestContext } from "node:test" */
+
+export const REPOSITORY = resolve(import.meta.dirname, "../../..");
+export const FIXTURES = join(import.meta.dirname, "../fixtures");
+export const TEST_DATA = resolve(REPOSITORY, process.env.CLIP_TEST_DATA ?? "target/test-data");
+export const PHOTOS = join(REPOSITORY, "www/check");
+export const TINY_MODEL = join(TEST_DATA, "tiny-gelu.q8_0.gguf");
+
+/** Other origins may read its files, and see what they are. */
+export const HUB_HEADERS = {
+  "access-control-allow-origin": "*",
+  "access-control-expose-headers": "ETag, Content-Range, Accept-Ranges",
+};
+
+/** What the browser needs so as to run as root and to ask no one but the page's servers. */
+export const CHROMIUM_FLAGS = [
+  "--no-sandbox",
+  "--disable-gpu",
+  "--disable-background-networking",
+  "--disable-component-update",
+  "--disable-sync",
+];
+
+/** @returns {string} the browser's path, from CHROMIUM or from PATH */
+export function findChromium() {
+  if (process.env.CHROMIUM) return process.env.CHROMIUM;
+  for (const name of ["chromium", "google-chrome", "chromium-browser"]) {
+    try {
+      return execFileSync("sh", ["-c", `command -v ${name}`], { encoding: "utf8" }).trim();
+    } catch {
+      continue;
+    }
+  }
+  throw new Error("no Chromium: install it (apt install chromium) or give its path in CHROMIUM");
+}
+
+/**
+ * Deletes the profile of a browser that has ended. Its last processes may still be writing there, and what they add
+ * meanwhile is not among what Node's own retries delete.
+ * @param {string} folder
+ */
+export async function removeProfile(folder) {
+  for (let tries = 1; ; tries++) {
+    try {
+      rmSync(folder, { recursive: true, force: true });
+      return;
+    } catch (error) {
+      if (tries === 50) throw error;
+      await pause(200);
+    }
+  }
+}
+
+/**
+ * A browser, the page's own server, and a second origin for weights, as the Hub is.
+ */
+export class Site {
+  /** @type {Browser} */
+  #browser;
+  /** The page's own origin. */
+  own;
+  /** Where the weights are: another origin that allows any to read. */
+  hub;
+
+  /**
+   * @param {Browser} browser
+   * @param {StaticServer} own
+   * @param {StaticServer} hub
+   */
+  constructor(browser, own, hub) {
+    this.#browser = browser;
+    this.own = own;
+    this.hub = hub;
+  }
+
+  static async open() {
+    if (!existsSync(join(REPOSITORY, "www/pkg/simd128/clip_wasm.js"))) {
+      throw new Error("www/pkg is missing: run ./build.sh first");
+    }
+    const own = await new StaticServer(join(REPOSITORY, "www")).start();
+    const hub = await new StaticServer(TEST_DATA, HUB_HEADERS).start();
+    const browser = await chromium.launch({ executablePath: findChromium(), args: CHROMIUM_FLAGS });
+    return new Site(browser, own, hub);
+  }
+
+  async close() {
+    await this.#browser.close();
+    await Promise.all([this.own.stop(), this.hub.stop()]);
+  }
+
+  /**
+   * A page in a profile of its own, that does nothing by itself. What the page itself throws fails the test.
+   * @param {Pick<TestContext, "after">} t
+   * @param {BrowserContextOptions} [options]
+   * @returns {Promise<ClipPage>}
+   */
+  async newPage(t, options = {}) {
+    this.own.reset();
+    this.own.answer("/samples.json", noSamples);
+    return this.#open(t, options);
+  }
+
+  /**
+   * The page as a visitor first sees it, at work on its first sample.
+   * @param {Pick<TestContext, "after">} t
+   * @param {BrowserContextOptions} [options]
+   * @returns {Promise<ClipPage>}
+   */
+  async visit(t, options = {}) {
+    this.own.reset();
+    return this.#open(t, options);
+  }
+
+  /**
+   * @param {Pick<TestContext, "after">} t
+   * @param {BrowserContextOptions} options
+   */
+  async #open(t, options) {
+    this.hub.reset();
+    const context = await this.#browser.newContext({
+      permissions: ["clipboard-read", "clipboard-write"],
+      viewport: { width: 1280, height: 900 },
+      ...options,
+    });
+    context.setDefaultTimeout(20_000);
+    const page = await context.newPage();
+    /** @type {Error[]} */
+    const thrown = [];
+    page.on("pageerror", (error) => thrown.push(error));
+    t.after(async () => {
+      await context.close();
+      if (thrown[0]) throw thrown[0];
+    });
+    await page.goto(`${this.own.origin}/`);
+    return new ClipPage(page, this);
+  }
+}
+
+/** The page, in the words of one who uses it. */
+export class ClipPage {
+  /**
+   * @param {Page} page
+   * @param {Site} site
+   */
+  constructor(page, site) {
+    this.page = page;
+    this.site = site;
+    this.modelState = page.locator("#model-state");
+    this.modelError = page.locator("#model-error .error");
+    this.runError = page.locator("#run-error .error");
+    this.thumbnails = page.locator("#thumbnails > li");
+    this.texts = page.getByLabel("Texts");
+  }
+
+  /** @param {"Menu" | "Any URL" | "File from disk"} origin */
+  async chooseOrigin(origin) {
+    await this.page.getByRole("radio", { name: origin }).check({ force: true });
+  }
+
+  /**
+   * Types a URL and presses Load.
+   * @param {string} url
+   */
+  async loadUrl(url) {
+    await this.chooseOrigin("Any URL");
+    await this.page.getByLabel("Address of a GGUF or safetensors file").fill(url);
+    await this.page.getByRole("button", { name: "Load", exact: true }).click();
+  }
+
+  /**
+   * Chooses a file and presses Load.
+   * @param {string | string[] | { name: string, mimeType: string, buffer: Buffer }} file
+   */
+  async loadFile(file) {
+    await this.chooseOrigin("File from disk");
+    await this.page.getByLabel("Model files from disk").setInputFiles(file);
+    await this.page.getByRole("button", { name: "Load", exact: true }).click();
+  }
+
+  /** The tiny model, ready. */
+  async loadTinyModel() {
+    await this.loadUrl(`${this.site.hub.origin}/tiny-gelu.q8_0.gguf`);
+    await this.ready();
+  }
+
+  /** Waits until a model is ready; fails with what the panel says instead. */
+  async ready() {
+    try {
+      await this.modelState.filter({ hasText: "Ready" }).waitFor();
+    } catch (cause) {
+      const panel = await this.page.locator("#model-form").innerText();
+      const asked = [...this.site.own.requests, ...this.site.hub.requests].join(" ");
+      throw new Error(`no model is ready. The panel: ${JSON.stringify(panel)}. Asked for: ${asked}`, { cause });
+    }
+  }
+
+  /** @param {string[] | { name: string, mimeType: string, buffer: Buffer }} files */
+  async pickImages(files) {
+    await this.page.getByLabel("Add images").setInputFiles(files);
+  }
+
+  /** What the vectors are of, in their order. */
+  async legend() {
+    return this.page.locator("#legend .name").allTextContents();
+  }
+
+  /** Presses Embed and waits until it is done. */
+  async embed() {
+    await this.page.getByRole("button", { name: /^Embed/ }).click();
+    await this.settled();
+  }
+
+  /** Waits until no run is on. */
+  async settled() {
+    await this.page.waitForFunction(() => document.querySelector("#run-state")?.textContent === "");
+  }
+
+  /** What the Copy button copies, parsed. */
+  async copied() {
+    await this.page.getByRole("button", { name: "Copy JSON" }).click();
+    await this.page.getByRole("button", { name: "Copied" }).waitFor();
+    return JSON.parse(await this.page.evaluate(() => navigator.clipboard.readText()));
+  }
+
+  /**
+   * Files dropped on, or pasted into, an element, with the event that a browser would send.
+   * @param {"drop" | "paste"} kind
+   * @param {string} selector
+   * @param {{ name: string, path: string }[]} files
+   */
+  async giveFiles(kind, selector, files) {
+    const contents = files.map(({ name, path }) => ({ name, base64: readFileSync(path, "base64") }));
+    await this.page.evaluate(
+      ({ kind, selector, contents }) => {
+        const transfer = new DataTransfer();
+        for (const { name, base64 } of contents) {
+          const bytes = Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
+          transfer.items.add(new File([bytes], name));
+        }
+        const options = { bubbles: true, cancelable: true };
+        const event =
+          kind === "drop"
+            ? new DragEvent("drop", { ...options, dataTransfer: transfer })
+            : new ClipboardEvent("paste", { ...options, clipboardData: transfer });
+        document.querySelector(selector)?.dispatchEvent(event);
+      },
+      { kind, selector, contents },
+    );
+  }
+}
+
+/**
+ * The code that an error on the page shows.
+ * @param {Locator} error
+ * @returns {Promise<string | null>}
+ */
+export function shownCode(error) {
+  return error.locator("code").textContent();
+}

@@ -1,0 +1,224 @@
+// The package in Node: its sources, its threads, its errors, and vectors equal to the command line's.
+
+import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { availableParallelism } from "node:os";
+import { join, relative } from "node:path";
+import { after, before, describe, test } from "node:test";
+import { pathToFileURL } from "node:url";
+import { FIXTURES, PHOTOS, TEST_DATA, TINY_MODEL } from "../browser/support/browser.mjs";
+import { StaticServer } from "../browser/support/server.mjs";
+import { record } from "../reliability/record.mjs";
+import { largestDifference } from "../browser/support/vectors.mjs";
+import { Installed } from "./installed.mjs";
+
+/** What the command line prints for these is in the test data: see tests/data.sh. */
+const TEXTS = ["a photo of a cat", "", "привет, 世界 😀"];
+const IMAGES = ["rocket.jpg", "horse.png"].map((name) => join(PHOTOS, name));
+const EXPECTED = /** @type {number[][]} */ (JSON.parse(readFileSync(join(TEST_DATA, "tiny-gelu.q8_0.json"), "utf8")).data);
+
+/** @typedef {typeof import("../../www/clip.js")} Api */
+/** @typedef {import("../../www/clip.js").ClipEncoder} ClipEncoder */
+
+/** @type {Installed} */
+let installed;
+/** @type {Api} */
+let api;
+/** @type {StaticServer} */
+let server;
+
+before(async () => {
+  installed = new Installed();
+  api = await import(pathToFileURL(createRequire(join(installed.folder, "/")).resolve("clip-wasm")).href);
+  server = await new StaticServer(TEST_DATA).start();
+});
+after(async () => {
+  await server.stop();
+  installed.remove();
+});
+
+/**
+ * @param {import("node:test").TestContext} t
+ * @param {Parameters<Api["ClipEncoder"]["load"]>[0]} source
+ * @param {Parameters<Api["ClipEncoder"]["load"]>[1]} [options]
+ * @returns {Promise<ClipEncoder>}
+ */
+async function load(t, source, options) {
+  const clip = await api.ClipEncoder.load(source, { onWarning: ({ message }) => assert.fail(message), ...options });
+  t.after(() => clip.close());
+  return clip;
+}
+
+/** @param {ClipEncoder} clip */
+async function vectors(clip) {
+  return [...(await clip.embedText(TEXTS)).data, ...(await clip.embedImage(IMAGES)).data];
+}
+
+/** @param {number[][]} given */
+function assertExpected(given) {
+  assert.equal(given.length, EXPECTED.length);
+  for (const [i, vector] of given.entries()) {
+    const difference = largestDifference(vector, EXPECTED[i] ?? []);
+    assert.ok(difference <= 1e-5, `a component of input ${i} differs by ${difference} from the command line's`);
+  }
+}
+
+/** @param {Promise<unknown>} promise */
+async function failure(promise) {
+  return promise.then(
+    () => assert.fail("it did not fail"),
+    (error) => {
+      assert.ok(error instanceof api.ClipError, `no ClipError: ${error.stack}`);
+      return error;
+    },
+  );
+}
+
+describe("a model is loaded from", () => {
+  /** @type {Record<string, () => Parameters<Api["ClipEncoder"]["load"]>[0]>} */
+  const sources = {
+    "a path": () => TINY_MODEL,
+    "a relative path": () => relative(process.cwd(), TINY_MODEL),
+    "a file URL": () => pathToFileURL(TINY_MODEL),
+    "a file URL as a string": () => pathToFileURL(TINY_MODEL).href,
+    "an http URL": () => `${server.origin}/tiny-gelu.q8_0.gguf`,
+    "bytes": () => readFileSync(TINY_MODEL),
+    "a Blob": () => new Blob([readFileSync(TINY_MODEL)]),
+  };
+  for (const [name, source] of Object.entries(sources)) {
+    test(name, async (t) => assertExpected(await vectors(await load(t, source()))));
+  }
+
+  test("a checkpoint's path, with its files beside it", async (t) => {
+    const path = join(TEST_DATA, "tiny-hf/model.safetensors");
+    assertExpected(await vectors(await load(t, path, { activation: "gelu" })));
+  });
+
+  test("a path, one tower after the other, read in parts", async (t) => {
+    const clip = await load(t, TINY_MODEL, { towers: ["text"] });
+    assert.deepEqual(clip.info.towers, ["text"]);
+    await clip.loadTowers(["vision"]);
+    assertExpected(await vectors(clip));
+  });
+});
+
+test("an image is a path, a URL, bytes, a Buffer or a Blob", async (t) => {
+  const clip = await load(t, TINY_MODEL);
+  const path = join(FIXTURES, "cat.png");
+  const buffer = readFileSync(path);
+  const url = server.answer("/cat.png", (_request, response) => void response.end(buffer));
+  const { data } = await clip.embedImage([path, relative(process.cwd(), path), pathToFileURL(path), url, buffer, new Uint8Array(buffer), new Blob([buffer])]);
+  assert.equal(data.length, 7);
+  for (const [i, vector] of data.entries()) assert.deepEqual(vector, data[0], `input ${i} differs from input 0`);
+  assert.ok(buffer.length > 0, "the caller keeps the bytes");
+});
+
+test("threads share the work, and change no bit", async (t) => {
+  const one = await load(t, TINY_MODEL, { threads: 1 });
+  assert.equal(one.threads, 1);
+  const all = await load(t, TINY_MODEL);
+  assert.equal(all.threads, Math.min(availableParallelism(), 8));
+  const three = await load(t, TINY_MODEL, { threads: 3 });
+  assert.equal(three.threads, 3);
+  const wanted = await vectors(one);
+  assert.deepEqual(await vectors(all), wanted);
+  assert.deepEqual(await vectors(three), wanted);
+});
+
+test("progress is told, up to the whole", async (t) => {
+  /** @type {{ loaded: number, total: number | null }[]} */
+  const told = [];
+  await load(t, TINY_MODEL, { onProgress: (progress) => told.push(progress) });
+  assert.deepEqual([told.at(-1)?.loaded, told.at(-1)?.total], [readFileSync(TINY_MODEL).length, readFileSync(TINY_MODEL).length]);
+});
+
+test("nothing is kept", async () => {
+  assert.deepEqual(await api.keptModels(), []);
+  await api.deleteKeptModel(`${server.origin}/tiny-gelu.q8_0.gguf`);
+});
+
+describe("what goes wrong has a code", () => {
+  test("a model that is not there", async () => {
+    const { code, message } = await failure(api.ClipEncoder.load("nowhere.gguf"));
+    assert.deepEqual([code, /nowhere\.gguf cannot be read: ENOENT/.test(message)], ["io", true], message);
+  });
+  test("a folder", async () => assert.equal((await failure(api.ClipEncoder.load(FIXTURES))).code, "io"));
+  test("a file that is no model", async () => {
+    assert.equal((await failure(api.ClipEncoder.load(join(FIXTURES, "cat.png")))).code, "not_a_model");
+  });
+  test("an answer other than 200", async () => {
+    assert.equal((await failure(api.ClipEncoder.load(`${server.origin}/nothing.gguf`))).code, "http_status");
+  });
+  test("another sum than is expected", async () => {
+    assert.equal((await failure(api.ClipEncoder.load(TINY_MODEL, { sha256: "0".repeat(64) }))).code, "corrupt_model");
+  });
+  test("an image that is not there", async (t) => {
+    assert.equal((await failure((await load(t, TINY_MODEL)).embedImage(["nowhere.png"]))).code, "io");
+  });
+  test("AVIF, which only browsers decode", async (t) => {
+    const { code, message } = await failure((await load(t, TINY_MODEL)).embedImage([join(FIXTURES, "cat.avif")]));
+    assert.deepEqual([code, /AVIF/.test(message)], ["unsupported_image", true], message);
+  });
+  test("a load that is aborted", async () => {
+    assert.equal((await failure(api.ClipEncoder.load(TINY_MODEL, { signal: AbortSignal.abort() }))).code, "aborted");
+    const abort = new AbortController();
+    const loading = failure(api.ClipEncoder.load(TINY_MODEL, { signal: abort.signal, onProgress: () => abort.abort() }));
+    assert.equal((await loading).code, "aborted");
+  });
+  test("calls after close", async () => {
+    const clip = await api.ClipEncoder.load(TINY_MODEL);
+    const waiting = failure(clip.embedText(["a cat"]));
+    clip.close();
+    assert.equal((await waiting).code, "closed");
+    assert.equal((await failure(clip.embedText(["a cat"]))).code, "closed");
+  });
+});
+
+test("a worker that ends is replaced, with its threads, and what waits is answered", async (t) => {
+  const { WorkerConnection } = await import(pathToFileURL(join(installed.folder, "node_modules/clip-wasm/lib/client/worker-connection.js")).href);
+  const { start } = WorkerConnection;
+  t.after(() => (WorkerConnection.start = start));
+  let workers = 0;
+  let ends = false;
+  WorkerConnection.start = (/** @type {string} */ name) => {
+    workers++;
+    const worker = start(name);
+    const { postMessage } = worker;
+    worker.postMessage = (/** @type {any} */ message) => {
+      postMessage.call(worker, message);
+      if (ends && message.method === "embedImage") worker.terminate();
+      if (message.method === "embedImage") ends = false;
+    };
+    return worker;
+  };
+  /** @type {string[]} */
+  const warnings = [];
+  const clip = await load(t, TINY_MODEL, { threads: 2, onWarning: ({ code }) => warnings.push(code) });
+  for (let round = 1; round <= 3; round++) {
+    ends = true;
+    const running = failure(clip.embedImage(IMAGES));
+    const waiting = vectors(clip);
+    const { code, message } = await running;
+    assert.equal(code, "worker_failed");
+    assert.match(message, /ended with code 1; the encoder starts anew by itself/);
+    assertExpected(await waiting);
+    assert.equal(warnings.length, round);
+  }
+  assert.deepEqual([workers, clip.threads, warnings], [4, 2, Array(3).fill("worker_replaced")]);
+  record({ section: "faults", what: "a worker of Node ends", tried: "three times, in the midst of a batch, with threads", outcome: "that call alone fails; another worker takes over, with equal vectors" });
+});
+
+test("a process ends when its encoder is closed, and has no new globals", () => {
+  const program = `
+    const before = new Set(Reflect.ownKeys(globalThis));
+    const { ClipEncoder } = await import("clip-wasm");
+    const clip = await ClipEncoder.load(process.argv[1]);
+    const { data } = await clip.embedText(["a cat"]);
+    clip.close();
+    console.log(JSON.stringify({ length: data[0].length, added: Reflect.ownKeys(globalThis).filter((key) => !before.has(key)).map(String) }));`;
+  const options = { cwd: installed.folder, encoding: /** @type {const} */ ("utf8"), timeout: 60_000 };
+  const printed = execFileSync(process.execPath, ["--input-type=module", "--eval", program, TINY_MODEL], options);
+  assert.deepEqual(JSON.parse(printed), { length: 64, added: [] });
+});

@@ -1,0 +1,167 @@
+//! The goldens of the native tests through the bindings that the page calls, in a browser.
+#![cfg(target_arch = "wasm32")]
+
+use clip_wasm::wasm::{CheckpointConverter, ClipEncoder, Companions, Limits, ModelLoader};
+use js_sys::{Function, Object, Reflect, Uint8Array};
+use safetensors::SafeTensors;
+use wasm_bindgen::closure::Closure;
+use wasm_bindgen::{Clamped, JsCast, JsValue};
+use wasm_bindgen_test::{wasm_bindgen_test, wasm_bindgen_test_configure};
+use web_sys::ImageData;
+
+wasm_bindgen_test_configure!(run_in_dedicated_worker);
+
+/// Made by tests/data.sh.
+const Q8_0: &[u8] = include_bytes!(concat!(env!("CLIP_TEST_DATA"), "/tiny-gelu.q8_0.gguf"));
+const F32: &[u8] = include_bytes!(concat!(env!("CLIP_TEST_DATA"), "/tiny-gelu.f32.gguf"));
+/// The checkpoint of which `Q8_0` was made.
+const CHECKPOINT: &[u8] =
+    include_bytes!(concat!(env!("CLIP_TEST_DATA"), "/tiny-hf/model.safetensors"));
+const CONFIG: &str = include_str!(concat!(env!("CLIP_TEST_DATA"), "/tiny-hf/config.json"));
+const TOKENIZER: &str = include_str!(concat!(env!("CLIP_TEST_DATA"), "/tokenizer.json"));
+/// What the native command line prints for `TEXTS`, then `IMAGES`.
+const NATIVE: &str = include_str!(concat!(env!("CLIP_TEST_DATA"), "/tiny-gelu.q8_0.json"));
+const TEXTS: [&str; 3] = ["a photo of a cat", "", "привет, 世界 😀"];
+const IMAGES: [&[u8]; 2] =
+    [include_bytes!("../../www/check/rocket.jpg"), include_bytes!("../../www/check/horse.png")];
+
+fn load(bytes: &[u8], chunk: usize) -> Result<ClipEncoder, JsValue> {
+    let mut loader = ModelLoader::new(&Limits::new(), None);
+    for chunk in bytes.chunks(chunk) {
+        loader.push(chunk)?;
+    }
+    loader.finish()
+}
+
+fn property(of: &JsValue, name: &str) -> JsValue {
+    Reflect::get(of, &name.into()).unwrap()
+}
+
+fn code(thrown: &JsValue) -> String {
+    property(thrown, "code").as_string().unwrap_or_else(|| panic!("{thrown:?} has no code"))
+}
+
+#[wasm_bindgen_test]
+fn vectors_equal_the_native_ones() {
+    let encoder = load(Q8_0, 1 << 16).unwrap();
+    let native: serde_json::Value = serde_json::from_str(NATIVE).unwrap();
+    let texts = TEXTS.iter().map(|text| encoder.embed_text(text, true).unwrap());
+    let images =
+        IMAGES.iter().map(|image| encoder.embed_image(image, true, "exif", "drop").unwrap());
+    for (i, vector) in texts.chain(images).enumerate() {
+        for (j, got) in vector.to_vec().into_iter().enumerate() {
+            let want = native["data"][i][j].as_f64().unwrap();
+            assert!((f64::from(got) - want).abs() <= 1e-5, "input {i}[{j}]: {got} for {want}");
+        }
+    }
+}
+
+#[wasm_bindgen_test]
+fn a_float_file_equals_transformers() {
+    let encoder = load(F32, 1 << 20).unwrap();
+    let inputs: serde_json::Value =
+        serde_json::from_str(include_str!("../fixtures/towers/inputs.json")).unwrap();
+    let expected = SafeTensors::deserialize(include_bytes!("../fixtures/towers/tiny.safetensors"));
+    let expected = expected.unwrap();
+    let texts = expected.tensor("tiny.gelu.text").unwrap();
+    let rows = texts.data().chunks(4 * texts.shape()[1]);
+    for (text, row) in inputs["texts"].as_array().unwrap().iter().zip(rows) {
+        let got = encoder.embed_text(text.as_str().unwrap(), true).unwrap().to_vec();
+        let want = row.chunks(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]));
+        let cosine: f64 = got.iter().zip(want).map(|(a, b)| f64::from(*a) * f64::from(b)).sum();
+        assert!(cosine >= 0.99999, "{text}: {cosine}");
+    }
+}
+
+#[wasm_bindgen_test]
+fn chunks_of_any_size_give_the_same_model() {
+    let whole = load(Q8_0, Q8_0.len()).unwrap().embed_text("a cat", true).unwrap().to_vec();
+    for size in [4093, 1 << 20] {
+        let vector = load(Q8_0, size).unwrap().embed_text("a cat", true).unwrap().to_vec();
+        assert_eq!(vector, whole, "chunks of {size} bytes");
+    }
+}
+
+#[wasm_bindgen_test]
+fn pixels_give_the_vector_of_the_image_they_are() {
+    let encoder = load(Q8_0, 1 << 20).unwrap();
+    let image = clip_wasm::decode::decode(IMAGES[1]).unwrap();
+    let rgba: Vec<u8> =
+        image.pixels().chunks(3).flat_map(|rgb| [rgb[0], rgb[1], rgb[2], 7]).collect();
+    let pixels =
+        ImageData::new_with_u8_clamped_array_and_sh(Clamped(&rgba), image.width(), image.height());
+    let pixels = pixels.unwrap();
+    let want = encoder.embed_image(IMAGES[1], false, "exif", "drop").unwrap().to_vec();
+    assert_eq!(encoder.embed_pixels(&pixels, false, "drop").unwrap().to_vec(), want);
+    assert_ne!(encoder.embed_pixels(&pixels, false, "white").unwrap().to_vec(), want);
+}
+
+#[wasm_bindgen_test]
+fn errors_have_a_code_and_a_status() {
+    let encoder = load(Q8_0, 1 << 20).unwrap();
+    for (bytes, want, status) in [
+        (&b"<!doctype html>"[..], "unsupported_image", 415.0),
+        (&IMAGES[0][..20_000], "corrupt_image", 422.0),
+    ] {
+        let thrown = encoder.embed_image(bytes, true, "exif", "drop").unwrap_err();
+        assert_eq!(code(&thrown), want);
+        assert_eq!(property(&thrown, "statusCode").as_f64(), Some(status));
+    }
+    let refused = |bytes: &[u8]| code(&load(bytes, 1 << 16).err().unwrap());
+    assert_eq!(refused(b"<!doctype html><title>404</title>"), "not_a_model");
+    assert_eq!(refused(&[]), "not_a_model");
+    assert_eq!(refused(&Q8_0[..Q8_0.len() - 1]), "truncated_model");
+    assert!(encoder.embed_text("it goes on working", true).is_ok());
+}
+
+#[wasm_bindgen_test]
+fn info_names_the_model() {
+    let info: JsValue = load(Q8_0, 1 << 20).unwrap().info().unwrap().into();
+    assert_eq!(property(&info, "type").as_string().as_deref(), Some("q8_0"));
+    assert_eq!(property(&info, "embeddingDimension").as_f64(), Some(64.0));
+    assert_eq!(property(&info, "contextLength").as_f64(), Some(77.0));
+}
+
+fn converter(file_type: &str) -> Result<CheckpointConverter, JsValue> {
+    let companions = Object::new();
+    for (key, text) in [("name", "tiny-hf"), ("config", CONFIG), ("tokenizer", TOKENIZER)] {
+        Reflect::set(&companions, &key.into(), &text.into()).unwrap();
+    }
+    CheckpointConverter::new(
+        &companions.unchecked_into::<Companions>(),
+        file_type,
+        &Limits::new(),
+        None,
+    )
+}
+
+#[wasm_bindgen_test]
+fn a_checkpoint_becomes_the_native_file() {
+    let gguf = Uint8Array::new_with_length(Q8_0.len() as u32);
+    let file = gguf.clone();
+    let sink = Closure::<dyn Fn(u32, Uint8Array)>::new(move |offset: u32, bytes: Uint8Array| {
+        file.set(&bytes, offset)
+    });
+    let sink: &Function = sink.as_ref().unchecked_ref();
+    let mut converter = converter("q8_0").unwrap();
+    for chunk in CHECKPOINT.chunks(1 << 16) {
+        converter.push(chunk, sink).unwrap();
+        assert_eq!(converter.file_size(), Some(Q8_0.len() as f64));
+        assert_eq!(converter.source_size(), Some(CHECKPOINT.len() as f64));
+    }
+    assert_eq!(converter.written(), Q8_0.len() as f64);
+    converter.end_file().unwrap();
+    converter.finish().unwrap();
+    assert!(gguf.to_vec() == Q8_0);
+}
+
+#[wasm_bindgen_test]
+fn a_conversion_throws_what_its_sink_throws() {
+    let mut failing = converter("q8_0").unwrap();
+    let thrown = failing.push(CHECKPOINT, &Function::new_no_args("throw 'full'")).unwrap_err();
+    assert_eq!(thrown.as_string().as_deref(), Some("full"));
+    let page =
+        converter("q8_0").unwrap().push(b"<!doctype html><title>404</title>", &Function::default());
+    assert_eq!(code(&page.unwrap_err()), "not_a_model");
+    assert_eq!(code(&converter("q9").err().unwrap()), "invalid_input");
+}

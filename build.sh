@@ -152,29 +152,48 @@ need_rust_for_threads() {
   fi
 }
 
-# The page's module is built four ways, with and without relaxed SIMD and threads; www/lib/engine/builds.js chooses. Each has a
-# target folder of its own: in a folder that two share, each takes the place of the other and is compiled every time.
-# RUSTFLAGS would replace the flags in .cargo/config.toml, SIMD among them.
-build_module() { # NAME COMMAND...
-  local folder=target/modules/$1 into=www/pkg/$1
-  local module=$folder/$WASM/page/clip_wasm.wasm made=$folder/bindgen
-  shift
-  env -u RUSTFLAGS CARGO_TARGET_DIR="$folder" "$@"
-  if [ ! -e "$into/clip_wasm_bg.wasm" ] || [ "$module" -nt "$into/clip_wasm_bg.wasm" ]; then
-    rm -rf "$made" "$into"
-    wasm-bindgen --target web --out-dir "$made" "$module"
-    node_modules/.bin/wasm-opt -O3 "$made/clip_wasm_bg.wasm" -o "$made/clip_wasm_bg.wasm"
-    mkdir -p "$into"
-    cp "$made"/clip_wasm{.js,.d.ts,_bg.wasm} "$into/"
-  fi
+# The page has a module that reads pictures, and one with the towers, which is built four ways, with and without relaxed
+# SIMD and threads: www/lib/engine/builds.js chooses. RUSTFLAGS would replace the flags in .cargo/config.toml, SIMD
+# among them.
+build_module() { # NAME FOLDER COMMAND...
+  compile_module "$@"
+  finish_module "$1" "$2"
 }
 
-# A module without relaxed SIMD and one with it, by the same command.
-build_both() { # NAME RELAXED_NAME COMMAND...
-  local name=$1 relaxed=$2
+compile_module() { # NAME FOLDER COMMAND...
+  local name=$1 folder=target/modules/$2
+  local module=$folder/$WASM/page/clip_wasm.wasm
   shift 2
-  build_module "$name" "$@"
-  local folder=target/modules/$relaxed
+  env -u RUSTFLAGS CARGO_TARGET_DIR="$folder" "$@"
+  # The next module of this folder takes its place.
+  if [ ! -e "$folder/$name.wasm" ] || [ "$module" -nt "$folder/$name.wasm" ]; then cp "$module" "$folder/$name.wasm"; fi
+}
+
+finish_module() { # NAME FOLDER
+  local name=$1 module=target/modules/$2/$1.wasm made=target/modules/$2/bindgen-$1 into=www/pkg/$1 options=()
+  if [ -e "$into/clip_wasm_bg.wasm" ] && [ "$into/clip_wasm_bg.wasm" -nt "$module" ]; then return; fi
+  rm -rf "$made" "$into.part"
+  # Pictures that break their instance get a new one.
+  if [ "$name" = pictures ]; then options=(--experimental-reset-state-function); fi
+  wasm-bindgen --target web --out-name clip_wasm "${options[@]}" --out-dir "$made" "$module"
+  node_modules/.bin/wasm-opt -O3 "$made/clip_wasm_bg.wasm" -o "$made/clip_wasm_bg.wasm"
+  mkdir -p "$into.part"
+  cp "$made"/clip_wasm{.js,.d.ts,_bg.wasm} "$into.part/"
+  # At once: a page may be served meanwhile.
+  rm -rf "$into"
+  mv "$into.part" "$into"
+}
+
+# Cargo's command for a module. The two have the same dependencies, and are compiled beside each other in one folder.
+module_command() { # FEATURE
+  printf '%s\n' rustc --profile page --lib --crate-type cdylib --target $WASM --no-default-features --features "$1"
+}
+
+# The towers with relaxed SIMD, beside those without. In a folder that they shared, each would take the place of the
+# other and be compiled every time, for it is a flag of the compiler that tells them apart.
+build_relaxed() { # NAME RELAXED_NAME COMMAND...
+  local name=$1 relaxed=$2 folder=target/modules/$2
+  shift 2
   if [ ! -d "$folder" ]; then
     # What it depends on is compiled already.
     rm -rf "$folder.part"
@@ -182,29 +201,49 @@ build_both() { # NAME RELAXED_NAME COMMAND...
     mv "$folder.part" "$folder"
   fi
   # The flag is for the crate as a whole: nothing is inlined into code that has a feature of its own.
-  build_module "$relaxed" "$@" --features relaxed-simd -- -C target-feature=+relaxed-simd
+  build_module "$relaxed" "$relaxed" "$@" --features relaxed-simd -- -C target-feature=+relaxed-simd
 }
 
-build() {
+# What a page needs in every browser.
+build_first() {
   need_rust
   need_wasm_bindgen
   need_node_packages
-  local cargo=(rustc --profile page --lib --crate-type cdylib --target $WASM)
+  say "building the modules that every browser runs, in www/pkg (3 minutes the first time)"
+  mapfile -t pictures < <(module_command pictures)
+  mapfile -t towers < <(module_command towers)
+  compile_module simd128 simd128 cargo "${towers[@]}"
+  finish_module simd128 simd128 &
+  local finishing=$!
+  build_module pictures simd128 cargo "${pictures[@]}"
+  wait "$finishing" || fail "the module simd128 does not build"
+}
+
+# What is faster where it runs.
+build_faster() {
+  say "building the modules with relaxed SIMD and threads (6 minutes the first time)"
   local threads=
-  say "building the modules in www/pkg (9 minutes the first time)"
   if need_rust_for_threads; then
-    # Beside the others: what takes longest, optimisation of a module as a whole, takes one core.
-    build_both simd128-threads relaxed-threads env RUSTC_BOOTSTRAP=1 "${THREADS_CARGO[@]}" \
-      --config .cargo/threads.toml -Zbuild-std=panic_abort,std "${cargo[@]}" &
+    local cargo=(env RUSTC_BOOTSTRAP=1 "${THREADS_CARGO[@]}" --config .cargo/threads.toml -Zbuild-std=panic_abort,std)
+    # Beside the other: what takes longest, optimisation of a module as a whole, takes one core.
+    {
+      build_module simd128-threads simd128-threads "${cargo[@]}" "${towers[@]}"
+      build_relaxed simd128-threads relaxed-threads "${cargo[@]}" "${towers[@]}"
+    } &
     threads=$!
     trap 'kill 0' INT # which what runs in the background does not hear
   else
     rm -rf www/pkg/*-threads
     say "WITHOUT THREADS: Rust 1.95 with its rust-src is not to be had, so the page runs on one thread"
   fi
-  build_both simd128 relaxed cargo "${cargo[@]}"
+  build_relaxed simd128 relaxed cargo "${towers[@]}"
   [ -z "$threads" ] || wait "$threads" || fail "the modules for several threads do not build"
   trap - INT
+}
+
+build() {
+  build_first
+  build_faster
   wc -c www/pkg/*/clip_wasm_bg.wasm
   say "www/ is the site"
 }
@@ -238,11 +277,18 @@ fuzz() { # SECONDS TARGET...
   node fuzz/run.mjs "target/fuzz/$host/release" "$@"
 }
 
-serve() {
+serve() { # PORT
   need_python
-  build
+  build_first
   say "serving http://localhost:$1/"
-  exec python3 -m http.server "$1" --bind 127.0.0.1 --directory www
+  python3 -m http.server "$1" --bind 127.0.0.1 --directory www &
+  local server=$!
+  trap 'kill $server 2>/dev/null' EXIT
+  sleep 1
+  kill -0 $server 2>/dev/null || fail "nothing can be served at port $1: give another, as in ./build.sh serve 8001"
+  build_faster
+  say "everything is built: reload the page for relaxed SIMD and threads"
+  wait $server
 }
 
 # The model that comes with the page: drawn, trained and converted from nothing but a seed.

@@ -1,9 +1,9 @@
-// Makes clip-wasm.html: the page with its styles, scripts, worker, wasm module, samples and demo model in one file,
+// Makes clip-wasm.html: the page with its styles, scripts, workers, wasm modules, samples and demo model in one file,
 // which runs from a disk.
 
 import { createHash } from "node:crypto";
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
-import { extname, join, relative, resolve } from "node:path";
+import { basename, extname, join, relative, resolve } from "node:path";
 import { gzipSync } from "node:zlib";
 import { build } from "esbuild";
 
@@ -18,8 +18,15 @@ const OUTPUT = join(REPOSITORY, "clip-wasm.html");
 /** @type {Record<string, string>} */
 const FETCHED = { ".gguf": "application/octet-stream", ".jpg": "image/jpeg", ".json": "application/json", ".png": "image/png" };
 
-const worker = await bundle(join(WWW, "lib/worker/model-worker.js"), "iife", [onlyBuild(), packed()]);
-const script = await bundle(join(SINGLE, "main.js"), "esm", [packed(), virtual("worker", worker, "text"), virtual("files", files(), "js")]);
+const [model, pictures] = await Promise.all(
+  ["model", "picture"].map((name) => bundle(join(WWW, `lib/worker/${name}-worker.js`), "iife", [onlyBuild(), packed()])),
+);
+const script = await bundle(join(SINGLE, "main.js"), "esm", [
+  packed(),
+  virtual("model", String(model), "text"),
+  virtual("pictures", String(pictures), "text"),
+  virtual("files", files(), "js"),
+]);
 const html = page(script);
 writeFileSync(OUTPUT, html);
 console.log(`${relative(REPOSITORY, OUTPUT)}: ${(Buffer.byteLength(html) / 1e6).toFixed(2)} MB`);
@@ -52,7 +59,7 @@ function onlyBuild() {
   return {
     name: "only-build",
     setup(build) {
-      build.onResolve({ filter: /\/builds\.js$/ }, () => ({ path: join(SINGLE, "builds.js") }));
+      build.onResolve({ filter: /\/(builds|pictures-build)\.js$/ }, ({ path }) => ({ path: join(SINGLE, basename(path)) }));
     },
   };
 }

@@ -161,11 +161,27 @@ impl ClipEncoder {
     /// # Errors
     /// `image_too_large`, `low_memory`; `missing_tower` for a text-only model.
     pub fn embed_pixels(&self, image: &RgbImage, normalize: bool) -> Result<Embedding> {
-        let (preprocess, tower) = self.vision()?;
+        let (preprocess, _) = self.vision()?;
         decode::check_pixels(image.width(), image.height(), &self.limits)?;
-        preprocess.make_room(image)?;
-        let pixels = preprocess.apply(image);
-        let projection = tower.forward(&pixels)?;
+        preprocess.make_room_to_resize(image)?;
+        self.embed_square(&preprocess.resize_and_crop(image), normalize)
+    }
+
+    /// The embedding of an image that is resized and cropped already, as [`Preprocess::resize_and_crop`] of the
+    /// model's own preprocessing does: `[S, S, 3]`, u8, RGB, row-major.
+    ///
+    /// # Errors
+    /// `invalid_input` for another number of bytes than `3 * S * S`; `low_memory`; `missing_tower` for a text-only
+    /// model.
+    pub fn embed_square(&self, pixels: &[u8], normalize: bool) -> Result<Embedding> {
+        let (preprocess, tower) = self.vision()?;
+        if pixels.len() != preprocess.square_len() {
+            let (size, len) = (preprocess.image_size, pixels.len());
+            let message = format!("{len} bytes are not {size} x {size} pixels of three bytes each");
+            return Err(Error::new(ErrorKind::InvalidInput, message));
+        }
+        preprocess.make_room_to_normalise()?;
+        let projection = tower.forward(&preprocess.normalise(pixels))?;
         Embedding::new(projection, normalize)
     }
 

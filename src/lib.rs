@@ -11,6 +11,8 @@
 //! [`ClipEncoder`] is the facade of the first two flows and [`ModelLoader`] of the third. `wasm` alone
 //! knows JavaScript; everything else builds and is tested natively.
 
+// A module of the page has the part of the crate that its bindings lead to.
+#![cfg_attr(not(all(feature = "pictures", feature = "towers")), allow(dead_code))]
 #![warn(missing_docs)]
 #![deny(rustdoc::bare_urls, rustdoc::broken_intra_doc_links, rustdoc::private_intra_doc_links)]
 

@@ -109,7 +109,12 @@ impl Preprocess {
     ///
     /// The memory used is that of the crop, whatever the shape of the image.
     pub fn apply(&self, image: &RgbImage) -> Vec<f32> {
-        let pixels = self.resize_and_crop(image);
+        self.normalise(&self.resize_and_crop(image))
+    }
+
+    /// The tensor of the square of pixels that [`Preprocess::resize_and_crop`] gives: `[S, S, 3]`, u8, to
+    /// `[3, S, S]`, f32.
+    pub fn normalise(&self, pixels: &[u8]) -> Vec<f32> {
         let mut tensor = Vec::with_capacity(pixels.len());
         for channel in 0..CHANNELS {
             let value_of = self.normalised_levels(channel);
@@ -119,16 +124,29 @@ impl Preprocess {
         tensor
     }
 
-    /// Sees to it that there is memory for what [`Preprocess::apply`] takes.
+    /// Fails where there is not enough memory for [`Preprocess::resize_and_crop`].
     ///
     /// # Errors
     /// `low_memory`
-    pub(crate) fn make_room(&self, image: &RgbImage) -> Result<()> {
-        let square = (CHANNELS * self.image_size * self.image_size) as u64;
+    pub(crate) fn make_room_to_resize(&self, image: &RgbImage) -> Result<()> {
+        let square = self.square_len() as u64;
         let (size, window, _) = self.placed(image);
         let between = resize::most_between(image, size, window, self.filter);
-        memory::probe(&[between, square, square])?;
+        memory::probe(&[between, square, square])
+    }
+
+    /// Fails where there is not enough memory for [`Preprocess::normalise`].
+    ///
+    /// # Errors
+    /// `low_memory`
+    pub(crate) fn make_room_to_normalise(&self) -> Result<()> {
+        let square = self.square_len() as u64;
         memory::probe(&[square, 4 * square])
+    }
+
+    /// The bytes of the square: three for each of its pixels.
+    pub(crate) fn square_len(&self) -> usize {
+        CHANNELS * self.image_size * self.image_size
     }
 
     /// The pixels the tensor is made of: RGB8, interleaved, row-major, `[S, S, 3]`.

@@ -1,17 +1,30 @@
 //! The bindings: the only files that know JavaScript. Everything here converts and delegates.
+//!
+//! The page has two modules of them: `pictures`, which a stranger's file can only end by itself, and `towers`, which
+//! holds the model. Each is built with the feature of its name.
 
+#[cfg(feature = "towers")]
 mod converter;
+#[cfg(feature = "towers")]
 mod encoder;
 mod limits;
+#[cfg(feature = "towers")]
 mod loader;
+#[cfg(feature = "pictures")]
 mod pictures;
+mod preprocessing;
 
+#[cfg(feature = "towers")]
 pub use converter::{CheckpointConverter, Companions};
+#[cfg(feature = "towers")]
 pub use encoder::{ClipEncoder, ModelInfo, Tokens};
 pub use limits::Limits;
+#[cfg(feature = "towers")]
 pub use loader::{ModelLoader, Sha256};
-pub use pictures::recognizes_image;
+#[cfg(feature = "pictures")]
+pub use pictures::{Preprocessing, prepare_file, prepare_pixels, recognizes_image};
 
+#[cfg(feature = "towers")]
 use std::ops::Range;
 
 use js_sys::{Error as JsError, Reflect};
@@ -28,7 +41,7 @@ pub fn start() {
 
 /// Grows the memory by `bytes` and keeps them for what is allocated later; `false` where they are not to be
 /// had. Memory that threads share is best not grown once they run.
-#[cfg(target_feature = "atomics")]
+#[cfg(all(feature = "towers", target_feature = "atomics"))]
 #[wasm_bindgen]
 pub fn reserve(bytes: usize) -> bool {
     /// No allocation may have half the address space.
@@ -49,19 +62,21 @@ pub fn has_room(bytes: f64) -> bool {
 }
 
 /// Gives the calling thread to the products of all the others, for good: it does not return.
-#[cfg(target_feature = "atomics")]
+#[cfg(all(feature = "towers", target_feature = "atomics"))]
 #[wasm_bindgen(js_name = joinPool)]
 pub fn join_pool() {
     crate::cpu::threads::POOL.join()
 }
 
 /// Gets the browser to compile the kernels well while a model is on its way. Takes some 30 ms of this thread.
+#[cfg(feature = "towers")]
 #[wasm_bindgen(js_name = warmUp)]
 pub fn warm_up() -> Result<(), JsValue> {
     crate::cpu::warm_up::warm_up().map_err(js_error)
 }
 
 /// As `from, to, from, to, …`.
+#[cfg(feature = "towers")]
 fn flat(ranges: Vec<Range<u64>>) -> Vec<f64> {
     ranges.into_iter().flat_map(|range| [range.start as f64, range.end as f64]).collect()
 }

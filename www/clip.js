@@ -1,24 +1,26 @@
 // The public JavaScript API: CLIP's two encoders, running in a worker of this page.
 
-import { isWeightsName, refuseHubPages } from "./lib/shared/weight-file-names.js";
 import { classificationOf, meanOf, promptsOf, requireScale } from "./lib/client/classify.js";
+import { absoluteUrl, openImage, requireImages, requireList, requireTexts, requireTowers } from "./lib/client/inputs.js";
+import { defaultThreads, imageParams, loadParams } from "./lib/client/options.js";
+import { PicturePool } from "./lib/client/picture-pool.js";
+import { RestartingWorker } from "./lib/client/restarting-worker.js";
+import { similarity } from "./lib/client/similarity.js";
+import { WorkerPool } from "./lib/client/worker-pool.js";
 import { download } from "./lib/shared/download.js";
 import { abortedError, ClipError, errorJson } from "./lib/shared/error.js";
-import { Helpers } from "./lib/client/worker-pool.js";
-import { absoluteUrl, openImage, requireImages, requireList, requireTexts, requireTowers } from "./lib/client/inputs.js";
-import { LastingWorker } from "./lib/client/restarting-worker.js";
-import { defaultThreads, imageParams, loadParams } from "./lib/client/options.js";
-import { modelLock, Store } from "./lib/store/store.js";
-import { similarity } from "./lib/client/similarity.js";
+import { isWeightsName, refuseHubPages } from "./lib/shared/weight-file-names.js";
+import { modelLock } from "./lib/store/model-lock.js";
+import { Store } from "./lib/store/store.js";
 
-/** @import { Caller } from "./lib/client/worker-pool.js" */
-/** @import { Loaded, LoadParams } from "./lib/worker/model-worker.js" */
+/** @import { Work } from "./lib/client/worker-pool.js" */
+/** @import { Loaded, LoadParams, Preprocessing } from "./lib/shared/protocol.js" */
 
 /** @typedef {import("./lib/client/classify.js").Classification} Classification */
 /** @typedef {import("./lib/client/inputs.js").ImageSource} ImageSource a string is a URL */
-/** @typedef {import("./lib/store/local-copy.js").Warning} Warning */
-/** @typedef {import("./lib/worker/load-gguf.js").Progress} Progress */
-/** @typedef {import("./lib/worker/load-gguf.js").Tower} Tower */
+/** @typedef {import("./lib/shared/protocol.js").Warning} Warning */
+/** @typedef {import("./lib/shared/protocol.js").Progress} Progress */
+/** @typedef {import("./lib/shared/protocol.js").Tower} Tower */
 /** @typedef {import("./lib/client/options.js").ClassifyOptions} ClassifyOptions */
 /** @typedef {import("./lib/client/options.js").EmbedOptions} EmbedOptions */
 /** @typedef {import("./lib/client/options.js").EmbedProgress} EmbedProgress */
@@ -26,8 +28,8 @@ import { similarity } from "./lib/client/similarity.js";
 /** @typedef {import("./lib/client/options.js").LoadOptions} LoadOptions */
 /** @typedef {import("./lib/store/store.js").KeptModel} KeptModel */
 /** @typedef {import("./lib/client/similarity.js").Vector} Vector */
-/** @typedef {import("./lib/worker/model-worker.js").ModelInfo} ModelInfo */
-/** @typedef {import("./lib/worker/model-worker.js").TokenizedText} TokenizedText */
+/** @typedef {import("./lib/shared/protocol.js").ModelInfo} ModelInfo */
+/** @typedef {import("./lib/shared/protocol.js").TokenizedText} TokenizedText */
 
 export { ClipError, errorJson, similarity };
 
@@ -50,6 +52,7 @@ export { ClipError, errorJson, similarity };
 export class ClipEncoder {
   #worker;
   #helpers;
+  #pictures = new PicturePool();
   #info;
   #memory;
   #limits;
@@ -58,13 +61,14 @@ export class ClipEncoder {
 
   /**
    * Use {@link ClipEncoder.load}.
-   * @param {LastingWorker} worker
+   * @param {RestartingWorker} worker
    * @param {LoadParams} params
    * @param {Loaded} loaded
    */
   constructor(worker, params, loaded) {
     this.#worker = worker;
-    this.#helpers = new Helpers(params, loaded);
+    this.#helpers = new WorkerPool(params, loaded);
+    worker.over.then((error) => this.#end(error));
     this.#info = Object.freeze(loaded.info);
     this.#memory = Object.freeze(loaded.memory);
     this.#limits = params.limits;
@@ -112,7 +116,7 @@ export class ClipEncoder {
     const params = loadParams(source, threads, options);
     const { signal, onProgress, onWarning = printWarning } = options;
     if (signal?.aborted) throw abortedError(signal);
-    const worker = new LastingWorker(params, onWarning);
+    const worker = new RestartingWorker(params, onWarning);
     if (params.keep) askToPersist();
     return new Promise((resolve, reject) => {
       /** @type {ClipEncoder | null} */
@@ -186,8 +190,8 @@ export class ClipEncoder {
   async embedImage(images, { onProgress = () => {}, ...options } = {}) {
     requireImages(images);
     const work = this.#imageWork(images, options);
-    await this.#waitFor("vision");
-    const vectors = await this.#helpers.share(images.length, this.#worker, work, onProgress);
+    await this.#requireVision();
+    const vectors = await this.#helpers.share(work, this.#worker, onProgress);
     return { data: vectors.map((vector) => Array.from(vector)), status_code: 200 };
   }
 
@@ -202,8 +206,8 @@ export class ClipEncoder {
   async *embedEach(images, options = {}) {
     requireImages(images);
     const work = this.#imageWork(images, options);
-    await this.#waitFor("vision");
-    for await (const outcome of this.#helpers.each(images.length, this.#worker, work)) {
+    await this.#requireVision();
+    for await (const outcome of this.#helpers.each(work, this.#worker)) {
       if (options.signal?.aborted) throw abortedError(options.signal);
       yield "error" in outcome ? outcome : { index: outcome.index, vector: outcome.value };
     }
@@ -247,14 +251,26 @@ export class ClipEncoder {
   /**
    * @param {ImageSource[]} images
    * @param {EmbedOptions & ImageOptions} options
-   * @returns {(worker: Caller, index: number) => Promise<Float32Array>}
+   * @returns {Work<Uint8Array, Float32Array>}
    */
   #imageWork(images, { signal, ...options }) {
-    const params = imageParams(options);
-    return async (worker, index) => {
-      const image = await openImage(/** @type {ImageSource} */ (images[index]), this.#limits, signal);
-      return worker.call("embedImage", { image, ...params }, { signal });
+    const { normalize, ...reading } = imageParams(options);
+    return {
+      count: images.length,
+      ahead: this.#pictures.size,
+      prepare: async (index) => {
+        const image = await openImage(/** @type {ImageSource} */ (images[index]), this.#limits, signal);
+        const preprocessing = /** @type {Preprocessing} */ (this.#info.preprocessing);
+        return this.#pictures.prepare({ image, preprocessing, ...reading, limits: this.#limits }, signal);
+      },
+      embed: (worker, pixels) => worker.call("embedPixels", { pixels, normalize }, { signal }),
     };
+  }
+
+  /** Waits for the vision tower if it is coming; otherwise its absence fails here, before any picture is read. */
+  async #requireVision() {
+    await this.#waitFor("vision");
+    if (!this.#info.preprocessing) await this.#worker.call("embedPixels", { pixels: new Uint8Array(), normalize: true });
   }
 
   /**
@@ -272,7 +288,13 @@ export class ClipEncoder {
   close() {
     const closed = new ClipError("closed", "the encoder is closed; load a model again");
     this.#worker.end(closed);
-    this.#helpers.end(closed);
+    this.#end(closed);
+  }
+
+  /** @param {ClipError} error for what waits */
+  #end(error) {
+    this.#helpers.end(error);
+    this.#pictures.end(error);
   }
 }
 

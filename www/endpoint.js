@@ -2,7 +2,7 @@
 
 import { ClipError, errorJson } from "./clip.js";
 import { ENDPOINT_PATHS, endsWithPath } from "./lib/shared/endpoint-paths.js";
-import { platform } from "./lib/shared/environment.js";
+import { environment } from "./lib/shared/environment.js";
 
 /** @import { ClipEncoder, Embeddings } from "./clip.js" */
 
@@ -54,7 +54,7 @@ class FieldError extends ClipError {
  * @returns {Promise<() => void>} what ends it. Rejects with `no_service_worker` where none is registered for the page
  */
 export async function serveEndpoint(encoder, { onError } = {}) {
-  const container = platform.serviceWorkers();
+  const container = environment.serviceWorkers();
   const registration = await container?.getRegistration();
   if (!container || !registration) {
     throw new ClipError("no_service_worker", 'no service worker passes requests on: await navigator.serviceWorker.register("sw.js") first, on https or localhost');

@@ -2,20 +2,24 @@
 
 import { availableParallelism } from "node:os";
 import { pathToFileURL } from "node:url";
-import { WorkerConnection } from "./lib/client/worker-connection.js";
+import { workers } from "./lib/client/start-worker.js";
 import { NodeWorker } from "./lib/node/worker.js";
 import { fetchOrRead } from "./lib/node/files.js";
-import { platform } from "./lib/shared/environment.js";
+import { environment } from "./lib/shared/environment.js";
 
 export * from "./clip.js";
 
-Object.assign(platform, {
+Object.assign(environment, {
   fetch: fetchOrRead,
   cores: availableParallelism,
   keeps: () => false,
   absoluteUrl: (/** @type {string | URL} */ url) => (isUrl(url) ? new URL(url) : pathToFileURL(url)).href,
 });
-WorkerConnection.start = (name) => new NodeWorker(new URL("./lib/worker/model-worker.js", import.meta.url), { name }).asWorker();
+workers.start = (kind, name) => {
+  // Written out, because bundlers recognise only that.
+  const script = { model: new URL("./lib/worker/model-worker.js", import.meta.url), pictures: new URL("./lib/worker/picture-worker.js", import.meta.url) };
+  return new NodeWorker(script[kind], { name }).asWorker();
+};
 
 /**
  * Whether it is no path: a drive's letter is no scheme.

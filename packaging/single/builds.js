@@ -1,17 +1,25 @@
-// The one build of the wasm module that a single file has, for www/lib/engine/builds.js.
+// The one build of the towers' module that a single file has, for www/lib/engine/builds.js.
 
 import bytes from "packed:www/pkg/simd128/clip_wasm_bg.wasm";
 import * as bindings from "../../www/pkg/simd128/clip_wasm.js";
 import { unpack } from "./unpack.js";
 
-/** @import { Build, SingleBindings, ThreadsBindings } from "../../www/lib/engine/builds.js" */
+/** @import { SingleBindings, ThreadsBindings } from "../../www/lib/engine/builds.js" */
+/** @import { Build } from "../../www/lib/engine/compile.js" */
 
-/** @returns {Build<SingleBindings>} */
-export function singleBuild() {
-  return {
-    bindings: async () => bindings,
-    compile: async () => WebAssembly.compile(await (await unpack(bytes, "application/wasm")).arrayBuffer()),
-  };
+/** @returns {Build<SingleBindings>[]} */
+export function singleBuilds() {
+  return [
+    {
+      bindings: async () => bindings,
+      compile: async () => WebAssembly.compile(await (await unpack(bytes, "application/wasm")).arrayBuffer()),
+    },
+  ];
+}
+
+/** @returns {string[]} */
+export function threadsBuilds() {
+  return [];
 }
 
 /** @returns {Build<ThreadsBindings> | null} */

@@ -1,13 +1,15 @@
-// The page as a single file: what it would fetch is in it, its worker too.
+// The page as a single file: what it would fetch is in it, its workers too.
 
 import files from "single:files";
-import worker from "single:worker";
-import { WorkerConnection } from "../../www/lib/client/worker-connection.js";
+import model from "single:model";
+import pictures from "single:pictures";
+import { workers } from "../../www/lib/client/start-worker.js";
 import { embed } from "../../www/page/shell/resources.js";
 import { unpack } from "./unpack.js";
 
-const workerAddress = URL.createObjectURL(new Blob([worker], { type: "text/javascript" }));
-WorkerConnection.start = (name) => new Worker(workerAddress, { name });
+const addressOf = (/** @type {string} */ script) => URL.createObjectURL(new Blob([script], { type: "text/javascript" }));
+const scripts = { model: addressOf(model), pictures: addressOf(pictures) };
+workers.start = (kind, name) => new Worker(scripts[kind], { name });
 
 await Promise.all(files.map(async ({ path, type, bytes }) => embed(path, URL.createObjectURL(await unpack(bytes, type)))));
 await import("../../www/main.js");

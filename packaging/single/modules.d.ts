@@ -11,7 +11,12 @@ declare module "single:files" {
   export default files;
 }
 
-declare module "single:worker" {
+declare module "single:model" {
+  const source: string;
+  export default source;
+}
+
+declare module "single:pictures" {
   const source: string;
   export default source;
 }

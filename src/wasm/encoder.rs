@@ -2,10 +2,8 @@
 
 use js_sys::{Error as JsError, Float32Array};
 use wasm_bindgen::prelude::*;
-use web_sys::ImageData;
 
 use super::js_error;
-use crate::decode::{Alpha, DecodeOptions, Orientation, RgbImage};
 use crate::embedding::Embedding;
 
 #[wasm_bindgen(typescript_custom_section)]
@@ -30,25 +28,6 @@ export interface ModelInfo {
     logitScale: number;
     /** What is done to an image, in this order: resize, crop, rescale, normalise. */
     preprocessing: Preprocessing | null;
-}
-
-export interface Preprocessing {
-    /** The edge of the square that is cut out of the resized image, in pixels. */
-    size: number;
-    /** Whether the shorter edge is brought to `resizeTo`, the longer one, or both whatever the shape was. */
-    resize: "shortest" | "longest" | "squash" | "none";
-    /** Width and height, in pixels: of "shortest" the same number twice; `null` of "none". */
-    resizeTo: [number, number] | null;
-    interpolation: "box" | "bilinear" | "hamming" | "bicubic" | "lanczos";
-    crop: "center";
-    /** The colour of what the resized image does not cover of the square, in levels of 0 to 255. */
-    fillColor: [number, number, number];
-    /** What a level of 0 to 255 is multiplied by. */
-    rescaleFactor: number;
-    /** Of red, green and blue, for values that have been rescaled. */
-    mean: [number, number, number];
-    /** Of red, green and blue, for values that have been rescaled. */
-    std: [number, number, number];
 }
 "#;
 
@@ -78,37 +57,13 @@ impl ClipEncoder {
         self.0.tokenize(text).map(Tokens).map_err(js_error)
     }
 
-    /// The embedding of a JPEG, PNG, WebP, GIF, BMP or TIFF file's bytes.
+    /// The embedding of a picture that the pictures module has prepared by this model's `info.preprocessing`:
+    /// `[S, S, 3]`, RGB.
     ///
-    /// Throws an `Error` with a `code`: `unsupported_image`, `corrupt_image`, `image_too_large`,
-    /// `limit_exceeded`, `low_memory` or `missing_tower`.
-    #[wasm_bindgen(js_name = embedImage)]
-    pub fn embed_image(
-        &self,
-        bytes: &[u8],
-        normalize: bool,
-        #[wasm_bindgen(unchecked_param_type = "\"exif\" | \"ignore\"")] orientation: &str,
-        #[wasm_bindgen(unchecked_param_type = "\"drop\" | \"white\" | \"black\"")] alpha: &str,
-    ) -> Result<Float32Array, JsValue> {
-        let options = DecodeOptions {
-            orientation: Orientation::named(orientation).map_err(js_error)?,
-            alpha: Alpha::named(alpha).map_err(js_error)?,
-        };
-        js_embedding(self.0.embed_image_with(bytes, options, normalize))
-    }
-
-    /// The embedding of pixels that the browser decoded.
+    /// Throws an `Error` with a `code`: `invalid_input`, `low_memory` or `missing_tower`.
     #[wasm_bindgen(js_name = embedPixels)]
-    pub fn embed_pixels(
-        &self,
-        pixels: &ImageData,
-        normalize: bool,
-        #[wasm_bindgen(unchecked_param_type = "\"drop\" | \"white\" | \"black\"")] alpha: &str,
-    ) -> Result<Float32Array, JsValue> {
-        let alpha = Alpha::named(alpha).map_err(js_error)?;
-        let rgba = pixels.data().0;
-        let image = RgbImage::from_rgba(pixels.width(), pixels.height(), rgba, alpha);
-        js_embedding(self.0.embed_pixels(&image.map_err(js_error)?, normalize))
+    pub fn embed_pixels(&self, pixels: &[u8], normalize: bool) -> Result<Float32Array, JsValue> {
+        js_embedding(self.0.embed_square(pixels, normalize))
     }
 
     /// Takes over the towers of another encoder, loaded from the same file, and ends it.

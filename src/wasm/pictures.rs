@@ -1,9 +1,113 @@
-//! Image files.
+//! Image files and pixels -> the square of pixels that a vision tower reads.
 
+use js_sys::Uint8Array;
 use wasm_bindgen::prelude::*;
+use web_sys::ImageData;
+
+use super::js_error;
+use super::limits::Limits;
+use crate::decode::{self, Alpha, DecodeOptions, Orientation, RgbImage};
+use crate::error::{Error, ErrorKind};
+use crate::preprocess::{Filter, Preprocess, Resize};
+
+#[wasm_bindgen]
+extern "C" {
+    /// The steps from a picture to the pixels that a model reads, as the TypeScript above has them.
+    #[wasm_bindgen(typescript_type = "Preprocessing")]
+    pub type Preprocessing;
+
+    #[wasm_bindgen(method, getter)]
+    fn size(this: &Preprocessing) -> usize;
+
+    #[wasm_bindgen(method, getter)]
+    fn resize(this: &Preprocessing) -> String;
+
+    #[wasm_bindgen(method, getter, js_name = resizeTo)]
+    fn resize_to(this: &Preprocessing) -> Option<Vec<u32>>;
+
+    #[wasm_bindgen(method, getter)]
+    fn interpolation(this: &Preprocessing) -> String;
+
+    #[wasm_bindgen(method, getter, js_name = fillColor)]
+    fn fill_color(this: &Preprocessing) -> Vec<u8>;
+}
+
+impl Preprocessing {
+    /// The part of it that makes pixels; the rest is done by the towers.
+    ///
+    /// # Errors
+    /// `invalid_input` for a step that does not exist.
+    fn geometry(&self) -> Result<Preprocess, JsValue> {
+        let invalid = |what: &str| {
+            js_error(Error::new(
+                ErrorKind::InvalidInput,
+                format!("preprocessing.{what} is invalid"),
+            ))
+        };
+        let edges = self.resize_to().and_then(|edges| <[u32; 2]>::try_from(edges).ok());
+        let resize =
+            match (self.resize().as_str(), edges.map(|edges| edges.map(|edge| edge as usize))) {
+                ("shortest", Some([edge, _])) => Resize::Shortest(edge),
+                ("longest", _) => Resize::Longest,
+                ("squash", Some([width, height])) => Resize::Squash { width, height },
+                ("none", _) => Resize::None,
+                _ => return Err(invalid("resize")),
+            };
+        Ok(Preprocess {
+            resize,
+            filter: Filter::named(&self.interpolation()).ok_or_else(|| invalid("interpolation"))?,
+            fill: self.fill_color().try_into().map_err(|_| invalid("fillColor"))?,
+            ..Preprocess::openai(self.size())
+        })
+    }
+}
+
+/// Decodes a JPEG, PNG, WebP, GIF, BMP or TIFF file and prepares it as a model's `info.preprocessing` says: the
+/// pixels are `[S, S, 3]`, RGB, row-major, for `embedPixels` of that model's encoder.
+///
+/// Throws an `Error` with a `code`: `unsupported_image`, `corrupt_image`, `image_too_large`, `limit_exceeded`,
+/// `low_memory` or `invalid_input`.
+#[wasm_bindgen(js_name = prepareFile)]
+pub fn prepare_file(
+    bytes: &[u8],
+    preprocessing: &Preprocessing,
+    #[wasm_bindgen(unchecked_param_type = "\"exif\" | \"ignore\"")] orientation: &str,
+    #[wasm_bindgen(unchecked_param_type = "\"drop\" | \"white\" | \"black\"")] alpha: &str,
+    limits: &Limits,
+) -> Result<Uint8Array, JsValue> {
+    let preprocess = preprocessing.geometry()?;
+    let options = DecodeOptions {
+        orientation: Orientation::named(orientation).map_err(js_error)?,
+        alpha: Alpha::named(alpha).map_err(js_error)?,
+    };
+    let image = decode::decode_within(bytes, options, &limits.0).map_err(js_error)?;
+    prepare(&image, &preprocess)
+}
+
+/// Prepares pixels that the browser decoded, in the same way.
+///
+/// Throws an `Error` with a `code`: `image_too_large`, `low_memory` or `invalid_input`.
+#[wasm_bindgen(js_name = preparePixels)]
+pub fn prepare_pixels(
+    pixels: &ImageData,
+    preprocessing: &Preprocessing,
+    #[wasm_bindgen(unchecked_param_type = "\"drop\" | \"white\" | \"black\"")] alpha: &str,
+    limits: &Limits,
+) -> Result<Uint8Array, JsValue> {
+    let preprocess = preprocessing.geometry()?;
+    decode::check_pixels(pixels.width(), pixels.height(), &limits.0).map_err(js_error)?;
+    let alpha = Alpha::named(alpha).map_err(js_error)?;
+    let image = RgbImage::from_rgba(pixels.width(), pixels.height(), pixels.data().0, alpha);
+    prepare(&image.map_err(js_error)?, &preprocess)
+}
+
+fn prepare(image: &RgbImage, preprocess: &Preprocess) -> Result<Uint8Array, JsValue> {
+    preprocess.make_room_to_resize(image).map_err(js_error)?;
+    Ok(Uint8Array::from(&preprocess.resize_and_crop(image)[..]))
+}
 
 /// Whether an image file begins as one of a format that is decoded here.
 #[wasm_bindgen(js_name = recognizesImage)]
 pub fn recognizes_image(bytes: &[u8]) -> bool {
-    crate::decode::recognizes(bytes)
+    decode::recognizes(bytes)
 }

@@ -3,10 +3,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { isCheckpoint, openCheckpoint } from "../../www/lib/worker/load-checkpoint.js";
+import { isCheckpoint, openCheckpoint } from "../../www/lib/weights/checkpoint-files.js";
 import { ClipError } from "../../www/lib/shared/error.js";
 import "../../www/node.js";
-import { platform } from "../../www/lib/shared/environment.js";
+import { environment } from "../../www/lib/shared/environment.js";
 import { FileChanged, RemoteFile } from "../../www/lib/weights/remote-file.js";
 import { record } from "../reliability/record.mjs";
 import { damaged } from "./damaged.mjs";
@@ -47,7 +47,7 @@ const FAULT = fc.record({
 /**
  * @param {Uint8Array<ArrayBuffer>} file
  * @param {Fault[]} faults one an answer; then all is well
- * @returns {typeof platform.fetch}
+ * @returns {typeof environment.fetch}
  */
 function server(file, faults) {
   let asked = 0;
@@ -83,14 +83,9 @@ function server(file, faults) {
  * @param {TestContext} t
  */
 function withoutPauses(t) {
-  const { fetch } = platform;
-  const { setTimeout: later } = globalThis;
-  const soon = (/** @type {() => void} */ call, /** @type {number} */ after) => later(call, after >= 60_000 ? after : 0);
-  Object.assign(globalThis, { setTimeout: soon }); // a mock of node:test's remembers every call
-  t.after(() => {
-    Object.assign(platform, { fetch });
-    Object.assign(globalThis, { setTimeout: later });
-  });
+  const { fetch, wait } = environment;
+  environment.wait = async () => {};
+  t.after(() => void Object.assign(environment, { fetch, wait }));
 }
 
 /** @param {{ size: number | null, toldSize: number | null, etag: string | null }} known */
@@ -139,7 +134,7 @@ test("a file whose server fails in any way comes whole, or an error says why not
   });
   await fc.assert(
     fc.asyncProperty(fc.array(FAULT, { maxLength: 8 }), known, fc.constantFrom(0, 1000, 300, 77), async (faults, known, step) => {
-      platform.fetch = server(FILE, faults);
+      environment.fetch = server(FILE, faults);
       const read = await readAll(remote(known), step);
       if (read instanceof Error) {
         failed++;
@@ -185,7 +180,7 @@ test("an index names files beside it, or is refused", { timeout: TIMEOUT }, asyn
   let refused = 0;
   await fc.assert(
     fc.asyncProperty(INDEX, async (index) => {
-      platform.fetch = async (url) => (url === INDEX_URL ? new Response(index) : new Response(null, { status: 404 }));
+      environment.fetch = async (url) => (url === INDEX_URL ? new Response(index) : new Response(null, { status: 404 }));
       const opened = await open(INDEX_URL);
       if (opened instanceof ClipError) {
         refused++;
@@ -211,7 +206,7 @@ test("an index names files beside it, or is refused", { timeout: TIMEOUT }, asyn
 
 test("an address of any kind is opened or refused with a code", { timeout: TIMEOUT }, async (t) => {
   withoutPauses(t);
-  platform.fetch = async () => new Response(null, { status: 404 });
+  environment.fetch = async () => new Response(null, { status: 404 });
   const path = fc.oneof(fc.webPath(), fc.string({ unit: fc.constantFrom(..."%/.aE0\ud800é\\:@ "), maxLength: 30 }).map((path) => `/${path}`));
   const addresses = fc.tuple(path, fc.constantFrom("/model.safetensors", "/resolve/main/model.safetensors", "/model.safetensors.index.json"));
   await fc.assert(

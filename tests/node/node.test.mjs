@@ -177,19 +177,20 @@ describe("what goes wrong has a code", () => {
 });
 
 test("a worker that ends is replaced, with its threads, and what waits is answered", async (t) => {
-  const { WorkerConnection } = await import(pathToFileURL(join(installed.folder, "node_modules/clip-wasm/lib/client/worker-connection.js")).href);
-  const { start } = WorkerConnection;
-  t.after(() => (WorkerConnection.start = start));
-  let workers = 0;
+  const { workers } = await import(pathToFileURL(join(installed.folder, "node_modules/clip-wasm/lib/client/start-worker.js")).href);
+  const { start } = workers;
+  t.after(() => (workers.start = start));
+  let count = 0;
   let ends = false;
-  WorkerConnection.start = (/** @type {string} */ name) => {
-    workers++;
-    const worker = start(name);
+  workers.start = (/** @type {string} */ kind, /** @type {string} */ name) => {
+    const worker = start(kind, name);
+    if (kind !== "model") return worker;
+    count++;
     const { postMessage } = worker;
     worker.postMessage = (/** @type {any} */ message) => {
       postMessage.call(worker, message);
-      if (ends && message.method === "embedImage") worker.terminate();
-      if (message.method === "embedImage") ends = false;
+      if (ends && message.method === "embedPixels") worker.terminate();
+      if (message.method === "embedPixels") ends = false;
     };
     return worker;
   };
@@ -206,7 +207,7 @@ test("a worker that ends is replaced, with its threads, and what waits is answer
     assertExpected(await waiting);
     assert.equal(warnings.length, round);
   }
-  assert.deepEqual([workers, clip.threads, warnings], [4, 2, Array(3).fill("worker_replaced")]);
+  assert.deepEqual([count, clip.threads, warnings], [4, 2, Array(3).fill("worker_replaced")]);
   record({ section: "faults", what: "a worker of Node ends", tried: "three times, in the midst of a batch, with threads", outcome: "that call alone fails; another worker takes over, with equal vectors" });
 });
 

@@ -43,10 +43,10 @@ for (const type of ["q4_0", "q5_1", "q8_0"]) {
     const relaxed = await embed(page, `vit-b-32-gelu.${type}.gguf`);
     assert.equal(relaxed.build, "relaxed");
 
-    const source = readFileSync(join(REPOSITORY, "www/lib/engine/builds.js"), "utf8");
+    const source = readFileSync(join(REPOSITORY, "www/lib/engine/relaxed-simd.js"), "utf8");
     const lacking = source.replace("WebAssembly.validate(RELAXED_DOT)", "false");
     assert.notEqual(lacking, source);
-    site.own.answer("/lib/engine/builds.js", (_request, response) => {
+    site.own.answer("/lib/engine/relaxed-simd.js", (_request, response) => {
       response.writeHead(200, { "content-type": "text/javascript", "cache-control": "no-store" }).end(lacking);
     });
     await page.reload();

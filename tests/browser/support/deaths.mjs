@@ -2,10 +2,11 @@
 
 /** @import { StaticServer } from "./server.mjs" */
 
-/** The types of images, and the texts, that a worker dies of. */
+/** The texts that a worker dies of. Of images, those whose every level is a mark's place in this list, from 1 on. */
 export const TRAP = "x/trap";
 export const END = "x/end";
 export const END_HELPER = "x/end-helper";
+export const MARKS = [TRAP, END, END_HELPER];
 
 /**
  * What a worker runs before its own script. What it dies of takes the module's functions away, where it shows them,
@@ -43,7 +44,8 @@ export const MORTAL = `
           endWatched();
         }
       }
-      const mark = params?.text ?? params?.image?.type;
+      const isMarked = params?.pixels?.length > 0 && params.pixels.every((level) => level === params.pixels[0]);
+      const mark = params?.text ?? (isMarked ? ${JSON.stringify(MARKS)}[params.pixels[0] - 1] : undefined);
       if (mark === "${TRAP}" && wasm.functions) for (let i = 0; i < wasm.functions.length; i++) wasm.functions.set(i, null);
       else if (mark === "${TRAP}") new Uint8Array(wasm.memory.buffer).fill(255, 1 << 10);
       if (mark === "${END}" || (mark === "${END_HELPER}" && isHelper)) end(event);

@@ -3,9 +3,9 @@
 import { download, readBody } from "../shared/download.js";
 import { ClipError } from "../shared/error.js";
 import { checkLimit } from "../shared/limits.js";
-import { platform } from "../shared/environment.js";
+import { environment } from "../shared/environment.js";
+/** @import { LimitOptions } from "../shared/protocol.js" */
 
-/** @import { LimitOptions } from "../shared/limits.js" */
 
 /** @typedef {Blob | Uint8Array | ArrayBuffer | URL | string} ImageSource a string is a URL; in Node, one or a path */
 
@@ -97,7 +97,7 @@ export function absoluteUrl(url) {
     throw new ClipError("invalid_input", `expected a URL or a file, but got ${typeOf(url)}`);
   }
   try {
-    return platform.absoluteUrl(url);
+    return environment.absoluteUrl(url);
   } catch (cause) {
     throw new ClipError("invalid_input", `not a URL: ${url}`, { cause });
   }

@@ -3,12 +3,9 @@
 import { ClipError } from "../shared/error.js";
 import { absoluteUrl, requireChoice, requireTowers } from "./inputs.js";
 import { requireLimits } from "../shared/limits.js";
-import { platform } from "../shared/environment.js";
+import { environment } from "../shared/environment.js";
+/** @import { LimitOptions, LoadParams, Progress, Tower, Warning } from "../shared/protocol.js" */
 
-/** @import { Warning } from "../store/local-copy.js" */
-/** @import { LimitOptions } from "../shared/limits.js" */
-/** @import { Progress, Tower } from "../worker/load-gguf.js" */
-/** @import { LoadParams } from "../worker/model-worker.js" */
 
 /**
  * @typedef {object} LoadOptions
@@ -67,7 +64,7 @@ import { platform } from "../shared/environment.js";
 const MOST_THREADS = 8;
 
 export function defaultThreads() {
-  return Math.min(platform.cores(), MOST_THREADS);
+  return Math.min(environment.cores(), MOST_THREADS);
 }
 
 /**
@@ -76,7 +73,7 @@ export function defaultThreads() {
  * @param {LoadOptions} options
  * @returns {LoadParams}
  */
-export function loadParams(source, threads, { type = "q8_0", activation, towers, first, size, sha256, mirrors = [], keep = platform.keeps(), idleTimeout = 20_000, ignoreMemory = false, limits = {} }) {
+export function loadParams(source, threads, { type = "q8_0", activation, towers, first, size, sha256, mirrors = [], keep = environment.keeps(), idleTimeout = 20_000, ignoreMemory = false, limits = {} }) {
   if (towers !== undefined) requireTowers(towers);
   if (first !== undefined) requireTowers([first]);
   if (sha256 !== undefined && !/^[0-9a-f]{64}$/i.test(sha256)) {

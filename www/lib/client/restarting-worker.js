@@ -1,12 +1,11 @@
-// A worker with a model, for as long as it is wanted: when it dies, another one loads the same model, and takes over
-// the calls that wait.
+// A worker with a model that survives its death: another worker loads the same model and runs the calls that were
+// queued.
 
 import { WorkerConnection, WorkerDeath } from "./worker-connection.js";
 import { abortedError, asClipError, ClipError } from "../shared/error.js";
+import { untilAborted } from "../shared/waiting.js";
+/** @import { LoadParams, Loaded, Progress, Tower, Warning } from "../shared/protocol.js" */
 
-/** @import { Warning } from "../store/local-copy.js" */
-/** @import { Progress, Tower } from "../worker/load-gguf.js" */
-/** @import { Loaded, LoadParams } from "../worker/model-worker.js" */
 
 /**
  * @typedef {object} LoadCallbacks
@@ -23,7 +22,7 @@ const LAST_BREATH = 3000;
 /** @type {Tower[]} */
 const TOWERS = ["text", "vision"];
 
-export class LastingWorker {
+export class RestartingWorker {
   #params;
   #onWarning;
   #connection = this.#connect();
@@ -32,13 +31,17 @@ export class LastingWorker {
   /** @type {Tower[] | undefined} that have come; all of the file's, if undefined */
   #towers;
   #deaths = 0;
-  /** @type {Promise<void>} of the model's second coming; never rejects */
+  /** @type {Promise<void>} resolves when the replacement worker has loaded the model; never rejects */
   #ready = Promise.resolve();
   /** @type {Promise<unknown>} of the call that the worker is at, or is to have last */
   #last = Promise.resolve();
   #stopWaiting = () => {};
   /** @type {ClipError | null} why there will be no worker any more */
   #ended = null;
+  /** @type {(error: ClipError) => void} */
+  #tellEnd = () => {};
+  /** Resolves with the reason when there will be no worker any more. @type {Promise<ClipError>} */
+  over = new Promise((resolve) => (this.#tellEnd = resolve));
 
   /**
    * @param {LoadParams} params
@@ -112,6 +115,7 @@ export class LastingWorker {
   end(error) {
     if (this.#ended) return;
     this.#ended = error;
+    this.#tellEnd(error);
     this.#stopWaiting();
     this.#connection.end(error);
   }
@@ -173,7 +177,7 @@ export class LastingWorker {
   }
 
   #connect() {
-    return new WorkerConnection((death) => this.#replace(death));
+    return new WorkerConnection("model", (death) => this.#replace(death));
   }
 
   /** @param {WorkerDeath} death */
@@ -250,20 +254,4 @@ function forward(tell = () => {}) {
     most = progress.loaded;
     tell(progress);
   };
-}
-
-/**
- * @template T
- * @param {Promise<T>} promise
- * @param {AbortSignal} [signal]
- * @returns {Promise<T>} rejects with `aborted` as soon as `signal` says so
- */
-async function untilAborted(promise, signal) {
-  if (!signal) return promise;
-  return new Promise((resolve, reject) => {
-    const abort = () => reject(abortedError(signal));
-    signal.addEventListener("abort", abort);
-    if (signal.aborted) abort();
-    promise.then(resolve, reject).finally(() => signal.removeEventListener("abort", abort));
-  });
 }

@@ -1,18 +1,23 @@
-// The page's end of one worker: calls it, hears its progress, gives up on a call, ends it, and tells of its death.
+// The page's end of one worker: calls it, hears its progress, gives up a call, ends it, and notices when it dies.
 
+import { SCRIPTS, workers } from "./start-worker.js";
 import { abortedError, ClipError } from "../shared/error.js";
-import { isForeign, startForeign } from "../shared/foreign-worker.js";
 import { workerRequests } from "../shared/requests.js";
 import { insistently } from "../shared/retry-start.js";
+/** @import { WorkerKind } from "./start-worker.js" */
+/** @import { Answer, Loaded, Progress, Warning } from "../shared/protocol.js" */
 
-/** @import { Progress } from "../worker/load-gguf.js" */
-/** @import { Warning } from "../store/local-copy.js" */
-/** @import { Loaded } from "../worker/model-worker.js" */
 
-/** A browser does not say why. */
-const NOT_STARTED =
-  "it does not start, because lib/worker/model-worker.js does not come as JavaScript, or the page's Content-Security-Policy forbids it " +
-  "(worker-src 'self' allows it)";
+/** @type {Record<WorkerKind, string>} in messages */
+const NAMES = { model: "the encoder's worker", pictures: "the worker that reads pictures" };
+
+/**
+ * Why a worker may not start: a browser does not say.
+ * @param {WorkerKind} kind
+ */
+const notStarted = (kind) =>
+  `it does not start, because lib/${SCRIPTS[kind].replace("../", "")} does not come as JavaScript, or the page's ` +
+  "Content-Security-Policy forbids it (worker-src 'self' allows it)";
 
 /** What calls fail with that a worker leaves unanswered when it dies. */
 export class WorkerDeath extends Error {
@@ -42,9 +47,7 @@ export class WorkerDeath extends Error {
 const LEAVE = 5000;
 
 export class WorkerConnection {
-  /** Starts a worker of this name. Where a browser's way is not to be had, another is put in its place. */
-  static start = startWorker;
-
+  #kind;
   /** Of the lock that the worker holds as long as it lives. */
   #name = `clip-wasm worker ${Date.now()} ${Math.random()}`;
   /** @type {Worker | null} `null` where none may be started */
@@ -60,8 +63,12 @@ export class WorkerConnection {
   /** @type {Promise<unknown>[]} of the worker and of each of its threads, where the browser tells */
   #ends = [];
 
-  /** @param {(death: WorkerDeath) => void} [onDeath] told of it before the calls that wait are */
-  constructor(onDeath = () => {}) {
+  /**
+   * @param {WorkerKind} kind
+   * @param {(death: WorkerDeath) => void} [onDeath] told of it before the calls that wait are
+   */
+  constructor(kind, onDeath = () => {}) {
+    this.#kind = kind;
     this.#onDeath = onDeath;
     insistently(() => this.#start()).catch((event) => this.#fail(event));
   }
@@ -121,6 +128,11 @@ export class WorkerConnection {
     });
   }
 
+  /** Whether the worker has ended, or has been ended. */
+  get ended() {
+    return this.#ended !== null;
+  }
+
   /** Resolves when an ended worker is gone with all of its threads, and its memory is free. */
   async gone() {
     await Promise.all(this.#ends);
@@ -138,7 +150,7 @@ export class WorkerConnection {
       let started = false;
       let worker;
       try {
-        worker = WorkerConnection.start(this.#name);
+        worker = workers.start(this.#kind, this.#name);
       } catch (error) {
         this.end(/** @type {ClipError} */ (error));
         return;
@@ -161,7 +173,7 @@ export class WorkerConnection {
     this.#stopStarting();
   }
 
-  /** @param {{ alive?: true, requests?: string[], thread?: MessagePort, id: number, progress?: Progress, warning?: Warning, early?: Loaded, result?: any, error?: import("../shared/error.js").ErrorMessage }} answer */
+  /** @param {Answer} answer */
   #receive({ alive, requests, thread, id, progress, warning, early, result, error }) {
     if (alive) this.#ends.push(this.#watch());
     if (thread) this.#watchThread(thread);
@@ -181,7 +193,7 @@ export class WorkerConnection {
 
   /** A worker that the browser ends, as for want of memory, says nothing; but its lock is free then. */
   async #watch() {
-    await navigator.locks.request(this.#name, () => this.#die("the browser has ended the encoder's worker"));
+    await navigator.locks.request(this.#name, () => this.#die(`the browser has ended ${NAMES[this.#kind]}`));
   }
 
   /**
@@ -197,8 +209,8 @@ export class WorkerConnection {
 
   /** @param {Event} event */
   #fail(event) {
-    const reason = "message" in event && event.message ? String(event.message) : NOT_STARTED;
-    this.#die(`the encoder's worker failed: ${reason}`);
+    const reason = "message" in event && event.message ? String(event.message) : notStarted(this.#kind);
+    this.#die(`${NAMES[this.#kind]} failed: ${reason}`);
   }
 
   /**
@@ -227,18 +239,5 @@ export class WorkerConnection {
     this.#calls.delete(id);
     call?.forgetSignal();
     return call;
-  }
-}
-
-/**
- * @param {string} name
- * @returns {Worker}
- */
-function startWorker(name) {
-  try {
-    if (isForeign(import.meta.url)) return startForeign("../worker/model-worker.js", import.meta.url, name);
-    return new Worker(new URL("../worker/model-worker.js", import.meta.url), { type: "module", name });
-  } catch (cause) {
-    throw new ClipError("worker_failed", `this page may start no worker, which the encoder needs: ${cause}`, { cause });
   }
 }

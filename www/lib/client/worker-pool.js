@@ -2,25 +2,35 @@
 
 import { WorkerConnection, WorkerDeath } from "./worker-connection.js";
 import { asClipError, ClipError } from "../shared/error.js";
-import { platform } from "../shared/environment.js";
+import { deviceMemory } from "../shared/memory.js";
+import { environment } from "../shared/environment.js";
 
-/** @import { LastingWorker } from "./restarting-worker.js" */
-/** @import { LoadParams } from "../worker/model-worker.js" */
+/** @import { RestartingWorker } from "./restarting-worker.js" */
+/** @import { LoadParams } from "../shared/protocol.js" */
 
-/** @typedef {Pick<LastingWorker, "call">} Caller what can be asked to embed */
+/** @typedef {Pick<RestartingWorker, "call">} Caller what can be asked to embed */
 
-/** Inputs for which it pays to load the model again: in less time than that takes, fewer are done without. */
+/** Inputs for which it pays to load the model again: smaller batches finish before extra workers are ready. */
 const WORTHWHILE = 16;
 const MOST_HELPERS = 3;
-/** Of the device's memory, for all workers together; where it is not told, 4 GB are supposed. */
+/** The part of the device's memory that all workers together may take. */
 const MEMORY_SHARE = 0.25;
-const SUPPOSED_GIGABYTES = 4;
 /** Results that wait for whoever takes them one by one, at most, before no further input is begun. */
 const MOST_WAITING = 8;
 /** What fails with these fails for every other input too. */
 const OF_EVERY_INPUT = ["encoder_lost", "closed", "aborted", "missing_tower"];
-/** Helpers that may die before there are no more: the device may not have the room for them. */
+/** WorkerPool that may die before there are no more: the device may not have the room for them. */
 const MOST_DEATHS = 3;
+
+/**
+ * What is done to each input of a batch: made ready beside the workers, some inputs ahead, then embedded by one.
+ * @template Input, T
+ * @typedef {object} Work
+ * @property {number} count of inputs
+ * @property {number} ahead how many are made ready beyond the one that is wanted
+ * @property {(index: number) => Promise<Input>} prepare
+ * @property {(worker: Caller, input: Input) => Promise<T>} embed
+ */
 
 /**
  * What became of one input.
@@ -28,7 +38,7 @@ const MOST_DEATHS = 3;
  * @typedef {{ index: number, value: T } | { index: number, error: ClipError }} Outcome
  */
 
-export class Helpers {
+export class WorkerPool {
   #params;
   #most;
   #deaths = 0;
@@ -40,34 +50,31 @@ export class Helpers {
    * @param {{ threads: number, memory: { memory: number } }} loaded what the first worker has, in bytes
    */
   constructor(params, { threads, memory }) {
-    const { deviceMemory = SUPPOSED_GIGABYTES } = /** @type {{ deviceMemory?: number }} */ (globalThis.navigator ?? {});
-    const room = Math.floor((deviceMemory * 2 ** 30 * MEMORY_SHARE) / memory.memory) - 1;
+    const room = Math.floor((deviceMemory() * MEMORY_SHARE) / memory.memory) - 1;
     this.#params = params;
     // Threads use the cores already, and whoever asked for one is to have one.
-    this.#most = threads > 1 || params.threads === 1 ? 0 : Math.min(platform.cores() - 1, MOST_HELPERS, room);
+    this.#most = threads > 1 || params.threads === 1 ? 0 : Math.min(environment.cores() - 1, MOST_HELPERS, room);
   }
 
   /**
-   * What `work` gives for each index below `count`, in their order. Where several fail, the error is that of the
-   * lowest index.
-   * @template T
-   * @param {number} count
+   * The results of all inputs, in their order. If several fail, the error is that of the first of them.
+   * @template Input, T
+   * @param {Work<Input, T>} work
    * @param {Caller} first
-   * @param {(worker: Caller, index: number) => Promise<T>} work
    * @param {(progress: { done: number, total: number }) => void} onProgress
    * @returns {Promise<T[]>}
    */
-  async share(count, first, work, onProgress) {
+  async share(work, first, onProgress) {
     /** @type {T[]} */
     const results = [];
     /** @type {{ index: number, error: ClipError }[]} */
     const failures = [];
     let done = 0;
-    await this.#run(count, first, work, async (outcome) => {
+    await this.#run(work, first, async (outcome) => {
       if ("error" in outcome) failures.push(outcome);
       else {
         results[outcome.index] = outcome.value;
-        onProgress({ done: ++done, total: count });
+        onProgress({ done: ++done, total: work.count });
       }
       return failures.length === 0;
     });
@@ -76,15 +83,14 @@ export class Helpers {
   }
 
   /**
-   * What becomes of each index below `count`, as soon as it is known, in no order. One that fails stops no other,
-   * unless it fails for what all have in common. Whoever takes no more has no more begun.
-   * @template T
-   * @param {number} count
+   * The outcome of each input as soon as it is known, in no order. An input that fails stops no other, unless it fails
+   * for a reason that all share. When the caller stops taking outcomes, no more inputs are begun.
+   * @template Input, T
+   * @param {Work<Input, T>} work
    * @param {Caller} first
-   * @param {(worker: Caller, index: number) => Promise<T>} work
    * @returns {AsyncGenerator<Outcome<T>, void, void>}
    */
-  async *each(count, first, work) {
+  async *each(work, first) {
     /** @type {TransformStream<Outcome<T>, Outcome<T>>} */
     const { writable, readable } = new TransformStream({}, undefined, { highWaterMark: MOST_WAITING });
     const writer = writable.getWriter();
@@ -102,7 +108,7 @@ export class Helpers {
     };
     // It rejects where nobody reads any more.
     const untaken = () => false;
-    this.#run(count, first, work, (outcome) => tell(outcome).catch(untaken))
+    this.#run(work, first, (outcome) => tell(outcome).catch(untaken))
       .then(() => writer.close())
       .catch(untaken);
     const reader = readable.getReader();
@@ -121,29 +127,48 @@ export class Helpers {
   /**
    * The first worker begins, and helpers take their share as soon as they are ready, until `tell` says that it
    * wants no more.
-   * @template T
-   * @param {number} count
+   * @template Input, T
+   * @param {Work<Input, T>} work
    * @param {Caller} first
-   * @param {(worker: Caller, index: number) => Promise<T>} work
    * @param {(outcome: Outcome<T>) => Promise<boolean>} tell
    */
-  async #run(count, first, work, tell) {
+  async #run({ count, ahead, prepare, embed }, first, tell) {
     let next = 0;
     let goesOn = true;
+    /** @type {Promise<Input>[]} */
+    const inputs = [];
+    const inputOf = (/** @type {number} */ index) => {
+      while (inputs.length < Math.min(index + 1 + ahead, count)) {
+        const input = prepare(inputs.length);
+        input.catch(() => {}); // its failure is told when its turn comes
+        inputs.push(input);
+      }
+      const input = /** @type {Promise<Input>} */ (inputs[index]);
+      delete inputs[index];
+      return input;
+    };
+    const resultOf = async (/** @type {Caller} */ worker, /** @type {number} */ index) => {
+      const input = await inputOf(index);
+      try {
+        return { isLost: false, value: await embed(worker, input) };
+      } catch (error) {
+        if (!(error instanceof WorkerDeath)) throw error;
+        return { isLost: true, value: await embed(first, input) }; // the helper is lost, the input is not
+      }
+    };
     const takeFor = async (/** @type {Caller} */ worker) => {
-      for (let lost = false; next < count && goesOn && !lost; ) {
+      for (let isLost = false; next < count && goesOn && !isLost; ) {
         const index = next++;
-        const outcome = await work(worker, index)
-          .catch((error) => {
-            lost = error instanceof WorkerDeath; // a helper's: the input is not
-            if (lost) return work(first, index);
-            throw error;
-          })
-          .then(
-            (value) => ({ index, value }),
-            (error) => ({ index, error: asClipError(error) }),
-          );
-        if ("error" in outcome && outcome.error.code === "encoder_lost") this.end(outcome.error);
+        /** @type {Outcome<T>} */
+        let outcome;
+        try {
+          const result = await resultOf(worker, index);
+          ({ isLost } = result);
+          outcome = { index, value: result.value };
+        } catch (error) {
+          outcome = { index, error: asClipError(error) };
+          if (outcome.error.code === "encoder_lost") this.end(outcome.error);
+        }
         if (!(await tell(outcome))) goesOn = false;
       }
     };
@@ -165,7 +190,7 @@ export class Helpers {
   /** @param {number} count */
   #start(count) {
     while (count >= WORTHWHILE && this.#helpers.size < this.#most) {
-      const helper = new WorkerConnection(() => this.#replace(helper));
+      const helper = new WorkerConnection("model", () => this.#replace(helper));
       const ready = helper.call("load", { ...this.#params, towers: ["vision"], first: undefined }).then(
         () => true,
         (error) => {

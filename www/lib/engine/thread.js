@@ -3,12 +3,12 @@
 import { threadsBuild } from "./builds.js";
 import { requestedUrls } from "../shared/requests.js";
 
-/** @import { Shared } from "./start-wasm.js" */
+/** @import { Shared } from "../shared/protocol.js" */
 
 self.addEventListener("message", async (event) => {
-  const { module, memory } = /** @type {Shared} */ (event.data);
+  const { module, memory, build: name } = /** @type {Shared} */ (event.data);
   const [page] = event.ports;
-  const build = threadsBuild();
+  const build = threadsBuild(name);
   if (!build) return;
   const bindings = await build.bindings().catch((error) => {
     setTimeout(() => { throw error; }); // where whoever started it hears of it

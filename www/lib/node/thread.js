@@ -4,12 +4,12 @@ import { availableParallelism, totalmem } from "node:os";
 import { parentPort, workerData } from "node:worker_threads";
 import { fetchOrRead } from "./files.js";
 import { NodeWorker } from "./worker.js";
-import { platform } from "../shared/environment.js";
+import { environment } from "../shared/environment.js";
 
 const port = /** @type {import("node:worker_threads").MessagePort} */ (parentPort);
 const { script, name } = /** @type {{ script: string, name: string }} */ (workerData);
 
-platform.fetch = fetchOrRead;
+environment.fetch = fetchOrRead;
 
 // All of it is this thread's own: the process that uses the library sees nothing of it.
 const surroundings = {

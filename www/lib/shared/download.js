@@ -2,7 +2,7 @@
 // with the response as its cause.
 
 import { abortedError, ClipError } from "./error.js";
-import { platform } from "./environment.js";
+import { environment } from "./environment.js";
 
 /**
  * A JSON file. Rejects with `not_json` where something else comes, as a web page from hosts that know no 404.
@@ -27,7 +27,7 @@ export async function downloadJson(url) {
 export async function download(url, { signal, headers, cache } = {}) {
   let response;
   try {
-    response = await platform.fetch(url, { signal, headers, cache });
+    response = await environment.fetch(url, { signal, headers, cache });
   } catch (cause) {
     if (signal?.aborted) throw abortedError(signal);
     if (cause instanceof ClipError) throw cause;

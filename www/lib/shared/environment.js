@@ -1,6 +1,6 @@
 // What the library asks of where it runs. A page and a worker have it; node.js puts Node's in its place.
 
-export const platform = {
+export const environment = {
   /** @type {(url: string, options?: RequestInit) => Promise<Response>} */
   fetch: (url, options) => fetch(url, options),
 
@@ -24,4 +24,7 @@ export const platform = {
 
   /** Whether models can be kept for the next visit; a page opened from a disk has nowhere to. */
   keeps: () => location.protocol !== "file:",
+
+  /** Resolves after so many milliseconds. @type {(milliseconds: number) => Promise<void>} */
+  wait: (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds)),
 };

@@ -49,11 +49,6 @@ export function isDomException(error, name) {
 }
 
 /**
- * The form in which an error crosses from the worker to the page.
- * @typedef {{ code: string, message: string, statusCode: number }} ErrorMessage
- */
-
-/**
  * An error as the endpoint prints it.
  * @param {unknown} error
  * @returns {{ error: { code: string, message: string }, status_code: number }}
@@ -93,4 +88,14 @@ export function webPageError(name) {
     "not_a_model",
     `${name} is a web page, not a model file; on the Hub, a file's own address has /resolve/ in it, not /blob/`,
   );
+}
+
+/**
+ * The code of an error of ours or of the wasm module's.
+ * @param {unknown} error
+ * @returns {string | null}
+ */
+export function codeOf(error) {
+  const code = error instanceof Error && "code" in error ? error.code : null;
+  return typeof code === "string" ? code : null;
 }

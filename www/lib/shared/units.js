@@ -2,10 +2,19 @@
 
 /**
  * @param {number} count bytes
+ * @param {number} [digits] behind the point
  * @returns {string} decimal, as browsers show downloads
  */
-export function megabytes(count) {
-  return `${(count / 1e6).toFixed(1)} MB`;
+export function megabytes(count, digits = 1) {
+  return `${(count / 1e6).toFixed(digits)} MB`;
+}
+
+/**
+ * @param {number} count bytes
+ * @returns {string}
+ */
+export function gigabytes(count) {
+  return `${(count / 1e9).toFixed(1)} GB`;
 }
 
 /**

@@ -2,8 +2,7 @@
 
 import { ClipError } from "../shared/error.js";
 
-/** @import { Folder } from "./kept-file.js" */
-/** @import { Backend } from "./store.js" */
+/** @import { Backend, Folder } from "./backend.js" */
 
 /**
  * @param {string} name

@@ -2,8 +2,7 @@
 
 import { isDomException } from "../shared/error.js";
 
-/** @import { Folder } from "./kept-file.js" */
-/** @import { Backend } from "./store.js" */
+/** @import { Backend, Folder } from "./backend.js" */
 
 /**
  * The errors of a file that another tab or worker is using: its handle is taken, or it changed while it was read. After a

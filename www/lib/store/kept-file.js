@@ -1,7 +1,10 @@
 // What is kept of one file: pieces, each of which begins somewhere in it and has no gap, so that what has come of an
 // interrupted download, or of one tower, is there at the next visit.
 
-/** @import { Tower } from "../worker/load-gguf.js" */
+import { merged, pairs } from "../shared/ranges.js";
+
+/** @import { Folder, PieceReader, PieceWriter } from "./backend.js" */
+/** @import { Tower } from "../shared/protocol.js" */
 
 /**
  * What is known of a file, written before its first byte.
@@ -23,19 +26,6 @@
  */
 
 /** @typedef {{ from: number, to: number }} Piece bytes of the file */
-
-/**
- * @typedef {object} Folder what is kept of one file
- * @property {number} pieceSize bytes of a piece at most; where there is no such bound, it is written anywhere
- * @property {() => Promise<{ name: string, size: number }[]>} list
- * @property {(name: string) => Promise<string | null>} readText `null` where there is none
- * @property {(name: string, text: string) => Promise<void>} writeText
- * @property {(name: string) => Promise<PieceReader>} reader
- * @property {(name: string, size: number) => Promise<PieceWriter>} writer of a piece that has so many bytes
- */
-
-/** @typedef {{ read: (from: number, to: number) => Promise<Uint8Array>, close: () => void }} PieceReader */
-/** @typedef {{ write: (bytes: Uint8Array, at: number) => void, close: () => Promise<void> }} PieceWriter */
 
 /** Beside the pieces, whose names are numbers. */
 const ABOUT = "about.json";
@@ -73,7 +63,7 @@ export class KeptFile {
     const about = await readAbout(folder);
     const list = about ? (await folder.list()).filter(({ name }) => name !== ABOUT) : [];
     const pieces = about?.conversion
-      ? partsOf(about.conversion.done)
+      ? pairs(about.conversion.done).map(([from, to]) => ({ from, to }))
       : list.map(({ name, size }) => ({ from: Number(name), to: Number(name) + size }));
     return new KeptFile(folder, pieces.sort((a, b) => a.from - b.from), about, remove);
   }
@@ -168,14 +158,7 @@ export class KeptFile {
 
   /** The parts that are kept, as `from, to, from, to, …`. */
   parts() {
-    /** @type {number[]} */
-    const parts = [];
-    for (const { from, to } of this.#pieces) {
-      const end = Number(parts.at(-1) ?? -1);
-      if (from > end) parts.push(from, to);
-      else parts[parts.length - 1] = Math.max(end, to);
-    }
-    return parts;
+    return merged(this.#pieces);
   }
 
   /**
@@ -205,11 +188,6 @@ export class KeptFile {
     /** @type {{ about: About | null }} */ (this).about = null;
     await this.#remove();
   }
-}
-
-/** @param {number[]} parts `from, to, from, to, …` */
-function partsOf(parts) {
-  return Array.from({ length: parts.length / 2 }, (_, i) => ({ from: Number(parts[2 * i]), to: Number(parts[2 * i + 1]) }));
 }
 
 /** @param {Piece} piece */

@@ -1,25 +1,21 @@
-// Keeps what comes of a file, as long as that goes well. What cannot be kept is warned of, and the model runs all
-// the same.
+// This device's copy of a model's file. What goes wrong with it is a warning, not a failed load: the copy is given up,
+// and the model works without.
 
-import { isDomException } from "../shared/error.js";
 import { Store } from "./store.js";
+import { isDomException } from "../shared/error.js";
+import { megabytes } from "../shared/units.js";
 
-/** @import { Tower } from "../worker/load-gguf.js" */
 /** @import { About, KeptFile } from "./kept-file.js" */
+/** @import { Tower, Warning } from "../shared/protocol.js" */
 
-/**
- * Something that went wrong where the model runs all the same: it is not kept, or its worker had to be replaced.
- * @typedef {{ code: "not_kept" | "worker_replaced", message: string }} Warning
- */
-
-export class Keeper {
+export class LocalCopy {
   #key;
   #onWarning;
   /** @type {KeptFile | null} */
   #kept;
 
   /**
-   * Use {@link Keeper.open}.
+   * Use {@link LocalCopy.open}.
    * @param {string} key
    * @param {KeptFile | null} kept
    * @param {(warning: Warning) => void} onWarning
@@ -33,21 +29,21 @@ export class Keeper {
   /**
    * @param {string} key what the file is kept under: its URL
    * @param {{ keep: boolean, sha256?: string, onWarning: (warning: Warning) => void }} options
-   * @returns {Promise<Keeper>}
+   * @returns {Promise<LocalCopy>}
    */
   static async open(key, { keep, sha256, onWarning }) {
-    const keeper = new Keeper(key, null, onWarning);
-    if (!keep) return keeper;
+    const copy = new LocalCopy(key, null, onWarning);
+    if (!keep) return copy;
     try {
       const kept = await (await Store.open())?.file(key);
-      if (!kept) keeper.#warn("this browser keeps no files for this page");
+      if (!kept) copy.#warn("this browser keeps no files for this page");
       // The page asks for another file at this address than when it was kept.
       if (kept?.about?.sha256 && sha256 && kept.about.sha256 !== sha256) await kept.remove();
-      keeper.#kept = kept ?? null;
+      copy.#kept = kept ?? null;
     } catch (error) {
-      keeper.#warn(String(error));
+      copy.#warn(String(error));
     }
-    return keeper;
+    return copy;
   }
 
   /** Whether anything is kept, or will be. */
@@ -161,8 +157,8 @@ export class Keeper {
     const wanted = about.size ?? 0;
     if (quota - usage >= wanted) return true;
     this.#kept = null;
-    const room = megabytes(Math.max(0, quota - usage));
-    this.#warn(`it takes ${megabytes(wanted)} where this site may still keep ${room}; delete kept models to make room`);
+    const room = megabytes(Math.max(0, quota - usage), 0);
+    this.#warn(`it takes ${megabytes(wanted, 0)} where this site may still keep ${room}; delete kept models to make room`);
     return false;
   }
 
@@ -196,9 +192,4 @@ export async function isKept(key, { towers, sha256 }) {
   const about = await (await Store.open())?.about(key).catch(() => null);
   if (!about || (sha256 && about.sha256 !== sha256)) return false;
   return about.whole || (towers !== undefined && towers.every((tower) => about.towers.includes(tower)));
-}
-
-/** @param {number} bytes */
-function megabytes(bytes) {
-  return `${(bytes / 1e6).toFixed(0)} MB`;
 }

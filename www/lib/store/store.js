@@ -1,13 +1,13 @@
-// The models that are kept between visits, in the origin private file system, or in the Cache API where that is
-// missing; and the locks by which tabs and workers share them.
+// The models that are stored between visits, in the origin private file system, or in the Cache API if that is missing.
+// model-lock.js says how tabs and workers share them.
 
-import { isDomException } from "../shared/error.js";
 import { KeptFile, readAbout } from "./kept-file.js";
 import { openCache } from "./cache-api.js";
 import { openFileSystem } from "./file-system.js";
 
-/** @import { About, Folder } from "./kept-file.js" */
-/** @import { Tower } from "../worker/load-gguf.js" */
+/** @import { Backend } from "./backend.js" */
+/** @import { About } from "./kept-file.js" */
+/** @import { Tower } from "../shared/protocol.js" */
 
 /**
  * A model that is kept, whole or in part.
@@ -20,14 +20,7 @@ import { openFileSystem } from "./file-system.js";
  * @property {boolean} verified whether its SHA-256 has been found right
  */
 
-/**
- * @typedef {object} Backend
- * @property {(id: string) => Promise<Folder>} folder of one file
- * @property {() => Promise<string[]>} ids
- * @property {(id: string) => Promise<void>} remove
- */
-
-/** Of the locks, and of what the browser keeps. */
+/** In the browser's storage. */
 const NAME = "clip-wasm-models";
 
 export class Store {
@@ -90,28 +83,6 @@ export class Store {
   async delete(url) {
     await this.#backend.remove(await idOf(url));
   }
-}
-
-/**
- * The Web Lock of a model: whoever adds to what is kept of it, or deletes it, has it alone; readers share it.
- * @template T
- * @param {string} url
- * @param {LockOptions} options
- * @param {(lock: Lock | null) => Promise<T>} work
- * @returns {Promise<T>}
- */
-export async function modelLock(url, options, work) {
-  if (!globalThis.navigator?.locks) return work(null);
-  let asked = false;
-  const lock = navigator.locks.request(`${NAME} ${url}`, options, (lock) => {
-    asked = true;
-    return work(lock);
-  });
-  return lock.catch((error) => {
-    // A frame without an origin of its own has no locks, nor anything that they would guard.
-    if (asked || !isDomException(error, "SecurityError")) throw error;
-    return work(null);
-  });
 }
 
 /**

@@ -3,6 +3,7 @@
 
 import { download } from "../shared/download.js";
 import { abortedError, ClipError, webPageError } from "../shared/error.js";
+import { pause } from "../shared/waiting.js";
 
 /** The file is another than the one whose bytes came before. */
 export class FileChanged extends Error {}
@@ -333,18 +334,6 @@ function contentLength(response) {
   const length = response.headers.get("content-length");
   if (length === null || !/^\d+$/.test(length) || response.headers.has("content-encoding")) return null;
   return Number(length);
-}
-
-/**
- * @param {number} milliseconds
- * @param {AbortSignal} signal
- */
-async function pause(milliseconds, signal) {
-  await new Promise((resolve) => {
-    const timer = setTimeout(resolve, milliseconds);
-    signal.addEventListener("abort", () => (clearTimeout(timer), resolve(undefined)), { once: true });
-  });
-  if (signal.aborted) throw abortedError(signal);
 }
 
 /**

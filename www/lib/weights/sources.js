@@ -2,12 +2,10 @@
 // kept is not fetched again. JavaScript never holds more than one chunk.
 
 import { ClipError, webPageError } from "../shared/error.js";
-import { Keeper } from "../store/local-copy.js";
+import { LocalCopy } from "../store/local-copy.js";
 import { RemoteFile } from "./remote-file.js";
+/** @import { LimitOptions, Tower, Warning } from "../shared/protocol.js" */
 
-/** @import { Warning } from "../store/local-copy.js" */
-/** @import { LimitOptions } from "../shared/limits.js" */
-/** @import { Tower } from "../worker/load-gguf.js" */
 
 /** Bytes that are read at once from a disk. */
 const CHUNK = 1 << 20;
@@ -49,39 +47,39 @@ const CHUNK = 1 << 20;
  */
 export async function openWeights(source, options) {
   if (source instanceof Blob) return new LocalWeights(source);
-  return new RemoteWeights(source, options, await Keeper.open(source, options));
+  return new RemoteWeights(source, options, await LocalCopy.open(source, options));
 }
 
 /**
  * @param {string} name
- * @param {Keeper} keeper of a file that has been made here
+ * @param {LocalCopy} copy of a file that has been made here
  * @returns {Weights}
  */
-export function keptWeights(name, keeper) {
-  return new KeptWeights(name, keeper);
+export function openStored(name, copy) {
+  return new StoredWeights(name, copy);
 }
 
 /** @implements {Weights} */
 class RemoteWeights {
-  #keeper;
+  #copy;
   #remote;
 
   /**
    * @param {string} url
    * @param {WeightsOptions} options
-   * @param {Keeper} keeper
+   * @param {LocalCopy} copy
    */
-  constructor(url, options, keeper) {
+  constructor(url, options, copy) {
     this.name = url;
-    this.#keeper = keeper;
+    this.#copy = copy;
     /** @type {string | null} */
-    this.sha256 = keeper.about?.sha256 ?? null;
+    this.sha256 = copy.about?.sha256 ?? null;
     this.#remote = new RemoteFile([url, ...options.mirrors], {
       ...options,
       size: options.size ?? null,
-      toldSize: keeper.about?.size ?? null,
-      etag: keeper.about?.etag ?? options.etag ?? null,
-      cache: keeper.keeps || options.etag !== undefined ? "no-store" : "default",
+      toldSize: copy.about?.size ?? null,
+      etag: copy.about?.etag ?? options.etag ?? null,
+      cache: copy.keeps || options.etag !== undefined ? "no-store" : "default",
       passed: (position, bytes) => this.#keep(position, bytes),
     });
   }
@@ -95,7 +93,7 @@ class RemoteWeights {
   }
 
   get rereads() {
-    return this.#keeper.keeps;
+    return this.#copy.keeps;
   }
 
   /**
@@ -103,9 +101,9 @@ class RemoteWeights {
    * @param {number} end
    */
   async read(position, end) {
-    const kept = await this.#keeper.read(position, Math.min(end, position + CHUNK));
+    const kept = await this.#copy.read(position, Math.min(end, position + CHUNK));
     if (kept) return kept;
-    const bytes = await this.#remote.read(position, Math.min(end, this.#keeper.nextPiece(position)));
+    const bytes = await this.#remote.read(position, Math.min(end, this.#copy.nextPiece(position)));
     if (bytes) {
       if (position === 0) refuseWebPage(bytes, this.name);
       await this.#keep(position, bytes);
@@ -118,30 +116,30 @@ class RemoteWeights {
    * @param {number} to
    */
   hasAll(from, to) {
-    return this.#keeper.keptTo(from) >= to;
+    return this.#copy.keptTo(from) >= to;
   }
 
   /** @param {Tower[] | undefined} towers */
   async complete(towers) {
-    await this.#keeper.complete(towers);
+    await this.#copy.complete(towers);
   }
 
   /** @param {string} sha256 */
   async verify(sha256) {
     this.sha256 = sha256;
-    await this.#keeper.change((about) => ({ ...about, sha256 }));
+    await this.#copy.change((about) => ({ ...about, sha256 }));
   }
 
   async close() {
     this.#remote.close();
-    await this.#keeper.close();
+    await this.#copy.close();
     // What was announced may have been the length of a compressed body.
-    await this.#keeper.change((about) => ({ ...about, size: this.size }));
+    await this.#copy.change((about) => ({ ...about, size: this.size }));
   }
 
   async discard() {
     this.#remote.close();
-    await this.#keeper.discard();
+    await this.#copy.discard();
   }
 
   /**
@@ -149,7 +147,7 @@ class RemoteWeights {
    * @param {Uint8Array} bytes
    */
   async #keep(position, bytes) {
-    await this.#keeper.write(position, bytes, () => ({ size: this.size, etag: this.#remote.etag }));
+    await this.#copy.write(position, bytes, () => ({ size: this.size, etag: this.#remote.etag }));
   }
 }
 
@@ -157,23 +155,23 @@ class RemoteWeights {
  * A file that was made here, and lies nowhere else.
  * @implements {Weights}
  */
-class KeptWeights {
+class StoredWeights {
   rereads = true;
-  #keeper;
+  #copy;
 
   /**
    * @param {string} name
-   * @param {Keeper} keeper
+   * @param {LocalCopy} copy
    */
-  constructor(name, keeper) {
+  constructor(name, copy) {
     this.name = name;
-    this.#keeper = keeper;
+    this.#copy = copy;
     /** Of the checkpoint's weights, which is what is asked for. */
-    this.sha256 = keeper.about?.sha256 ?? null;
+    this.sha256 = copy.about?.sha256 ?? null;
   }
 
   get size() {
-    return this.#keeper.about?.size ?? null;
+    return this.#copy.about?.size ?? null;
   }
 
   /**
@@ -181,7 +179,7 @@ class KeptWeights {
    * @param {number} end
    */
   async read(position, end) {
-    return this.#keeper.read(position, Math.min(end, position + CHUNK));
+    return this.#copy.read(position, Math.min(end, position + CHUNK));
   }
 
   hasAll() {
@@ -193,11 +191,11 @@ class KeptWeights {
   async verify() {}
 
   async close() {
-    await this.#keeper.close();
+    await this.#copy.close();
   }
 
   async discard() {
-    await this.#keeper.discard();
+    await this.#copy.discard();
   }
 }
 

@@ -1,25 +1,16 @@
 // Weights -> the towers of a model: reads what they need of a file, in file order, and nothing else where its
 // source gives parts.
 
+import { refuseTooLarge } from "./device-memory.js";
+import { Meter } from "./progress.js";
+import { limitsOf, requireRoom } from "../engine/bindings.js";
 import { ClipError } from "../shared/error.js";
-import { limitsOf, requireRoom } from "../shared/limits.js";
+import { bytesIn, pairs, without } from "../shared/ranges.js";
 
 /** @import { ClipEncoder, Sha256 } from "../../pkg/simd128/clip_wasm.js" */
-/** @import { LimitOptions } from "../shared/limits.js" */
-/** @import { Module } from "../engine/start-wasm.js" */
+/** @import { Module } from "../engine/start-towers.js" */
+/** @import { LimitOptions, Progress, Tower } from "../shared/protocol.js" */
 /** @import { Weights } from "../weights/sources.js" */
-
-/** @typedef {"text" | "vision"} Tower */
-
-/**
- * Bytes so far, and of how many; `null` where nobody says. Both never go back, and count what is read of the
- * file, whether it comes from a server or is kept already.
- * @typedef {object} Progress
- * @property {number} loaded
- * @property {number | null} total
- * @property {number | null} bytesPerSecond of late; `null` at the start
- * @property {number | null} secondsLeft
- */
 
 /**
  * @typedef {object} LoadingOptions
@@ -35,13 +26,6 @@ import { limitsOf, requireRoom } from "../shared/limits.js";
  * @property {AbortSignal} signal
  */
 
-/** Memory beside the weights: the module itself, and the values of the layers. In bytes. */
-const WORKING_MEMORY = 100e6;
-/** Of the device's memory, what one page is likely to get. Where it is not told, 4 GB are supposed. */
-const MEMORY_SHARE = 0.5;
-const SUPPOSED_GIGABYTES = 4;
-/** What WebAssembly can address. */
-const MOST_MEMORY = 2 ** 32;
 /** More than the header of most models; where one tower alone is wanted, what is asked for first. */
 const HEADER_BYTES = 2 << 20;
 /** Some bytes of a file belong to no tensor; where no more are missing than these, they are read for the hash's sake. */
@@ -99,7 +83,7 @@ export async function* loadTowers(module, weights, { towers, first, start, sha25
   const size = weights.size ?? fileSize;
   onHeader({ weightsSize: residentSize, fileSize: size });
 
-  const missing = size - position - sum([...(loader.wanted() ?? [])]);
+  const missing = size - position - bytesIn(loader.wanted() ?? []);
   const verifies = sha256 !== undefined && weights.sha256 === null && (missing < REMAINDER || weights.hasAll(position, size));
   if (!verifies) hash = null;
   const stages = first && !hash && found.length > 1 && found.includes(first) ? [first, undefined] : [undefined];
@@ -108,9 +92,9 @@ export async function* loadTowers(module, weights, { towers, first, start, sha25
   if (parts[1]) parts[1] = without(parts[1], /** @type {number[]} */ (parts[0]));
   if (hash) parts[0] = [position, size];
 
-  meter.total = meter.loaded + sum(parts.flat());
+  meter.total = meter.loaded + bytesIn(parts.flat());
   for (const [index, places] of parts.entries()) {
-    for (let i = 0; i < places.length; i += 2) await takePart(Number(places[i]), Number(places[i + 1]));
+    for (const [from, to] of pairs(places)) await takePart(from, to);
     const tower = stages[index];
     if (tower) yield loader.finishTower(tower);
   }
@@ -145,78 +129,4 @@ async function check(found, expected, weights) {
     throw new ClipError("corrupt_model", `${weights.name} is damaged: its SHA-256 is ${found} where ${expected} is expected; load it again`);
   }
   await weights.verify(found);
-}
-
-/** @param {number} weightsSize bytes */
-export function refuseTooLarge(weightsSize) {
-  const { deviceMemory = SUPPOSED_GIGABYTES } = /** @type {{ deviceMemory?: number }} */ (navigator);
-  const need = weightsSize + WORKING_MEMORY;
-  const room = Math.min(deviceMemory * 2 ** 30 * MEMORY_SHARE, MOST_MEMORY);
-  if (need <= room) return;
-  const gigabytes = (/** @type {number} */ bytes) => `${(bytes / 1e9).toFixed(1)} GB`;
-  throw new ClipError(
-    "low_memory",
-    `this model takes ${gigabytes(need)} of memory, and this device is not likely to give a page more than ${gigabytes(room)}; ` +
-      "choose a smaller model or type, such as q4_0",
-  );
-}
-
-/**
- * @param {number[]} parts `from, to, from, to, …`
- * @param {number[]} others
- * @returns {number[]} what of the parts is in none of the others
- */
-function without(parts, others) {
-  const rest = [];
-  for (let i = 0; i < parts.length; i += 2) {
-    let [from, to] = /** @type {[number, number]} */ ([parts[i], parts[i + 1]]);
-    for (let j = 0; j < others.length; j += 2) {
-      const [start, end] = /** @type {[number, number]} */ ([others[j], others[j + 1]]);
-      if (end <= from || start >= to) continue;
-      if (start > from) rest.push(from, start);
-      from = Math.min(end, to);
-    }
-    if (from < to) rest.push(from, to);
-  }
-  return rest;
-}
-
-/** @param {number[]} parts `from, to, from, to, …` */
-function sum(parts) {
-  return parts.reduce((total, place, i) => total + (i % 2 ? place : -place), 0);
-}
-
-/** Milliseconds over which the speed is measured. */
-const SPEED_WINDOW = 3000;
-
-export class Meter {
-  #tell;
-  /** @type {{ time: number, loaded: number }[]} */
-  #samples = [];
-  loaded = 0;
-  /** @type {number | null} */
-  total = null;
-
-  /** @param {(progress: Progress) => void} tell */
-  constructor(tell) {
-    this.#tell = tell;
-  }
-
-  /** @param {number} bytes */
-  add(bytes) {
-    this.loaded += bytes;
-    if (this.total !== null && this.loaded > this.total) this.total = null;
-    this.tell();
-  }
-
-  tell() {
-    const now = performance.now();
-    this.#samples.push({ time: now, loaded: this.loaded });
-    while (this.#samples.length > 2 && now - Number(this.#samples[1]?.time) > SPEED_WINDOW) this.#samples.shift();
-    const { time, loaded } = /** @type {{ time: number, loaded: number }} */ (this.#samples[0]);
-    const seconds = (now - time) / 1000;
-    const bytesPerSecond = seconds > 0.2 ? (this.loaded - loaded) / seconds : null;
-    const secondsLeft = bytesPerSecond && this.total !== null ? (this.total - this.loaded) / bytesPerSecond : null;
-    this.#tell({ loaded: this.loaded, total: this.total, bytesPerSecond, secondsLeft });
-  }
 }

@@ -3,7 +3,7 @@
 import { ClipError, errorJson, similarity } from "../../clip.js";
 import { download } from "../../lib/shared/download.js";
 import { elementById, newElement } from "../shell/elements.js";
-import { modelName } from "../model/view.js";
+import { modelName } from "../model/names.js";
 import { showError } from "../shell/notice.js";
 import { addressOf } from "../shell/resources.js";
 import { header, pictureHeader, scrolling } from "../shell/tables.js";

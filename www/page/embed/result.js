@@ -4,7 +4,7 @@ import { hideComparison, showComparison } from "./compare.js";
 import { elementById, newElement } from "../shell/elements.js";
 import { FORMATS, json as writeJson, numbers } from "./exports.js";
 import { label } from "../shell/labels.js";
-import { modelName } from "../model/view.js";
+import { modelName } from "../model/names.js";
 import { strip } from "./strip.js";
 
 /** @import { ClipEncoder } from "../../clip.js" */

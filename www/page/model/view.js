@@ -1,54 +1,20 @@
 // The model panel: choose one, load it with progress, cancel, and say what is ready.
 
 import { ClipEncoder, ClipError } from "../../clip.js";
-import { downloadJson } from "../../lib/shared/download.js";
+import { megabytes } from "../../lib/shared/units.js";
 import { elementById, newElement } from "../shell/elements.js";
+import { showError } from "../shell/notice.js";
+import { ModelChoice } from "./choice.js";
 import { showKept } from "./kept.js";
 import { lastLoadDied, markLoad } from "./last-load.js";
-import { showError } from "../shell/notice.js";
-import { addressOf } from "../shell/resources.js";
-import { duration, megabytes } from "../../lib/shared/units.js";
-
-/**
- * @typedef {object} MenuEntry an entry of models.json
- * @property {string} name
- * @property {string} type of its weights, such as `q8_0`
- * @property {string} description
- * @property {number} parameters
- * @property {string} licence
- * @property {string} url absolute, or from the page on
- * @property {number} [size] bytes
- * @property {string} [sha256]
- * @property {string[]} [mirrors] further addresses, as `url`
- * @property {boolean} [builtIn] it comes with the page and is small: nobody need be asked before it is loaded
- * @property {string} [limits] what it does not know, for whoever shows it something else
- */
-
-/** @import { Progress } from "../../lib/worker/load-gguf.js" */
-/** @import { ModelInfo } from "../../clip.js" */
-
-/**
- * @typedef {object} Choice
- * @property {string | File | File[]} source
- * @property {number} [size]
- * @property {string} [sha256]
- * @property {string[]} [mirrors]
- * @property {boolean} [builtIn]
- * @property {string} [limits]
- */
+import { modelName, towers } from "./names.js";
+import { showProgress } from "./progress.js";
 
 /** @typedef {{ source: string | File | File[], promise: Promise<ClipEncoder>, abort: AbortController }} Load */
 
 const form = elementById("model-form", HTMLFormElement);
-const origins = elementById("model-origins", HTMLFieldSetElement);
-const menu = elementById("model-menu", HTMLSelectElement);
-const urlField = elementById("model-url", HTMLInputElement);
-const fileField = elementById("model-file", HTMLInputElement);
-const about = elementById("model-about", HTMLElement);
 const loadButton = elementById("model-load", HTMLButtonElement);
 const progressRow = elementById("model-progress", HTMLElement);
-const bar = elementById("model-bar", HTMLProgressElement);
-const bytes = elementById("model-bytes", HTMLElement);
 const cancelButton = elementById("model-cancel", HTMLButtonElement);
 const state = elementById("model-state", HTMLElement);
 const note = elementById("model-note", HTMLElement);
@@ -60,8 +26,7 @@ const MOST_OFFERS = 2;
 
 /** Tells `ready` each time another model has come. */
 export class ModelPanel extends EventTarget {
-  /** @type {MenuEntry[]} */
-  #entries = [];
+  #choice = new ModelChoice();
   /** @type {Promise<void>} */
   #menuShown;
   /** @type {{ encoder: ClipEncoder, source: string | File | File[], limits: string, builtIn: boolean, whole: boolean } | null} */
@@ -70,8 +35,6 @@ export class ModelPanel extends EventTarget {
   #loading = null;
   /** @type {string | File | File[] | null} what failed to load last */
   #failed = null;
-  /** @type {File[]} chosen last, where they are several */
-  #files = [];
   /** @type {AbortController | null} of the images' half, while it is still coming */
   #rest = null;
 
@@ -85,7 +48,7 @@ export class ModelPanel extends EventTarget {
     });
     cancelButton.addEventListener("click", () => (this.#loading?.abort ?? this.#rest)?.abort());
     this.#menuShown.then(() => {
-      showKept((url) => this.#nameOf(url));
+      showKept((url) => this.#choice.nameOf(url));
       this.#recallDeath();
     });
   }
@@ -98,7 +61,7 @@ export class ModelPanel extends EventTarget {
   async encoder() {
     if (this.#loading) return this.#loading.promise;
     await this.#menuShown;
-    const source = this.#choice()?.source;
+    const source = this.#choice.now()?.source;
     if (this.#loaded && (source === this.#loaded.source || source === this.#failed)) {
       return this.#loaded.encoder;
     }
@@ -121,7 +84,7 @@ export class ModelPanel extends EventTarget {
    */
   async isAtHand() {
     await this.#menuShown;
-    const choice = this.#choice();
+    const choice = this.#choice.now();
     return choice !== null && (choice.source === this.#loaded?.source || choice.builtIn === true);
   }
 
@@ -139,10 +102,7 @@ export class ModelPanel extends EventTarget {
    * @param {File[]} files
    */
   loadFiles(files) {
-    const transfer = new DataTransfer();
-    for (const file of files) transfer.items.add(file);
-    fileField.files = transfer.files;
-    /** @type {RadioNodeList} */ (form.elements.namedItem("origin")).value = "file";
+    this.#choice.setFiles(files);
     this.#showChoice();
     this.#load().catch(() => {}); // said in the panel
   }
@@ -160,9 +120,9 @@ export class ModelPanel extends EventTarget {
    */
   async #load({ ignoreMemory } = {}) {
     if (this.#loading) return this.#loading.promise;
-    const choice = this.#choice();
+    const choice = this.#choice.now();
     if (!choice) {
-      const error = this.#nothingChosen();
+      const error = this.#choice.nothingChosen();
       showError(errorPlace, error);
       throw error;
     }
@@ -222,7 +182,7 @@ export class ModelPanel extends EventTarget {
         this.#rest = null;
         this.#showLoading(this.#loading !== null);
       }
-      showKept((url) => this.#nameOf(url));
+      showKept((url) => this.#choice.nameOf(url));
     }
   }
 
@@ -241,19 +201,16 @@ export class ModelPanel extends EventTarget {
   #showFailure(error) {
     showError(errorPlace, error);
     if (error instanceof ClipError && error.code === "low_memory") this.#showOffer();
-    showKept((url) => this.#nameOf(url));
+    showKept((url) => this.#choice.nameOf(url));
   }
 
   /** Smaller models, and the one chosen all the same. */
   #showOffer() {
-    const size = this.#choice()?.size ?? Infinity;
-    const smaller = this.#entries.filter((entry) => entry.size !== undefined && entry.size < size);
-    smaller.sort((a, b) => Number(b.size) - Number(a.size));
-    const buttons = smaller.slice(0, MOST_OFFERS).map((entry) => {
+    const size = this.#choice.now()?.size ?? Infinity;
+    const buttons = this.#choice.smallerThan(size).slice(0, MOST_OFFERS).map((entry) => {
       const text = `Load ${entry.name} · ${entry.type} · ${megabytes(Number(entry.size))}`;
       return button(text, () => {
-        /** @type {RadioNodeList} */ (form.elements.namedItem("origin")).value = "menu";
-        menu.selectedIndex = this.#entries.indexOf(entry);
+        this.#choice.setEntry(entry);
         this.#showChoice();
         return this.#load();
       });
@@ -267,11 +224,10 @@ export class ModelPanel extends EventTarget {
   async #recallDeath() {
     const name = await lastLoadDied();
     if (!name || this.#loading || this.#loaded) return;
-    const index = this.#entries.findIndex((entry) => addressOf(entry.url) === name);
-    if (index >= 0) menu.selectedIndex = index;
+    this.#choice.setEntryAt(name);
     this.#showChoice();
     this.#showNote(
-      `The last time, the page broke down while it loaded ${this.#nameOf(name)}, perhaps for want of memory. ` +
+      `The last time, the page broke down while it loaded ${this.#choice.nameOf(name)}, perhaps for want of memory. ` +
         "Close other tabs, or choose a smaller model.",
     );
     this.#showOffer();
@@ -283,86 +239,16 @@ export class ModelPanel extends EventTarget {
     note.hidden = text === "";
   }
 
-  /**
-   * @param {string} url
-   * @returns {string} as the menu calls it
-   */
-  #nameOf(url) {
-    const entry = this.#entries.find((entry) => addressOf(entry.url) === url);
-    return entry ? `${entry.name} · ${entry.type}` : url;
-  }
-
-  /** @returns {Choice | null} */
-  #choice() {
-    switch (this.#origin()) {
-      case "url":
-        return urlField.value.trim() ? { source: urlField.value.trim() } : null;
-      case "file":
-        return this.#chosenFiles();
-      default: {
-        const entry = this.#entries[menu.selectedIndex];
-        if (!entry) return null;
-        const mirrors = entry.mirrors?.map(addressOf);
-        return { ...entry, mirrors, source: addressOf(entry.url) };
-      }
-    }
-  }
-
-  /** One file is a model; several are a checkpoint. @returns {Choice | null} */
-  #chosenFiles() {
-    const files = [...(fileField.files ?? [])];
-    if (files.length < 2) return files[0] ? { source: files[0] } : null;
-    // The same list for the same files: that is how a loaded model is known again.
-    const same = this.#files.length === files.length && this.#files.every((file, i) => file === files[i]);
-    if (!same) this.#files = files;
-    return { source: this.#files };
-  }
-
-  #nothingChosen() {
-    const origin = this.#origin();
-    let wanted = "the menu is empty; type an address or choose a file";
-    if (origin === "url") wanted = "type the address of a GGUF, safetensors or pytorch_model.bin file";
-    if (origin === "file") wanted = "choose a GGUF file, or a checkpoint's files";
-    return new ClipError("empty_input", `no model chosen: ${wanted}`);
-  }
-
-  #origin() {
-    return /** @type {RadioNodeList} */ (form.elements.namedItem("origin")).value;
-  }
-
   async #showMenu() {
-    try {
-      this.#entries = await downloadJson(addressOf("models.json"));
-    } catch (error) {
-      showError(errorPlace, error);
-    }
-    for (const { name, type, size, builtIn } of this.#entries) {
-      const parts = [name, type, size && megabytes(size), builtIn && "built in"];
-      menu.add(new Option(parts.filter(Boolean).join(" · ")));
-    }
+    await this.#choice.showMenu().catch((error) => showError(errorPlace, error));
     this.#showChoice();
   }
 
   #showChoice() {
-    const origin = this.#origin();
-    for (const field of /** @type {NodeListOf<HTMLElement>} */ (form.querySelectorAll(".field"))) {
-      field.hidden = field.dataset.origin !== origin;
-    }
-    about.textContent = this.#aboutChoice(origin);
-    const ready = this.#loaded !== null && this.#loaded.whole && this.#choice()?.source === this.#loaded.source;
+    this.#choice.show();
+    const ready = this.#loaded !== null && this.#loaded.whole && this.#choice.now()?.source === this.#loaded.source;
     loadButton.textContent = ready ? "Loaded" : "Load";
     loadButton.disabled = ready;
-  }
-
-  /** @param {string} origin */
-  #aboutChoice(origin) {
-    if (origin === "url") return "A GGUF file of CLIP weights, or the .safetensors or pytorch_model.bin of a checkpoint with its configuration beside it, on a server that lets this page read it (CORS).";
-    if (origin === "file") return "A GGUF file of CLIP weights; or a checkpoint's .safetensors or pytorch_model.bin with its config.json and tokenizer.json, chosen together. It is read here and goes nowhere.";
-    const entry = this.#entries[menu.selectedIndex];
-    if (!entry) return "";
-    const millions = entry.parameters / 1e6;
-    const parameters = `${millions.toFixed(millions < 10 ? 1 : 0)} million parameters`;
-    return `${entry.description} ${parameters}, licence ${entry.licence}.`;
   }
 
   /** @param {boolean} loading */
@@ -375,14 +261,13 @@ export class ModelPanel extends EventTarget {
       showProgress({ loaded: 0, total: null, bytesPerSecond: null, secondsLeft: null });
     }
     progressRow.classList.toggle("absent", !loading && this.#rest === null);
-    origins.disabled = loading;
-    for (const control of [menu, urlField, fileField]) control.disabled = loading;
+    this.#choice.disable(loading);
     this.#showChoice();
     loadButton.disabled ||= loading;
     this.#showState();
     // The keyboard's place goes with the button that takes over.
     if (loading && focused === loadButton) cancelButton.focus();
-    if (!loading && focused === cancelButton) (loadButton.disabled ? menu : loadButton).focus();
+    if (!loading && focused === cancelButton) (loadButton.disabled ? this.#choice.menu : loadButton).focus();
   }
 
   #showState() {
@@ -398,40 +283,6 @@ export class ModelPanel extends EventTarget {
     const rest = this.#rest && info.imageSize === null ? "; images as soon as the rest has come" : "";
     state.textContent = `Ready: ${modelName(info)} · ${info.embeddingDimension} dimensions · ${towers(info)}${rest}`;
   }
-}
-
-/**
- * @param {ModelInfo} info
- * @returns {string}
- */
-export function modelName({ name, type }) {
-  return `${name ?? "CLIP"} · ${type}`;
-}
-
-/**
- * What a model takes: some files have one tower only.
- * @param {ModelInfo} info
- * @returns {string}
- */
-function towers({ imageSize, contextLength }) {
-  const images = imageSize && `images at ${imageSize} px`;
-  const texts = contextLength && `texts to ${contextLength} tokens`;
-  return [images, texts].filter(Boolean).join(", ");
-}
-
-/** @param {Progress} progress */
-function showProgress({ loaded, total, bytesPerSecond, secondsLeft }) {
-  const parts = [total === null ? megabytes(loaded) : `${megabytes(loaded)} of ${megabytes(total)}`];
-  if (total === null) {
-    bar.removeAttribute("value");
-  } else {
-    bar.max = total || 1;
-    bar.value = loaded;
-  }
-  if (bytesPerSecond !== null && secondsLeft !== null && secondsLeft > 1) {
-    parts.push(`${megabytes(bytesPerSecond)}/s`, `${duration(secondsLeft)} left`);
-  }
-  bytes.textContent = parts.join(" · ");
 }
 
 /**

@@ -3,7 +3,7 @@
 import { ClipError, errorJson } from "../../clip.js";
 import { isDomException } from "../../lib/shared/error.js";
 import { elementById } from "../shell/elements.js";
-import { modelName } from "../model/view.js";
+import { modelName } from "../model/names.js";
 import { showError } from "../shell/notice.js";
 import { Collection } from "./collection.js";
 import { PictureDatabase } from "./database.js";

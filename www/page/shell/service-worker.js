@@ -2,7 +2,7 @@
 
 import { errorJson } from "../../clip.js";
 import { serveEndpoint } from "../../endpoint.js";
-import { platform } from "../../lib/shared/environment.js";
+import { environment } from "../../lib/shared/environment.js";
 import { showOffline } from "./offline.js";
 import { isSingleFile } from "./resources.js";
 import { showTraffic } from "./traffic.js";
@@ -15,7 +15,7 @@ import { showTraffic } from "./traffic.js";
  */
 export async function installServiceWorker(model) {
   showTraffic();
-  const container = platform.serviceWorkers();
+  const container = environment.serviceWorkers();
   if (!container || isSingleFile()) return;
   const forgetLost = (/** @type {unknown} */ error) => {
     if (errorJson(error).error.code === "encoder_lost") model.forget();

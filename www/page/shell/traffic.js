@@ -1,7 +1,7 @@
 // What the page has sent and asked for since it was opened, counted as it happens.
 
 import { isEndpoint } from "../../endpoint.js";
-import { platform } from "../../lib/shared/environment.js";
+import { environment } from "../../lib/shared/environment.js";
 import { observeRequests, workerRequests } from "../../lib/shared/requests.js";
 import { elementById, newElement } from "./elements.js";
 
@@ -18,7 +18,7 @@ const receivers = new Set();
 
 /** Counts from now on, and what was asked for before. */
 export function showTraffic() {
-  const container = platform.serviceWorkers();
+  const container = environment.serviceWorkers();
   container?.addEventListener("message", ({ data }) => {
     if (!data?.sent) return;
     sent += data.sent.bytes;
@@ -41,7 +41,7 @@ export function showTraffic() {
  */
 function count(urls, by) {
   for (const url of urls) {
-    if (isEndpoint(url) && platform.serviceWorkers()?.controller) continue; // it goes nowhere
+    if (isEndpoint(url) && environment.serviceWorkers()?.controller) continue; // it goes nowhere
     const { host } = new URL(url);
     const counts = hosts.get(host) ?? { page: 0, workers: 0 };
     counts[by]++;
@@ -55,7 +55,7 @@ function show() {
     const asked = index === 0 ? requests(counts) : String(counts.page + counts.workers);
     return `${asked} to ${host === location.host ? "this site" : host + purpose(counts)}`;
   });
-  const bodies = platform.serviceWorkers()?.controller ? `${bytes(sent)} of yours sent · ` : ""; // else nobody counts them
+  const bodies = environment.serviceWorkers()?.controller ? `${bytes(sent)} of yours sent · ` : ""; // else nobody counts them
   summary.textContent = bodies + (asked.join(", ") || "No requests to any site");
   const items = [...hosts].map(([host, counts]) => {
     return newElement("li", {}, `${host}: ${requests(counts)}${receivers.has(host) ? ", with a body that was sent there" : ""}`);

@@ -1,12 +1,14 @@
-// Starts the wasm module, and the threads of the builds that have some.
+// Starts the towers' module, and the threads of the builds that have some.
 
-import { singleBuild, threadsBuild } from "./builds.js";
+import { singleBuilds, threadsBuild, threadsBuilds } from "./builds.js";
 import { isForeign, startForeign } from "../shared/foreign-worker.js";
 import { insistently } from "../shared/retry-start.js";
 
-/** @import { Build, SingleBindings, ThreadsBindings } from "./builds.js" */
+/** @import { SingleBindings, ThreadsBindings } from "./builds.js" */
+/** @import { Build } from "./compile.js" */
+/** @import { Shared } from "../shared/protocol.js" */
 
-/** @typedef {Pick<SingleBindings, "CheckpointConverter" | "Limits" | "ModelLoader" | "Sha256" | "hasRoom" | "recognizesImage" | "warmUp">} Bindings */
+/** @typedef {Pick<SingleBindings, "CheckpointConverter" | "Limits" | "ModelLoader" | "Sha256" | "hasRoom" | "warmUp">} Bindings */
 
 /**
  * A running module.
@@ -14,11 +16,6 @@ import { insistently } from "../shared/retry-start.js";
  * @property {Bindings} bindings
  * @property {WebAssembly.Memory} memory
  * @property {() => Promise<number>} threads how many share its work, once those that can have started
- */
-
-/**
- * What threads have in common.
- * @typedef {{ module: WebAssembly.Module, memory: WebAssembly.Memory }} Shared
  */
 
 const PAGE_BYTES = 65_536;
@@ -35,26 +32,35 @@ const WORKING_BYTES = 2 ** 30;
 const UNKNOWN_FILE_BYTES = 500_000_000;
 
 /**
- * Starts the build for so many threads, or the one for a single thread where the first does not run.
- * Fails where no module can be fetched, and where the browser has no WebAssembly SIMD.
- * @param {number} threads at most; more than one take a page that is cross-origin isolated, and an engine that then
+ * Starts the fastest build for so many threads that this site has and this browser runs. A build that is missing, as
+ * while a site is being built, is no reason to fail while there is another.
+ * Fails if no module can be fetched, and if the browser has no WebAssembly SIMD.
+ * @param {number} threads at most. More than one take a page that is cross-origin isolated, and an engine that then
  *   shares memory
  * @param {Promise<number | null>} fileSize bytes of the model, `null` if nobody tells
  * @returns {Promise<Module>}
  */
-export async function startModule(threads, fileSize) {
-  // Some engines isolate a page and share no memory all the same, as WebKitGTK: the build would be fetched for nothing.
+export async function startTowers(threads, fileSize) {
+  // Some engines isolate a page and yet share no memory, as WebKitGTK: the build would be fetched in vain.
   const sharesMemory = crossOriginIsolated && typeof SharedArrayBuffer === "function";
-  const build = threads > 1 && sharesMemory ? threadsBuild() : null;
-  if (build) {
+  for (const name of threads > 1 && sharesMemory ? threadsBuilds() : []) {
     try {
-      return await startThreads(build, threads, fileSize);
+      return await startThreads(name, threads, fileSize);
     } catch (error) {
-      // Not built, or more memory than this browser shares: another build does the same in more time.
-      console.warn(`clip-wasm runs on one thread: ${error}`);
+      console.warn(`clip-wasm does not run its build ${name}: ${error}`);
+      // More memory than this browser shares: every build with threads needs as much.
+      if (error instanceof RangeError) break;
     }
   }
-  return startSingle(singleBuild());
+  const builds = singleBuilds();
+  for (const build of builds.slice(0, -1)) {
+    try {
+      return await startSingle(build);
+    } catch (error) {
+      console.warn(`clip-wasm runs a slower build: ${error}`);
+    }
+  }
+  return startSingle(/** @type {Build<SingleBindings>} */ (builds.at(-1)));
 }
 
 /**
@@ -68,12 +74,13 @@ async function startSingle(build) {
 }
 
 /**
- * @param {Build<ThreadsBindings>} build
+ * @param {string} name of the build
  * @param {number} threads
  * @param {Promise<number | null>} fileSize
  * @returns {Promise<Module>}
  */
-async function startThreads(build, threads, fileSize) {
+async function startThreads(name, threads, fileSize) {
+  const build = /** @type {Build<ThreadsBindings>} */ (threadsBuild(name));
   const [bindings, module] = await Promise.all([build.bindings(), build.compile()]);
   const bytes = ((await fileSize) ?? UNKNOWN_FILE_BYTES) * MEMORY_PER_FILE + WORKING_BYTES;
   const maximum = Math.min(FIRST_PAGES + TAKEN_PAGES + Math.ceil(bytes / PAGE_BYTES), MOST_PAGES);
@@ -81,7 +88,7 @@ async function startThreads(build, threads, fileSize) {
   await bindings.default({ module_or_path: module, memory });
   // All of it now, while nobody shares it: not every browser lets memory grow under running threads.
   if (!bindings.reserve((maximum - FIRST_PAGES - TAKEN_PAGES) * PAGE_BYTES)) throw new RangeError("too little memory");
-  const started = Promise.allSettled(Array.from({ length: threads - 1 }, () => insistently(() => startThread({ module, memory }))));
+  const started = Promise.allSettled(Array.from({ length: threads - 1 }, () => insistently(() => startThread({ module, memory, build: name }))));
   return {
     bindings,
     memory,

@@ -1,0 +1,203 @@
+// Pictures are read apart from the model: whatever a file does to the worker that reads it, it costs no more than itself.
+
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { after, before, describe, test } from "node:test";
+import { record } from "../../reliability/record.mjs";
+import { REPOSITORY, Site } from "../support/browser.mjs";
+import { withTableExported } from "../support/deaths.mjs";
+import { openApi } from "../support/loads.mjs";
+import { status } from "../support/server.mjs";
+
+/** @import { TestContext } from "node:test" */
+
+const SCRIPT = "lib/worker/picture-worker.js";
+const MODULE = "pkg/pictures/clip_wasm_bg.wasm";
+/** Milliseconds that a picture may take here. */
+const LONGEST = 1500;
+
+/**
+ * What the worker that reads pictures runs before its own script. By the type of an image its module's functions are
+ * taken away, so that the module traps at its next indirect call; or the worker never answers, or ends. `made` has the
+ * memory of each instance of the module.
+ */
+const MORTAL = `
+  {
+    self.made = [];
+    const keep = (exports) => {
+      self.made.push(exports.memory);
+      self.functions = exports.functions;
+    };
+    const { instantiate, Instance } = WebAssembly;
+    WebAssembly.instantiate = async (module, imports) => {
+      const made = await instantiate(module, imports);
+      keep((made.instance ?? made).exports);
+      return made;
+    };
+    WebAssembly.Instance = function (module, imports) {
+      const made = new Instance(module, imports);
+      keep(made.exports);
+      return made;
+    };
+    WebAssembly.Instance.prototype = Instance.prototype;
+    self.addEventListener("message", (event) => {
+      const type = event.data.params?.image?.type;
+      if (type === "x/trap") for (let i = 0; i < self.functions.length; i++) self.functions.set(i, null);
+      if (type === "x/hang") for (;;);
+      if (type === "x/end") {
+        event.stopImmediatePropagation();
+        self.close();
+      }
+    });
+  }`;
+
+/** @type {Site} */
+let site;
+before(async () => (site = await Site.open()));
+after(() => site.close());
+
+/**
+ * A page with the API, whose workers for pictures may be broken, and `told` for what becomes of a call.
+ * @param {TestContext} t
+ */
+async function page(t) {
+  const { page } = await site.newPage(t);
+  const answer = (/** @type {string} */ path, /** @type {string} */ type, /** @type {string | Buffer} */ body) =>
+    site.own.answer(`/${path}`, (_request, response) => void response.writeHead(200, { "content-type": type }).end(body));
+  const read = (/** @type {string} */ path) => readFileSync(join(REPOSITORY, "www", path));
+  answer(SCRIPT, "text/javascript", `${MORTAL}\n${read(SCRIPT)}`);
+  answer(MODULE, "application/wasm", withTableExported(read(MODULE)));
+  const pool = String(read("lib/client/picture-pool.js"));
+  const hasty = pool.replace("const LONGEST = 120_000;", `const LONGEST = ${LONGEST};`);
+  assert.notEqual(hasty, pool);
+  answer("lib/client/picture-pool.js", "text/javascript", hasty);
+  await page.reload();
+  site.own.requests.length = 0;
+  await openApi(page);
+  await page.evaluate(async (url) => {
+    const { ClipEncoder, cat } = /** @type {any} */ (window);
+    /** @type {string[]} */
+    const warnings = [];
+    const clip = await ClipEncoder.load(url, { onWarning: (/** @type {any} */ { message }) => warnings.push(message) });
+    const told = (/** @type {Promise<any>} */ call) =>
+      call.then(
+        ({ data }) => data[0],
+        ({ code, message }) => `${code}: ${message}`,
+      );
+    const image = (/** @type {string} */ type) => new Blob([cat], { type });
+    Object.assign(window, { clip, warnings, told, image });
+  }, `${site.hub.origin}/tiny-gelu.q8_0.gguf`);
+  return page;
+}
+
+describe("the worker that reads pictures", () => {
+  test("and its module come with the first picture", async (t) => {
+    const tab = await page(t);
+    const asked = () => site.own.requests.filter((path) => path.includes("picture-worker") || path.includes("pkg/pictures/"));
+    await tab.evaluate(`told(clip.embedText(["a dog"]))`);
+    assert.deepEqual(asked(), []);
+    await tab.evaluate(`told(clip.embedImage([cat]))`);
+    assert.deepEqual(asked().toSorted(), [`/${SCRIPT}`, `/${MODULE}`, "/pkg/pictures/clip_wasm.js"].toSorted());
+    const towers = site.own.requests.filter((path) => path.endsWith(".wasm") && !path.includes("pictures"));
+    assert.equal(towers.length, 1);
+  });
+
+  for (const [what, type, expected] of /** @type {const} */ ([
+    ["makes its module trap", "x/trap", /^corrupt_image: the decoder stopped at this picture \(RuntimeError/],
+    ["keeps it busy for too long", "x/hang", /^corrupt_image: reading this picture takes longer than 1\.5 s/],
+    ["ends it", "x/end", /^worker_failed: the browser has ended the worker that reads pictures; try again/],
+  ])) {
+    test(`fails for the one that ${what}, and reads all others; the model never notices`, async (t) => {
+      const tab = await page(t);
+      const outcome = await tab.evaluate(`(async () => {
+        const want = await told(clip.embedImage([cat]));
+        const waiting = [clip.embedImage([image("${type}")]), clip.embedImage([cat]), clip.embedText(["a dog"]), clip.embedImage([image("${type}")]), clip.embedImage([cat])].map(told);
+        const got = await Promise.all(waiting);
+        const each = [];
+        for await (const { index, vector, error } of clip.embedEach([cat, image("${type}"), cat])) each[index] = error?.code ?? Array.from(vector);
+        return { want, got, each, warnings };
+      })()`);
+      const { want, got, each, warnings } = /** @type {any} */ (outcome);
+      assert.equal(want.length, 64, want);
+      assert.match(got[0], expected);
+      assert.match(got[3], expected);
+      assert.deepEqual([got[1], got[4]], [want, want]);
+      assert.equal(got[2].length, 64, got[2]);
+      assert.deepEqual(each, [want, String(got[0]).split(":")[0], want]);
+      assert.deepEqual(warnings, []);
+      assert.equal(site.hub.requests.length, 1, "the model is not loaded again");
+      record({ section: "faults", what: `a picture that ${what}`, tried: "alone, among others, in a batch", outcome: "that picture alone fails; the model is not loaded again" });
+    });
+  }
+
+  test("gives back the memory of a panorama", async (t) => {
+    const tab = await page(t);
+    const code = await tab.evaluate(`(async () => {
+      const [width, height] = [12_000, 5_000];
+      const bytes = new Uint8Array(54 + 3 * width * height);
+      bytes.set([0x42, 0x4d]);
+      const view = new DataView(bytes.buffer);
+      for (const [at, value] of [[2, bytes.length], [10, 54], [14, 40], [18, width], [22, height], [34, bytes.length - 54]]) view.setUint32(at, value, true);
+      view.setUint16(26, 1, true);
+      view.setUint16(28, 24, true);
+      const want = await told(clip.embedImage([cat]));
+      const panorama = await told(clip.embedImage([bytes]));
+      if (typeof panorama === "string") return panorama;
+      return String(await told(clip.embedImage([cat]))) === String(want);
+    })()`);
+    assert.equal(code, true);
+    const worker = tab.workers().find((worker) => worker.url().endsWith("/picture-worker.js"));
+    const sizes = /** @type {number[]} */ (await worker?.evaluate("self.made.map((memory) => memory.buffer.byteLength)"));
+    assert.equal(sizes.length, 2, String(sizes));
+    assert.ok(Number(sizes[0]) > 300e6, `${sizes[0]} bytes for the panorama`);
+    assert.ok(Number(sizes[1]) < 20e6, `${sizes[1]} bytes after it`);
+  });
+
+  test("stops when nobody waits any more", async (t) => {
+    const tab = await page(t);
+    const outcome = await tab.evaluate(`(async () => {
+      await told(clip.embedImage([cat]));
+      const abort = new AbortController();
+      const hanging = told(clip.embedImage([image("x/hang")], { signal: abort.signal }));
+      await new Promise((resolve) => setTimeout(resolve, 100));
+      const start = performance.now();
+      abort.abort();
+      const aborted = await hanging;
+      const next = await told(clip.embedImage([cat]));
+      return { aborted, next: next.length, milliseconds: performance.now() - start };
+    })()`);
+    const { aborted, next, milliseconds } = /** @type {any} */ (outcome);
+    assert.match(aborted, /^aborted/);
+    assert.equal(next, 64);
+    assert.ok(milliseconds < LONGEST, `${milliseconds} ms: the next picture waits for no other`);
+  });
+
+  test("is one of several for a folder, and all end with the encoder", async (t) => {
+    const tab = await page(t);
+    const count = () => tab.workers().filter((worker) => worker.url().endsWith("/picture-worker.js")).length;
+    const right = await tab.evaluate(`(async () => {
+      Object.defineProperty(navigator, "hardwareConcurrency", { value: 4 });
+      const many = await ClipEncoder.load("${site.hub.origin}/tiny-gelu.q8_0.gguf", { threads: 1 });
+      const want = String(await told(clip.embedImage([cat])));
+      let right = 0;
+      for await (const { vector } of many.embedEach(Array(40).fill(cat))) right += Number(String(Array.from(vector)) === want);
+      clip.close();
+      window.many = many;
+      return right;
+    })()`);
+    assert.equal(right, 40);
+    assert.equal(count(), 3);
+    await tab.evaluate("many.close()");
+    await tab.waitForFunction(async () => !(await navigator.locks.query()).held?.some(({ name }) => name?.startsWith("clip-wasm worker")));
+    assert.equal(count(), 0);
+  });
+
+  test("whose module does not come says so, and asks again", async (t) => {
+    const tab = await page(t);
+    site.own.answer(`/${MODULE}`, status(404));
+    assert.match(String(await tab.evaluate(`told(clip.embedImage([cat]))`)), /^http_status: .+pictures\/clip_wasm_bg\.wasm answered 404/);
+    site.own.answer(`/${MODULE}`, (_request, response) => void response.writeHead(200, { "content-type": "application/wasm" }).end(readFileSync(join(REPOSITORY, "www", MODULE))));
+    assert.equal(/** @type {number[]} */ (await tab.evaluate(`told(clip.embedImage([cat]))`)).length, 64);
+  });
+});

@@ -1,0 +1,29 @@
+// What is asked of a wasm module of either kind, before anything is copied into its memory.
+
+import { ClipError } from "../shared/error.js";
+/** @import { LimitOptions } from "../shared/protocol.js" */
+
+
+/** @typedef {Pick<typeof import("../../pkg/pictures/clip_wasm.js"), "Limits" | "hasRoom">} CommonBindings */
+
+/**
+ * Refuses what there is no memory for: a copy that fails would end the module.
+ * @param {CommonBindings} bindings
+ * @param {number} bytes
+ */
+export function requireRoom(bindings, bytes) {
+  if (bindings.hasRoom(bytes)) return;
+  throw new ClipError("low_memory", `there is no memory for ${bytes} bytes more; close other pages, or use a smaller model or image`);
+}
+
+/**
+ * @template {CommonBindings} B
+ * @param {B} bindings
+ * @param {LimitOptions} limits
+ * @returns {InstanceType<B["Limits"]>} the defaults, and what differs from them
+ */
+export function limitsOf(bindings, limits) {
+  const all = /** @type {InstanceType<B["Limits"]>} */ (new bindings.Limits());
+  for (const [name, most] of Object.entries(limits)) all.set(name, most);
+  return all;
+}

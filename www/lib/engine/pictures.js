@@ -1,0 +1,102 @@
+// The pictures' module: one instance, replaced when a picture has broken it or made it large. It holds nothing between
+// two pictures, so a new instance costs milliseconds.
+
+import { limitsOf, requireRoom } from "./bindings.js";
+import { ClipError } from "../shared/error.js";
+import { picturesBuild } from "./pictures-build.js";
+
+/** @import { PictureParams } from "../shared/protocol.js" */
+/** @import { PictureBindings } from "./pictures-build.js" */
+
+/** @typedef {Omit<PictureParams, "image">} Preparation how a picture is read */
+
+/**
+ * Bytes of memory beyond which an instance is replaced. WebAssembly gives no memory back, and a photo of a phone,
+ * 12 megapixels, takes less.
+ */
+const LARGE = 160 << 20;
+
+export class Pictures {
+  #bindings;
+  #module;
+  #memory;
+
+  /**
+   * Use {@link Pictures.start}.
+   * @param {PictureBindings} bindings
+   * @param {WebAssembly.Module} module
+   */
+  constructor(bindings, module) {
+    this.#bindings = bindings;
+    this.#module = module;
+    this.#memory = bindings.initSync({ module }).memory;
+  }
+
+  /**
+   * Fetches the module.
+   * @returns {Promise<Pictures>} Rejects as {@link import("./compile.js").compile} does
+   */
+  static async start() {
+    const build = picturesBuild();
+    const [bindings, module] = await Promise.all([build.bindings(), build.compile()]);
+    await bindings.default({ module_or_path: module });
+    return new Pictures(bindings, module);
+  }
+
+  /** Bytes of memory that the instance has. */
+  get memory() {
+    return this.#memory.buffer.byteLength;
+  }
+
+  /** @param {Uint8Array} bytes of a file */
+  recognizes(bytes) {
+    return this.#bindings.recognizesImage(bytes);
+  }
+
+  /**
+   * @param {Uint8Array} bytes of a JPEG, PNG, WebP, GIF, BMP or TIFF file
+   * @param {Preparation} how
+   * @returns {Uint8Array} `[S, S, 3]`, RGB
+   */
+  prepareFile(bytes, { preprocessing, orientation, alpha, limits }) {
+    return this.#attempt(bytes.length, (bindings) =>
+      bindings.prepareFile(bytes, preprocessing, orientation, alpha, limitsOf(bindings, limits)),
+    );
+  }
+
+  /**
+   * @param {ImageData} pixels
+   * @param {Preparation} how
+   * @returns {Uint8Array} `[S, S, 3]`, RGB
+   */
+  preparePixels(pixels, { preprocessing, alpha, limits }) {
+    return this.#attempt(pixels.data.length, (bindings) =>
+      bindings.preparePixels(pixels, preprocessing, alpha, limitsOf(bindings, limits)),
+    );
+  }
+
+  /**
+   * @param {number} size bytes that are copied into the module's memory
+   * @param {(bindings: PictureBindings) => Uint8Array} work
+   */
+  #attempt(size, work) {
+    try {
+      requireRoom(this.#bindings, size);
+      return work(this.#bindings);
+    } catch (error) {
+      if (error instanceof Error && "code" in error) throw error;
+      this.#renew();
+      if (error instanceof RangeError) throw new ClipError("low_memory", `there is no memory for this picture (${error.message}); close other pages, or make it smaller`);
+      const message = `the decoder stopped at this picture (${error}): it is damaged in a way that the decoder does not know; save it again as PNG or JPEG`;
+      throw new ClipError("corrupt_image", message, { cause: error });
+    } finally {
+      if (this.memory > LARGE) this.#renew();
+    }
+  }
+
+  /** Puts a new instance in the place of this one. */
+  #renew() {
+    this.#bindings.__wbg_reset_state();
+    this.#memory = this.#bindings.initSync({ module: this.#module }).memory; // starts none, but gives the one there is
+  }
+}

@@ -1,0 +1,156 @@
+// Every message that crosses a worker's border, and every type in one. It imports only the types that are generated
+// from Rust.
+//
+// The page calls a worker, and the worker answers:
+//   {id, method, params} -> {id, progress | warning | early}* -> {id, result} | {id, error}
+//   {id, abort: true}       gives up a call that listens for it
+//   {alive: true}           once, when the worker holds the Web Lock that has its name
+//   {requests: [URL, …]}    what the worker asks servers for
+//   {thread: MessagePort}   for each thread of the module: its end, if it fails
+
+/** @typedef {"text" | "vision"} Tower */
+
+/** @typedef {import("../../pkg/simd128/clip_wasm.js").Preprocessing} Preprocessing */
+
+/**
+ * Where a model comes from.
+ * @typedef {object} Origin
+ * @property {number | null} size bytes of its GGUF, also of one that was converted here
+ * @property {string | null} sha256 of its file, if one was asked for and has been found right, now or at an earlier visit
+ * @property {string | null} source the URL it was loaded from
+ */
+
+/** @typedef {import("../../pkg/simd128/clip_wasm.js").ModelInfo & Origin} ModelInfo */
+
+/**
+ * Limits that differ from the defaults: what files and calls may ask for at most. docs/limits.md gives the reasons.
+ * @typedef {object} LimitOptions
+ * @property {number} [pixels] pixels of an image
+ * @property {number} [imageBytes] bytes of an image's file
+ * @property {number} [decodeBytes] bytes of memory that decoding an image takes, the decoded image included
+ * @property {number} [jpegScans] scans of a progressive JPEG
+ * @property {number} [textBytes] bytes of a text, in UTF-8
+ * @property {number} [headerBytes] bytes before a model file's tensors
+ * @property {number} [metadataValues] values in a model's metadata, every token and merge of its vocabulary included
+ * @property {number} [tensors] tensors of a model file
+ * @property {number} [weightBytes] bytes of memory that a model's weights take
+ * @property {number} [layers] blocks of a tower
+ * @property {number} [width] values of a token or a patch between the layers
+ * @property {number} [feedForward] values between the two layers of an MLP
+ * @property {number} [projection] components of an embedding
+ * @property {number} [vocabulary] tokens of a vocabulary
+ * @property {number} [tokenBytes] bytes of a token in the vocabulary
+ * @property {number} [contextTokens] tokens of a text that a model reads
+ * @property {number} [imageSize] the edge of the square that a model reads, in pixels
+ * @property {number} [patches] patches that an image is cut into
+ * @property {number} [jsonBytes] bytes of a JSON file beside a checkpoint's weights
+ * @property {number} [files] files that a checkpoint's weights are in
+ */
+
+/**
+ * What a load of a model is asked for.
+ * @typedef {object} LoadParams
+ * @property {string | Blob | File[]} source
+ * @property {string} type that a checkpoint is converted to
+ * @property {"gelu" | "quick_gelu"} [activation] of a checkpoint, if its configuration is wrong
+ * @property {Tower[]} [towers]
+ * @property {Tower} [first] the tower to load first and to report at once, before the others
+ * @property {number} [size]
+ * @property {string} [sha256]
+ * @property {string[]} mirrors
+ * @property {boolean} keep
+ * @property {number} idleTimeout
+ * @property {number} threads
+ * @property {boolean} ignoreMemory
+ * @property {LimitOptions} limits of the model and of its inputs
+ */
+
+/**
+ * What a load has brought.
+ * @typedef {object} Loaded
+ * @property {ModelInfo} info
+ * @property {number} threads
+ * @property {{ memory: number, weights: number }} memory bytes that the module has, and of them those of the weights
+ */
+
+/**
+ * Bytes loaded so far, and the total; `null` if nobody tells it. Neither goes back, and both count what is read of the
+ * file, whether it comes from a server or is stored already.
+ * @typedef {object} Progress
+ * @property {number} loaded
+ * @property {number | null} total
+ * @property {number | null} bytesPerSecond over the last seconds; `null` at the start
+ * @property {number | null} secondsLeft
+ */
+
+/**
+ * Something that went wrong although the model works: it is not stored, or its worker had to be replaced.
+ * @typedef {{ code: "not_kept" | "worker_replaced", message: string }} Warning
+ */
+
+/**
+ * The tokens of a text.
+ * @typedef {object} TokenizedText
+ * @property {number[]} ids as they are embedded: start and end included, not padded, truncated to the context's length
+ * @property {number} count how many the whole text has, start and end included
+ * @property {boolean} truncated whether the text is truncated
+ */
+
+/**
+ * @typedef {object} PictureParams
+ * @property {Blob | Uint8Array} image a file's bytes
+ * @property {Preprocessing} preprocessing of the model
+ * @property {"exif" | "ignore"} orientation
+ * @property {"drop" | "white" | "black"} alpha
+ * @property {LimitOptions} limits
+ */
+
+/**
+ * An error as it crosses a worker's border.
+ * @typedef {{ code: string, message: string, statusCode: number }} ErrorMessage
+ */
+
+/**
+ * What a call can say before its result, and hear.
+ * @typedef {object} Exchange
+ * @property {(progress: Progress) => void} onProgress
+ * @property {(warning: Warning) => void} onWarning
+ * @property {(loaded: Loaded) => void} onEarly
+ * @property {AbortSignal} signal
+ */
+
+/**
+ * What the model's worker can be asked for.
+ * @typedef {object} ModelMethods
+ * @property {(params: LoadParams, exchange: Exchange) => Promise<Loaded>} load the first towers, or further ones
+ * @property {(params: { text: string, normalize: boolean }) => Float32Array} embedText
+ * @property {(params: { pixels: Uint8Array, normalize: boolean }) => Float32Array} embedPixels of `[S, S, 3]`, RGB
+ * @property {(params: { texts: string[] }) => TokenizedText[]} tokenize
+ */
+
+/**
+ * What a pictures' worker can be asked for.
+ * @typedef {object} PictureMethods
+ * @property {(params: PictureParams) => Promise<Uint8Array>} prepare `[S, S, 3]`, RGB
+ */
+
+/**
+ * What a worker tells its page.
+ * @typedef {object} Answer
+ * @property {true} [alive]
+ * @property {string[]} [requests]
+ * @property {MessagePort} [thread]
+ * @property {number} id
+ * @property {Progress} [progress]
+ * @property {Warning} [warning]
+ * @property {Loaded} [early]
+ * @property {any} [result]
+ * @property {ErrorMessage} [error]
+ */
+
+/**
+ * What the threads of a module share, and the name of its build.
+ * @typedef {{ module: WebAssembly.Module, memory: WebAssembly.Memory, build: string }} Shared
+ */
+
+export {}; // a module, though it has only types

@@ -1,0 +1,64 @@
+// The loop of a worker: a message is a call of one of its methods. shared/protocol.js has the messages.
+
+import { abortedError, codeOf } from "../shared/error.js";
+import { reportRequests } from "../shared/requests.js";
+
+/** @import { ErrorMessage, Exchange } from "../shared/protocol.js" */
+
+/** @typedef {Record<string, (params: any, exchange: Exchange) => unknown>} Methods */
+
+/**
+ * Answers the messages of this worker's page from now on.
+ * @param {object} methods
+ */
+export function serveCalls(methods) {
+  const calls = /** @type {Methods} */ (methods);
+  /** @type {Map<number, AbortController>} */
+  const aborts = new Map();
+
+  self.addEventListener("message", async ({ data: { id, method, params, abort } }) => {
+    if (abort) {
+      aborts.get(id)?.abort();
+      return;
+    }
+    const controller = new AbortController();
+    aborts.set(id, controller);
+    try {
+      const result = await calls[method]?.(params, {
+        onProgress: (progress) => self.postMessage({ id, progress }),
+        onWarning: (warning) => self.postMessage({ id, warning }),
+        onEarly: (early) => self.postMessage({ id, early }),
+        signal: controller.signal,
+      });
+      const transfer = ArrayBuffer.isView(result) ? [/** @type {ArrayBuffer} */ (result.buffer)] : [];
+      self.postMessage({ id, result }, { transfer });
+    } catch (error) {
+      self.postMessage({ id, error: errorMessage(controller.signal.aborted ? abortedError(controller.signal) : error) });
+    } finally {
+      aborts.delete(id);
+    }
+  });
+
+  // Held as long as this worker lives.
+  navigator.locks?.request(self.name, () => {
+    self.postMessage({ alive: true });
+    return new Promise(() => {});
+  }).catch(() => {}); // a frame without an origin of its own has no locks
+
+  reportRequests();
+}
+
+/**
+ * An error without a code of ours came out of the machinery: a wasm trap, after which the memory of the instance can no
+ * longer be trusted, or a bug here. Either way this worker cannot go on.
+ * @param {unknown} error
+ * @returns {ErrorMessage}
+ */
+function errorMessage(error) {
+  const code = codeOf(error);
+  if (code === null) {
+    return { code: "worker_failed", message: `the encoder stopped (${error}), perhaps because memory ran out`, statusCode: 500 };
+  }
+  const { message, statusCode } = /** @type {Error & { statusCode: number }} */ (error);
+  return { code, message, statusCode };
+}

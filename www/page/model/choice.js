@@ -1,0 +1,167 @@
+// The form in which a model is chosen: from the menu, by its address, or as files.
+
+import { ClipError } from "../../clip.js";
+import { downloadJson } from "../../lib/shared/download.js";
+import { megabytes } from "../../lib/shared/units.js";
+import { elementById } from "../shell/elements.js";
+import { addressOf } from "../shell/resources.js";
+
+/**
+ * @typedef {object} MenuEntry an entry of models.json
+ * @property {string} name
+ * @property {string} type of its weights, such as `q8_0`
+ * @property {string} description
+ * @property {number} parameters
+ * @property {string} licence
+ * @property {string} url absolute, or from the page on
+ * @property {number} [size] bytes
+ * @property {string} [sha256]
+ * @property {string[]} [mirrors] further addresses, as `url`
+ * @property {boolean} [builtIn] it comes with the page and is small: nobody need be asked before it is loaded
+ * @property {string} [limits] what it does not know, for whoever shows it something else
+ */
+
+/**
+ * @typedef {object} Choice
+ * @property {string | File | File[]} source
+ * @property {number} [size]
+ * @property {string} [sha256]
+ * @property {string[]} [mirrors]
+ * @property {boolean} [builtIn]
+ * @property {string} [limits]
+ */
+
+const form = elementById("model-form", HTMLFormElement);
+const origins = elementById("model-origins", HTMLFieldSetElement);
+const menu = elementById("model-menu", HTMLSelectElement);
+const urlField = elementById("model-url", HTMLInputElement);
+const fileField = elementById("model-file", HTMLInputElement);
+const about = elementById("model-about", HTMLElement);
+
+export class ModelChoice {
+  /** @type {MenuEntry[]} */
+  #entries = [];
+  /** @type {File[]} chosen last, if they are several */
+  #files = [];
+
+  get menu() {
+    return menu;
+  }
+
+  /** Fills the menu. Rejects if models.json does not come; the other ways of choosing a model still work. */
+  async showMenu() {
+    this.#entries = await downloadJson(addressOf("models.json"));
+    for (const { name, type, size, builtIn } of this.#entries) {
+      const parts = [name, type, size && megabytes(size), builtIn && "built in"];
+      menu.add(new Option(parts.filter(Boolean).join(" · ")));
+    }
+  }
+
+  /** Shows the fields of the way that is chosen, and what is known of the model. */
+  show() {
+    const origin = this.#origin();
+    for (const field of /** @type {NodeListOf<HTMLElement>} */ (form.querySelectorAll(".field"))) {
+      field.hidden = field.dataset.origin !== origin;
+    }
+    about.textContent = this.#aboutChoice(origin);
+  }
+
+  /** @param {boolean} isLoading */
+  disable(isLoading) {
+    origins.disabled = isLoading;
+    for (const control of [menu, urlField, fileField]) control.disabled = isLoading;
+  }
+
+  /** @param {File[]} files */
+  setFiles(files) {
+    const transfer = new DataTransfer();
+    for (const file of files) transfer.items.add(file);
+    fileField.files = transfer.files;
+    this.#setOrigin("file");
+  }
+
+  /** @param {MenuEntry} entry */
+  setEntry(entry) {
+    menu.selectedIndex = this.#entries.indexOf(entry);
+    this.#setOrigin("menu");
+  }
+
+  /** @param {string} url of an entry; another changes nothing */
+  setEntryAt(url) {
+    const index = this.#entries.findIndex((entry) => addressOf(entry.url) === url);
+    if (index >= 0) menu.selectedIndex = index;
+  }
+
+  /**
+   * @param {number} size bytes
+   * @returns {MenuEntry[]} the largest first
+   */
+  smallerThan(size) {
+    const smaller = this.#entries.filter((entry) => entry.size !== undefined && entry.size < size);
+    return smaller.sort((a, b) => Number(b.size) - Number(a.size));
+  }
+
+  /**
+   * @param {string} url
+   * @returns {string} as the menu calls it
+   */
+  nameOf(url) {
+    const entry = this.#entries.find((entry) => addressOf(entry.url) === url);
+    return entry ? `${entry.name} · ${entry.type}` : url;
+  }
+
+  /** What is chosen now. @returns {Choice | null} */
+  now() {
+    switch (this.#origin()) {
+      case "url":
+        return urlField.value.trim() ? { source: urlField.value.trim() } : null;
+      case "file":
+        return this.#chosenFiles();
+      default: {
+        const entry = this.#entries[menu.selectedIndex];
+        if (!entry) return null;
+        const mirrors = entry.mirrors?.map(addressOf);
+        return { ...entry, mirrors, source: addressOf(entry.url) };
+      }
+    }
+  }
+
+  /** One file is a model; several are a checkpoint. @returns {Choice | null} */
+  #chosenFiles() {
+    const files = [...(fileField.files ?? [])];
+    if (files.length < 2) return files[0] ? { source: files[0] } : null;
+    // The same list for the same files: that is how a loaded model is known again.
+    const same = this.#files.length === files.length && this.#files.every((file, i) => file === files[i]);
+    if (!same) this.#files = files;
+    return { source: this.#files };
+  }
+
+  /** The error of a form in which nothing is chosen. */
+  nothingChosen() {
+    const origin = this.#origin();
+    let wanted = "the menu is empty; type an address or choose a file";
+    if (origin === "url") wanted = "type the address of a GGUF, safetensors or pytorch_model.bin file";
+    if (origin === "file") wanted = "choose a GGUF file, or a checkpoint's files";
+    return new ClipError("empty_input", `no model chosen: ${wanted}`);
+  }
+
+  #origin() {
+    return /** @type {RadioNodeList} */ (form.elements.namedItem("origin")).value;
+  }
+
+  /** @param {string} origin */
+  #aboutChoice(origin) {
+    if (origin === "url") return "A GGUF file of CLIP weights, or the .safetensors or pytorch_model.bin of a checkpoint with its configuration beside it, on a server that lets this page read it (CORS).";
+    if (origin === "file") return "A GGUF file of CLIP weights; or a checkpoint's .safetensors or pytorch_model.bin with its config.json and tokenizer.json, chosen together. It is read here and goes nowhere.";
+    const entry = this.#entries[menu.selectedIndex];
+    if (!entry) return "";
+    const millions = entry.parameters / 1e6;
+    const parameters = `${millions.toFixed(millions < 10 ? 1 : 0)} million parameters`;
+    return `${entry.description} ${parameters}, licence ${entry.licence}.`;
+  }
+
+  /** @param {"menu" | "url" | "file"} origin */
+  #setOrigin(origin) {
+    /** @type {RadioNodeList} */ (form.elements.namedItem("origin")).value = origin;
+  }
+}

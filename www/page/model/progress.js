@@ -1,0 +1,24 @@
+// How far a load is.
+
+import { duration, megabytes } from "../../lib/shared/units.js";
+import { elementById } from "../shell/elements.js";
+
+/** @import { Progress } from "../../clip.js" */
+
+const bar = elementById("model-bar", HTMLProgressElement);
+const bytes = elementById("model-bytes", HTMLElement);
+
+/** @param {Progress} progress */
+export function showProgress({ loaded, total, bytesPerSecond, secondsLeft }) {
+  const parts = [total === null ? megabytes(loaded) : `${megabytes(loaded)} of ${megabytes(total)}`];
+  if (total === null) {
+    bar.removeAttribute("value");
+  } else {
+    bar.max = total || 1;
+    bar.value = loaded;
+  }
+  if (bytesPerSecond !== null && secondsLeft !== null && secondsLeft > 1) {
+    parts.push(`${megabytes(bytesPerSecond)}/s`, `${duration(secondsLeft)} left`);
+  }
+  bytes.textContent = parts.join(" · ");
+}

@@ -1,4 +1,4 @@
-// Embeds each picture that is chosen, and prints its vector.
+// Embeds the pictures you choose, and shows their vectors.
 
 import { ClipEncoder, errorJson } from "clip-wasm";
 

@@ -1,11 +1,12 @@
 /** @type {import("vite").UserConfig} */
 export default {
-  // Built, the page may lie in any folder of its host.
+  // So that the built page works in any folder of its host.
   base: "./",
-  // Where the demo model is; your own go into public/.
+  // The folder of the demo model; put your own models in public/.
   publicDir: "../../www/models",
-  // Two lines for the package. Its worker loads one of several builds of its module, so it has several parts, and
+  // The package needs these two lines. Its worker imports one of several builds of the module, so it is split into
+  // several files, which only the format "es" allows.
   worker: { format: "es" },
-  // bundled beforehand, as the development server does with packages, it would not find that worker.
+  // The development server bundles packages in advance; this one would then not find its worker.
   optimizeDeps: { exclude: ["clip-wasm"] },
 };

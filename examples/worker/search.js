@@ -2,7 +2,7 @@
 
 import { ClipEncoder } from "../../pkg/clip.js";
 
-// The encoder's own worker is a worker of this one. Addresses are taken from this file on.
+// The encoder starts its own worker inside this one. URLs are relative to this file.
 const loading = ClipEncoder.load("../../www/models/demo.gguf");
 
 self.onmessage = async ({ data: { image, captions } }) => {

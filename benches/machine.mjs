@@ -23,13 +23,13 @@ export async function describeMachine(browser) {
   return {
     Date: new Date().toISOString().slice(0, 10),
     CPU: `${cpu?.model.trim()}, ${cpus().length} cores`,
-    "Busy with other things before": `${(100 * (await busyShare())).toFixed(0)} %`,
+    "CPU load before the run": `${(100 * (await busyShare())).toFixed(0)} %`,
     OS: `${distribution()}, Linux ${release()}`,
     Browser: `Chromium ${browser}, headless`,
     "clip-wasm": execFileSync("git", ["describe", "--always", "--dirty"], { cwd: REPOSITORY, encoding: "utf8" }).trim(),
     "onnxruntime-web": onnxruntime,
     "transformers.js": `${transformers}, with onnxruntime-web ${inside}`,
-    Model: "ViT-B/32 with GELU, seeded weights; q8_0 here, int8 by onnxruntime's dynamic quantisation there",
+    Model: "ViT-B/32 with GELU, seeded weights; q8_0 for clip-wasm, int8 by onnxruntime's dynamic quantisation for the others",
   };
 }
 

@@ -36,12 +36,12 @@ export function renderReport(results) {
   const { machine, setups, visits, downloads, memory, accuracy, kernels } = results;
   const sections = [
     ["# Benchmarks", table(["", ""], Object.entries(machine))],
-    ...Object.entries(setups).map(([name, cases]) => [`## Milliseconds a call: ${name}`, timesTable(cases)]),
+    ...Object.entries(setups).map(([name, cases]) => [`## Milliseconds per call: ${name}`, timesTable(cases)]),
     ...Object.entries(visits).map(([name, found]) => [`## Second visit, ${name}: milliseconds`, visitsTable(found)]),
-    downloads && ["## Loaded by a first visit, megabytes", downloadsTable(downloads)],
-    memory && ["## Most memory of the page's process, megabytes", memoryTable(memory)],
+    downloads && ["## Downloaded by a first visit, megabytes", downloadsTable(downloads)],
+    memory && ["## Peak memory of the page's process, megabytes", memoryTable(memory)],
     accuracy && ["## Cosine to transformers in f32: least / median", accuracyTable(accuracy)],
-    kernels && ["## int8 products alone, 1 thread", kernelsTable(kernels)],
+    kernels && ["## int8 matrix products alone, 1 thread", kernelsTable(kernels)],
     ["## Notes", notes(results.rounds)],
   ];
   return sections.flatMap((section) => section || []).join("\n\n") + "\n";
@@ -75,7 +75,7 @@ function visitsTable(visits) {
       megabytes(median(reloaded)),
     ];
   });
-  const header = ["median [best]", "open", "first call", "together", "a later call", "together / ours", "asked of the server again, MB"];
+  const header = ["median [best]", "open", "first call", "total", "a later call", "total / ours", "downloaded again, MB"];
   return table(header, rows);
 }
 
@@ -97,7 +97,7 @@ function memoryTable({ page, contestants }) {
     const { loaded, used } = contestants[name] ?? { loaded: NaN, used: NaN };
     return [name, megabytes(loaded), megabytes(used), name === OURS ? "" : (used / ours).toFixed(2)];
   });
-  return table(["", "both towers open", "and run", "/ ours"], [["an empty page", megabytes(page), "", ""], ...rows]);
+  return table(["", "both towers open", "after a run", "/ ours"], [["an empty page", megabytes(page), "", ""], ...rows]);
 }
 
 /** @param {Partial<Record<Name, Cosines>>} accuracy */
@@ -123,25 +123,23 @@ function kernelsTable({ ceiling, groups }) {
 /** @param {number} rounds */
 function notes(rounds) {
   return [
-    `- One browser; ${rounds} rounds a case after warming up (a third of that where a call takes seconds), in each of`,
-    "  which every contestant has one call in turn. A ratio is the median of the rounds' ratios, above 1 where",
-    "  clip-wasm is faster. Every contestant runs in a worker, and is timed on the page, from call to result.",
-    "- A tower alone: the peers are given normalised pixels or token ids. clip-wasm has no such call; it is given",
-    "  224 x 224 bitmaps or strings, so that decoding and normalising, or splitting into tokens, count against it.",
-    "- A batch is one call: the peers pad its texts to the longest, as transformers.js does.",
-    "- Defaults: no number of threads is set. onnxruntime-web then takes half the cores where the page is",
-    "  isolated, and one thread where it is not. clip-wasm takes all cores up to eight, and isolates its page itself",
-    "  from the second visit on.",
-    "- Second visit: from importing the library to the first vector of an image, on a plain static host that allows",
-    "  an hour of caching, in a new page of a browser that has been there before. The JPEG, and for onnxruntime-web",
-    "  ready pixels. The peers have a file for each tower; clip-wasm reads one tower of its file, which has both, from",
-    "  what it has kept. What was asked of the server again came from this machine; over a network it would take",
-    "  longer.",
-    "- Memory: VmHWM of the renderer, a new browser each, plain static host, defaults.",
-    "- Cosines: onnxruntime-web is given Pillow's pixels, so its distance is that of its 8 bits alone;",
-    "  transformers.js decodes and resizes by itself, as clip-wasm does.",
-    "- Products alone: a shape's own weights stay in the cache from one run to the next; a tower's, each layer on its",
-    "  own, do not. The activations are quantised beforehand.",
+    `- All in the same browser. After warming up, each case has ${rounds} rounds (a third of that if a call takes`,
+    "  seconds), and in each round every library has one call, in turn. A ratio is the median of the rounds' ratios;",
+    "  above 1, clip-wasm is faster. Every library runs in a worker. Times are taken on the page, from call to result.",
+    "- Towers alone: the other libraries get normalised pixels or token ids. clip-wasm has no such call, so it gets",
+    "  224 x 224 bitmaps or strings, and its times include decoding and normalising, or tokenizing.",
+    "- A batch is one call. The other libraries pad its texts to the longest one, as transformers.js does.",
+    "- Defaults: no number of threads is set. onnxruntime-web then uses half the cores on an isolated page, and one",
+    "  thread otherwise. clip-wasm uses all cores, up to eight, and isolates its page itself from the second visit on.",
+    "- Second visit: from importing the library to the first vector of an image, in a new page of a browser that has",
+    "  been there before, on a plain static host that allows an hour of caching. The input is the JPEG; onnxruntime-web",
+    "  gets ready pixels. The other libraries have one file per tower; clip-wasm reads one tower from its kept file,",
+    "  which has both. What was downloaded again came from the same machine; over a network it would take longer.",
+    "- Memory: VmHWM of the renderer process, a new browser for each, plain static host, defaults.",
+    "- Cosines: onnxruntime-web gets Pillow's pixels, so only its 8-bit arithmetic makes a difference. transformers.js",
+    "  decodes and resizes by itself, as clip-wasm does.",
+    "- Products alone: in the rows with one shape, its weights stay in the cache from one run to the next; in the rows",
+    "  with all products of a tower they do not. The activations are quantised beforehand.",
   ].join("\n");
 }
 

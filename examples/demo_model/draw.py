@@ -1,6 +1,6 @@
 """Draws scenes with Pillow: figures in perspective, textures, paper, light, blur, noise and JPEG.
 
-    python draw.py SEED DIRECTORY      draws the pictures of a test of meaning, and cases.json
+    python draw.py SEED DIRECTORY      draws the test pictures, and cases.json with their captions
 """
 
 import io
@@ -16,18 +16,18 @@ from shapes import FIGURES, GLYPHS, SKETCHES
 
 # Everything is drawn without anti-aliasing at this many times the size, and then scaled down.
 OVERSAMPLING = 4
-# The radius of a figure in parts of the picture's edge, by the count and size of a scene.
+# The radius of a figure as a fraction of the picture's edge, by the count and size of a scene.
 RADII = {
     (1, "small"): (0.10, 0.145), (1, "medium"): (0.2, 0.28), (1, "big"): (0.36, 0.44),
     (2, "small"): (0.09, 0.125), (2, "medium"): (0.16, 0.2), (2, "big"): (0.225, 0.245),
     (3, "medium"): (0.12, 0.18), (4, "medium"): (0.12, 0.17),
 }
-# Figures that turned far become others: a square a diamond, a 6 a 9.
+# Figures that become others when rotated far: a square becomes a diamond, a 6 becomes a 9.
 UPRIGHT = {"square", "diamond", "cross", "house", "tree", "face", "triangle", *GLYPHS}
 
 
 def jittered(rng: np.random.Generator, colour: str, spread: float = 13) -> tuple[int, ...]:
-    """A shade that still goes by the colour's name."""
+    """A random shade that still matches the colour's name."""
     base = np.array(COLOURS[colour], dtype=np.float64)
     if colour in ("black", "white", "gray"):
         shade = base + rng.normal(0, spread)
@@ -49,7 +49,7 @@ def draw(rng: np.random.Generator, scene: Scene, size: int) -> Image.Image:
 
 
 def ground(rng: np.random.Generator, colour: str, edge: int) -> Image.Image:
-    """Flat, or faintly shaded; white is often the paper of an exercise book."""
+    """Flat, or with a faint gradient; white is often ruled paper, as in an exercise book."""
     shade = jittered(rng, colour, 7)
     image = Image.new("RGB", (edge, edge), shade)
     if colour == "white" and rng.random() < 0.12:
@@ -65,7 +65,7 @@ def ground(rng: np.random.Generator, colour: str, edge: int) -> Image.Image:
 
 
 def perspective(rng: np.random.Generator, edge: int):
-    """A map from the unit square to pixels, as of a sheet seen a little askew."""
+    """A map from the unit square to pixels, sometimes in perspective, as for a sheet seen from an angle."""
     matrix = np.eye(3)
     if rng.random() < 0.4:
         matrix[2, :2] = rng.uniform(-0.16, 0.16, 2)
@@ -79,7 +79,7 @@ def perspective(rng: np.random.Generator, edge: int):
 
 
 def placed(rng: np.random.Generator, scene: Scene) -> list[tuple[Thing, float, float, float]]:
-    """Each thing with its centre and its radius, in parts of the picture's edge."""
+    """Each thing with its centre and radius, as fractions of the picture's edge."""
     if scene.other is not None:
         radii = rng.uniform(0.14, 0.2, 2)
         gap, offset = rng.uniform(0.22, 0.26), rng.uniform(-0.06, 0.06, 2)
@@ -121,7 +121,7 @@ def scattered(rng: np.random.Generator, radii: np.ndarray) -> list[tuple[float, 
 
 
 def figure(rng, thing: Thing, x: float, y: float, radius: float, by_hand: bool) -> list:
-    """The parts of a figure in the unit square, turned, stretched, and unsteady where drawn by hand."""
+    """The parts of a figure in the unit square, rotated and stretched, with unsteady lines if drawn by hand."""
     most = 14 if thing.figure in UPRIGHT else 180 if thing.figure in ("arrow", "spiral") else 30
     angle = np.radians(rng.uniform(-most, most))
     stretch = 1 + rng.uniform(-0.12, 0.12)
@@ -142,13 +142,13 @@ def figure(rng, thing: Thing, x: float, y: float, radius: float, by_hand: bool) 
 
 
 def trembling(rng: np.random.Generator, points: np.ndarray, amount: float, closed: bool) -> np.ndarray:
-    """The same line by an unsteady hand: a slow random drift along it, and ends that need not meet."""
+    """The same line drawn with an unsteady hand: it drifts slowly and randomly, and its ends may not meet."""
     if closed:
         points = np.vstack([points, points[:1]])
     steps = np.linalg.norm(np.diff(points, axis=0), axis=1)
     along = np.concatenate([[0], np.cumsum(steps)])
     at = np.linspace(0, along[-1], max(12, int(along[-1] / 0.12)))
-    # The corners stay corners.
+    # Corners stay sharp.
     at = np.union1d(at, along)
     even = np.column_stack([np.interp(at, along, points[:, axis]) for axis in (0, 1)])
     drift = np.zeros_like(even)
@@ -184,7 +184,7 @@ def paint(image: Image.Image, rng, parts: list, warp, thing: Thing, edge: int) -
             pen.polygon(points, mark)
         elif kind == "line":
             stroke(pen, points, colour, round(width * rng.uniform(1.2, 2.2)))
-    # An edge: of a texture its own colour, of a plain figure now and then a darker one, or ink.
+    # The edge colour: a texture's own colour; for plain figures sometimes a darker one, or ink.
     if len(fills) == 1 and (thing.texture != "plain" or rng.random() < 0.2):
         edging = colour if thing.texture != "plain" else tuple(int(value * 0.55) for value in colour)
         if thing.colour != "black" and rng.random() < 0.3:
@@ -193,7 +193,7 @@ def paint(image: Image.Image, rng, parts: list, warp, thing: Thing, edge: int) -
 
 
 def stroke(pen: ImageDraw.ImageDraw, points: list, colour, width: int) -> None:
-    """A line with round joints and ends."""
+    """Draws a line with round joints and ends."""
     pen.line(points, colour, width)
     radius = width / 2
     for x, y in points:
@@ -241,7 +241,7 @@ def textured(rng, thing: Thing, colour, fills: list, edge: int) -> Image.Image:
 
 
 def photographed(rng: np.random.Generator, image: Image.Image) -> Image.Image:
-    """Out of focus, unevenly lit, noisy and compressed, each in some pictures only."""
+    """Makes some pictures blurred, some unevenly lit, some noisy, some compressed."""
     size = image.width
     if rng.random() < 0.3:
         image = image.filter(ImageFilter.GaussianBlur(size / 72 * rng.uniform(0.2, 0.9)))
@@ -262,7 +262,8 @@ def photographed(rng: np.random.Generator, image: Image.Image) -> Image.Image:
     return image
 
 
-# How many times the held-out pairs of shape and colour are given counts, textures and backgrounds.
+# How many sets of the held-out pairs of shape and colour, each with other counts, textures and
+# backgrounds.
 SETS = 3
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 from draw import draw
 from scenes import Scene, Thing
 
-# A file, the seed with which it came out well, and what it shows.
+# The file, a seed that gives a good picture, and what it shows.
 SAMPLES = [
     ("hearts", 4, Scene(Thing("heart", "red"), count=3)),
     ("fish", 12, Scene(Thing("fish", "green", texture="striped"))),
@@ -31,7 +31,7 @@ def main(directory: Path) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     for name, seed, scene in SAMPLES:
         picture = draw(np.random.default_rng(seed), scene, SIZE)
-        # A palette halves the file, and nobody sees it.
+        # A palette halves the file size without a visible difference.
         picture = picture.quantize(64, dither=Image.Dither.NONE)
         picture.save(directory / f"{name}.png", optimize=True)
 

@@ -16,7 +16,7 @@ COLOURS = {
 }
 TEXTURES = ["plain", "striped", "dotted", "checkered"]
 SIZES = ["small", "medium", "big"]
-# A sketch is what a pen makes of a shape: its outline, or simpler strokes.
+# A sketch is a shape drawn with a pen: its outline, or simpler strokes.
 STYLES = ["filled", "outlined", "sketched"]
 PLACES = {
     "on the left": (0.24, 0.5), "on the right": (0.76, 0.5), "at the top": (0.5, 0.24),
@@ -49,7 +49,7 @@ class Thing:
 
 @dataclass(frozen=True)
 class Scene:
-    """One to four copies of a thing, or a thing and another in a relation to it."""
+    """One to four copies of a thing, or two things and how they are placed."""
 
     thing: Thing
     background: str = "white"
@@ -60,7 +60,7 @@ class Scene:
     other: Thing | None = None
 
 
-# For a caption, None is what it does not mention.
+# In a caption, None means that it does not mention this.
 Mention = tuple
 
 
@@ -72,7 +72,7 @@ def held_out(figure: str, colour: str) -> bool:
 
 
 def apart(first: str, second: str) -> bool:
-    """Whether two colours can be told apart, one on the other, under any lighting drawn."""
+    """Whether two colours can be told apart, one on the other, in any lighting that draw.py makes."""
     difference = np.subtract(COLOURS[first], COLOURS[second])
     return float(np.linalg.norm(difference)) > 120
 
@@ -153,7 +153,7 @@ def named(rng: np.random.Generator, thing: Thing) -> list:
 
 
 def describe(rng: np.random.Generator, scene: Scene) -> tuple[str, Mention]:
-    """A caption, and what it says: captions that say the same are true of the same pictures."""
+    """A caption and its meaning: captions with the same meaning are true of the same pictures."""
     background = scene.background if rng.random() < 0.4 else None
     names = named(rng, scene.thing)
     if scene.other is not None:
@@ -196,7 +196,7 @@ def prefix(rng: np.random.Generator, scene: Scene) -> str:
 
 @dataclass(frozen=True)
 class Case:
-    """A scene of a held-out pair, and the one caption that says all there is to say of it."""
+    """A scene of a held-out pair, and the one caption that describes it completely."""
 
     caption: str
     scene: Scene

@@ -105,7 +105,7 @@ SHAPES = shapes()
 
 
 def sketches() -> dict[str, list[Part]]:
-    """Shapes as people draw them with a pen, where that is not their outline."""
+    """Shapes as people draw them with a pen, for those that are not drawn as their outline."""
     face = [eye(-0.35, -0.3, 0.07), eye(0.35, -0.3, 0.07)]
     petals = [
         part("fill", arc(0.36 * math.cos(a), -0.4 + 0.36 * math.sin(a), 0.22, 0.22, 0, 345, 16))
@@ -145,7 +145,7 @@ SKETCHES = sketches()
 
 
 def smooth(points: list[tuple[float, float]], steps: int = 6) -> list[tuple[float, float]]:
-    """A Catmull-Rom curve through the points; closed where the first is the last."""
+    """A Catmull-Rom curve through the points; closed if the first point is also the last."""
     p = np.array(points)
     closed = np.allclose(p[0], p[-1])
     ends = (p[-2], p[1]) if closed else (2 * p[0] - p[1], 2 * p[-1] - p[-2])
@@ -159,8 +159,8 @@ def smooth(points: list[tuple[float, float]], steps: int = 6) -> list[tuple[floa
 
 
 # Pen strokes, in a box 6 wide and 8 high, y downwards: "x y" points as two digits each; a stroke that
-# begins with ~ is a curve through its points. The letter O and the letter I are left out: drawn by hand
-# they are a circle and a 1 or a bar.
+# begins with ~ is a curve through its points. The letters O and I are left out: drawn by hand they
+# look like a circle, and a 1 or a bar.
 STROKES = {
     "0": ["~30 12 14 38 54 52 30"],
     "1": ["12 30 38"],

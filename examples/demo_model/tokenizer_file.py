@@ -1,25 +1,25 @@
-"""Hugging Face's `tokenizer.json` for CLIP, of any list of merges. Needs nothing beyond the standard
+"""Hugging Face's `tokenizer.json` for CLIP, made from any list of merges. Needs only the standard
 library."""
 
 START, END = "<|startoftext|>", "<|endoftext|>"
 # Marks the last symbol of a word.
 END_OF_WORD = "</w>"
-# The pattern of the published file.
+# From CLIP's published tokenizer.json.
 WORDS = (
     r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
 )
 
 
 def byte_symbols() -> list[str]:
-    """GPT-2's printable stand-ins for the 256 bytes, in the order CLIP's vocabulary has them."""
+    """GPT-2's printable characters for the 256 bytes, in the order of CLIP's vocabulary."""
     printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
     others = [byte for byte in range(256) if byte not in printable]
     return [chr(byte) for byte in printable] + [chr(256 + n) for n in range(len(others))]
 
 
 def tokenizer_json(merges: list[list[str]]) -> dict:
-    """The ids are those of CLIP's scheme: byte symbols, the same at the end of a word, what each merge
-    makes, in order, start and end."""
+    """Ids in CLIP's order: byte symbols, byte symbols at the end of a word, the result of each merge,
+    start, end."""
     symbols = byte_symbols()
     tokens = symbols + [symbol + END_OF_WORD for symbol in symbols]
     tokens += ["".join(pair) for pair in merges] + [START, END]

@@ -81,8 +81,8 @@ def draw_pictures(seed: int, count: int) -> tuple[list[Scene], np.ndarray]:
 
 
 class Batches:
-    """Batches in which most pictures have something in common, a few figures or a few colours: what
-    tells pictures apart is then everything else, counts and textures and places."""
+    """Batches in which most pictures share a few figures or a few colours, so that counts, textures
+    and places tell them apart."""
 
     def __init__(self, rng: np.random.Generator, scenes: list[Scene]):
         self.rng = rng
@@ -104,7 +104,7 @@ class Batches:
 
 
 def pixel_values(pictures: np.ndarray, rng: np.random.Generator | None = None) -> torch.Tensor:
-    """[n, 3, 72, 72], normalised; with a generator, each a little lighter or darker."""
+    """[n, 3, 72, 72], normalised; with a generator, each picture is made a little lighter or darker."""
     values = torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 255
     if rng is not None:
         gain = torch.from_numpy(rng.uniform(0.93, 1.04, (len(values), 1, 1, 1))).float()
@@ -113,7 +113,7 @@ def pixel_values(pictures: np.ndarray, rng: np.random.Generator | None = None) -
 
 
 def token_ids(tokenizer, captions: list[str]) -> torch.Tensor:
-    """[n, longest], padded with end tokens, of which CLIP reads the first only."""
+    """[n, longest], padded with end tokens; CLIP reads only the first of them."""
     ids = [encoding.ids for encoding in tokenizer.encode_batch(captions)]
     longest = max(map(len, ids))
     end = tokenizer.token_to_id(END)
@@ -134,7 +134,7 @@ def text_features(model: CLIPModel, ids: torch.Tensor) -> torch.Tensor:
 
 
 def contrastive_loss(model: CLIPModel, pixels: torch.Tensor, ids: torch.Tensor, said: list) -> torch.Tensor:
-    """CLIP's loss; a caption that says the same as a picture's own is no wrong answer for it."""
+    """CLIP's loss; a caption with the same meaning as a picture's own does not count as wrong for it."""
     logits = image_features(model, pixels) @ text_features(model, ids).T * model.logit_scale.exp()
     numbers: dict = {}
     groups = torch.tensor([numbers.setdefault(key, len(numbers)) for key in said])
@@ -146,7 +146,7 @@ def contrastive_loss(model: CLIPModel, pixels: torch.Tensor, ids: torch.Tensor, 
 
 
 def optimizers(model: CLIPModel) -> list[tuple[torch.optim.Optimizer, float]]:
-    """Muon for the matrices of the layers, AdamW for the rest, each with its highest rate."""
+    """Muon for the matrices of the layers, AdamW for the rest, each with its peak learning rate."""
     layers = [p for n, p in model.named_parameters() if ".layers." in n and p.ndim == 2]
     inner = {id(p) for p in layers}
     rest = [p for p in model.parameters() if id(p) not in inner]
@@ -161,7 +161,7 @@ def optimizers(model: CLIPModel) -> list[tuple[torch.optim.Optimizer, float]]:
 
 
 def rate(step: int, steps: int) -> float:
-    """Up in 150 steps, then down to 1 % by a cosine; as a part of the highest."""
+    """The learning rate as a fraction of its peak: up in 150 steps, then down to 1 % along a cosine."""
     if step < 150:
         return (step + 1) / 150
     return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * (step - 150) / max(1, steps - 150)))
@@ -205,7 +205,7 @@ def draw_cases(rng: np.random.Generator, cases: list[Case]) -> np.ndarray:
 
 @torch.no_grad()
 def zero_shot(model: CLIPModel, tokenizer, cases: list[Case], pictures: np.ndarray) -> float:
-    """How many pictures are nearest to their own caption, of all captions."""
+    """The share of pictures for which the nearest of all captions is their own."""
     captions = sorted({case.caption for case in cases})
     texts = text_features(model, token_ids(tokenizer, captions))
     nearest = (image_features(model, pixel_values(pictures)) @ texts.T).argmax(dim=1)
@@ -216,7 +216,7 @@ def zero_shot(model: CLIPModel, tokenizer, cases: list[Case], pictures: np.ndarr
 
 
 def save(model: CLIPModel, directory: Path) -> None:
-    """Weights in f16: both the quantised and the float file are then made of what is kept."""
+    """Weights in f16, so that the quantised and the float file are both made from the saved weights."""
     tensors = {name: tensor.half().contiguous() for name, tensor in model.state_dict().items()}
     tensors = {name: tensor for name, tensor in tensors.items() if not name.endswith("position_ids")}
     save_file(tensors, directory / "model.safetensors", metadata={"format": "pt"})
@@ -230,7 +230,7 @@ def save(model: CLIPModel, directory: Path) -> None:
 
 
 def keep_freed_memory() -> None:
-    """Tells glibc not to hand freed tensors back to the system at every step, which doubles the speed."""
+    """Tells glibc not to return freed tensors to the system at every step, which doubles the speed."""
     try:
         libc = ctypes.CDLL("libc.so.6")
         trim_threshold, top_pad, mmap_threshold = -1, -2, -3

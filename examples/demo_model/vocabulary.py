@@ -1,5 +1,5 @@
-"""A small vocabulary in CLIP's scheme, learnt from captions: byte symbols, the same at the end of a word,
-merges, start and end."""
+"""A small vocabulary in CLIP's scheme, learned from captions: byte symbols, byte symbols at the end of a
+word, merges, start and end."""
 
 import json
 import re
@@ -24,7 +24,7 @@ def learn_merges(captions: list[str], most: int = 1000) -> list[list[str]]:
 
 
 def write(captions: list[str], directory: Path) -> Tokenizer:
-    """Writes `tokenizer.json` and gives the tokenizer it describes."""
+    """Writes `tokenizer.json` and returns the tokenizer it describes."""
     path = directory / "tokenizer.json"
     path.write_text(json.dumps(tokenizer_json(learn_merges(captions)), ensure_ascii=False))
     return Tokenizer.from_file(str(path))

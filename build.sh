@@ -13,6 +13,7 @@ usage: ./build.sh                build the page into www/
        ./build.sh test quick     run those that take no browser and no model of full size: while working
        ./build.sh fuzz [TARGET] [SECONDS]
                                  feed the parsers with what a fuzzer thinks of: one target, or all of them (600)
+       ./build.sh soak [INPUTS]  embed many inputs in one page and watch its memory (20000)
        ./build.sh reliability    write docs/reliability.md of what the last test showed
        ./build.sh bench          measure it beside its peers; writes BENCHMARKS.md
        ./build.sh verify MODEL   compare a ViT-B/32 GGUF with OpenAI's published cosines
@@ -277,6 +278,16 @@ fuzz() { # SECONDS TARGET...
   node fuzz/run.mjs "target/fuzz/$host/release" "$@"
 }
 
+# A long life of the encoder in a browser. Each test of everything has 1000 inputs.
+soak() { # INPUTS
+  need_python
+  need_browser
+  build
+  . tests/data.sh
+  say "embedding $1 inputs"
+  CLIP_SOAK=$1 node --test tests/browser/library/soak.test.mjs
+}
+
 serve() { # PORT
   need_python
   build_first
@@ -328,6 +339,7 @@ case "${1:-build}" in
       fuzz "${3:-600}" "$2"
     fi
     ;;
+  soak) soak "${2:-20000}" ;;
   reliability) need_node_packages; node tests/reliability/render.mjs docs/reliability.md ;;
   bench) . benches/run.sh ;;
   verify)

@@ -22,7 +22,7 @@ after(() => site.close());
  * @returns {Promise<Page>}
  */
 async function pageWithEncoder(t) {
-  const { page } = await site.newPage(t);
+  const page = await site.emptyPage(t);
   site.own.answer("/images/cat.png", (_request, response) => void response.end(readFileSync(join(FIXTURES, "cat.png"))));
   await page.evaluate(async (url) => {
     const api = await import(/** @type {string} */ ("/clip.js"));
@@ -365,7 +365,7 @@ describe("a worker that dies", () => {
     }`;
 
   test("says so to the call; those that wait and those after go to another, and other encoders stay as they are", async (t) => {
-    const { page } = await site.newPage(t);
+    const page = await site.emptyPage(t);
     serveModule(TRAPPING_MODULE);
     const outcome = await page.evaluate(`(async () => {
       const { ClipEncoder } = await import("/clip.js");
@@ -404,7 +404,7 @@ describe("a worker that dies", () => {
   });
 
   test("that cannot start says so", async (t) => {
-    const { page } = await site.newPage(t);
+    const page = await site.emptyPage(t);
     for (const build of ["relaxed", "simd128"]) site.own.answer(`/pkg/${build}/clip_wasm.js`, status(404));
     const load = `import("/clip.js").then(({ ClipEncoder }) => ClipEncoder.load(new Blob(["any"]))).catch(({ code }) => code)`;
     assert.equal(await page.evaluate(load), "worker_failed");

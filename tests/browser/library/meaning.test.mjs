@@ -40,7 +40,7 @@ after(async () => {
  * @param {string} model
  */
 async function pageWith(t, model) {
-  const { page } = await site.newPage(t);
+  const page = await site.emptyPage(t);
   page.setDefaultTimeout(120_000);
   await page.evaluate(async (model) => {
     const { ClipEncoder } = await import(/** @type {string} */ ("/clip.js"));

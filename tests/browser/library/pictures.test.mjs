@@ -62,7 +62,7 @@ after(() => site.close());
  * @param {TestContext} t
  */
 async function page(t) {
-  const { page } = await site.newPage(t);
+  const page = await site.emptyPage(t);
   const answer = (/** @type {string} */ path, /** @type {string} */ type, /** @type {string | Buffer} */ body) =>
     site.own.answer(`/${path}`, (_request, response) => void response.writeHead(200, { "content-type": type }).end(body));
   const read = (/** @type {string} */ path) => readFileSync(join(REPOSITORY, "www", path));
@@ -72,8 +72,6 @@ async function page(t) {
   const hasty = pool.replace("const LONGEST = 120_000;", `const LONGEST = ${LONGEST};`);
   assert.notEqual(hasty, pool);
   answer("lib/client/picture-pool.js", "text/javascript", hasty);
-  await page.reload();
-  site.own.requests.length = 0;
   await openApi(page);
   await page.evaluate(async (url) => {
     const { ClipEncoder, cat } = /** @type {any} */ (window);

@@ -309,7 +309,7 @@ describe("with threads", () => {
    * @param {string} [workerScript]
    */
   async function isolatedPage(t, workerScript = "") {
-    const { page } = await site.newPage(t);
+    const page = await site.emptyPage(t);
     isolated.reset();
     isolated.answer("/", (_request, response) => void response.writeHead(200, { "content-type": "text/html" }).end("<!doctype html><link rel=icon href=data:,>"));
     const source = readFileSync(join(REPOSITORY, "www/lib/worker/model-worker.js"), "utf8");

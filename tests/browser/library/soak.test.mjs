@@ -13,8 +13,8 @@ import { megabytes, Processes, trend } from "../support/processes.mjs";
 import { cutConnection, StaticServer } from "../support/server.mjs";
 import { median } from "../support/vectors.mjs";
 
-/** Inputs of the soak; a longer one is for `CLIP_SOAK=20000 node --test tests/browser/library/soak.test.mjs`. */
-const USUAL = 2000;
+/** Inputs of the soak; `./build.sh soak` has more. */
+const USUAL = 1000;
 const INPUTS = Number(process.env.CLIP_SOAK ?? USUAL);
 /** Inputs of a pass, after which memory is measured. One in ten of them is bad. */
 const PASS = 100;

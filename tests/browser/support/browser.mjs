@@ -122,10 +122,25 @@ export class Site {
   }
 
   /**
+   * An empty page of the page's own origin, for tests of the library: nothing of the page is loaded, and no service
+   * worker comes.
+   * @param {Pick<TestContext, "after">} t
+   * @returns {Promise<Page>}
+   */
+  async emptyPage(t) {
+    this.own.reset();
+    this.own.answer("/empty.html", (_request, response) => {
+      response.writeHead(200, { "content-type": "text/html" }).end("<!doctype html><title>Empty</title><link rel=icon href=data:,>");
+    });
+    return (await this.#open(t, {}, "empty.html")).page;
+  }
+
+  /**
    * @param {Pick<TestContext, "after">} t
    * @param {BrowserContextOptions} options
+   * @param {string} [path]
    */
-  async #open(t, options) {
+  async #open(t, options, path = "") {
     this.hub.reset();
     const context = await this.#browser.newContext({
       permissions: ["clipboard-read", "clipboard-write"],
@@ -141,7 +156,7 @@ export class Site {
       await context.close();
       if (thrown[0]) throw thrown[0];
     });
-    await page.goto(`${this.own.origin}/`);
+    await page.goto(`${this.own.origin}/${path}`);
     return new ClipPage(page, this);
   }
 }

@@ -9,6 +9,9 @@ import { FIXTURES, REPOSITORY } from "./browser.mjs";
 /** @import { Page } from "playwright-core" */
 /** @import { Site } from "./browser.mjs" */
 
+/** How many times shorter pauses are than for a visitor. */
+const HASTE = 20;
+
 /** @typedef {{ text: number[] | null, image: number[] | null }} Vectors */
 
 /**
@@ -23,14 +26,18 @@ import { FIXTURES, REPOSITORY } from "./browser.mjs";
  */
 
 /**
- * A page with the API and nothing kept.
+ * An empty page with the API and nothing kept, on which the pauses before another try are short.
  * @param {Site} site
  * @param {Pick<TestContext, "after">} t
  * @param {string} [workerScript] what every worker of it runs first
  * @returns {Promise<Page>}
  */
 export async function apiPage(site, t, workerScript = "") {
-  const { page } = await site.newPage(t);
+  const page = await site.emptyPage(t);
+  const environment = readFileSync(join(REPOSITORY, "www/lib/shared/environment.js"), "utf8");
+  const hasty = environment.replace("setTimeout(resolve, milliseconds)", `setTimeout(resolve, milliseconds / ${HASTE})`);
+  assert.notEqual(hasty, environment);
+  site.own.answer("/lib/shared/environment.js", (_request, response) => void response.writeHead(200, { "content-type": "text/javascript" }).end(hasty));
   if (workerScript) {
     const source = readFileSync(join(REPOSITORY, "www/lib/worker/model-worker.js"), "utf8");
     site.own.answer("/lib/worker/model-worker.js", (_request, response) => {

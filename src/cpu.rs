@@ -1,9 +1,9 @@
-//! The two towers. They mirror `candle_transformers::models::clip`, which is the oracle for their
-//! layers, and add what it lacks: GELU, quantised weights, and no work that is thrown away.
+//! The CPU towers. They mirror `candle_transformers::models::clip`, which is the oracle for their layers,
+//! and add what it lacks: GELU and quantised weights. They also skip work whose result nobody reads.
 
 mod attention;
 mod block;
-// For the benchmarks; no part of what is kept stable.
+// Public for the benchmarks only; not part of the stable API.
 #[doc(hidden)]
 #[allow(unsafe_code, reason = "SIMD reads and writes by pointers, and threads share a result")]
 pub mod kernels;
@@ -24,11 +24,11 @@ use crate::model::clip::config::ClipConfig;
 pub(crate) use text::TextTower;
 pub(crate) use vision::VisionTower;
 
-/// Both towers, or the one that the file has.
+/// Both towers, or the only one the file has.
 pub struct ClipModel {
-    /// `None` where the file has no text tower.
+    /// `None` if the file has no text tower.
     pub text: Option<TextTower>,
-    /// `None` where the file has no vision tower.
+    /// `None` if the file has no vision tower.
     pub vision: Option<VisionTower>,
 }
 
@@ -36,7 +36,7 @@ impl ClipModel {
     /// Takes the tensors of `config`'s towers out of `weights`.
     ///
     /// # Errors
-    /// `missing_tensor` where `weights` lacks one that `config` calls for.
+    /// `missing_tensor` if `weights` lacks a tensor that `config` requires.
     pub fn new(config: &ClipConfig, weights: &mut Weights) -> Result<Self> {
         let activation = config.activation;
         let text = config.text.as_ref();

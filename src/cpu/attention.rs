@@ -10,7 +10,7 @@ use crate::cpu::weights::Weights;
 use crate::error::Result;
 use crate::model::config::LayerSizes;
 
-/// Queries, keys and values, the heads, and the projection of what they give.
+/// The projections to queries, keys and values, the heads, and the output projection.
 pub struct Attention {
     qkv: QkvLinear,
     out_proj: Linear,
@@ -32,15 +32,15 @@ impl Attention {
         })
     }
 
-    /// Makes room for what this thread keeps for `n` rows.
+    /// Reserves the memory that this thread keeps for `n` rows.
     pub fn make_room(&self, n: usize) -> Result<()> {
         self.qkv.make_room(n)?;
         self.heads.make_room(n)?;
         self.out_proj.make_room(n)
     }
 
-    /// `residual` `[q, width]` plus what the rows `queries` of `xs` `[n, width]`, normalised, get from
-    /// attending to them all.
+    /// `residual` `[q, width]` plus the attention output of the rows `queries`. `xs` `[n, width]` is
+    /// normalised; each query attends to all its rows.
     pub fn add_to(&self, residual: Tensor, xs: &Tensor, queries: Range<usize>) -> Result<Tensor> {
         let qkv = self.qkv.forward(xs, queries.clone())?;
         let attended = qkv.apply_op1_no_bwd(&Attend { heads: self.heads, queries })?;

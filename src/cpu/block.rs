@@ -1,4 +1,4 @@
-//! The residual attention block, and the stack of them that both towers are.
+//! The residual attention block, and the stack of blocks that makes up a tower.
 
 use candle_core::{Module, Tensor};
 
@@ -19,7 +19,7 @@ pub struct Blocks {
 }
 
 impl Blocks {
-    /// Those of `tower`, which is `t` or `v`.
+    /// The blocks of `tower`, which is `t` (text) or `v` (vision).
     pub fn new(
         tower: &str,
         sizes: &LayerSizes,
@@ -35,8 +35,8 @@ impl Blocks {
         Ok(Self { blocks, width: sizes.width, feed_forward: sizes.feed_forward })
     }
 
-    /// Sees to it that there is memory for the values of `n` rows on their way through the blocks: candle
-    /// allocates without asking.
+    /// Checks that there is memory for the activations of `n` rows in every block: candle allocates without
+    /// checking.
     ///
     /// # Errors
     /// `low_memory`
@@ -45,8 +45,8 @@ impl Blocks {
         self.blocks.iter().try_for_each(|block| block.make_room(n))?;
         let rows = 4 * n as u64;
         let (width, wide) = (rows * self.width as u64, rows * self.feed_forward as u64);
-        // The residual, and it normalised; queries, keys and values side by side; what they give. In f32 the
-        // three have been apart before.
+        // The residual and its normalised copy; queries, keys and values side by side; the attention
+        // output. In f32, queries, keys and values are separate tensors first.
         memory::probe(&[width, width, 3 * width, width])?;
         if block.fc1.is_float() {
             memory::probe(&[width, width, 3 * width, 3 * width])?;
@@ -55,8 +55,8 @@ impl Blocks {
         memory::probe(&[width, width, wide])
     }
 
-    /// `xs` `[n, width]` to the row `pooled` of the last layer's output, `[1, width]`, which in a causal
-    /// tower is the last. Nothing reads the last layer's other rows, so they are not computed.
+    /// The blocks' output for the row `pooled` only: `xs` `[n, width]` to `[1, width]`. In a causal tower
+    /// `pooled` is the last row. Nothing reads the last layer's other rows, so they are not computed.
     pub fn forward(&self, xs: Tensor, pooled: usize) -> Result<Tensor> {
         let Some((last, first)) = self.blocks.split_last() else {
             return Ok(xs.narrow(0, pooled, 1)?);
@@ -109,7 +109,7 @@ impl Block {
         self.mlp(self.attention.add_to(xs, &normed, all)?)
     }
 
-    /// As `forward`, for one row alone: the others serve as its keys and values.
+    /// Like `forward`, but computes one row: the other rows only supply keys and values.
     fn forward_row(&self, xs: &Tensor, row: usize) -> Result<Tensor> {
         let normed = self.norm_1.forward(xs)?;
         self.mlp(self.attention.add_to(xs.narrow(0, row, 1)?, &normed, row..row + 1)?)

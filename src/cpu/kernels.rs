@@ -1,7 +1,7 @@
-//! The arithmetic of the towers. A folder has an operation written plainly and in SIMD.
+//! The arithmetic of the towers. Each folder holds one operation, as scalar code and in SIMD.
 //!
-//! A weight `[n, k]` and its activations `[m, k]` are both held as int8 with one f32 scale for every
-//! 32 values along `k`.
+//! A weight `[n, k]` and its activations `[m, k]` are both stored as int8, with one f32 scale for every 32
+//! values along `k`.
 
 pub mod attention;
 pub mod float;
@@ -27,10 +27,10 @@ pub const PANEL: usize = 8;
 /// Rows of activations that are computed together.
 pub const ROWS: usize = 4;
 
-/// Parts a product is split in for each thread, so that one that is held up leaves work to the others.
+/// Parts per thread that a product is split into: if one thread is delayed, the others take over its parts.
 const PARTS_PER_THREAD: usize = 12;
 
-/// Into how many parts to split `pieces` of work.
+/// Number of parts to split `pieces` of work into.
 fn split(pieces: usize) -> usize {
     match POOL.threads() {
         1 => 1,

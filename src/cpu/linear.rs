@@ -14,7 +14,7 @@ use crate::memory;
 use crate::model::config::Activation;
 
 thread_local! {
-    /// What a product's input becomes, in memory that is used again and again.
+    /// The quantised input of a product, in memory that is reused.
     static ACTIVATIONS: RefCell<Activations> = RefCell::default();
 }
 
@@ -46,7 +46,7 @@ impl Linear {
         })
     }
 
-    /// Makes room for `rows` rows of activations as they are quantised, which is kept.
+    /// Reserves the memory for `rows` rows of quantised activations; it is kept.
     pub fn make_room(&self, rows: usize) -> Result<()> {
         match self {
             Self::Float(_) => Ok(()),
@@ -54,7 +54,7 @@ impl Linear {
         }
     }
 
-    /// Whether the weight is computed in f32, by candle.
+    /// Whether candle computes the layer in f32.
     pub fn is_float(&self) -> bool {
         matches!(self, Self::Float(_))
     }
@@ -73,7 +73,7 @@ impl Linear {
         })
     }
 
-    /// `residual + x W^T + b`, in the residual's own memory where the form allows.
+    /// `residual + x W^T + b`, in the residual's own memory if the weight is int8.
     pub fn add_to(&self, residual: Tensor, xs: &Tensor) -> Result<Tensor> {
         match self {
             Self::Float(linear) => Ok((residual + linear.forward(xs)?)?),
@@ -94,7 +94,7 @@ impl Module for Linear {
     }
 }
 
-/// An int8 weight with its bias, which is empty where there is none.
+/// An int8 weight and its bias, which is empty if there is none.
 pub struct Int8Linear {
     weight: Int8Matrix,
     bias: Vec<f32>,
@@ -115,7 +115,7 @@ impl Int8Linear {
     }
 }
 
-/// Adds to a residual.
+/// Adds the product to a residual.
 impl InplaceOp2 for Int8Linear {
     fn name(&self) -> &'static str {
         "int8-linear-add"
@@ -184,7 +184,7 @@ impl CustomOp1 for Activated {
     }
 }
 
-/// The three projections of attention, whose results stand side by side: `[n, in] -> [n, 3 * out]`.
+/// The three projections of attention, with their results side by side: `[n, in] -> [n, 3 * out]`.
 pub enum QkvLinear {
     Float([candle_nn::Linear; 3]),
     Int8(Box<[Int8Linear; 3]>),
@@ -199,14 +199,14 @@ impl QkvLinear {
             (Linear::Float(q), Linear::Float(k), Linear::Float(v)) => Self::Float([q, k, v]),
             _ => {
                 let message = format!(
-                    "{block} mixes float and quantised projections; convert the model anew"
+                    "{block} mixes float and quantised projections; convert the model again"
                 );
                 return Err(Error::new(ErrorKind::UnsupportedModel, message));
             }
         })
     }
 
-    /// As [`Linear::make_room`].
+    /// Like [`Linear::make_room`].
     pub fn make_room(&self, rows: usize) -> Result<()> {
         match self {
             Self::Float(_) => Ok(()),
@@ -214,8 +214,8 @@ impl QkvLinear {
         }
     }
 
-    /// Keys and values of every row; queries of the rows `queries` only, what stands for the others
-    /// means nothing.
+    /// Keys and values of every row, but queries only of the rows `queries`; the other rows' queries are
+    /// undefined.
     pub fn forward(&self, xs: &Tensor, queries: Range<usize>) -> Result<Tensor> {
         Ok(match self {
             Self::Float(linears) => {
@@ -259,7 +259,7 @@ impl CustomOp1 for Int8Qkv<'_> {
             let of_all =
                 if rows.len() < m { &[(1, k), (2, v)][..] } else { &[(0, q), (1, k), (2, v)] };
             for (part, Int8Linear { weight, bias }) in of_all {
-                // A file may have them in different types.
+                // The three weights may have different types in a file.
                 if activations.run() != weight.packing().run {
                     activations.quantise(xs, width, weight.packing().run);
                 }
@@ -271,7 +271,7 @@ impl CustomOp1 for Int8Qkv<'_> {
     }
 }
 
-/// The values of a tensor that an operation of ours takes.
+/// The values of a contiguous f32 tensor.
 pub fn contiguous<'a>(storage: &'a CpuStorage, layout: &Layout) -> candle_core::Result<&'a [f32]> {
     match layout.contiguous_offsets() {
         Some((from, to)) => Ok(&storage.as_slice::<f32>()?[from..to]),
@@ -279,11 +279,11 @@ pub fn contiguous<'a>(storage: &'a CpuStorage, layout: &Layout) -> candle_core::
     }
 }
 
-/// `x[m, k] W^T` in f32, its roundings in one order everywhere.
+/// `x[m, k] W^T` in f32, with the same order of roundings everywhere.
 pub struct FloatProduct(Panels);
 
 impl FloatProduct {
-    /// From a weight `[n, k]`.
+    /// Packs a weight `[n, k]`.
     pub fn new(weight: &Tensor) -> Result<Self> {
         let (n, k) = weight.dims2()?;
         let bytes = 4 * n.next_multiple_of(PANEL) as u64 * k as u64;

@@ -7,7 +7,7 @@ use crate::cpu::kernels::float::layer_norm;
 use crate::cpu::weights::Weights;
 use crate::error::Result;
 
-/// `x[n, width]`, each row by its own mean and variance, scaled and moved.
+/// `x[n, width]`, each row normalised by its own mean and variance, then scaled and shifted.
 pub struct LayerNorm {
     weight: Vec<f32>,
     bias: Vec<f32>,

@@ -11,7 +11,7 @@ use crate::model::clip::config::TextConfig;
 use crate::model::clip::tokenizer::Tokens;
 use crate::model::config::Activation;
 
-/// Embeddings of tokens and places, the blocks, and the projection.
+/// Embeddings of tokens and positions, the blocks, and the projection.
 pub struct TextTower {
     token_embedding: Table,
     position_embedding: Tensor,
@@ -35,8 +35,8 @@ impl TextTower {
 
     /// The projection of one text, `[projection_dim]`, f32, not normalised.
     ///
-    /// A text is pooled at its first end token, and attention looks backwards only: what stands after
-    /// that token is not computed, and nothing is padded.
+    /// A text is pooled at its first end token, and attention only looks backwards. So tokens after that
+    /// one are not computed, and nothing is padded.
     ///
     /// # Errors
     /// `low_memory`

@@ -1,23 +1,23 @@
 //! A pool of threads that split one piece of work.
 //!
-//! The products of a tower follow one another within microseconds, so whoever waits for the next one spins
-//! first, and sleeps only after a while; nobody takes a lock meanwhile. A thread that is late, because
-//! the system runs something else, is not waited for: what it has not begun, the others do.
+//! A tower's products follow one another within microseconds. So a waiting thread spins first and sleeps
+//! only after a while, and takes no lock while it spins. Nobody waits for a thread that the system has
+//! paused: the others do the parts it has not started.
 
 use std::cell::UnsafeCell;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// How often a thread that waits looks again before it sleeps: about a millisecond, longer than what a
-/// tower does between two products.
+/// How often a waiting thread checks for work before it sleeps: about a millisecond, longer than a tower's
+/// pause between two products.
 const SPINS: u32 = 1_000_000;
 
-/// What the caller sleeps when it has waited that long for threads that the system has put aside.
+/// How long the caller sleeps between checks, after spinning that long for threads that the system has
+/// paused.
 const NAP: Duration = Duration::from_micros(100);
 
-/// Work in the caller's stack frame, which [`Pool::run`] does not leave before the last thread that entered
-/// has left it.
+/// Work in the caller's stack frame. [`Pool::run`] returns only after every thread that entered has left.
 #[derive(Clone, Copy)]
 struct Job {
     work: *const (dyn Fn(usize) + Sync),
@@ -25,17 +25,17 @@ struct Job {
     parts: usize,
 }
 
-/// Threads that wait for work. [`POOL`] is the only one.
+/// Threads that wait for work. [`POOL`] is the only pool.
 pub struct Pool {
-    /// Held by the one caller whose work is shared.
+    /// Locked by the one caller whose work is being shared.
     caller: Mutex<()>,
-    /// Written by that caller while it is closed and nobody is inside.
+    /// Written by that caller while the pool is closed and no thread is inside.
     job: UnsafeCell<Option<Job>>,
-    /// The number of the job that may be entered, or [`CLOSED`].
+    /// The number of the job that threads may enter, or [`CLOSED`].
     open: AtomicU32,
-    /// Goes up with every job: what idle threads watch.
+    /// Increases with every job; idle threads watch it.
     jobs: AtomicU32,
-    /// Threads that have entered, or are about to look whether they may.
+    /// Number of threads that have entered, or are about to check whether they may.
     inside: AtomicUsize,
     asleep: Mutex<usize>,
     awake: Condvar,
@@ -45,9 +45,9 @@ pub struct Pool {
 /// No job has this number.
 const CLOSED: u32 = 0;
 
-// SAFETY: the job is read only by threads that have counted themselves in and then found it open, and
-// written only when it is closed and none is counted. Every access to both numbers is sequentially consistent, so
-// either the thread finds it closed, or the caller finds the thread counted.
+// SAFETY: a thread reads the job only after it has counted itself in and then found the job open. The job
+// is written only while it is closed and no thread is counted. Every access to both numbers is sequentially
+// consistent, so either the thread finds it closed, or the caller finds the thread counted.
 unsafe impl Sync for Pool {}
 
 /// The threads that have joined: see [`Pool::join`].
@@ -68,26 +68,26 @@ impl Pool {
         }
     }
 
-    /// Threads that share the work, the caller's own among them.
+    /// Number of threads that share the work, including the caller's.
     pub fn threads(&self) -> usize {
         self.threads.load(SeqCst) + 1
     }
 
-    /// Calls `work` with each number below `parts`, each once, on whatever threads are free, and
-    /// returns when all calls have.
+    /// Calls `work` once with each number below `parts`, on whatever threads are free, and returns when all
+    /// calls have returned.
     pub fn run(&self, parts: usize, work: &(dyn Fn(usize) + Sync)) {
         let shared = parts > 1 && self.threads() > 1;
-        // Who finds the pool at work for another does its own alone.
+        // If the pool is busy with another caller's work, this thread does its work alone.
         let Some(_caller) = shared.then(|| self.caller.try_lock().ok()).flatten() else {
             (0..parts).for_each(work);
             return;
         };
         let next = AtomicUsize::new(0);
-        // SAFETY: only the lifetime changes. The job is closed below, and nobody is in it any more when
-        // this function returns.
+        // SAFETY: only the lifetime changes. The job is closed below, and no thread is inside it when this
+        // function returns.
         let work: *const (dyn Fn(usize) + Sync) = unsafe { std::mem::transmute(work) };
         let job = Job { work, next: &next, parts };
-        // SAFETY: closed, and nobody is inside: the last caller saw to it.
+        // SAFETY: the pool is closed and no thread is inside: the last caller made sure of that.
         unsafe { *self.job.get() = Some(job) };
         let number = match self.jobs.load(SeqCst).wrapping_add(1) {
             CLOSED => CLOSED + 1,
@@ -100,7 +100,8 @@ impl Pool {
         job.work_off();
     }
 
-    /// Calls `work` with each item once, on whatever threads are free, and returns when all calls have.
+    /// Calls `work` once with each item, on whatever threads are free, and returns when all calls have
+    /// returned.
     pub fn each<T: Send>(&self, items: impl Iterator<Item = T> + Send, work: impl Fn(T) + Sync) {
         if self.threads() == 1 {
             items.for_each(work);
@@ -115,7 +116,7 @@ impl Pool {
         });
     }
 
-    /// Makes this thread one of the pool's: it works from now on, and never returns.
+    /// Makes this thread part of the pool: from now on it works for the pool and never returns.
     pub fn join(&self) -> ! {
         self.threads.fetch_add(1, SeqCst);
         let mut seen = CLOSED;
@@ -123,7 +124,7 @@ impl Pool {
             seen = self.wait(seen);
             self.inside.fetch_add(1, SeqCst);
             if self.open.load(SeqCst) != CLOSED {
-                // SAFETY: counted in, and then found open: the caller waits for this thread to leave.
+                // SAFETY: counted in, and then found open: the caller waits until this thread leaves.
                 if let Some(job) = unsafe { *self.job.get() } {
                     job.work_off();
                 }
@@ -132,7 +133,7 @@ impl Pool {
         }
     }
 
-    /// Waits for a job other than the `seen`th, and gives its number.
+    /// Waits for a job with a number other than `seen`, and returns that number.
     fn wait(&self, seen: u32) -> u32 {
         for _ in 0..SPINS {
             let number = self.jobs.load(SeqCst);
@@ -151,14 +152,14 @@ impl Pool {
     }
 
     fn wake(&self) {
-        // The lock is held by those who are about to sleep and have not looked yet, so none is missed.
+        // A thread that is about to sleep checks for work under this lock, so none misses the call.
         if *lock(&self.asleep) > 0 {
             self.awake.notify_all();
         }
     }
 }
 
-/// A job that may be entered; dropped, also by a panic, it is closed and empty.
+/// An open job. Dropping it, also during a panic, closes the job and waits until no thread is inside.
 struct Opened<'a>(&'a Pool);
 
 impl Drop for Opened<'_> {
@@ -181,10 +182,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Job {
-    /// Takes parts until none is left.
+    /// Takes parts until none are left.
     fn work_off(&self) {
         loop {
-            // SAFETY: the frame these point into waits for every thread in here.
+            // SAFETY: the stack frame these point into waits for every thread in here.
             let part = unsafe { &*self.next }.fetch_add(1, SeqCst);
             if part >= self.parts {
                 return;

@@ -11,7 +11,7 @@ use crate::memory;
 use crate::model::clip::config::VisionConfig;
 use crate::model::config::Activation;
 
-/// Embeddings of patches and places, the blocks, and the projection.
+/// Embeddings of patches and positions, the blocks, and the projection.
 pub struct VisionTower {
     class_embedding: Tensor,
     patch_embedding: FloatProduct,
@@ -55,7 +55,8 @@ impl VisionTower {
     pub fn forward(&self, pixels: &[f32]) -> Result<Vec<f32>> {
         let bytes = 4 * pixels.len() as u64;
         let whole = (self.grid * self.patch).pow(2) * 3 == pixels.len();
-        // The pixels as a tensor; whole patches cut out, if that leaves something; and each patch as a row.
+        // The pixels as a tensor; the whole patches cut out of it, if some pixels are left over; and one
+        // row per patch.
         memory::probe(&[bytes, if whole { 0 } else { bytes }, bytes])?;
         self.blocks.make_room(self.grid * self.grid + 1)?;
         let patches = self.patches(pixels)?.apply_op1_no_bwd(&self.patch_embedding)?;
@@ -66,9 +67,8 @@ impl VisionTower {
         Ok(projected.flatten_all()?.to_vec1()?)
     }
 
-    /// Each patch as a row, `[grid * grid, 3 * patch * patch]`: a convolution whose stride is its
-    /// kernel is one matrix product. Pixels beyond the last whole patch are left out, as a convolution
-    /// leaves them.
+    /// One row per patch, `[grid * grid, 3 * patch * patch]`: a convolution whose stride equals its kernel
+    /// is one matrix product. Pixels beyond the last whole patch are dropped, as the convolution would.
     fn patches(&self, pixels: &[f32]) -> Result<Tensor> {
         let size = (pixels.len() / 3).isqrt();
         let (grid, patch) = (self.grid, self.patch);

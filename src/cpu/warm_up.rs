@@ -1,7 +1,8 @@
-//! Work for the kernels before there is any.
+//! Runs the kernels before there is real work, so that the browser optimises them.
 //!
-//! A browser compiles a function twice: quickly when it is first called, and well, in the background, once it has run
-//! for a while. What has run while a model is still on its way is compiled well by the time the model is there.
+//! A browser compiles a function twice: quickly at its first call, and optimised, in the background, after
+//! it has run for a while. Kernels that run during the download of a model are optimised by the time the
+//! model has loaded.
 
 use candle_core::quantized::GgmlDType;
 use candle_transformers::models::clip::vision_model::ClipVisionConfig;
@@ -16,22 +17,22 @@ use crate::model::config::Activation;
 use crate::model::inventory::Role;
 use crate::preprocess::Preprocess;
 
-/// One head. The wider the model, the more a product takes of the time that attention has to come to V8's
-/// notice as well.
+/// One head. In a wider model products take a larger share of the time, and V8 would not notice attention
+/// as soon.
 const WIDTH: usize = 64;
-/// With these, the products and attention have run for as long as V8 waits for.
+/// With this many layers, the products and attention run long enough for V8 to optimise them.
 const LAYERS: usize = 6;
-/// 50 rows a layer, as a ViT-B/32 has.
+/// 50 rows a layer, as in a ViT-B/32.
 const GRID: usize = 7;
 const PATCH: usize = 8;
 
-/// A byte that makes small numbers, and none that are not finite or denormal, of weights of any type.
+/// A byte that, in weights of any type, makes small numbers that are finite and not denormal.
 const WEIGHTS: u8 = 0x3c;
 
-/// Embeds an image with a small model, which takes about little of the time that a real one takes.
+/// Embeds an image with a small model, in a small fraction of the time that a real model takes.
 ///
 /// # Errors
-/// None that depend on anything but this crate.
+/// None, unless this crate has a bug.
 pub fn warm_up() -> Result<()> {
     let edge = GRID * PATCH;
     if let Some(tower) = small_model()?.vision {

@@ -1,4 +1,4 @@
-//! Tensors' bytes -> the forms the towers keep in memory.
+//! Turns the bytes of tensors into the forms the towers keep in memory.
 
 mod packer;
 
@@ -25,7 +25,7 @@ pub struct Weights {
     tables: HashMap<String, Table>,
 }
 
-/// A linear weight in one of its two resident forms, as the file decides.
+/// A linear weight in one of its two resident forms; the file's type decides which.
 pub enum LinearWeight {
     /// `[out, in]`, f32.
     Float(Tensor),
@@ -33,22 +33,22 @@ pub enum LinearWeight {
     Int8(Int8Matrix),
 }
 
-/// A table `[rows, width]` in the file's own form, whose rows are gathered.
+/// A table `[rows, width]`, stored as in the file; rows are dequantised when they are read.
 pub struct Table {
     dtype: GgmlDType,
     width: usize,
     bytes: Vec<u8>,
 }
 
-/// A tensor whose bytes are coming, in pieces of any size. It is put in its resident form as they come, so
-/// that no more of the file is held than a few rows.
+/// A tensor that is being loaded, in pieces of any size. Its bytes are converted to the resident form as
+/// they arrive, so that only a few rows of the file are in memory at a time.
 pub struct Incoming {
     name: String,
     form: Form,
     missing: u64,
-    /// What has come of the rows that are taken together.
+    /// Bytes of a group of rows that is not complete yet.
     partial: Vec<u8>,
-    /// Bytes of those rows.
+    /// Bytes in such a group.
     group: usize,
 }
 
@@ -59,7 +59,7 @@ enum Form {
 }
 
 impl Weights {
-    /// Takes a tensor that is complete.
+    /// Adds a tensor that is complete.
     pub fn insert(&mut self, incoming: Incoming) -> Result<()> {
         let name = incoming.name;
         match incoming.form {
@@ -76,18 +76,18 @@ impl Weights {
         Ok(())
     }
 
-    /// Gives a tensor that is used as it is, f32.
+    /// Removes and returns a tensor that is used unchanged, in f32.
     ///
     /// # Errors
-    /// `missing_tensor` where it is not there.
+    /// `missing_tensor` if it is not there.
     pub fn plain(&mut self, name: &str) -> Result<Tensor> {
         self.plain.remove(name).ok_or_else(|| missing(name))
     }
 
-    /// Gives the weight of a linear layer.
+    /// Removes and returns the weight of a linear layer.
     ///
     /// # Errors
-    /// `missing_tensor` where it is not there.
+    /// `missing_tensor` if it is not there.
     pub fn linear(&mut self, name: &str) -> Result<LinearWeight> {
         match self.packed.remove(name) {
             Some(packed) => Ok(LinearWeight::Int8(packed)),
@@ -95,20 +95,20 @@ impl Weights {
         }
     }
 
-    /// Gives a table.
+    /// Removes and returns a table.
     ///
     /// # Errors
-    /// `missing_tensor` where it is not there.
+    /// `missing_tensor` if it is not there.
     pub fn table(&mut self, name: &str) -> Result<Table> {
         self.tables.remove(name).ok_or_else(|| missing(name))
     }
 }
 
 impl Incoming {
-    /// None of its bytes have come.
+    /// A tensor none of whose bytes have arrived yet.
     ///
     /// # Errors
-    /// `low_memory` where there is none for its resident form.
+    /// `low_memory` if there is no memory for its resident form.
     pub fn new(info: &TensorInfo, role: Role) -> Result<Self> {
         let width = info.shape.last().copied().unwrap_or(1);
         let row = byte_size(info.dtype, &[width]).expect("checked with the header");
@@ -132,12 +132,12 @@ impl Incoming {
         })
     }
 
-    /// Bytes that have not come yet.
+    /// Number of bytes that have not arrived yet.
     pub fn missing(&self) -> u64 {
         self.missing
     }
 
-    /// Takes the next bytes, of which there may not be more than are missing.
+    /// Adds the next bytes; there must not be more than are missing.
     pub fn push(&mut self, mut bytes: &[u8]) -> Result<()> {
         self.missing -= bytes.len() as u64;
         if !self.partial.is_empty() {
@@ -159,10 +159,10 @@ impl Incoming {
 }
 
 impl Form {
-    /// Takes whole rows.
+    /// Adds whole rows.
     fn push(&mut self, bytes: &[u8]) -> Result<()> {
         if bytes.is_empty() {
-            // A slice of none may point anywhere, and candle would make one of its blocks of it.
+            // An empty slice may point anywhere, and candle would cast its pointer to a block.
             return Ok(());
         }
         match self {
@@ -170,7 +170,7 @@ impl Form {
             Self::Table(table) => table.bytes.extend_from_slice(bytes),
             Self::Plain { dtype, values, .. } => {
                 let count = bytes.len() / dtype.type_size() * dtype.block_size();
-                // An aligned copy and one of candle's, and the values twice.
+                // An aligned copy, candle's copy, and the values twice.
                 let (stored, loose) = (bytes.len() as u64, 4 * count as u64);
                 memory::probe(&[stored, stored, loose, loose])?;
                 let rows = read(*dtype, &[count], bytes)?.dequantize(&Device::Cpu)?;
@@ -185,7 +185,7 @@ impl Table {
     /// The rows `ids`, `[ids.len(), width]`, f32.
     ///
     /// # Panics
-    /// If the table has not so many rows.
+    /// If the table has fewer rows than an id requires.
     pub fn gather(&self, ids: &[u32]) -> Result<Tensor> {
         let row = self.width / self.dtype.block_size() * self.dtype.type_size();
         let rows = ids.iter().flat_map(|id| &self.bytes[*id as usize * row..][..row]);
@@ -198,7 +198,7 @@ impl Table {
 pub fn resident_size(info: &TensorInfo, role: Role) -> u64 {
     let elements = elements(info);
     match role {
-        // A byte each, and for every block a scale and perhaps an offset.
+        // One byte per value; for every block a scale and, in some types, an offset.
         Role::Linear if is_quantised(info.dtype) => {
             let floats = if has_offsets(info.dtype) { 2 } else { 1 };
             elements + elements / BLOCK as u64 * floats * 4
@@ -208,7 +208,7 @@ pub fn resident_size(info: &TensorInfo, role: Role) -> u64 {
     }
 }
 
-/// Values of a tensor. A shape whose product overflows has been refused with the header.
+/// Number of values in a tensor. The header check has refused shapes whose product overflows.
 fn elements(info: &TensorInfo) -> u64 {
     info.shape.iter().map(|n| *n as u64).product()
 }
@@ -221,8 +221,8 @@ fn has_offsets(dtype: GgmlDType) -> bool {
     matches!(dtype, GgmlDType::Q4_1 | GgmlDType::Q5_1)
 }
 
-/// candle reads the bytes through a pointer to its own block type, so they must be aligned as f32 is:
-/// a chunk of a file may not be, fresh memory always is.
+/// Reads `bytes` as a tensor. candle reads them through a pointer to its own block type, so they must be
+/// aligned like f32. A chunk of a file may not be; newly allocated memory always is.
 fn read(dtype: GgmlDType, shape: &[usize], bytes: &[u8]) -> Result<QTensor> {
     let aligned = if bytes.as_ptr().cast::<f32>().is_aligned() {
         Cow::Borrowed(bytes)

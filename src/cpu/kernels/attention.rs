@@ -12,18 +12,18 @@ use crate::error::Result;
 /// The heads of a layer: `softmax(q k^T / sqrt(head_dim)) v` each.
 #[derive(Clone, Copy, Debug)]
 pub struct Heads {
-    /// How many there are.
+    /// Number of heads.
     pub heads: usize,
-    /// Values of each.
+    /// Values per head.
     pub head_dim: usize,
-    /// Whether a row sees only those before it and itself.
+    /// Whether a row attends only to itself and to the rows before it.
     pub causal: bool,
 }
 
 #[derive(Default)]
 struct Scratch {
     keys: Panels,
-    /// The columns of the values that no whole panel takes.
+    /// The last columns of the values, which do not fill a whole panel.
     rest: Panels,
     /// `[4, head_dim]`.
     queries: Vec<f32>,
@@ -36,12 +36,13 @@ thread_local! {
 }
 
 impl Heads {
-    /// Values of all heads, side by side.
+    /// Values of all heads together.
     pub fn width(&self) -> usize {
         self.heads * self.head_dim
     }
 
-    /// Makes room for what this thread needs to attend to `n` rows. The others make theirs when they are called.
+    /// Reserves the memory this thread needs to attend to `n` rows. Other threads reserve theirs when they
+    /// are called.
     ///
     /// # Errors
     /// `low_memory`
@@ -55,8 +56,8 @@ impl Heads {
         })
     }
 
-    /// Of `qkv` `[n, 3 * width]`, queries, keys and values side by side, the rows `queries` attend to all;
-    /// `out` is `[queries, width]`.
+    /// Attention of the rows `queries` of `qkv` `[n, 3 * width]`, where queries, keys and values stand side
+    /// by side. Each attends to all rows (to none after itself if causal). `out` is `[queries, width]`.
     ///
     /// # Panics
     /// If the sizes do not fit.
@@ -94,7 +95,7 @@ impl Heads {
         for first in queries.clone().step_by(ROWS) {
             let rows = ROWS.min(queries.end - first);
             for (row, scaled) in scaled.chunks_exact_mut(dim).enumerate() {
-                // Rows beyond the last repeat it, so that one tile fits all.
+                // The last row is repeated to fill the tile, so that every tile has four rows.
                 let query = &qkv[(first + row.min(rows - 1)) * stride + at..][..dim];
                 for (scaled, q) in scaled.iter_mut().zip(query) {
                     *scaled = q * scale;
@@ -124,7 +125,7 @@ impl Heads {
                 let width = PANEL.min(dim - column);
                 for (row, sums) in sums.iter().enumerate().take(rows) {
                     let row = first - queries.start + row;
-                    // SAFETY: these columns are of a head, and the head this thread's.
+                    // SAFETY: these columns belong to one head, and only this thread computes that head.
                     unsafe { out.piece(row, at + column, width) }.copy_from_slice(&sums[..width]);
                 }
             }
@@ -144,7 +145,7 @@ mod tests {
 
     use super::*;
 
-    /// One element of the result, plainly.
+    /// One element of the result in scalar f64.
     fn oracle(heads: &Heads, qkv: &[f32], row: usize, column: usize) -> f64 {
         let (width, dim) = (heads.width(), heads.head_dim);
         let n = qkv.len() / (3 * width);

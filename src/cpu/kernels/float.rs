@@ -1,11 +1,12 @@
-//! f32 arithmetic whose roundings come in one order everywhere, natively and in the browser.
+//! f32 arithmetic that rounds in the same order everywhere, natively and in the browser.
 //!
-//! A tensor library picks fused or split multiplications, and its own exponential, by the processor it
-//! finds. The last bits then differ, and where activations are rounded to 8 bits after every layer, a
-//! last bit becomes a whole step. Multiplications and additions alone round alike on every machine.
+//! A tensor library chooses fused or separate multiply-add, and its own exponential, by the processor it
+//! runs on. The last bits then differ; and since activations are rounded to 8 bits after every layer, a
+//! difference in the last bit can become a whole quantisation step. Plain multiplications and additions
+//! round the same on every machine.
 //!
-//! There is hardly any SIMD by hand here: sums run in lanes of their own and nothing branches, so that the compiler
-//! makes SIMD of it.
+//! There is hardly any handwritten SIMD here: each lane has its own sum and nothing branches, so the
+//! compiler vectorises the loops.
 
 use super::output::{Columns, Finish, Output};
 use super::{PANEL, ROWS, split};
@@ -13,7 +14,7 @@ use crate::cpu::threads::POOL;
 use crate::error::Result;
 use crate::memory;
 
-/// Sums that run side by side, added up at the end.
+/// Number of partial sums that run side by side and are added at the end.
 const LANES: usize = 8;
 
 /// The right side of a product, `[k, n]`, packed in panels of 8 columns: `[n / 8][k][8]`.
@@ -25,14 +26,14 @@ pub struct Panels {
 }
 
 impl Panels {
-    /// From `at(k, n)`.
+    /// Packs the values `at(k, n)`.
     pub fn pack(k: usize, n: usize, at: impl Fn(usize, usize) -> f32) -> Self {
         let mut panels = Self::default();
         panels.repack(k, n, at);
         panels
     }
 
-    /// As [`Panels::pack`], in the memory that is there.
+    /// Like [`Panels::pack`], but reuses the memory it already has.
     pub fn repack(&mut self, k: usize, n: usize, at: impl Fn(usize, usize) -> f32) {
         (self.k, self.n) = (k, n);
         self.values.resize(n.next_multiple_of(PANEL) * k, 0.0);
@@ -46,7 +47,7 @@ impl Panels {
         }
     }
 
-    /// Makes room for `[k, n]`.
+    /// Reserves memory for `[k, n]`.
     ///
     /// # Errors
     /// `low_memory`
@@ -55,12 +56,12 @@ impl Panels {
         memory::reserve_all(&mut self.values, len)
     }
 
-    /// Inputs.
+    /// Number of inputs.
     pub fn k(&self) -> usize {
         self.k
     }
 
-    /// Outputs.
+    /// Number of outputs.
     pub fn n(&self) -> usize {
         self.n
     }
@@ -73,7 +74,7 @@ impl Panels {
     /// `out = a * self`, where `a` is `[m, k]`.
     ///
     /// # Panics
-    /// If `out` has not `m` rows of at least `n` columns.
+    /// If `out` does not have `m` rows of at least `n` columns.
     pub fn multiply(&self, a: &[f32], out: Output) {
         let m = a.len() / self.k;
         let columns = out.share(m, self.n);
@@ -86,7 +87,7 @@ impl Panels {
         });
     }
 
-    /// By pieces of `k` that stay in the first cache; a sum goes on from piece to piece.
+    /// Works in pieces of `k` that stay in the L1 cache; each sum continues from piece to piece.
     fn multiply_panel(&self, a: &[f32], m: usize, panel: usize, columns: &Columns) {
         const PIECE: usize = 256;
         for from in (0..self.k).step_by(PIECE) {
@@ -94,7 +95,7 @@ impl Panels {
             let values = &self.panel(panel)[from * PANEL..to * PANEL];
             let finish = if from == 0 { Finish::Store } else { Finish::Add };
             for first in (0..m).step_by(ROWS) {
-                // Rows beyond the last repeat it, so that one tile fits all.
+                // The last row is repeated to fill the tile, so that every tile has four rows.
                 let rows = std::array::from_fn(|row| {
                     let row = (first + row).min(m - 1);
                     &a[row * self.k + from..row * self.k + to]
@@ -106,8 +107,8 @@ impl Panels {
     }
 }
 
-/// `rows[4, k]` times the eight columns that begin each `stride` values. Each sum begins at zero and
-/// takes its products in the order of `k`.
+/// `rows[4, k]` times eight columns; `columns` has one row of them every `stride` values. Each sum starts
+/// at zero and adds its products in the order of `k`.
 #[inline]
 pub(super) fn tile(rows: [&[f32]; ROWS], columns: &[f32], stride: usize) -> [[f32; PANEL]; ROWS] {
     let k = rows[0].len();
@@ -125,15 +126,15 @@ pub(super) fn tile(rows: [&[f32]; ROWS], columns: &[f32], stride: usize) -> [[f3
     sums
 }
 
-/// The exponential, to about two units in the last place; 0 below -87 and the largest power above 88.
+/// The exponential, to about two units in the last place; 0 below -87, and e^88 above 88.
 ///
-/// Cody and Waite's reduction to `|r| <= ln 2 / 2`, then the series of `e^r` to its seventh term, whose
-/// rest is under 2e-8.
+/// Cody and Waite's reduction to `|r| <= ln 2 / 2`, then the Taylor series of `e^r` up to the seventh
+/// power; the remainder is under 2e-8.
 #[inline]
 pub fn exp(x: f32) -> f32 {
     const LN_2_HIGH: f32 = 0.693_359_4;
     const LN_2_LOW: f32 = -2.121_944_4e-4;
-    /// Leaves a small number rounded to the nearest whole in the low bits of the sum.
+    /// Adding this to a small number leaves the nearest integer in the low bits of the sum.
     const ROUND: f32 = 12_582_912.0;
     let clamped = x.clamp(-87.0, 88.0);
     let shifted = clamped * std::f32::consts::LOG2_E + ROUND;
@@ -170,7 +171,7 @@ pub fn softmax(scores: &mut [f32]) {
     }
 }
 
-/// Layer normalisation of each row of `xs` `[n, width]`, by the width's own mean and variance.
+/// Layer normalisation of each row of `xs` `[n, width]`, by the row's own mean and variance.
 pub fn layer_norm(xs: &[f32], weight: &[f32], bias: &[f32], eps: f32, out: &mut [f32]) {
     let width = weight.len();
     let rows = xs.chunks(ROWS * width).zip(out.chunks_mut(ROWS * width));

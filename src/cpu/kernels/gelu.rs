@@ -2,7 +2,7 @@
 
 #[cfg_attr(
     all(target_arch = "wasm32", target_feature = "simd128", not(test)),
-    allow(dead_code, reason = "it serves where SIMD is lacking")
+    allow(dead_code, reason = "used where there is no SIMD")
 )]
 pub(super) mod scalar;
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
@@ -40,8 +40,8 @@ const ERF_ABOVE: [f32; 7] = [
 const ERF_BELOW: [f32; 5] =
     [-1.456_607_2e-5, -2.133_740_6e-4, -1.682_827e-3, -7.373_329e-3, -1.426_474e-2];
 
-/// The error function to about 5e-7: the rational approximation by which Eigen computes it
-/// (`generic_fast_erf_float`), an odd polynomial over an even one, on `[-4, 4]`.
+/// The error function to about 5e-7: Eigen's rational approximation (`generic_fast_erf_float`), an odd
+/// polynomial divided by an even one, on `[-4, 4]`.
 #[inline]
 fn erf(x: f32) -> f32 {
     let x = x.clamp(-4.0, 4.0);

@@ -1,4 +1,4 @@
-//! Where a product goes, and what becomes of its sums on the way.
+//! Where a product writes its sums, and what it does to each sum first.
 
 use std::marker::PhantomData;
 
@@ -9,13 +9,13 @@ use super::product::Tile;
 /// What a product does with a finished sum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Finish {
-    /// Nothing: it is stored.
+    /// Stores it unchanged.
     Store,
     /// `gelu(sum)`.
     Gelu,
     /// `quick_gelu(sum)`.
     QuickGelu,
-    /// Adds to what is there: a residual.
+    /// Adds it to the value already there: a residual.
     Add,
 }
 
@@ -27,20 +27,20 @@ pub struct Output<'a> {
 }
 
 impl<'a> Output<'a> {
-    /// `[m, n]`, all of it.
+    /// A whole matrix `[m, n]`.
     pub fn whole(out: &'a mut [f32], n: usize) -> Self {
         Self::columns(out, n, 0)
     }
 
-    /// `[m, stride]`, the columns from `column` on.
+    /// Of a matrix `[m, stride]`, the columns from `column` on.
     pub fn columns(out: &'a mut [f32], stride: usize, column: usize) -> Self {
         Self { out, stride, column }
     }
 
-    /// For several threads to write in.
+    /// Lets several threads write to it.
     ///
     /// # Panics
-    /// If there are not `m` rows with `n` columns from `column` on.
+    /// If there are not exactly `m` rows with at least `n` columns from `column` on.
     pub(super) fn share(self, m: usize, n: usize) -> Columns<'a> {
         assert!(self.column + n <= self.stride && self.out.len() == m * self.stride);
         let Self { out, stride, column } = self;
@@ -48,7 +48,7 @@ impl<'a> Output<'a> {
     }
 }
 
-/// An [`Output`] that threads share, each writing columns of its own.
+/// An [`Output`] that threads share; each writes its own columns.
 pub(super) struct Columns<'a> {
     out: *mut f32,
     stride: usize,
@@ -58,27 +58,27 @@ pub(super) struct Columns<'a> {
     lives: PhantomData<&'a mut [f32]>,
 }
 
-// SAFETY: every element is written by one thread only: the one whose columns it lies in.
+// SAFETY: each element is written by one thread only: the thread that computes its column.
 unsafe impl Sync for Columns<'_> {}
 
 impl Columns<'_> {
-    /// Columns from `column` on of a row.
+    /// `width` columns of a row, from `column` on.
     ///
     /// # Safety
     /// No two threads may hold the same element at the same time.
-    #[expect(clippy::mut_from_ref, reason = "threads share this, each for elements of its own")]
+    #[expect(clippy::mut_from_ref, reason = "threads share this, and each writes its own part")]
     #[inline]
     pub(super) unsafe fn piece(&self, row: usize, column: usize, width: usize) -> &mut [f32] {
         assert!(row < self.m && column + width <= self.n);
-        // SAFETY: inside the matrix, as just checked, and by the caller's word nobody else's.
+        // SAFETY: inside the matrix, as just checked; the caller guarantees that no other thread holds
+        // these elements.
         unsafe {
             let start = self.out.add(row * self.stride + self.column + column);
             std::slice::from_raw_parts_mut(start, width)
         }
     }
 
-    /// Finishes a tile of 4 x 8 sums, leaving out what is padding. A panel is worked on by
-    /// one thread.
+    /// Finishes a tile of 4 x 8 sums and skips the padding. One thread computes a whole panel.
     #[inline]
     pub(super) fn store(
         &self,
@@ -94,7 +94,7 @@ impl Columns<'_> {
             None => [0.0; PANEL],
         };
         for (sums, row) in tile.iter().zip(row..self.m) {
-            // SAFETY: these columns are of a panel, and the panel this thread's.
+            // SAFETY: these columns belong to one panel, and only this thread computes that panel.
             let out = unsafe { self.piece(row, column, width) };
             let sums = plus(sums, &bias);
             let finished = match finish {
@@ -111,25 +111,26 @@ impl Columns<'_> {
     }
 }
 
-/// What becomes of a product's tiles.
+/// What happens to the sums of a product's tiles.
 pub(super) struct Finishing<'a> {
-    /// Where they go.
+    /// Where they are written.
     pub columns: Columns<'a>,
-    /// `[n]`, or empty.
+    /// `[n]`, or empty for no bias.
     pub bias: &'a [f32],
-    /// What is done with each sum.
+    /// What is done with each sum before it is written.
     pub finish: Finish,
 }
 
 impl Finishing<'_> {
-    /// Stores a tile whose first sum is of that row and column.
+    /// Stores a tile whose first sum belongs to `row` and `column`.
     #[inline]
     pub(super) fn store(&self, tile: &Tile, row: usize, column: usize) {
         self.columns.store(tile, self.bias, self.finish, row, column);
     }
 }
 
-/// Up to eight values, and zeros after them: a fixed number makes SIMD of what is done with them.
+/// Up to eight values, padded with zeros: a fixed length lets the compiler vectorise the code that uses
+/// them.
 #[inline]
 fn eight(values: &[f32]) -> [f32; PANEL] {
     match values.first_chunk() {

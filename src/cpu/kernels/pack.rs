@@ -1,8 +1,8 @@
-//! Weights as the product's kernels read them.
+//! Weights in the layout that the product's kernels read.
 
 #[cfg_attr(
     all(target_arch = "wasm32", target_feature = "simd128", not(test)),
-    allow(dead_code, reason = "it serves where SIMD is lacking")
+    allow(dead_code, reason = "used where there is no SIMD")
 )]
 pub(super) mod scalar;
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
@@ -18,18 +18,18 @@ use scalar::interleave_rows;
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
 use simd128::interleave_rows;
 
-/// Neighbouring inputs that lie together.
+/// How many neighbouring inputs are stored together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Run {
     /// Pairs; those of activations are widened to i16.
     #[default]
     Two,
-    /// Fours, bytes on both sides.
+    /// Fours, as bytes in weights and activations alike.
     Four,
 }
 
 impl Run {
-    /// How many they are.
+    /// That number.
     pub(super) fn len(self) -> usize {
         match self {
             Self::Two => 2,
@@ -38,28 +38,29 @@ impl Run {
     }
 }
 
-/// How a kernel has its weights.
+/// The layout a kernel expects of its weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Packing {
-    /// Neighbouring inputs that lie together.
+    /// How many neighbouring inputs are stored together.
     pub run: Run,
-    /// Bits of a quant.
+    /// Bits per quant.
     pub bits: u32,
-    /// What is added to each quant, so that none is below zero: a dot product has so much too much for each quant of
-    /// the other side.
+    /// Added to each quant, so that none is negative. Each dot product is then too large by `lift` times
+    /// the sum of the activations' quants; the kernel subtracts that.
     pub lift: i8,
 }
 
 impl Packing {
-    /// Quants of 8 bits with their sign, in pairs.
+    /// Signed 8-bit quants, in pairs.
     pub const PLAIN: Self = Self { run: Run::Two, bits: 8, lift: 0 };
 }
 
 /// A linear weight `[n, k]`: int8 in blocks of 32 along `k`, each with a scale and, for the types that
 /// have one, an offset: `value = quant * scale + offset`.
 ///
-/// Packed in panels of 8 outputs. In a panel, neighbouring `k` of the 8 outputs follow one another, as for
-/// pairs `o0k0 o0k1 o1k0 o1k1 …`, so that one SIMD lane holds one output.
+/// Packed in panels of 8 outputs. Within a panel, each output's neighbouring `k` are stored together, and
+/// the 8 outputs follow one another: for pairs `o0k0 o0k1 o1k0 o1k1 …`. So each SIMD lane computes one
+/// output.
 #[derive(Debug, PartialEq)]
 pub struct Int8Matrix {
     n: usize,
@@ -68,12 +69,12 @@ pub struct Int8Matrix {
     quants: Vec<i8>,
     /// `[panel][block][8]`.
     scales: Vec<f32>,
-    /// As `scales`, or empty where every offset is zero.
+    /// Indexed like `scales`; empty if every offset is zero.
     offsets: Vec<f32>,
 }
 
 impl Int8Matrix {
-    /// All zeros.
+    /// A weight of all zeros.
     ///
     /// # Errors
     /// `low_memory`
@@ -89,7 +90,7 @@ impl Int8Matrix {
         Ok(Self { n, k, packing, quants, scales, offsets: Vec::new() })
     }
 
-    /// Makes room for offsets, which are kept from the first one on that is not zero.
+    /// Reserves memory for offsets, which are stored from the first non-zero one on.
     ///
     /// # Errors
     /// `low_memory`
@@ -97,22 +98,22 @@ impl Int8Matrix {
         memory::reserve(&mut self.offsets, self.scales.len() as u64)
     }
 
-    /// Outputs.
+    /// Number of outputs.
     pub fn n(&self) -> usize {
         self.n
     }
 
-    /// Inputs.
+    /// Number of inputs.
     pub fn k(&self) -> usize {
         self.k
     }
 
-    /// How its quants lie.
+    /// The layout of its quants.
     pub fn packing(&self) -> Packing {
         self.packing
     }
 
-    /// Sets the 32 values of `row` that begin at `32 * block`.
+    /// Sets the 32 values of `row` that start at `32 * block`.
     pub fn set_block(
         &mut self,
         row: usize,
@@ -132,8 +133,8 @@ impl Int8Matrix {
         }
     }
 
-    /// Sets those 32 values in each of a panel's eight rows: the same as [`Int8Matrix::set_block`] for one after the
-    /// other, and many times quicker.
+    /// Sets one block in each of a panel's eight rows: same result as eight calls of
+    /// [`Int8Matrix::set_block`], but many times faster.
     pub fn set_blocks(
         &mut self,
         panel: usize,
@@ -168,7 +169,7 @@ impl Int8Matrix {
         }
     }
 
-    /// What the packed form stands for at `[row, k]`.
+    /// The dequantised value at `[row, k]`.
     pub fn value(&self, row: usize, k: usize) -> f32 {
         let quant = f32::from(self.quants[self.place(row, k)] - self.packing.lift);
         let at = (row / PANEL * self.blocks() + k / BLOCK) * PANEL + row % PANEL;

@@ -1,7 +1,7 @@
-//! `activations[m, k] * weight[n, k]^T` of int8 blocks, and which kernel computes it.
+//! `activations[m, k] * weight[n, k]^T` over int8 blocks, and the choice of kernel.
 //!
-//! The product of two blocks is exact in i32; blocks are summed in f32, in order, so that every kernel, and any number
-//! of threads, gives the same bits.
+//! The product of two blocks is exact in i32, and blocks are summed in f32, in order. So every kernel, with
+//! any number of threads, gives the same bits.
 
 #[cfg(all(target_arch = "wasm32", feature = "relaxed-simd"))]
 mod relaxed_narrow;
@@ -17,20 +17,20 @@ use super::quantise::Activations;
 use super::{PANEL, ROWS, split};
 use crate::cpu::threads::POOL;
 
-/// Sums of [`ROWS`] rows by the outputs of a panel.
+/// Sums of [`ROWS`] rows times a panel's outputs.
 pub(super) type Tile = [[f32; PANEL]; ROWS];
 
-/// A way to multiply, and the weights that it takes.
+/// A way to multiply, and which weights it supports.
 pub(super) struct Kernel {
-    /// How their quants lie, and those of the activations.
+    /// The layout it expects of the quants of weights and activations.
     run: Run,
-    /// Bits that a quant has at most.
+    /// The most bits a quant may have.
     most_bits: u32,
-    /// Computes the tiles of these panels, and stores each.
+    /// Computes the tiles of these panels and stores them.
     pub(super) multiply: fn(&Int8Matrix, &Activations, Range<usize>, &Finishing),
 }
 
-/// The fastest first: a weight is packed for the first that takes its bits.
+/// Fastest first: a weight is packed for the first kernel that supports its bits.
 const KERNELS: &[Kernel] = &[
     #[cfg(all(target_arch = "wasm32", feature = "relaxed-simd"))]
     relaxed_narrow::KERNEL,
@@ -40,7 +40,7 @@ const KERNELS: &[Kernel] = &[
     scalar::NARROW_KERNEL,
 ];
 
-/// How a weight is best packed whose quants have so many bits, and need `lift` to be without a sign.
+/// The best packing for a weight whose quants have `bits` bits and need `lift` to be unsigned.
 pub fn packing(bits: u32, lift: i8) -> Packing {
     let kernel = KERNELS.iter().find(|kernel| bits <= kernel.most_bits);
     match kernel.expect("one takes 8 bits").run {
@@ -54,10 +54,10 @@ fn kernel(packing: Packing) -> &'static Kernel {
     KERNELS.iter().find(takes).expect("every packing has a kernel")
 }
 
-/// `out = finish(activations * weight^T + bias[n])`; an empty bias is none.
+/// `out = finish(activations * weight^T + bias[n])`; an empty bias means none.
 ///
 /// # Panics
-/// If `out` has not `m` rows of at least `n` columns, or `k` differs.
+/// If `out` does not have `m` rows of at least `n` columns, or if `k` differs.
 pub fn int8_matmul(
     weight: &Int8Matrix,
     activations: &Activations,

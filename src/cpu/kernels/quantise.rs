@@ -1,8 +1,8 @@
-//! Activations as the product's kernels read them, rounded to 8 bits.
+//! Activations in the layout that the product's kernels read, rounded to 8 bits.
 
 #[cfg_attr(
     all(target_arch = "wasm32", target_feature = "simd128", not(test)),
-    allow(dead_code, reason = "it serves where SIMD is lacking")
+    allow(dead_code, reason = "used where there is no SIMD")
 )]
 pub(super) mod scalar;
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
@@ -19,56 +19,56 @@ use scalar::quantise_rows;
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
 use simd128::quantise_rows;
 
-/// A block whose largest value is below this is taken for zeros: its scale would be denormal, and a
-/// product of denormals runs many times slower than any other.
+/// A block whose largest value is below this counts as all zeros: its scale would be denormal, and products
+/// of denormals are many times slower than others.
 const LEAST_BLOCK_MAXIMUM: f32 = 1e-30;
 
-/// Rows of activations `[m, k]`, quantised as the weights are, as the weight lies that they meet. Made to
-/// be used again: a buffer that is large enough is kept.
+/// Rows of activations `[m, k]`, quantised like the weights and in the layout of the weight they are
+/// multiplied by. Meant to be reused: it keeps its buffers if they are large enough.
 ///
-/// Packed four rows at a time, neighbouring `k` together, as for pairs `r0k0 r0k1 r1k0 r1k1 …`.
+/// Packed four rows at a time, with neighbouring `k` together: for pairs `r0k0 r0k1 r1k0 r1k1 …`.
 #[derive(Debug, Default, PartialEq)]
 pub struct Activations {
     m: usize,
     k: usize,
     run: Run,
-    /// The quants in pairs, widened.
+    /// The quants in pairs, widened to i16.
     pairs: Vec<i16>,
     /// The quants in fours.
     fours: Vec<i8>,
-    /// With fours, the sum of a block's quants, for weights that are lifted; as `scales`.
+    /// For fours, the sum of each block's quants, which lifted weights need; indexed like `scales`.
     totals: Vec<i32>,
     /// `[row / 4][block][4]`.
     scales: Vec<f32>,
-    /// The sum of a block's values, for weights with offsets; as `scales`.
+    /// The sum of each block's values, for weights with offsets; indexed like `scales`.
     sums: Vec<f32>,
 }
 
-/// The place of four rows in [`Activations`]: their quants, and `[block][4]` twice.
+/// The part of [`Activations`] that holds four rows: their quants, and `[block][4]` scales and sums.
 pub(super) struct Group<'a> {
-    /// Their values as integers.
+    /// The rows' quants.
     pub quants: GroupQuants<'a>,
-    /// What a block's quants are multiplied by.
+    /// The scale of each block.
     pub scales: &'a mut [f32],
-    /// The sum of a block's values.
+    /// The sum of each block's values.
     pub sums: &'a mut [f32],
 }
 
-/// `[k / run][4][run]`, and for fours `[block][4]` totals.
+/// `[k / run][4][run]`, and for fours also `[block][4]` totals.
 pub(super) enum GroupQuants<'a> {
     /// [`Run::Two`].
     Two(&'a mut [i16]),
     /// [`Run::Four`].
     Four {
-        /// Their values as integers.
+        /// The rows' quants.
         quants: &'a mut [i8],
-        /// The sum of each block's.
+        /// The sum of each block's quants.
         totals: &'a mut [i32],
     },
 }
 
 impl Group<'_> {
-    /// What pads the last rows, which may hold rows of another time.
+    /// Zeroes everything, because the padding rows may hold values of an earlier call.
     fn clear(&mut self) {
         match &mut self.quants {
             GroupQuants::Two(quants) => quants.fill(0),
@@ -83,7 +83,7 @@ impl Group<'_> {
 }
 
 impl Activations {
-    /// Makes room for `[m, k]`, for weights that lie so.
+    /// Reserves memory for `[m, k]`, in the layout `run`.
     ///
     /// # Errors
     /// `low_memory`
@@ -101,7 +101,7 @@ impl Activations {
         }
     }
 
-    /// Takes `values`, which is `[m, k]`, for weights that lie so.
+    /// Quantises `values`, which is `[m, k]`, into the layout `run`.
     ///
     /// # Panics
     /// If `k` is not a multiple of 32 or does not divide `values`.
@@ -154,22 +154,22 @@ impl Activations {
         }
     }
 
-    /// Rows.
+    /// Number of rows.
     pub fn m(&self) -> usize {
         self.m
     }
 
-    /// Inputs.
+    /// Number of inputs.
     pub fn k(&self) -> usize {
         self.k
     }
 
-    /// How its quants lie.
+    /// The layout of its quants.
     pub fn run(&self) -> Run {
         self.run
     }
 
-    /// What the packed form stands for at `[row, k]`.
+    /// The dequantised value at `[row, k]`.
     pub fn value(&self, row: usize, k: usize) -> f32 {
         let (group, run) = (row / ROWS, self.run.len());
         let at = (k / run * ROWS + row % ROWS) * run + k % run;
@@ -190,7 +190,7 @@ impl Activations {
         &self.fours[group * ROWS * self.k..][..ROWS * self.k]
     }
 
-    /// With fours, `[block][4]`.
+    /// For fours, `[block][4]`.
     pub(super) fn group_totals(&self, group: usize) -> &[i32] {
         &self.totals[group * ROWS * self.blocks()..][..ROWS * self.blocks()]
     }
@@ -210,7 +210,7 @@ impl Activations {
     }
 }
 
-/// The scale of a block whose largest value is `maximum`, so that it becomes 127, and its inverse.
+/// The scale that maps a block's largest absolute value `maximum` to 127, and its inverse.
 pub(super) fn scale_of(maximum: f32) -> (f32, f32) {
     if maximum < LEAST_BLOCK_MAXIMUM { (0.0, 0.0) } else { (maximum / 127.0, 127.0 / maximum) }
 }

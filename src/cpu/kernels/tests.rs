@@ -9,7 +9,7 @@ use super::*;
 #[cfg(target_arch = "wasm32")]
 wasm_bindgen_test::wasm_bindgen_test_configure!(run_in_dedicated_worker);
 
-/// Awkward, heavy-tailed and repeatable: zeros, denormals and extremes among them.
+/// Awkward, heavy-tailed and repeatable values, with zeros, denormals and extremes.
 fn values(seed: u32, n: usize) -> Vec<f32> {
     let mut state = seed.wrapping_mul(2_654_435_761).wrapping_add(1);
     let mut next = || {
@@ -28,7 +28,7 @@ fn values(seed: u32, n: usize) -> Vec<f32> {
         .collect()
 }
 
-/// The same product in f64 over the dequantised values: what the twins must come close to.
+/// The same product in f64 over the dequantised values. Both kernels must come close to it.
 fn oracle(weight: &Int8Matrix, activations: &Activations, row: usize, column: usize) -> f64 {
     let products = (0..weight.k())
         .map(|k| f64::from(weight.value(column, k)) * f64::from(activations.value(row, k)));
@@ -51,7 +51,7 @@ fn weight(n: usize, k: usize, offsets: bool) -> Int8Matrix {
     weight
 }
 
-/// With the least and the largest quants that there may be, and blocks of them alone.
+/// A weight with the smallest and the largest possible quants, and with blocks of only those.
 fn narrow_weight(n: usize, k: usize, bits: u32, lift: i8, run: Run) -> Int8Matrix {
     let most = (1 << bits) - 1;
     let packing = match run {
@@ -160,7 +160,7 @@ fn either_layout_gives_the_same_bits() {
     for ((m, n, k), (bits, lift)) in AWKWARD.into_iter().flat_map(|size| types.map(|of| (size, of)))
     {
         let bias = values(5, n);
-        // The last are all as large as may be, so that the largest sums are met.
+        // The last two are all as large as possible, to reach the largest sums.
         for values in [values(3, m * k), vec![1.0; m * k], vec![-1.0; m * k]] {
             let [pairs, fours] = [Run::Two, Run::Four].map(|layout| {
                 let weight = narrow_weight(n, k, bits, lift, layout);

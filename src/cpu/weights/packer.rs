@@ -1,4 +1,4 @@
-//! A quantised weight's rows, as they come -> the form its kernel reads.
+//! Packs the rows of a quantised weight, as they arrive, into the form its kernel reads.
 
 use candle_core::Device;
 use candle_core::quantized::GgmlDType;
@@ -9,13 +9,13 @@ use crate::cpu::kernels::{BLOCK, Int8Matrix, PANEL, Packing, packing};
 use crate::error::Result;
 use crate::format::gguf::{TensorInfo, byte_size};
 
-/// Packs a linear weight `[out, in]` of a quantised type. The types with blocks of 32 keep their very
-/// values; K-quants, whose blocks are not, are rounded anew to 8 bits.
+/// Packs a linear weight `[out, in]` of a quantised type. Types with blocks of 32 keep their exact values.
+/// K-quants have larger blocks, so they are quantised again to 8 bits.
 pub struct Packer {
     dtype: GgmlDType,
     /// Bytes of a row.
     row_bytes: usize,
-    /// Rows taken so far.
+    /// Rows packed so far.
     row: usize,
     packed: Int8Matrix,
 }
@@ -28,7 +28,7 @@ impl Packer {
     /// `low_memory`
     ///
     /// # Panics
-    /// If the shape is not one of two dimensions that the type's blocks divide.
+    /// If the shape does not have two dimensions, or the type's blocks do not divide a row.
     pub fn new(info: &TensorInfo) -> Result<Self> {
         let [n, k] = info.shape[..] else { panic!("a linear weight's shape has been checked") };
         let row_bytes = byte_size(info.dtype, &[k]).expect("checked with the header") as usize;
@@ -39,13 +39,13 @@ impl Packer {
         Ok(Self { dtype: info.dtype, row_bytes, row: 0, packed })
     }
 
-    /// Takes any number of whole rows, which follow the ones before: quickest by eights.
+    /// Adds any number of whole rows after the earlier ones; fastest in multiples of eight.
     ///
     /// # Errors
-    /// `internal` where candle does not read them.
+    /// `internal` if candle cannot read them.
     ///
     /// # Panics
-    /// If they are more than the weight has.
+    /// If there are more rows than the weight has.
     pub fn push(&mut self, rows: &[u8]) -> Result<()> {
         match self.dtype {
             GgmlDType::Q4_0 => self.push_blocks(rows, q4_0),
@@ -65,7 +65,7 @@ impl Packer {
         Ok(())
     }
 
-    /// The weight, once every row has come.
+    /// The weight, when every row has arrived.
     ///
     /// # Panics
     /// If rows are missing.
@@ -108,7 +108,7 @@ impl Packer {
     }
 }
 
-/// How a type is packed: by its bits, and what makes its quants ones without a sign.
+/// The packing of a type: the bits of its quants, and the lift that makes them unsigned.
 fn packing_of(dtype: GgmlDType) -> Packing {
     match dtype {
         GgmlDType::Q4_0 => packing(4, 8),
@@ -119,7 +119,7 @@ fn packing_of(dtype: GgmlDType) -> Packing {
     }
 }
 
-// The block layouts of ggml-common.h: scale, offset, fifth bits, quants, as far as a type has them.
+// The block layouts of ggml-common.h: scale, offset, fifth bits and quants, as far as the type has them.
 
 fn q4_0(block: &[u8; 18]) -> Block {
     (float(block, 0), 0.0, nibbles(part(block, 2), 0, 8))
@@ -151,18 +151,18 @@ fn part<const N: usize>(block: &[u8], from: usize) -> [u8; N] {
     block[from..from + N].try_into().expect("as long as the part")
 }
 
-/// A byte in each of a word's eight.
+/// The value 1 in each of a word's eight bytes.
 const EACH: u64 = 0x0101_0101_0101_0101;
 
-/// The quants, eight at a time: the low nibbles hold the first half of a block, and `fifths` a bit for
-/// each quant. From each, `zero` is taken.
+/// The quants of a block, eight at a time. The low nibbles hold the first half of the block; `fifths` has
+/// one bit for each quant. `zero` is subtracted from each quant.
 fn nibbles(bytes: [u8; 16], fifths: u32, zero: u8) -> [i8; BLOCK] {
     let mut quants = [0; BLOCK];
     for (i, eight) in quants.chunks_exact_mut(8).enumerate() {
         let word = u64::from_le_bytes(part(&bytes, i % 2 * 8));
         let nibbles = word >> (i / 2 * 4) & (EACH * 0x0f);
         let lifted = nibbles | fifth_bits((fifths >> (8 * i)) as u8);
-        // The top bit is lent, so that no byte borrows from the next.
+        // The top bit is set during the subtraction, so that no byte borrows from the next.
         let quants = ((lifted | (EACH * 0x80)) - EACH * u64::from(zero)) ^ (EACH * 0x80);
         eight.copy_from_slice(&quants.to_le_bytes().map(|byte| byte as i8));
     }
@@ -172,7 +172,7 @@ fn nibbles(bytes: [u8; 16], fifths: u32, zero: u8) -> [i8; BLOCK] {
 /// Bit `i` as bit 4 of byte `i`.
 fn fifth_bits(bits: u8) -> u64 {
     let apart = (EACH * u64::from(bits)) & 0x8040_2010_0804_0201;
-    // In a byte, what is not zero reaches the top bit, and no further.
+    // In each byte, any non-zero value carries into the top bit, and no further.
     ((apart + EACH * 0x7f) & (EACH * 0x80)) >> 3
 }
 
@@ -226,7 +226,7 @@ mod tests {
     fn rows_by_eights_and_one_by_one_are_packed_alike() {
         for dtype in IN_BLOCKS_OF_32 {
             for (n, k) in [(1, 32), (7, 64), (8, 32), (9, 96), (16, 64), (21, 160)] {
-                // Any bytes are quants, every one that there may be among them; scales are whole numbers.
+                // Any byte is a valid quant, and all values occur; scales are whole numbers.
                 let mut bytes: Vec<u8> = (0..info(dtype, n, k).size as usize)
                     .map(|i| (i * 89 + i / 256) as u8)
                     .collect();

@@ -1,9 +1,9 @@
-//! GELU written plainly: what the SIMD kernel is held against.
+//! GELU in scalar code: the reference for the SIMD kernel.
 
 use super::gelu;
 use crate::cpu::kernels::PANEL;
 
-/// [`gelu`] of each.
+/// [`gelu`] of each value.
 pub fn gelu_each(xs: [f32; PANEL]) -> [f32; PANEL] {
     xs.map(gelu)
 }

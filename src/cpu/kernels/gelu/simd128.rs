@@ -8,8 +8,8 @@ use std::arch::wasm32::{
 use super::{ERF_ABOVE, ERF_BELOW};
 use crate::cpu::kernels::PANEL;
 
-/// GELU of each. The compiler looks only a dozen operations deep for what it can do in vectors, which leaves the
-/// bounds of the error function's argument to be tested number by number.
+/// GELU of each value. Written by hand because the compiler vectorises only expressions about a dozen
+/// operations deep: it clamped the error function's argument number by number.
 #[inline(always)]
 pub fn gelu_each(xs: [f32; PANEL]) -> [f32; PANEL] {
     let of = f32x4_splat;
@@ -36,7 +36,7 @@ pub fn gelu_each(xs: [f32; PANEL]) -> [f32; PANEL] {
     out
 }
 
-/// What becomes of each of two vectors.
+/// Applies `of` to both vectors, given their indices.
 #[inline(always)]
 fn each(of: impl Fn(usize) -> v128) -> [v128; 2] {
     [of(0), of(1)]

@@ -1,9 +1,10 @@
-//! Packing written plainly: what the SIMD kernel is held against.
+//! Packing in scalar code: the reference for the SIMD kernel.
 
 use super::Packing;
 use crate::cpu::kernels::{BLOCK, PANEL};
 
-/// A block of a packed weight `[32 / run][8][run]`, from eight rows of it, each quant lifted.
+/// Interleaves eight rows into one block of a packed weight, `[32 / run][8][run]`, and adds `lift` to each
+/// quant.
 pub fn interleave_rows(rows: &[[i8; BLOCK]; PANEL], packing: Packing, into: &mut [i8]) {
     let run = packing.run.len();
     for (row, quants) in rows.iter().enumerate() {

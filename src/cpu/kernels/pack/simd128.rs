@@ -7,13 +7,14 @@ use std::arch::wasm32::{
 use super::{Packing, Run};
 use crate::cpu::kernels::{BLOCK, PANEL};
 
-/// A block of a packed weight `[32 / run][8][run]`, from eight rows of it, each quant lifted.
+/// Interleaves eight rows into one block of a packed weight, `[32 / run][8][run]`, and adds `lift` to each
+/// quant.
 pub fn interleave_rows(rows: &[[i8; BLOCK]; PANEL], packing: Packing, into: &mut [i8]) {
     assert_eq!(into.len(), PANEL * BLOCK);
     let lift = i8x16_splat(packing.lift);
     for (half, into) in into.chunks_exact_mut(PANEL * 16).enumerate() {
         let rows = std::array::from_fn(|row| {
-            // SAFETY: a row has two vectors, and a load may be unaligned.
+            // SAFETY: a row is two vectors long, and a load may be unaligned.
             let quants = unsafe { v128_load(rows[row].as_ptr().cast::<v128>().add(half)) };
             i8x16_add(quants, lift)
         });
@@ -33,10 +34,11 @@ pub fn interleave_rows(rows: &[[i8; BLOCK]; PANEL], packing: Packing, into: &mut
     }
 }
 
-/// Lane `i` of each vector, and then lane `i + 1` of each, with `zip` to interleave two.
+/// Lane 0 of every vector, then lane 1 of every vector, and so on; `zip` interleaves two vectors.
 ///
-/// The number of a lane, counted through all vectors, has the vector's in its first three bits. To interleave each with
-/// the one four further on makes the first bit the last; after three times they are where the lane's were.
+/// Number the lanes through all vectors: the first three bits of such a number are the vector's, the rest
+/// the lane's. Interleaving each vector with the one four places further on moves the first bit to the end;
+/// after three rounds the vector's bits are last.
 #[inline(always)]
 fn transpose(
     mut vectors: [v128; PANEL],

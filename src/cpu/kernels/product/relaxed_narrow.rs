@@ -1,7 +1,9 @@
-//! The product of narrow weights in wasm's relaxed SIMD: sixteen bytes by sixteen at once, twice as many as without it.
+//! The product of narrow weights in wasm's relaxed SIMD: sixteen bytes by sixteen per instruction, twice as
+//! many as plain SIMD.
 //!
-//! The second operand of its dot products is without a sign and below 128; then every engine gives the same
-//! sums. Beyond that each does what its processor has, which tells how the processor goes about it.
+//! The second operand of its dot products is unsigned and below 128; in that range every engine gives the
+//! same sums. Outside it results are implementation-defined; `dot_is_one_instruction` uses that to detect
+//! how the engine lowers the instruction.
 
 use std::arch::wasm32::{
     i8x16_splat, i16x8_add, i16x8_relaxed_dot_i8x16_i7x16, i16x8_splat, i32x4_add,
@@ -17,7 +19,7 @@ use crate::cpu::kernels::pack::{Int8Matrix, Run};
 use crate::cpu::kernels::quantise::Activations;
 use crate::cpu::kernels::{BLOCK, PANEL, ROWS};
 
-/// Weights of at most 5 bits, lifted to be without a sign.
+/// Weights of at most 5 bits, lifted so that they are unsigned.
 pub const KERNEL: Kernel = Kernel { run: Run::Four, most_bits: 5, multiply };
 
 /// One step of a panel: eight outputs by four inputs.
@@ -59,8 +61,8 @@ fn multiply_panels(
     }
 }
 
-/// Whether the processor multiplies bytes and sums them in i32 by an instruction of its own. Where it has none, an
-/// x86 sums pairs in i16 on the way, which overflow in this product.
+/// Whether the processor has one instruction that multiplies bytes and sums them in i32. An x86 without one
+/// sums pairs in i16 first, which overflow in this test product.
 #[target_feature(enable = "relaxed-simd")]
 fn dot_is_one_instruction() -> bool {
     const THROUGH_I16: i32 = 2 * i16::MAX as i32;
@@ -69,7 +71,7 @@ fn dot_is_one_instruction() -> bool {
     i32x4_extract_lane::<0>(dots) != THROUGH_I16
 }
 
-/// `R` rows by a panel.
+/// `R` rows times a panel.
 #[target_feature(enable = "relaxed-simd")]
 fn multiply_tile<const R: usize, const ONE_INSTRUCTION: bool>(
     weight: &Int8Matrix,
@@ -82,7 +84,7 @@ fn multiply_tile<const R: usize, const ONE_INSTRUCTION: bool>(
     let inputs = activations.fours(group).chunks_exact(ROWS * BLOCK).zip(totals);
     let blocks = weight.panel(panel).chunks_exact(PANEL * BLOCK).zip(inputs);
     let lift = i32::from(weight.packing().lift);
-    // As many steps as i16 holds the sums of: of 2 products each, of at most 127 * (2^bits - 1).
+    // The number of steps whose sums fit in i16: each adds 2 products of at most 127 * (2^bits - 1).
     let steps = if ONE_INSTRUCTION { BLOCK / 4 } else { 128 >> weight.packing().bits };
     factors.sum(blocks, |(quants, (inputs, totals))| -> Dots<R> {
         assert!(quants.len() == PANEL * BLOCK && inputs.len() == ROWS * BLOCK);
@@ -90,11 +92,11 @@ fn multiply_tile<const R: usize, const ONE_INSTRUCTION: bool>(
         let mut dots: Dots<R> = std::array::from_fn(|row| [i32x4_splat(-lift * totals[row]); 2]);
         for _ in 0..BLOCK / 4 / steps {
             let mut sums = [[i16x8_splat(0); 2]; R];
-            // SAFETY: this many steps lie before the end of the block.
+            // SAFETY: this many steps end before the end of the block.
             let end = unsafe { quants.add(STEP * steps) };
             while quants != end {
-                // SAFETY: a step has four inputs for each of eight outputs, two vectors, and for each of four
-                // rows, 32 bits.
+                // SAFETY: a step has four inputs for each of eight outputs, which is two vectors, and 32
+                // bits for each of four rows.
                 let (low, high, four) = unsafe {
                     let four = |row: usize| v128_load32_splat(inputs.add(4 * row).cast());
                     (v128_load(quants.cast()), v128_load(quants.add(16).cast()), four)
@@ -111,7 +113,7 @@ fn multiply_tile<const R: usize, const ONE_INSTRUCTION: bool>(
                         *b = i16x8_add(*b, i16x8_relaxed_dot_i8x16_i7x16(four, high));
                     }
                 }
-                // SAFETY: the block has whole steps, and this was one of them.
+                // SAFETY: the block consists of whole steps, and this was one of them.
                 unsafe {
                     quants = quants.add(STEP);
                     inputs = inputs.add(ROWS * 4);
@@ -136,7 +138,7 @@ mod tests {
     use super::*;
     use crate::cpu::kernels::pack::Packing;
 
-    /// One of the two is not what this processor would be given.
+    /// Tests both code paths, although this processor would use only one of them.
     #[wasm_bindgen_test]
     fn both_ways_give_the_same_bits() {
         let k = 96;

@@ -1,4 +1,4 @@
-//! The product written plainly: what the SIMD kernels are held against.
+//! The product in scalar code: the reference for the SIMD kernels.
 
 use std::ops::Range;
 
@@ -8,7 +8,7 @@ use crate::cpu::kernels::pack::{Int8Matrix, Run};
 use crate::cpu::kernels::quantise::Activations;
 use crate::cpu::kernels::{BLOCK, PANEL, ROWS};
 
-/// Weights of any bits.
+/// Weights of any number of bits.
 pub const KERNEL: Kernel = Kernel { run: Run::Two, most_bits: 8, multiply };
 /// Weights of at most 5 bits.
 pub const NARROW_KERNEL: Kernel = Kernel { run: Run::Four, most_bits: 5, multiply };
@@ -59,8 +59,8 @@ fn tile(weight: &Int8Matrix, activations: &Activations, panel: usize, group: usi
     sums
 }
 
-/// The exact dot products of one block, of which `RUN` neighbours along `k` lie together, each added to its row's
-/// start: at most 32 * 127 * 128, far from i32's end.
+/// The exact dot products of one block, with `RUN` neighbours along `k` stored together. Each is added to
+/// its row's start; a sum is at most 32 * 127 * 128, far below i32's maximum.
 fn dots<const RUN: usize, T: Copy + Into<i32>>(
     quants: &[i8],
     inputs: &[T],

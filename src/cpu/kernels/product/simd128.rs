@@ -1,4 +1,4 @@
-//! The product in wasm's 128-bit SIMD, of pairs widened to i16.
+//! The product in wasm's 128-bit SIMD, over pairs widened to i16.
 
 use std::arch::wasm32::{
     f32x4, f32x4_add, f32x4_convert_i32x4, f32x4_mul, f32x4_splat, i16x8_load_extend_i8x8,
@@ -13,10 +13,10 @@ use crate::cpu::kernels::pack::{Int8Matrix, Run};
 use crate::cpu::kernels::quantise::Activations;
 use crate::cpu::kernels::{BLOCK, PANEL, ROWS};
 
-/// Weights of any bits.
+/// Weights of any number of bits.
 pub const KERNEL: Kernel = Kernel { run: Run::Two, most_bits: 8, multiply };
 
-/// One step of a panel: eight outputs by a pair of inputs.
+/// One step of a panel: eight outputs by two inputs.
 const STEP: usize = PANEL * 2;
 
 thread_local! {
@@ -24,8 +24,8 @@ thread_local! {
     static WIDENED: RefCell<Vec<i16>> = const { RefCell::new(Vec::new()) };
 }
 
-/// The first rows of a panel widen it to i16 on their way, for all the rows after them: to widen it for
-/// each costs a third of the speed.
+/// Widens a panel to i16 while multiplying its first rows, and reuses that for all later rows: widening it
+/// for every group of rows costs a third of the speed.
 fn multiply(weight: &Int8Matrix, activations: &Activations, panels: Range<usize>, out: &Finishing) {
     let m = activations.m();
     WIDENED.with_borrow_mut(|widened| {
@@ -51,18 +51,18 @@ fn multiply(weight: &Int8Matrix, activations: &Activations, panels: Range<usize>
     });
 }
 
-/// `R` rows by a panel that is widened already.
+/// `R` rows times a panel that is already widened.
 fn multiply_widened<const R: usize>(factors: &Factors, inputs: &[i16], widened: &[i16]) -> Tile {
     let blocks = widened.chunks_exact(PANEL * BLOCK).zip(inputs.chunks_exact(ROWS * BLOCK));
     factors.sum(blocks, |(quants, inputs)| -> Dots<R> {
-        // SAFETY: two vectors are read at each step of the block.
+        // SAFETY: each step of the block reads two vectors.
         block(quants, inputs, |quants| unsafe {
             (v128_load(quants.cast()), v128_load(quants.add(8).cast()))
         })
     })
 }
 
-/// `R` rows by a panel, which is left widened.
+/// `R` rows times a panel; also stores the panel's widened form.
 fn widen_and_multiply<const R: usize>(
     factors: &Factors,
     inputs: &[i16],
@@ -74,7 +74,7 @@ fn widen_and_multiply<const R: usize>(
     factors.sum(blocks, |((quants, widened), inputs)| -> Dots<R> {
         assert_eq!(quants.len(), widened.len());
         let mut widened = widened.as_mut_ptr();
-        // SAFETY: 16 bytes are read at each step of the block, and two vectors written.
+        // SAFETY: each step of the block reads 16 bytes and writes two vectors.
         block(quants, inputs, |quants| unsafe {
             let low = i16x8_load_extend_i8x8(quants);
             let high = i16x8_load_extend_i8x8(quants.add(8));
@@ -86,7 +86,7 @@ fn widen_and_multiply<const R: usize>(
     })
 }
 
-/// What makes values of a tile's dot products.
+/// The scales and offsets that turn a tile's dot products into values.
 pub(super) struct Factors<'a> {
     input_scales: &'a [f32],
     input_sums: &'a [f32],
@@ -109,7 +109,7 @@ impl<'a> Factors<'a> {
         }
     }
 
-    /// Sums the blocks, whose dot products `dots` gives.
+    /// Sums the blocks; `dots` computes the dot products of one.
     #[inline(always)]
     pub(super) fn sum<const R: usize, T>(
         &self,
@@ -143,7 +143,7 @@ impl<'a> Factors<'a> {
         }
         let mut tile = [[0.0; PANEL]; ROWS];
         for (tile, sums) in tile.iter_mut().zip(sums) {
-            // SAFETY: a row of the tile is eight f32, which is two vectors.
+            // SAFETY: a row of the tile is eight f32, which are two vectors.
             unsafe {
                 v128_store(tile.as_mut_ptr().cast(), sums[0]);
                 v128_store(tile.as_mut_ptr().add(4).cast(), sums[1]);
@@ -156,10 +156,11 @@ impl<'a> Factors<'a> {
 /// The exact dot products of a block: `R` rows by eight outputs, i32.
 pub(super) type Dots<const R: usize> = [[v128; 2]; R];
 
-/// The dot products of a block, `step` giving the eight outputs' next pair of inputs, widened.
+/// The dot products of a block; `step` returns the next pair of inputs of the eight outputs, widened.
 ///
-/// A small loop, for V8 unrolls it by itself and spills where it is unrolled here; and pointers that go up, so
-/// that the loads of a step differ by a constant, which V8 puts in the instruction for all but the splats.
+/// The loop is small on purpose: V8 unrolls it itself, and spills registers if we unroll it here. The
+/// pointers count up, so that the loads of a step differ by constants, which V8 encodes in the instruction
+/// for all loads but the splats.
 #[inline(always)]
 fn block<const R: usize, T>(
     quants: &[T],
@@ -168,18 +169,18 @@ fn block<const R: usize, T>(
 ) -> Dots<R> {
     assert!(quants.len() == PANEL * BLOCK && inputs.len() == ROWS * BLOCK);
     let (mut quants, mut inputs) = (quants.as_ptr(), inputs.as_ptr());
-    // SAFETY: the end of the block.
+    // SAFETY: this is the end of the block.
     let end = unsafe { quants.add(PANEL * BLOCK) };
     let mut dots = [[i32x4_splat(0); 2]; R];
     while quants != end {
         let (low, high) = step(quants);
         for (row, dots) in dots.iter_mut().enumerate() {
-            // SAFETY: a step has a pair of inputs for each of four rows, and a pair is 32 bits.
+            // SAFETY: a step has two inputs for each of four rows, which is 32 bits per row.
             let pair = unsafe { v128_load32_splat(inputs.add(2 * row).cast()) };
             dots[0] = i32x4_add(dots[0], i32x4_dot_i16x8(low, pair));
             dots[1] = i32x4_add(dots[1], i32x4_dot_i16x8(high, pair));
         }
-        // SAFETY: the block has whole steps, and this was one of them.
+        // SAFETY: the block consists of whole steps, and this was one of them.
         unsafe {
             quants = quants.add(STEP);
             inputs = inputs.add(ROWS * 2);

@@ -1,4 +1,4 @@
-//! Quantising written plainly: what the SIMD kernel is held against.
+//! Quantising in scalar code: the reference for the SIMD kernel.
 
 use super::{Group, GroupQuants, scale_of};
 use crate::cpu::kernels::{BLOCK, ROWS};

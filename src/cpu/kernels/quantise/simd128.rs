@@ -9,8 +9,8 @@ use std::arch::wasm32::{
 use super::{Group, GroupQuants, scale_of};
 use crate::cpu::kernels::{BLOCK, ROWS};
 
-/// Added to a number below 2^22, this leaves it rounded to the nearest whole, ties to even, in the low
-/// bits of the sum: quicker than rounding and converting.
+/// Adding this to a number below 2^22 leaves the nearest integer, ties to even, in the low bits of the sum:
+/// faster than rounding and converting.
 const ROUND: f32 = 12_582_912.0;
 
 /// Quantises up to [`ROWS`] rows of `k` values each into a group of packed activations.
@@ -47,7 +47,8 @@ pub fn quantise_rows(values: &[f32], k: usize, group: Group) {
     }
 }
 
-/// Each vector of `rows` holds four runs of one row, 32 bits each; what is stored holds one run of four rows.
+/// Each vector of `rows` holds four runs of one row, 32 bits each; each stored vector holds one run of four
+/// rows.
 fn interleave<const N: usize, T>(rows: [[v128; N]; ROWS], quants: &mut [T]) {
     assert_eq!(size_of_val(quants), size_of_val(&rows));
     let to = quants.as_mut_ptr().cast::<v128>();
@@ -64,7 +65,7 @@ fn interleave<const N: usize, T>(rows: [[v128; N]; ROWS], quants: &mut [T]) {
             i32x4_shuffle::<2, 3, 6, 7>(ab_high, cd_high),
         ];
         for (at, run) in runs.into_iter().enumerate() {
-            // SAFETY: there is room for as many vectors as the rows are, and a store may be unaligned.
+            // SAFETY: `quants` is as long as `rows`, and a store may be unaligned.
             unsafe { v128_store(to.add(4 * i + at), run) };
         }
     }
@@ -74,7 +75,7 @@ fn interleave<const N: usize, T>(rows: [[v128; N]; ROWS], quants: &mut [T]) {
 fn quantise_block(values: &[f32]) -> ([v128; 4], f32, i32) {
     assert_eq!(values.len(), BLOCK);
     let at = |i: usize| {
-        // SAFETY: there are 32 values, eight vectors.
+        // SAFETY: 32 values are eight vectors.
         unsafe { v128_load(values.as_ptr().add(4 * i).cast()) }
     };
     let largest = (1..8).fold(f32x4_abs(at(0)), |largest, i| f32x4_max(largest, f32x4_abs(at(i))));

@@ -1,26 +1,25 @@
-//! File bytes to RGB pixels.
+//! Decodes image files to RGB pixels.
 //!
-//! The reference is what `load_image` of Hugging Face transformers makes of the same bytes: PIL
-//! opens the file, `ImageOps.exif_transpose` turns it upright, `convert("RGB")` follows. So alpha
-//! is dropped, not composited, unless [`DecodeOptions`] asks for that; a palette is looked up; an
-//! animation gives its first frame; 16-bit colour keeps its high byte, while 16-bit grey saturates
-//! at 255, as PIL's `I;16` does; colour profiles are ignored.
+//! The reference is what `load_image` of Hugging Face transformers makes of the same bytes: PIL opens the
+//! file, `ImageOps.exif_transpose` turns it upright, and `convert("RGB")` follows. So alpha is dropped, not
+//! composited, unless [`DecodeOptions`] asks for that. A palette is looked up. An animation yields its
+//! first frame. 16-bit colour keeps its high byte, while 16-bit grey saturates at 255, like PIL's `I;16`.
+//! Colour profiles are ignored.
 //!
-//! The pixels equal those of Pillow 13 byte for byte, whatever the format: JPEG is decoded by a port
-//! of libjpeg-turbo, which Pillow decodes with, and its scalar and SIMD code agree. What cannot be
-//! read as PIL reads it is refused as `unsupported_image`: TIFFs in CIE L\*a\*b\*, old-style JPEG,
-//! LZMA, modified Huffman code, WebP and Zstandard; JPEGs of 12 bits, lossless or hierarchical. What
-//! is cut short or damaged is refused as `corrupt_image`, where PIL shows some of it. Some files that
-//! PIL refuses are read: BMPs of any masks, and PNGs whose damage is outside the pixels.
+//! The pixels equal Pillow 13's byte for byte in every format. JPEG is decoded by a port of libjpeg-turbo,
+//! which Pillow uses, and its scalar and SIMD code agree. What cannot be read the way PIL reads it is
+//! refused as `unsupported_image`: TIFFs in CIE L\*a\*b\* or compressed with old-style JPEG, LZMA, modified
+//! Huffman code, WebP or Zstandard; JPEGs that are 12-bit, lossless or hierarchical. Truncated or damaged
+//! files are refused as `corrupt_image`, where PIL may show a part of the picture. Some files that PIL
+//! refuses are read: BMPs with any colour masks, and PNGs that are damaged outside the pixels.
 //!
-//! Orientation is PIL's too: an integer of any type, from the Exif data of JPEG (of several segments
-//! together), PNG (as a chunk or as ImageMagick's text) and WebP, or a TIFF's own directory, and
-//! where Exif data has none, from XMP.
+//! Orientation follows PIL too: an integer of any type, from the Exif data of a JPEG (joined from several
+//! segments), a PNG (in a chunk or in ImageMagick's text) or a WebP, or from a TIFF's own directory. If
+//! Exif data has none, it is taken from XMP.
 //!
-//! The format is told by the content, never by a name. What comes in is not trusted: sizes are
-//! held to the [limits](crate::Limits) before anything of that size is allocated, and where there is
-//! no memory for what they allow, that is an error: a failed allocation would end the whole
-//! WebAssembly instance.
+//! The format is detected from the content, never from a name. Input is not trusted: sizes are checked
+//! against the [limits](crate::Limits) before anything of that size is allocated. If there is not enough
+//! memory, that is an error, because a failed allocation would end the whole WebAssembly instance.
 
 mod bmp;
 mod directory;
@@ -40,7 +39,7 @@ use crate::memory;
 pub use options::{Alpha, DecodeOptions, Orientation};
 use sniff::Format;
 
-/// An image of 8-bit RGB pixels: interleaved, row-major, no padding, neither edge zero.
+/// An image of 8-bit RGB pixels: interleaved, row-major, no padding, at least 1 x 1.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RgbImage {
     width: u32,
@@ -53,18 +52,18 @@ impl RgbImage {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidInput`] if an edge is zero or `pixels` has another length than
+    /// [`ErrorKind::InvalidInput`] if the width or the height is zero or the length of `pixels` is not
     /// `3 * width * height`.
     pub fn new(width: u32, height: u32, pixels: Vec<u8>) -> Result<Self> {
         check_length(width, height, 3, pixels.len())?;
         Ok(Self { width, height, pixels })
     }
 
-    /// An image of pixels as a browser hands them out: `rgba` is RGBA8, interleaved, row-major.
+    /// An image from the pixels that a browser returns: `rgba` is RGBA8, interleaved, row-major.
     ///
     /// # Errors
     ///
-    /// Those of [`RgbImage::new`], for four bytes a pixel.
+    /// Those of [`RgbImage::new`], but for a length of `4 * width * height`.
     pub fn from_rgba(width: u32, height: u32, rgba: Vec<u8>, alpha: Alpha) -> Result<Self> {
         check_length(width, height, 4, rgba.len())?;
         Ok(Self { width, height, pixels: samples::rgba(rgba, alpha) })
@@ -122,19 +121,19 @@ pub fn decode(bytes: &[u8]) -> Result<RgbImage> {
 ///
 /// # Errors
 ///
-/// [`ErrorKind::UnsupportedImage`] if the bytes are no image, or one in a format or a variant that
-/// is not decoded here; [`ErrorKind::CorruptImage`] if they are cut short or damaged;
-/// [`ErrorKind::ImageTooLarge`] if it is larger than the default [`Limits`] allow;
-/// [`ErrorKind::LowMemory`] if there is no memory for it.
+/// [`ErrorKind::UnsupportedImage`] if the bytes are not an image, or are in a format or a variant that is
+/// not supported; [`ErrorKind::CorruptImage`] if they are truncated or damaged;
+/// [`ErrorKind::ImageTooLarge`] if the image is larger than the default [`Limits`] allow;
+/// [`ErrorKind::LowMemory`] if there is not enough memory for it.
 pub fn decode_with(bytes: &[u8], options: DecodeOptions) -> Result<RgbImage> {
     decode_within(bytes, options, &Limits::default())
 }
 
-/// The same, by other limits than the default ones.
+/// Like [`decode_with`], but with the caller's limits instead of the default ones.
 ///
 /// # Errors
 ///
-/// Those of [`decode_with`], and [`ErrorKind::LimitExceeded`] for a JPEG of too many scans.
+/// Those of [`decode_with`], and [`ErrorKind::LimitExceeded`] for a JPEG with too many scans.
 pub fn decode_within(bytes: &[u8], options: DecodeOptions, limits: &Limits) -> Result<RgbImage> {
     let DecodeOptions { orientation, alpha } = options;
     let format = sniff::format_of(bytes)?;
@@ -149,36 +148,37 @@ pub fn decode_within(bytes: &[u8], options: DecodeOptions, limits: &Limits) -> R
     }
 }
 
-/// Whether the bytes begin as an image of a format that is decoded here.
+/// Whether the bytes start like an image in a supported format.
 pub fn recognizes(bytes: &[u8]) -> bool {
     sniff::format_of(bytes).is_ok()
 }
 
 fn check_edges(width: u32, height: u32) -> Result<()> {
     if width == 0 || height == 0 {
-        let message = format!("the image is {width} x {height} pixels; it has nothing to encode");
+        let message = format!("the image is {width} x {height} pixels; it must be at least 1 x 1");
         return Err(Error::new(ErrorKind::InvalidInput, message));
     }
     Ok(())
 }
 
-/// Refuses an image of more pixels than are allowed.
+/// Refuses an image with more pixels than the limits allow.
 pub(crate) fn check_pixels(width: u32, height: u32, limits: &Limits) -> Result<()> {
     let within = limits.check(Limit::Pixels, u64::from(width) * u64::from(height));
     within
         .map_err(|error| error.context(format_args!("the image claims {width} x {height} pixels")))
 }
 
-/// The same for the size in a file's header, where zero means damage.
+/// Does the same for the size in a file's header, where zero means that the file is damaged.
 fn check_header(format: Format, width: u32, height: u32, limits: &Limits) -> Result<()> {
     if width == 0 || height == 0 {
-        return Err(corrupt(format, format!("its header says {width} x {height} pixels")));
+        return Err(corrupt(format, format!("its header claims {width} x {height} pixels")));
     }
     check_pixels(width, height, limits)
 }
 
-/// Refuses to decode what takes more memory than is allowed or than there is. `buffers` are those that a
-/// decoder, which allocates them without asking, has at once, in bytes.
+/// Refuses an image if decoding it takes more memory than the limits allow or than there is. `buffers` are
+/// the sizes in bytes of the buffers that the decoder holds at the same time; it allocates them without
+/// checking.
 fn make_room(format: Format, buffers: &[u64], limits: &Limits) -> Result<()> {
     let within = limits.check(Limit::DecodeBytes, buffers.iter().sum());
     let there = within.and_then(|()| memory::probe(buffers));
@@ -187,21 +187,20 @@ fn make_room(format: Format, buffers: &[u64], limits: &Limits) -> Result<()> {
 
 fn corrupt(format: Format, what: impl std::fmt::Display) -> Error {
     let message = format!(
-        "this {format} image is damaged or cut short: {what}; fetch it again or save it anew"
+        "this {format} image is damaged or truncated: {what}; download it again or save it again"
     );
     Error::new(ErrorKind::CorruptImage, message)
 }
 
 fn unsupported(format: Format, what: impl std::fmt::Display) -> Error {
-    let message = format!(
-        "this variant of {format} is not decoded here: {what}; save the image as PNG or JPEG"
-    );
+    let message =
+        format!("this variant of {format} is not supported: {what}; save the image as PNG or JPEG");
     Error::new(ErrorKind::UnsupportedImage, message)
 }
 
 fn too_large(format: Format) -> Error {
     let message = format!(
-        "this {format} image takes more memory to decode than is allowed; scale it down first, or raise the limit {} if you trust its source",
+        "this {format} image takes more memory to decode than the limit allows; scale the image down first, or raise the limit {} if you trust its source",
         Limit::DecodeBytes.name()
     );
     Error::new(ErrorKind::ImageTooLarge, message)

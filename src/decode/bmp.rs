@@ -1,7 +1,7 @@
-//! BMP, with its file header and, as on a clipboard, without.
+//! BMP, with its file header or, as on a clipboard, without it.
 //!
-//! The reference is PIL's `BmpImagePlugin`. Where PIL knows only some layouts of colour masks, any are read here, by
-//! the same arithmetic.
+//! The reference is PIL's `BmpImagePlugin`. PIL supports only some layouts of colour masks; here any layout
+//! is read, by the same arithmetic.
 
 use super::sniff::Format;
 use super::{Alpha, RgbImage, check_header, corrupt, make_room, samples, unsupported};
@@ -9,12 +9,12 @@ use crate::error::Result;
 use crate::limits::Limits;
 use crate::memory;
 
-/// The bytes before a BMP's own header, which tell that it is one and where its pixels begin.
+/// The bytes before a BMP's own header. They mark the file as a BMP and hold the position of the pixels.
 const FILE_HEADER: usize = 14;
-/// Header sizes: OS/2's first one, and Windows' and OS/2's later ones.
+/// Header sizes: `CORE` is the first version of OS/2, the others are later ones of Windows and OS/2.
 const CORE: u32 = 12;
 const SIZES: [u32; 7] = [CORE, 40, 52, 56, 64, 108, 124];
-/// The smallest header in which a mask for alpha belongs to the others.
+/// The smallest header whose masks include one for alpha.
 const WITH_ALPHA_MASK: u32 = 56;
 
 const RAW: u32 = 0;
@@ -22,9 +22,9 @@ const RLE8: u32 = 1;
 const RLE4: u32 = 2;
 const BITFIELDS: u32 = 3;
 
-/// What the header of a BMP says.
+/// The header of a BMP.
 struct Header {
-    /// Where the header begins in the file, and its size, in bytes.
+    /// Where the header starts in the file, and its size, in bytes.
     start: usize,
     size: u32,
     width: u32,
@@ -32,11 +32,11 @@ struct Header {
     is_top_down: bool,
     bits: u32,
     compression: u32,
-    /// Colours of the palette.
+    /// Number of colours in the palette.
     colours: u32,
 }
 
-/// Whether the bytes are a bitmap without the file header.
+/// Whether the bytes are a BMP without the file header.
 pub(super) fn is_bare(bytes: &[u8]) -> bool {
     let short = |at: usize| Some(u16::from_le_bytes(*bytes.get(at..)?.first_chunk()?));
     let planes_and_bits = match long(bytes, 0) {
@@ -86,9 +86,9 @@ pub(super) fn decode(bytes: &[u8], alpha: Alpha, limits: &Limits) -> Result<RgbI
             }
             painted(&header, indices.into_iter(), &colours, limits)?
         }
-        BITFIELDS => return Err(corrupt(Format::Bmp, "it has colour masks and a palette")),
+        BITFIELDS => return Err(corrupt(Format::Bmp, "it has both colour masks and a palette")),
         other => {
-            return Err(unsupported(Format::Bmp, format!("its compression is number {other}")));
+            return Err(unsupported(Format::Bmp, format!("its compression method is {other}")));
         }
     };
     Ok(RgbImage { width, height, pixels })
@@ -100,10 +100,10 @@ fn long(bytes: &[u8], at: usize) -> Option<u32> {
 
 impl Header {
     fn parse(bytes: &[u8], start: usize) -> Result<Self> {
-        let cut_short = || corrupt(Format::Bmp, "it ends within its header");
+        let cut_short = || corrupt(Format::Bmp, "it ends inside its header");
         let size = long(bytes, start).ok_or_else(cut_short)?;
         if !SIZES.contains(&size) {
-            return Err(unsupported(Format::Bmp, format!("its header has {size} bytes")));
+            return Err(unsupported(Format::Bmp, format!("its header is {size} bytes long")));
         }
         let fields = bytes.get(start..).and_then(|rest| rest.get(..size as usize));
         let fields = fields.ok_or_else(cut_short)?;
@@ -114,7 +114,7 @@ impl Header {
             let colours = 1_u32.checked_shl(bits).unwrap_or(0);
             Self { start, size, width, height, is_top_down: false, bits, compression: RAW, colours }
         } else {
-            // PIL's test for a negative height.
+            // PIL tests for a negative height in this way.
             let is_top_down = fields[11] == 0xff;
             let height = if is_top_down { long(8).wrapping_neg() } else { long(8) };
             let bits = short(14);
@@ -143,12 +143,12 @@ impl Header {
         self.start + self.size as usize
     }
 
-    /// The header of 40 bytes has the masks behind it.
+    /// The 40-byte header has its masks after it.
     fn end_of_masks(&self) -> usize {
         self.end() + if self.size == 40 && self.compression == BITFIELDS { 12 } else { 0 }
     }
 
-    /// Of red, green, blue and alpha.
+    /// The masks of red, green, blue and alpha.
     fn masks(&self, bytes: &[u8]) -> Result<[u32; 4]> {
         match (self.compression, self.bits) {
             (BITFIELDS, _) => {
@@ -178,7 +178,8 @@ impl Header {
         if self.size == CORE { 3 } else { 4 }
     }
 
-    /// Where the indices into the palette begin. A file that says they begin with the palette means behind it.
+    /// Where the palette indices start. If the file says they start where the palette does, they follow the
+    /// palette.
     fn start_of_indices(&self, stated: usize) -> usize {
         let palette = self.bytes_per_colour() * self.colours as usize;
         if stated == 0 || stated == FILE_HEADER + self.size as usize {
@@ -188,8 +189,8 @@ impl Header {
         }
     }
 
-    /// The colour of each index; black where the palette has none. A palette of greys in their order goes on to white,
-    /// however short it is.
+    /// The colour of each index, or black where the palette has none. If the palette is a ramp of greys, it
+    /// is continued up to white, however short it is.
     fn palette(&self, bytes: &[u8]) -> Result<[[u8; 3]; 256]> {
         if self.colours > 256 {
             let what = format!("its palette has {} colours", self.colours);
@@ -209,7 +210,7 @@ impl Header {
         Ok(colours)
     }
 
-    /// The rows of pixels from the top. Each is padded to a whole number of four bytes, but for the last, whose padding
+    /// The rows of pixels, from the top. Each is padded to a multiple of four bytes; the last row's padding
     /// may be missing.
     fn rows<'a>(
         &self,
@@ -231,7 +232,7 @@ impl Header {
     }
 }
 
-/// The colours of indices, which come row by row from the top.
+/// The image of palette indices, which are ordered row by row from the top.
 fn painted(
     header: &Header,
     indices: impl Iterator<Item = u8>,
@@ -245,7 +246,7 @@ fn painted(
     Ok(pixels)
 }
 
-/// Pixels of 16, 24 or 32 bits, in which each channel has its mask.
+/// Decodes pixels of 16, 24 or 32 bits; each channel has a mask.
 fn coloured<'a>(
     header: &Header,
     masks: [u32; 4],
@@ -258,7 +259,7 @@ fn coloured<'a>(
     make_room(Format::Bmp, &[channels as u64 * count], limits)?;
     let mut levels = memory::reserved(channels as u64 * count)?;
     let bytes_per_pixel = (header.bits / 8) as usize;
-    // Which byte of a pixel is a channel, where each is one.
+    // For each channel whose mask is a whole byte: which byte of the pixel.
     let place = |mask: u32| mask.trailing_zeros() as usize / 8;
     let places =
         masks.map(|mask| (0xff_u64 << (8 * place(mask)) == u64::from(mask)).then(|| place(mask)));
@@ -275,7 +276,7 @@ fn coloured<'a>(
             levels.extend(masks[..channels].iter().map(|mask| {
                 let shift = mask.trailing_zeros();
                 let (level, most) = (u64::from((pixel & mask) >> shift), u64::from(mask >> shift));
-                // Rounded down, as PIL's unpackers of 5 and 6 bits do.
+                // Rounded down, like PIL's unpackers of 5 and 6 bits.
                 (level * 255 / most) as u8
             }));
         }
@@ -283,14 +284,15 @@ fn coloured<'a>(
     Ok(if channels == 4 { samples::rgba(levels, alpha) } else { levels })
 }
 
-/// The indices that runs of RLE4 or RLE8 stand for, in the file's order of rows. What they leave out is index 0.
-/// PIL's `BmpRleDecoder`, whose ways with runs that do not end where a row does are kept.
+/// Decodes the runs of RLE4 or RLE8 to palette indices, in the file's order of rows. Skipped pixels get
+/// index 0. Follows PIL's `BmpRleDecoder`, including what it does with runs that do not end at the end of a
+/// row.
 fn unpack_runs(bytes: &[u8], from: usize, header: &Header) -> Result<Vec<u8>> {
     let width = header.width as usize;
     let most = width * header.height as usize;
     let is_rle4 = header.compression == RLE4;
     let mut indices: Vec<u8> = memory::reserved(most as u64)?;
-    let cut_short = || corrupt(Format::Bmp, "its runs end before its last row");
+    let cut_short = || corrupt(Format::Bmp, "its data ends before the last row");
     let (mut at, mut x) = (from, 0);
     while indices.len() < most {
         let Some(&[count, byte]) = bytes.get(at..at + 2) else { return Err(cut_short()) };

@@ -1,9 +1,10 @@
-//! A TIFF directory: the tags of a TIFF file, and of Exif data, which is one.
+//! A TIFF directory: the tags of a TIFF file and of Exif data, which has the same format.
 //!
-//! The reference is PIL's `ImageFileDirectory_v2`: of two entries of one tag the first counts, an entry of an
-//! unknown type or with values outside the file is passed over, and what follows it is still read.
+//! The reference is PIL's `ImageFileDirectory_v2`. If a tag occurs twice, the first entry counts. An entry
+//! of an unknown type, or with values outside the file, is skipped, and the entries after it are still
+//! read.
 
-/// Which way round the bytes of numbers are.
+/// The byte order of numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ByteOrder {
     Little,
@@ -78,7 +79,7 @@ impl Type {
         })
     }
 
-    /// Bytes of a value.
+    /// Size of one value in bytes.
     fn size(self) -> usize {
         match self {
             Self::Byte | Self::Ascii | Self::SignedByte | Self::Undefined => 1,
@@ -94,7 +95,7 @@ pub(super) struct Directory<'a> {
     file: &'a [u8],
     pub byte_order: ByteOrder,
     is_big: bool,
-    /// Where its first entry stands, and how many there are within the file.
+    /// Where its first entry starts, and how many entries lie within the file.
     start: usize,
     count: usize,
 }
@@ -108,10 +109,10 @@ pub(super) struct Entry<'a> {
 }
 
 impl<'a> Directory<'a> {
-    /// Finds the first directory; `None` where the file is no TIFF, or ends before it.
+    /// Finds the first directory; `None` if the file is not a TIFF, or ends before the directory.
     pub fn first(file: &'a [u8]) -> Option<Self> {
         let (byte_order, is_big) = match *file.first_chunk()? {
-            // PIL takes a version in the wrong byte order too.
+            // PIL accepts a version number in the wrong byte order too.
             [b'I', b'I', 42, 0] | [b'I', b'I', 0, 42] => (ByteOrder::Little, false),
             [b'M', b'M', 0, 42] | [b'M', b'M', 42, 0] => (ByteOrder::Big, false),
             [b'I', b'I', 43, 0] => (ByteOrder::Little, true),
@@ -129,7 +130,7 @@ impl<'a> Directory<'a> {
         Some(directory)
     }
 
-    /// The directory of Exif data, which PIL does not read where its numbers are of BigTIFF's size.
+    /// The directory of Exif data. PIL does not read Exif data that uses BigTIFF's 64-bit sizes.
     pub fn of_exif(exif: &'a [u8]) -> Option<Self> {
         Self::first(exif).filter(|directory| !directory.is_big)
     }
@@ -142,22 +143,22 @@ impl<'a> Directory<'a> {
         })
     }
 
-    /// The values of a tag, whatever the type of number; none where there is no such tag.
+    /// The values of a tag, whatever their number type; none if the tag is missing.
     pub fn values(&self, tag: u16) -> impl Iterator<Item = f64> + Clone + 'a {
         self.find(tag).into_iter().flat_map(Entry::values)
     }
 
-    /// The whole numbers of a tag.
+    /// The values of a tag as whole numbers.
     pub fn numbers(&self, tag: u16) -> impl Iterator<Item = u64> + Clone + 'a {
         self.values(tag).map(|value| value as u64)
     }
 
-    /// The first whole number of a tag.
+    /// The first value of a tag as a whole number.
     pub fn number(&self, tag: u16) -> Option<u64> {
         self.numbers(tag).next()
     }
 
-    /// The bytes of a tag, as they stand.
+    /// The bytes of a tag, unchanged.
     pub fn bytes(&self, tag: u16) -> Option<&'a [u8]> {
         self.find(tag).map(|entry| entry.values)
     }
@@ -199,12 +200,12 @@ impl<'a> Directory<'a> {
 }
 
 impl<'a> Entry<'a> {
-    /// Whether its values are bytes without a meaning, or a text.
+    /// Whether its values are opaque bytes or text.
     pub fn is_bytes(&self) -> bool {
         matches!(self.kind, Type::Byte | Type::Ascii | Type::Undefined)
     }
 
-    /// Its values. What a file holds of them is exact in f64: offsets have less than 53 bits.
+    /// Its values. Everything a file holds is exact in f64: offsets have less than 53 bits.
     pub fn values(self) -> impl ExactSizeIterator<Item = f64> + Clone + 'a {
         self.values.chunks_exact(self.kind.size()).map(move |bytes| self.value(bytes))
     }

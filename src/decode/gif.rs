@@ -1,4 +1,4 @@
-//! GIF: the first frame, on the canvas PIL puts it on.
+//! GIF: the first frame, drawn on the same canvas as in PIL.
 
 use std::borrow::Cow;
 use std::io::Read;
@@ -12,8 +12,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::limits::{Limit, Limits};
 use crate::memory;
 
-/// Decodes the first frame. What the frame leaves bare has the colour of its transparent index, or
-/// of index 0; where it reaches over the canvas, the canvas grows.
+/// Decodes the first frame. Pixels that the frame does not cover get the colour of its transparent index,
+/// or of index 0. If the frame extends beyond the canvas, the canvas grows.
 pub(super) fn decode(bytes: &[u8], alpha: Alpha, limits: &Limits) -> Result<RgbImage> {
     let mut options = DecodeOptions::new();
     options.set_color_output(ColorOutput::Indexed);
@@ -24,7 +24,7 @@ pub(super) fn decode(bytes: &[u8], alpha: Alpha, limits: &Limits) -> Result<RgbI
     let mut decoder = options.read_info(head.chain(rest)).map_err(from_gif)?;
     let (width, height) = (decoder.width(), decoder.height());
     let frame = decoder.next_frame_info().map_err(from_gif)?;
-    let frame = frame.ok_or_else(|| corrupt(Format::Gif, "it has no frame"))?.clone();
+    let frame = frame.ok_or_else(|| corrupt(Format::Gif, "it has no frames"))?.clone();
 
     let (left, top) = (usize::from(frame.left), usize::from(frame.top));
     let (frame_width, frame_height) = (usize::from(frame.width), usize::from(frame.height));
@@ -35,7 +35,7 @@ pub(super) fn decode(bytes: &[u8], alpha: Alpha, limits: &Limits) -> Result<RgbI
         return Err(corrupt(Format::Gif, "its first frame is empty"));
     }
 
-    // Neither edge has more than 17 bits.
+    // No overflow: the edges have at most 17 bits.
     let of_frame = frame_width as u64 * frame_height as u64;
     let of_canvas = 3 * width as u64 * height as u64;
     make_room(Format::Gif, &[of_frame, of_canvas], limits)?;
@@ -58,11 +58,12 @@ pub(super) fn decode(bytes: &[u8], alpha: Alpha, limits: &Limits) -> Result<RgbI
     Ok(RgbImage { width: width as u32, height: height as u32, pixels })
 }
 
-/// The file in two parts, with a palette of greys where it has none for all frames: PIL's indices are levels then.
+/// The file in two parts. If it has no global palette, a palette of greys is inserted, because PIL then
+/// takes the indices as grey levels.
 fn with_palette(bytes: &[u8]) -> (Cow<'_, [u8]>, &[u8]) {
     const HEADER_BYTES: usize = 13;
     const FLAGS: usize = 10;
-    // A palette, of 2 to the power of 7 + 1 colours.
+    // There is a palette, of 2 to the power of 7 + 1 colours.
     const HAS_PALETTE: u8 = 0x80;
     const SIZE: u8 = 7;
     match bytes.split_at_checked(HEADER_BYTES) {
@@ -76,7 +77,7 @@ fn with_palette(bytes: &[u8]) -> (Cow<'_, [u8]>, &[u8]) {
     }
 }
 
-/// The colour of each index. Those the palette leaves out are black, as in PIL.
+/// The colour of each index. Indices without a palette entry are black, as in PIL.
 fn colours(palette: Option<&[u8]>) -> [[u8; 3]; 256] {
     let mut colours = [[0; 3]; 256];
     let palette = palette.unwrap_or_default().as_chunks().0;
@@ -89,7 +90,7 @@ fn from_gif(error: DecodingError) -> Error {
         DecodingError::MemoryLimit => too_large(Format::Gif),
         DecodingError::OutOfMemory => Error::new(
             ErrorKind::LowMemory,
-            "there is no memory to decode this GIF image; close other pages or programs",
+            "there is not enough memory to decode this GIF image; close other pages or programs",
         ),
         _ => corrupt(Format::Gif, &error),
     }

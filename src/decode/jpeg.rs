@@ -1,7 +1,7 @@
 //! JPEG: sequential and progressive, Huffman and arithmetic coding; grey, YCbCr, RGB, CMYK and YCCK.
 //!
-//! The decoder is a port of libjpeg-turbo, which PIL decodes with, and gives its pixels byte for byte. It is held to
-//! frames of the kinds that it is made for: others are refused by what their header says.
+//! The decoder is a port of libjpeg-turbo, which PIL uses, and yields its pixels byte for byte. It only
+//! gets the kinds of frames it was made for; others are refused by their header.
 
 mod markers;
 mod planes;
@@ -18,10 +18,10 @@ pub(super) use markers::Frame;
 use markers::{Coding, Scans};
 use planes::Stored;
 
-/// A block of 8 x 8 samples takes a bit at the least, so a byte holds no more pixels than this.
-/// A file that claims more is cut short, and its claim is not worth allocating for.
+/// A block of 8 x 8 samples takes at least one bit, so a byte holds at most this many pixels. A file that
+/// claims more is truncated, and nothing of the claimed size is allocated.
 const MAX_PIXELS_PER_BYTE: u64 = 8 * 64;
-/// Arithmetic coding gets by with a hundredth of a bit where nothing changes.
+/// With arithmetic coding, an unchanging block takes as little as a hundredth of a bit.
 const MAX_ARITHMETIC_PIXELS_PER_BYTE: u64 = 100 * MAX_PIXELS_PER_BYTE;
 
 /// The standard's limit for scans of several components.
@@ -54,8 +54,8 @@ pub(super) fn decode(bytes: &[u8], orientation: Orientation, limits: &Limits) ->
     orientation::apply(image, orientation, exif.as_deref(), xmp)
 }
 
-/// Whether zeros stand where the end-of-image marker is missing. PIL reads a file of one scan then, if its scan is
-/// whole, and no other.
+/// Whether the file ends with zeros instead of the end-of-image marker. PIL then reads a file only if it
+/// has one scan and that scan is complete.
 fn is_padded(bytes: &[u8], scans: Scans) -> bool {
     scans.count == 1 && bytes.ends_with(&[0; 8])
 }
@@ -63,14 +63,14 @@ fn is_padded(bytes: &[u8], scans: Scans) -> bool {
 /// The samples of a JPEG, interleaved: grey, RGB, or CMYK with 255 for no ink.
 ///
 /// # Errors
-/// `unsupported_image` for kinds of frames that are not decoded here; `corrupt_image`; `image_too_large`;
+/// `unsupported_image` for a kind of frame that is not supported; `corrupt_image`; `image_too_large`;
 /// `low_memory`.
 pub(super) fn read(bytes: &[u8], frame: &Frame, limits: &Limits) -> Result<Vec<u8>> {
     check_frame(frame)?;
     make_room(Format::Jpeg, &buffers(frame), limits)?;
     let renamed;
     let bytes = if frame.shares_names() {
-        let refusal = "its components share names, and come in scans of their own";
+        let refusal = "its components share names and have separate scans";
         renamed =
             markers::with_names(bytes, frame)?.ok_or_else(|| unsupported(Format::Jpeg, refusal))?;
         &renamed
@@ -98,7 +98,7 @@ pub(super) fn read(bytes: &[u8], frame: &Frame, limits: &Limits) -> Result<Vec<u
     Ok(samples)
 }
 
-/// Whether the decoder makes pixels of such components as libjpeg-turbo does.
+/// Whether the decoder upsamples such components like libjpeg-turbo.
 fn is_put_together_alike(frame: &Frame) -> bool {
     let most = frame.largest_sampling();
     match &frame.sampling[..] {
@@ -108,7 +108,7 @@ fn is_put_together_alike(frame: &Frame) -> bool {
 }
 
 fn from_planes(bytes: &[u8], frame: &Frame, decoder: Decoder) -> Result<Vec<u8>> {
-    // Where the last scans are missing, libjpeg-turbo makes the blocks smoother, and the planes are without that.
+    // If the last scans are missing, libjpeg-turbo smooths the blocks, which the decoder's planes are not.
     if frame.coding == Coding::Progressive && !markers::is_exact(bytes, frame) {
         return Err(unsupported(Format::Jpeg, "its last scans are missing"));
     }
@@ -123,10 +123,10 @@ fn from_planes(bytes: &[u8], frame: &Frame, decoder: Decoder) -> Result<Vec<u8>>
     planes::put_together(&stored, frame, space)
 }
 
-/// A JPEG of a TIFF's strip, whose tables stand elsewhere, as a file of its own. Its colours are YCbCr, or as they are
-/// stored.
+/// Joins a TIFF strip's JPEG data with its tables, which are stored elsewhere, into a JPEG file. Its
+/// colours are YCbCr, or stored as they are.
 pub(super) fn with_tables(tables: &[u8], strip: &[u8], is_ycbcr: bool) -> Result<Vec<u8>> {
-    // Adobe's marker: version, two numbers of flags, and how colours are transformed.
+    // Adobe's marker: version, two fields of flags, and the colour transform.
     const ADOBE: [u8; 15] = *b"\xff\xee\0\x0eAdobe\0\x64\0\0\0\0";
     let body = strip.get(2..).unwrap_or_default();
     let tables = tables.strip_prefix(b"\xff\xd8").unwrap_or_default();
@@ -140,7 +140,7 @@ pub(super) fn with_tables(tables: &[u8], strip: &[u8], is_ycbcr: bool) -> Result
     Ok(whole)
 }
 
-/// Refuses what the decoder is not made for, whose claims to more than that it does not always see through.
+/// Refuses frames that the decoder was not made for, because it does not always detect them itself.
 fn check_frame(frame: &Frame) -> Result<()> {
     let refuse = |what: &str| Err(unsupported(Format::Jpeg, what));
     match frame.coding {
@@ -176,8 +176,8 @@ fn check_frame(frame: &Frame) -> Result<()> {
     Ok(())
 }
 
-/// The buffers that the decoder has at once, in bytes: the image, the components as they are stored, and where they
-/// come in several scans, all coefficients.
+/// Sizes in bytes of the buffers that the decoder holds at the same time: the image, the components as
+/// stored and, if they are in several scans, all coefficients.
 fn buffers(frame: &Frame) -> Vec<u64> {
     let (width, height) = (u64::from(frame.width), u64::from(frame.height));
     let (across, down) = frame.largest_sampling();
@@ -193,7 +193,7 @@ fn buffers(frame: &Frame) -> Vec<u64> {
     buffers
 }
 
-/// PIL takes every CMYK JPEG for one of Adobe's, which store 255 for no ink, marked so or not.
+/// PIL treats every CMYK JPEG, marked or not, like Adobe's, which store 255 for no ink.
 fn from_ink(mut samples: Vec<u8>) -> Vec<u8> {
     for pixel in samples.as_chunks_mut::<4>().0 {
         let [r, g, b] = samples::cmyk_to_rgb(pixel.map(|ink| 255 - ink));
@@ -207,7 +207,7 @@ fn from_decoder(error: JpegError) -> Error {
         JpegError::Unsupported(_) => unsupported(Format::Jpeg, &error),
         JpegError::LimitExceeded { .. } => too_large(Format::Jpeg),
         JpegError::AllocationFailed { bytes, .. } => {
-            let message = format!("there is no memory for {bytes} bytes to decode this JPEG image; close other pages or programs");
+            let message = format!("there is not enough memory ({bytes} bytes) to decode this JPEG image; close other pages or programs");
             Error::new(ErrorKind::LowMemory, message)
         }
         _ => corrupt(Format::Jpeg, &error),

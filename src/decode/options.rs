@@ -1,68 +1,68 @@
-//! What the references disagree on, for whoever does not want what is the default here.
+//! Decoding options where the references disagree, for callers who do not want the default.
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// How an image file is read. The default is what Pillow's `convert("RGB")` makes of it after `exif_transpose`.
+/// How an image file is read. The default is what Pillow's `convert("RGB")` returns after `exif_transpose`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DecodeOptions {
-    /// What becomes of an orientation that the file names.
+    /// What to do with the orientation that the file states.
     pub orientation: Orientation,
-    /// What becomes of transparency.
+    /// What to do with transparency.
     pub alpha: Alpha,
 }
 
-/// Which way up an image is read.
+/// Whether an image is turned upright.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Orientation {
-    /// As its Exif data or its XMP packet says: Pillow after `ImageOps.exif_transpose`.
+    /// Turned as its Exif data or its XMP packet states: Pillow with `ImageOps.exif_transpose`.
     #[default]
     Exif,
-    /// As it is stored: Pillow without, as OpenAI's own examples open images. A TIFF is turned all the same, as
-    /// Pillow turns it on opening.
+    /// Left as stored: Pillow without it, as OpenAI's own examples open images. A TIFF is turned all the
+    /// same, because Pillow turns it on opening.
     Ignore,
 }
 
-/// What becomes of transparency.
+/// What to do with transparency.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Alpha {
-    /// It is dropped, and the colour shows that lies beneath: Pillow's `convert("RGB")`.
+    /// Alpha is dropped, which shows the colour of transparent pixels: Pillow's `convert("RGB")`.
     #[default]
     Drop,
-    /// The image is laid over white: Pillow's `alpha_composite`.
+    /// The image is composited over white: Pillow's `alpha_composite`.
     White,
-    /// The image is laid over black.
+    /// The image is composited over black.
     Black,
 }
 
 impl Orientation {
-    /// `exif` or `ignore`.
+    /// Parses `exif` or `ignore`.
     ///
     /// # Errors
-    /// `invalid_input` for another name.
+    /// `invalid_input` for any other name.
     pub fn named(name: &str) -> Result<Self> {
         match name {
             "exif" => Ok(Self::Exif),
             "ignore" => Ok(Self::Ignore),
-            _ => Err(Error::new(ErrorKind::InvalidInput, "an orientation is exif or ignore")),
+            _ => Err(Error::new(ErrorKind::InvalidInput, "the orientation must be exif or ignore")),
         }
     }
 }
 
 impl Alpha {
-    /// `drop`, `white` or `black`.
+    /// Parses `drop`, `white` or `black`.
     ///
     /// # Errors
-    /// `invalid_input` for another name.
+    /// `invalid_input` for any other name.
     pub fn named(name: &str) -> Result<Self> {
         match name {
             "drop" => Ok(Self::Drop),
             "white" => Ok(Self::White),
             "black" => Ok(Self::Black),
-            _ => Err(Error::new(ErrorKind::InvalidInput, "alpha is drop, white or black")),
+            _ => Err(Error::new(ErrorKind::InvalidInput, "alpha must be drop, white or black")),
         }
     }
 
-    /// The level of every channel of what an image is laid over.
+    /// The value of every channel of the background.
     pub(super) fn background(self) -> Option<u8> {
         match self {
             Self::Drop => None,

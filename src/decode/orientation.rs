@@ -1,4 +1,4 @@
-//! Which way up a picture was taken, and turning it.
+//! Finds an image's orientation and turns it upright.
 
 use image::DynamicImage;
 use image::metadata::Orientation;
@@ -8,8 +8,8 @@ use super::{Orientation as Wanted, RgbImage};
 use crate::error::Result;
 use crate::memory;
 
-/// Turns the image upright, as `PIL.ImageOps.exif_transpose` does: by the orientation in its Exif
-/// data or, where that has none, in its XMP packet. Where that is not wanted, leaves it as it is.
+/// Turns the image upright like `PIL.ImageOps.exif_transpose`: by the orientation in its Exif data or, if
+/// that has none, in its XMP packet. Leaves it as it is if `wanted` says so.
 pub(super) fn apply(
     image: RgbImage,
     wanted: Wanted,
@@ -23,12 +23,12 @@ pub(super) fn apply(
     turn_by(image, value, xmp)
 }
 
-/// Turns the image by what a TIFF file's own directory says.
+/// Turns the image by the orientation in a TIFF file's own directory.
 pub(super) fn apply_directory(image: RgbImage, directory: &Directory) -> Result<RgbImage> {
     turn_by(image, named(directory), directory.bytes(tag::XMP))
 }
 
-/// `value` is what stands in Exif data; any there is counts, so that XMP is not asked.
+/// `value` is the orientation in the Exif data. If there is any value, XMP is not read.
 fn turn_by(image: RgbImage, value: Option<f64>, xmp: Option<&[u8]>) -> Result<RgbImage> {
     let value = value.or_else(|| xmp.and_then(from_xmp));
     let value = value.filter(|value| value.fract() == 0.0 && (1.0..=8.0).contains(value));
@@ -38,15 +38,15 @@ fn turn_by(image: RgbImage, value: Option<f64>, xmp: Option<&[u8]>) -> Result<Rg
     }
 }
 
-/// The directory of Exif data. Its marker belongs to JPEG's segment, but some writers put it into PNG and WebP as
-/// well, or twice.
+/// The directory of Exif data. The marker belongs to JPEG segments, but some writers also put it into PNG
+/// and WebP files, or write it twice.
 fn directory_of(exif: &[u8]) -> Option<Directory<'_>> {
     const MARKER: &[u8] = b"Exif\0\0";
     let exif = exif.strip_prefix(MARKER).unwrap_or(exif);
     Directory::of_exif(exif.strip_prefix(MARKER).unwrap_or(exif))
 }
 
-/// The number that a directory gives, of whatever type; bytes and texts are none.
+/// The orientation in a directory, of any number type; NaN for bytes and text, which are invalid.
 fn named(directory: &Directory) -> Option<f64> {
     let entry = directory.find(tag::ORIENTATION)?;
     if entry.is_bytes() { Some(f64::NAN) } else { entry.values().next() }
@@ -55,7 +55,7 @@ fn named(directory: &Directory) -> Option<f64> {
 fn turn(image: RgbImage, orientation: Orientation) -> Result<RgbImage> {
     use Orientation::{FlipHorizontal, FlipVertical, Rotate180};
     let RgbImage { width, height, pixels } = image;
-    // The others are done in place.
+    // The other orientations are done in place.
     if !matches!(orientation, FlipHorizontal | FlipVertical | Rotate180) {
         memory::probe(&[pixels.len() as u64])?;
     }
@@ -67,7 +67,7 @@ fn turn(image: RgbImage, orientation: Orientation) -> Result<RgbImage> {
     Ok(RgbImage { width, height, pixels: buffer.into_bytes() })
 }
 
-/// The first `tiff:Orientation` of an XMP packet, as an attribute or an element.
+/// The first `tiff:Orientation` in an XMP packet, as an attribute or an element.
 fn from_xmp(xmp: &[u8]) -> Option<f64> {
     const NAME: &[u8] = b"tiff:Orientation";
     let mut at = 0;

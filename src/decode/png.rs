@@ -1,4 +1,4 @@
-//! PNG; of an animated one the image that readers without animation show.
+//! PNG; of an animated PNG, the default image that readers without animation show.
 
 mod chunks;
 mod metadata;
@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 use crate::limits::{Limit, Limits};
 use crate::memory;
 
-/// What the decoder has beside a few rows: what is inflated at once, and a chunk that is coming.
+/// Memory the decoder takes besides a few rows: a piece of inflated data and a chunk that is being read.
 const WORKING_BYTES: u64 = 320 << 10;
 
 /// Decodes a PNG.
@@ -32,15 +32,16 @@ pub(super) fn decode(bytes: &[u8], options: DecodeOptions, limits: &Limits) -> R
     check_header(Format::Png, width, height, limits)?;
     let whole = chunks::put_right(bytes, colour)?;
 
-    // Four channels of two bytes at most.
+    // At most four channels of two bytes.
     let row = 8 * u64::from(width);
     make_room(Format::Png, &[WORKING_BYTES, row, row], limits)?;
-    // Its chunks, as they are and copied; and no more for a colour profile, which is not read, but inflated.
+    // The chunks and a copy of them, but no memory for a colour profile: the decoder would inflate it, and
+    // nobody reads it.
     let of_chunks = 4 * bytes.len() as u64 + 4 * row + WORKING_BYTES;
     let most = of_chunks.min(limits.get(Limit::DecodeBytes));
     let most = DecoderLimits { bytes: usize::try_from(most).unwrap_or(usize::MAX) };
-    // PIL reads image data whose chunk has a wrong checksum, but not what inflates to something else. The chunks that
-    // decide what image data means have been checked.
+    // PIL reads image data whose chunk checksum is wrong, but not if the inflated data's checksum is wrong.
+    // The chunks that decide what the image data means have already been checked.
     let mut checks = DecoderOptions::default();
     checks.set_ignore_crc(true);
     checks.set_ignore_adler32(false);
@@ -64,7 +65,7 @@ pub(super) fn decode(bytes: &[u8], options: DecodeOptions, limits: &Limits) -> R
         (ColorType::Grayscale, Eight) => samples::grey(&data, 1)?,
         (ColorType::GrayscaleAlpha, Eight) => samples::grey_alpha(data, alpha)?,
         (ColorType::Grayscale, Sixteen) => samples::saturate(words(&data))?,
-        // Grey without an alpha channel, of which a colour key has made one.
+        // Grey without an alpha channel; this one comes from a colour key.
         (ColorType::GrayscaleAlpha, Sixteen) if (colour, depth) == (0, 16) => {
             samples::saturate(words(&data).step_by(2))?
         }
@@ -73,17 +74,18 @@ pub(super) fn decode(bytes: &[u8], options: DecodeOptions, limits: &Limits) -> R
         }
         (ColorType::Rgb, Sixteen) => samples::one_of(data, 2, 0),
         (ColorType::Rgba, Sixteen) => samples::rgba(samples::one_of(data, 2, 0), alpha),
-        other => return Err(unsupported(Format::Png, format!("its pixels are {other:?}"))),
+        other => return Err(unsupported(Format::Png, format!("its pixel type is {other:?}"))),
     };
     let image = RgbImage { width, height, pixels };
-    // What follows the image data is read for its metadata, which may be damaged without harm to the picture.
+    // The chunks after the image data are only read for metadata; if they are damaged, the picture is still
+    // good.
     let _ = reader.finish();
     let info = reader.info();
     let (exif, xmp) = (metadata::exif(bytes, info), metadata::xmp(bytes, info));
     orientation::apply(image, options.orientation, exif.as_deref(), xmp.as_deref())
 }
 
-/// Samples of 16 bits.
+/// 16-bit samples.
 fn words(data: &[u8]) -> impl ExactSizeIterator<Item = u16> {
     data.as_chunks().0.iter().map(|&sample| u16::from_be_bytes(sample))
 }

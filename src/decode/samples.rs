@@ -1,4 +1,4 @@
-//! Decoded samples to RGB8, by PIL's rules for each kind of pixel.
+//! Turns decoded samples into RGB8, by PIL's rules for each kind of pixel.
 
 use super::Alpha;
 use crate::error::Result;
@@ -14,7 +14,7 @@ pub(super) fn rgba(mut samples: Vec<u8>, alpha: Alpha) -> Vec<u8> {
     first_three(samples)
 }
 
-/// The first three of every four bytes, in place: without a second image.
+/// Keeps the first three of every four bytes, in place, to avoid a second image.
 pub(super) fn first_three(mut samples: Vec<u8>) -> Vec<u8> {
     let pixels = samples.len() / 4;
     for pixel in 0..pixels {
@@ -35,8 +35,8 @@ pub(super) fn grey_alpha(mut samples: Vec<u8>, alpha: Alpha) -> Result<Vec<u8>> 
     grey(&samples, 2)
 }
 
-/// A level laid over an opaque one, in the precision of PIL's `alpha_composite`: products with 7 more bits,
-/// divided by 255 and rounded to nearest but for what the shifts lose.
+/// Composites a level over an opaque one, with the precision of PIL's `alpha_composite`: products with 7
+/// extra bits, divided by 255 and rounded to nearest, except for what the shifts lose.
 pub(super) fn over(level: u8, alpha: u8, background: u8) -> u8 {
     const EXTRA_BITS: u32 = 7;
     let [level, alpha, background] = [level, alpha, background].map(u32::from);
@@ -44,14 +44,15 @@ pub(super) fn over(level: u8, alpha: u8, background: u8) -> u8 {
     (((sum >> 8) + sum) >> 8 >> EXTRA_BITS) as u8
 }
 
-/// The first of every `stride` bytes as a grey pixel.
+/// Takes the first of every `stride` bytes as a grey pixel.
 pub(super) fn grey(samples: &[u8], stride: usize) -> Result<Vec<u8>> {
     let mut rgb = memory::reserved(samples.len() as u64 / stride as u64 * 3)?;
     samples.chunks_exact(stride).for_each(|pixel| rgb.extend_from_slice(&[pixel[0]; 3]));
     Ok(rgb)
 }
 
-/// One of every `count` bytes, in place: of samples of 16 bits the high ones, which PIL keeps of 16-bit colour.
+/// Keeps byte `which` of every `count` bytes, in place. For 16-bit samples that is the high byte, which PIL
+/// keeps of 16-bit colour.
 pub(super) fn one_of(mut samples: Vec<u8>, count: usize, which: usize) -> Vec<u8> {
     let kept = samples.len() / count;
     for at in 0..kept {
@@ -62,15 +63,15 @@ pub(super) fn one_of(mut samples: Vec<u8>, count: usize, which: usize) -> Vec<u8
     samples
 }
 
-/// 16-bit grey without alpha saturates: PIL's `I;16` has the range of its values, not of its type,
-/// and `convert("RGB")` clips what lies above 255.
+/// 16-bit grey without alpha saturates: PIL's `I;16` keeps the values unscaled, and `convert("RGB")` clips
+/// those above 255.
 pub(super) fn saturate(levels: impl ExactSizeIterator<Item = u16>) -> Result<Vec<u8>> {
     let mut rgb = memory::reserved(levels.len() as u64 * 3)?;
     levels.for_each(|level| rgb.extend_from_slice(&[level.min(255) as u8; 3]));
     Ok(rgb)
 }
 
-/// Ink to light, as `cmyk2rgb` in PIL's Convert.c: each of `[c, m, y, k]` is 255 for full ink.
+/// Converts ink to light like `cmyk2rgb` in PIL's Convert.c: each of `[c, m, y, k]` is 255 for full ink.
 pub(super) fn cmyk_to_rgb([c, m, y, k]: [u8; 4]) -> [u8; 3] {
     let light = 255 - k;
     [c, m, y].map(|ink| light - multiply(ink, light))

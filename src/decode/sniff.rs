@@ -1,11 +1,11 @@
-//! Which image format the bytes are, told by their content.
+//! Detects the image format of a file from its content.
 
 use std::fmt;
 
 use super::bmp;
 use crate::error::{Error, ErrorKind, Result};
 
-/// A format that is decoded here.
+/// A supported format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Format {
     Jpeg,
@@ -29,7 +29,7 @@ impl fmt::Display for Format {
     }
 }
 
-/// The format of the bytes, or an error that names what they are instead.
+/// The format of the bytes, or an error that says what they are instead.
 pub(super) fn format_of(bytes: &[u8]) -> Result<Format> {
     match bytes {
         [0xff, 0xd8, 0xff, ..] => Ok(Format::Jpeg),
@@ -37,14 +37,14 @@ pub(super) fn format_of(bytes: &[u8]) -> Result<Format> {
         [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => Ok(Format::WebP),
         [b'G', b'I', b'F', b'8', b'7' | b'9', b'a', ..] => Ok(Format::Gif),
         [b'I', b'I', 42 | 43, 0, ..] | [b'M', b'M', 0, 42 | 43, ..] => Ok(Format::Tiff),
-        // In the other byte order, as PIL takes it too.
+        // The version in the wrong byte order, which PIL accepts too.
         [b'I', b'I', 0, 42, ..] | [b'M', b'M', 42, 0, ..] => Ok(Format::Tiff),
         _ if is_bmp(bytes) || bmp::is_bare(bytes) => Ok(Format::Bmp),
         _ => Err(not_decoded(bytes)),
     }
 }
 
-/// "BM" alone begins many a text, so the size of the header that follows must be one there is.
+/// Many a text starts with "BM", so the size of the header that follows must be a known one.
 fn is_bmp(bytes: &[u8]) -> bool {
     let header_size = bytes.get(14..18).and_then(|size| size.try_into().ok());
     bytes.starts_with(b"BM")
@@ -56,16 +56,16 @@ fn is_bmp(bytes: &[u8]) -> bool {
 
 fn not_decoded(bytes: &[u8]) -> Error {
     let message = if bytes.is_empty() {
-        "the image file is empty; choose another or download it again".to_owned()
+        "the image file is empty; choose another one or download it again".to_owned()
     } else if let Some(format) = foreign_format(bytes) {
-        format!("{format} images are not decoded here; save the image as PNG or JPEG")
+        format!("{format} images are not supported; save the image as PNG or JPEG")
     } else {
         format!("this is {}, not an image; pass a JPEG, PNG, WebP, GIF, BMP or TIFF", guess(bytes))
     };
     Error::new(ErrorKind::UnsupportedImage, message)
 }
 
-/// Formats that hold images, but that no decoder here reads.
+/// Image formats that are not supported.
 fn foreign_format(bytes: &[u8]) -> Option<&'static str> {
     let text = text_start(bytes);
     match bytes {
@@ -90,7 +90,7 @@ fn brand_format(bytes: &[u8], brands: &[u8]) -> Option<&'static str> {
     let brands = &brands[..brands.len().min(size.saturating_sub(8)).min(256)];
     let has =
         |names: &[&[u8; 4]]| brands.as_chunks::<4>().0.iter().any(|brand| names.contains(&brand));
-    // The structural brands mif1 and msf1 stand in files of both kinds, so AVIF is asked first.
+    // The structural brands mif1 and msf1 occur in files of both kinds, so AVIF is checked first.
     if has(&[b"avif", b"avis"]) {
         Some("AVIF")
     } else if has(&[b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"]) {
@@ -100,7 +100,7 @@ fn brand_format(bytes: &[u8], brands: &[u8]) -> Option<&'static str> {
     }
 }
 
-/// What bytes are that hold no image.
+/// What the bytes are, if they are not an image.
 fn guess(bytes: &[u8]) -> &'static str {
     let text = text_start(bytes);
     match bytes {

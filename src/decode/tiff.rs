@@ -1,7 +1,7 @@
-//! TIFF: the first image, in the kinds of pixels PIL opens too.
+//! TIFF: the first image, in the kinds of pixels that PIL opens too.
 //!
-//! The reference is PIL's `TiffImagePlugin` with libtiff. Of a file in several kinds of damage PIL makes an image all
-//! the same; here it is refused where pixels are missing.
+//! The reference is PIL's `TiffImagePlugin` with libtiff. PIL returns an image even for some damaged files;
+//! here, files with missing pixels are refused.
 
 mod chunks;
 mod compression;
@@ -18,7 +18,7 @@ use chunks::Source;
 use layout::Layout;
 use meaning::Meaning;
 
-/// Decodes the first image of a TIFF, upright whatever is wanted: PIL turns it when it opens it.
+/// Decodes the first image of a TIFF. It is always turned upright, because PIL does so on opening.
 pub(super) fn decode(bytes: &[u8], alpha: Alpha, limits: &Limits) -> Result<RgbImage> {
     let directory = Directory::first(bytes);
     let directory = directory.ok_or_else(|| corrupt(Format::Tiff, "it has no directory"))?;

@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::limits::Limits;
 use crate::memory;
 
-/// Decodes a WebP as `WebPAnimDecoder` of libwebp does, which PIL uses for still images too.
+/// Decodes a WebP like libwebp's `WebPAnimDecoder`, which PIL uses for still images too.
 pub(super) fn decode(bytes: &[u8], options: DecodeOptions, limits: &Limits) -> Result<RgbImage> {
     let chunks = Chunks::of(bytes)?;
     let file = chunks.first_frame_unblended(bytes)?;
@@ -21,7 +21,7 @@ pub(super) fn decode(bytes: &[u8], options: DecodeOptions, limits: &Limits) -> R
     let (width, height) = decoder.dimensions();
     check_header(Format::WebP, width, height, limits)?;
     if let Some((width, height)) = chunks.lossy {
-        // The decoder compares this with the other only once it has made room for it.
+        // The decoder compares this size with the other one only after it has allocated memory for it.
         check_header(Format::WebP, width, height, limits)?;
     }
     let pixels = u64::from(width) * u64::from(height);
@@ -34,26 +34,26 @@ pub(super) fn decode(bytes: &[u8], options: DecodeOptions, limits: &Limits) -> R
     let pixels = match colour {
         ColorType::Rgb8 => data,
         ColorType::Rgba8 => samples::rgba(data, options.alpha),
-        other => return Err(unsupported(Format::WebP, format!("its pixels are {other:?}"))),
+        other => return Err(unsupported(Format::WebP, format!("its pixel type is {other:?}"))),
     };
     let image = RgbImage { width, height, pixels };
     orientation::apply(image, options.orientation, chunks.exif, chunks.xmp)
 }
 
-/// What the walk over the chunks of the file finds.
+/// What was found while walking the file's chunks.
 struct Chunks<'a> {
     exif: Option<&'a [u8]>,
     xmp: Option<&'a [u8]>,
-    /// Where the first frame of an animation keeps its flags.
+    /// Position of the flags of an animation's first frame.
     first_frame_flags: Option<usize>,
-    /// The size that a lossy image gives itself, of the first frame of an animation.
+    /// The size stated by the lossy image, or by the first frame of an animation.
     lossy: Option<(u32, u32)>,
-    /// Whether a lossy image has its alpha in a chunk of its own.
+    /// Whether a lossy image has its alpha in a separate chunk.
     alpha: bool,
 }
 
 impl<'a> Chunks<'a> {
-    /// Walks the chunks and refuses a file in which one is cut short: the decoder allocates what a
+    /// Walks the chunks and refuses a file with a truncated one: the decoder allocates the size that a
     /// chunk claims before it reads it.
     fn of(bytes: &'a [u8]) -> Result<Self> {
         let cut_short = || corrupt(Format::WebP, "it ends before its last chunk");
@@ -86,14 +86,14 @@ impl<'a> Chunks<'a> {
         Ok(chunks)
     }
 
-    /// Notes what the chunks of an image, or of a frame, say of it.
+    /// Records what the chunks of an image or of a frame state.
     fn look_into(&mut self, mut chunks: &[u8]) {
         while let Some((&[a, b, c, d, size @ ..], rest)) = chunks.split_first_chunk::<8>() {
             let size = u32::from_le_bytes(size) as usize;
             let body = &rest[..size.min(rest.len())];
             match &[a, b, c, d] {
                 b"ALPH" => self.alpha = true,
-                // A frame's tag, a start code, and two sizes of 14 bits.
+                // A frame tag, a start code, and two sizes of 14 bits.
                 b"VP8 " if self.lossy.is_none() => {
                     let edge = |at: usize| -> Option<u32> {
                         let edge = u16::from_le_bytes(*body.get(at..)?.first_chunk()?);
@@ -107,32 +107,32 @@ impl<'a> Chunks<'a> {
         }
     }
 
-    /// The buffers that the decoder has at once beside the image, of so many pixels, in bytes.
+    /// Sizes in bytes of the buffers that the decoder holds besides an image of `pixels` pixels.
     fn buffers(&self, pixels: u64, has_alpha: bool) -> Vec<u64> {
         let mut buffers = Vec::new();
         match self.lossy {
             Some((width, height)) => {
-                // Luma, and two planes of chroma of half its edges, in blocks.
+                // Luma, and two planes of chroma with half its width and height, in blocks.
                 let blocks = u64::from(width.div_ceil(16)) * u64::from(height.div_ceil(16));
                 buffers.extend([256 * blocks, 64 * blocks, 64 * blocks]);
                 if self.alpha {
                     buffers.extend([4 * pixels, pixels]);
                 }
             }
-            // Into the image itself, or where that has no alpha, by way of one that has.
+            // Decodes into the image itself, or through an RGBA buffer if the image has no alpha.
             None if !has_alpha => buffers.push(4 * pixels),
             None => {}
         }
         if self.first_frame_flags.is_some() {
-            // The canvas; and the frame, which may cover it.
+            // The canvas, and the frame, which may be as large.
             buffers.extend([4 * pixels, 4 * pixels]);
         }
         buffers
     }
 
-    /// The file with blending switched off for the first frame of an animation. libwebp does not
-    /// blend it with the empty canvas; the decoder here would, which loses the colour of pixels
-    /// that are transparent.
+    /// The file, with blending switched off for the first frame of an animation. libwebp does not blend
+    /// that frame with the empty canvas; the decoder here would, and so lose the colour of transparent
+    /// pixels.
     fn first_frame_unblended<'b>(&self, bytes: &'b [u8]) -> Result<Cow<'b, [u8]>> {
         const DO_NOT_BLEND: u8 = 0b10;
         match self.first_frame_flags {

@@ -1,4 +1,4 @@
-//! What stands in a JPEG beside its coefficients: markers and the segments behind them.
+//! A JPEG's markers and the segments after them: everything but its coefficients.
 
 use std::borrow::Cow;
 
@@ -9,7 +9,7 @@ pub const START_OF_SCAN: u8 = 0xda;
 const END_OF_IMAGE: u8 = 0xd9;
 const APP1: u8 = 0xe1;
 
-/// How a frame is coded, as its marker says.
+/// The coding of a frame; its marker determines it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Coding {
     Sequential,
@@ -18,47 +18,48 @@ pub enum Coding {
     Hierarchical,
 }
 
-/// What a JPEG says of its frame before its first scan.
+/// What a JPEG's headers state about its frame before the first scan.
 pub struct Frame {
     pub width: u32,
     pub height: u32,
-    /// Bits of a sample.
+    /// Bits per sample.
     pub precision: u8,
     pub coding: Coding,
     pub is_arithmetic: bool,
     /// The name of each component.
     pub ids: Vec<u8>,
-    /// Horizontally and vertically, of each component.
+    /// Horizontal and vertical sampling factor of each component.
     pub sampling: Vec<(u8, u8)>,
-    /// Whether its first scan has all components, so that no other need follow.
+    /// Whether the first scan contains all components, so that no other scan is necessary.
     pub is_interleaved: bool,
 }
 
-/// How the scans of a file end.
+/// The scans of a file and how they end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Scans {
     pub count: u64,
-    /// Whether an end-of-image marker comes behind them.
+    /// Whether an end-of-image marker follows them.
     pub has_end: bool,
 }
 
-/// Every marker behind the first, with the segment that follows it, which may be cut short or empty.
+/// Every marker after the first, with the segment that follows it, which may be truncated or empty.
 fn markers(bytes: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
     let mut at = 2;
     std::iter::from_fn(move || {
         loop {
             at += bytes.get(at..)?.iter().position(|&byte| byte == 0xff)? + 1;
             match *bytes.get(at)? {
-                // A fill byte: what follows may be the marker.
+                // A fill byte: the next byte may be the marker.
                 0xff => {}
-                // Stuffing within a scan.
+                // A stuffed zero inside a scan.
                 0x00 => at += 1,
-                // Those without a segment.
+                // Markers without a segment.
                 marker @ (0x01 | 0xd0..=0xd9) => {
                     at += 1;
                     return Some((marker, &bytes[..0]));
                 }
-                // Every other has one, whose bytes may look like markers: a thumbnail.
+                // All others have a segment. It is skipped, since its bytes may look like markers, as in a
+                // thumbnail.
                 marker => {
                     let length = bytes.get(at + 1..at + 3).unwrap_or(&[0, 0]);
                     let start = bytes.len().min(at + 3);
@@ -75,7 +76,7 @@ pub fn scans(bytes: &[u8]) -> Scans {
     let mut scans = Scans { count: 0, has_end: false };
     for (marker, _) in markers(bytes) {
         match marker {
-            // Before a scan it can only be junk.
+            // Before the first scan, this marker is junk.
             END_OF_IMAGE if scans.count > 0 => return Scans { has_end: true, ..scans },
             START_OF_SCAN => scans.count += 1,
             _ => {}
@@ -85,7 +86,7 @@ pub fn scans(bytes: &[u8]) -> Scans {
 }
 
 impl Frame {
-    /// The frame that comes before the first scan.
+    /// The frame header before the first scan.
     pub fn of(bytes: &[u8]) -> Option<Self> {
         let mut frame = None;
         for (marker, segment) in markers(bytes) {
@@ -124,19 +125,19 @@ impl Frame {
         })
     }
 
-    /// Whether two components have one name.
+    /// Whether two components have the same name.
     pub fn shares_names(&self) -> bool {
         self.ids.iter().enumerate().any(|(at, id)| self.ids[..at].contains(id))
     }
 
-    /// The largest factors of any component.
+    /// The largest sampling factors of all components.
     pub fn largest_sampling(&self) -> (u8, u8) {
         self.sampling.iter().fold((1, 1), |most, of| (most.0.max(of.0), most.1.max(of.1)))
     }
 }
 
-/// The file with names of their own for components that share one, as libjpeg tells them apart: by their order in a
-/// scan of all of them. `None` where they come otherwise.
+/// Copies the file and gives components that share a name different ones. libjpeg tells them apart by their
+/// order in a scan of all components. `None` if they are not in one scan.
 pub fn with_names(bytes: &[u8], frame: &Frame) -> Result<Option<Vec<u8>>> {
     let count = frame.ids.len();
     let mut renamed: Vec<u8> = memory::collected(bytes.len(), bytes.iter().copied())?;
@@ -179,8 +180,8 @@ pub fn with_names(bytes: &[u8], frame: &Frame) -> Result<Option<Vec<u8>>> {
     Ok(Some(renamed))
 }
 
-/// Whether the scans of a progressive file give the first coefficients of every component in full, without which
-/// libjpeg-turbo makes its blocks smoother.
+/// Whether the scans of a progressive file contain the first coefficients of every component at full
+/// precision. Otherwise libjpeg-turbo smooths the blocks.
 pub fn is_exact(bytes: &[u8], frame: &Frame) -> bool {
     const SMOOTHED: usize = 10;
     let mut exact = vec![[false; SMOOTHED]; frame.ids.len()];
@@ -201,14 +202,14 @@ pub fn is_exact(bytes: &[u8], frame: &Frame) -> bool {
     exact.iter().flatten().all(|is_exact| *is_exact)
 }
 
-/// What tells how an image is to be turned.
+/// The metadata that may contain an image's orientation.
 pub struct Metadata<'a> {
     pub exif: Option<Cow<'a, [u8]>>,
     pub xmp: Option<&'a [u8]>,
 }
 
-/// Exif data and XMP packet, as PIL finds them before the first scan: Exif of several segments is one, and of
-/// several packets the last counts.
+/// Exif data and XMP packet before the first scan, found as PIL does: Exif segments are joined, and the
+/// last XMP packet counts.
 pub fn metadata(bytes: &[u8]) -> Result<Metadata<'_>> {
     const EXIF: &[u8] = b"Exif\0\0";
     const XMP: &[u8] = b"http://ns.adobe.com/xap/1.0/\0";

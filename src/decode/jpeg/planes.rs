@@ -1,7 +1,7 @@
-//! Components of a JPEG as they are stored -> its pixels, by libjpeg-turbo's arithmetic.
+//! Turns the stored components of a JPEG into pixels by libjpeg-turbo's arithmetic.
 //!
-//! For the frames whose samplings the decoder does not put together as libjpeg-turbo does: chroma finer than luma, and
-//! inks of several sizes.
+//! Used for frames with sampling factors that the decoder upsamples differently: chroma finer than luma,
+//! and inks of several sizes.
 
 use libjpeg_turbo_rs::ColorSpace;
 
@@ -9,23 +9,23 @@ use super::markers::Frame;
 use crate::error::Result;
 use crate::memory;
 
-/// One component as it is stored: the samples that belong to the image, in rows of `stride`.
+/// One component as stored: the samples that belong to the image, in rows of `stride`.
 struct Plane<'a> {
     samples: &'a [u8],
     stride: usize,
     width: usize,
     height: usize,
-    /// How many pixels share a sample, across and down.
+    /// How many pixels share a sample, horizontally and vertically.
     shared: (usize, usize),
 }
 
-/// The samples of a component: rows of `stride`, padded to whole blocks.
+/// The samples of a component, in rows of `stride`, padded to whole blocks.
 pub struct Stored {
     pub samples: Vec<u8>,
     pub stride: usize,
 }
 
-/// `[height, width, components]`: RGB of three components, and of four CMYK with 255 for no ink.
+/// The pixels, `[height, width, components]`: RGB for three components, CMYK with 255 for no ink for four.
 pub fn put_together(stored: &[Stored], frame: &Frame, space: ColorSpace) -> Result<Vec<u8>> {
     let (width, height) = (frame.width as usize, frame.height as usize);
     let most = frame.largest_sampling();
@@ -52,7 +52,7 @@ pub fn put_together(stored: &[Stored], frame: &Frame, space: ColorSpace) -> Resu
             pixel.iter_mut().zip(&rows).for_each(|(level, row)| *level = row[x]);
             match (space, &mut *pixel) {
                 (ColorSpace::YCbCr, [a, b, c]) => [*a, *b, *c] = rgb(*a, *b, *c),
-                // The inks are what is not light; black is stored as it is.
+                // Ink is 255 minus light; black is stored as it is.
                 (ColorSpace::Ycck, [a, b, c, _]) => {
                     [*a, *b, *c] = rgb(*a, *b, *c).map(|light| 255 - light);
                 }
@@ -64,9 +64,9 @@ pub fn put_together(stored: &[Stored], frame: &Frame, space: ColorSpace) -> Resu
 }
 
 impl Plane<'_> {
-    /// Row `y` of the image, as `jinit_upsampler` chooses: between two samples that stand for two pixels each three
-    /// quarters of the nearer one, and otherwise a sample as often as it is shared. `out` has room for a whole sample
-    /// behind the last pixel.
+    /// Upsamples row `y` of the image with the method that `jinit_upsampler` chooses. If two pixels share a
+    /// sample, each pixel is three quarters of the nearer sample and one of the next; otherwise samples are
+    /// repeated. `out` has room for one whole sample after the last pixel.
     fn upsample(&self, y: usize, out: &mut [u8]) {
         let nearest = &self.row(y / self.shared.1);
         match self.shared {
@@ -97,14 +97,14 @@ impl Plane<'_> {
         &self.samples[index.min(self.height - 1) * self.stride..][..self.width]
     }
 
-    /// Of rows that are two pixels high, the one that is second nearest to row `y` of the image.
+    /// For a plane whose rows are two pixels high: the row that is second nearest to row `y` of the image.
     fn next_nearest(&self, y: usize) -> &[u8] {
         self.row(if y.is_multiple_of(2) { (y / 2).saturating_sub(1) } else { y / 2 + 1 })
     }
 }
 
-/// Two pixels from each sample: three parts of it and one of its neighbour, or four at the edges, over `parts`. The
-/// roundings of the left and the right pixel differ, so that none of them drifts.
+/// Makes two pixels of each sample: three parts of it and one of its neighbour (of itself at the edges),
+/// divided by `parts`. The left and the right pixel round differently, which avoids a drift.
 fn blend_across<T: Copy + Into<u32>>(
     samples: &[T],
     out: &mut [u8],
@@ -122,7 +122,7 @@ fn blend_across<T: Copy + Into<u32>>(
     }
 }
 
-/// `ycc_rgb_convert`: products with 16 bits of fraction.
+/// `ycc_rgb_convert`: products with 16 fraction bits.
 fn rgb(luma: u8, cb: u8, cr: u8) -> [u8; 3] {
     const ONE_HALF: i32 = 1 << 15;
     let fixed = |factor: f64| (factor * 65536.0 + 0.5) as i32;

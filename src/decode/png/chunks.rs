@@ -1,4 +1,4 @@
-//! The chunks of a PNG, put right where PIL reads them otherwise than the decoder.
+//! The chunks of a PNG, corrected where PIL reads them differently from the decoder.
 
 use std::borrow::Cow;
 
@@ -8,17 +8,17 @@ use crate::error::Result;
 use crate::memory;
 
 const SIGNATURE_BYTES: usize = 8;
-/// Length and type of a chunk, and the checksum behind it.
+/// Length and type of a chunk, and the checksum after it.
 const HEAD_BYTES: usize = 8;
 const CHECKSUM_BYTES: usize = 4;
 /// The colour type of images with a palette.
 const INDEXED: u8 = 3;
-/// What a palette holds at most.
+/// Maximum size of a palette.
 const MAX_PALETTE_BYTES: usize = 3 * 256;
-/// What PIL takes where there is no palette.
+/// The palette PIL assumes if there is none.
 const NO_PALETTE: [u8; 3] = [0; 3];
 
-/// A chunk, and where it stands in the file.
+/// A chunk, and where it starts in the file.
 #[derive(Clone, Copy)]
 pub struct Chunk<'a> {
     place: usize,
@@ -27,19 +27,19 @@ pub struct Chunk<'a> {
 }
 
 impl Chunk<'_> {
-    /// Where the next one stands.
+    /// Where the next chunk starts.
     fn end(&self) -> usize {
         self.place + HEAD_BYTES + self.body.len() + CHECKSUM_BYTES
     }
 
-    /// Whether a decoder that does not know it has to give up; PIL passes it over.
+    /// Whether a decoder that does not know it must give up; PIL skips it.
     fn is_unknown(&self) -> bool {
         self.kind[0].is_ascii_uppercase()
             && ![*b"IHDR", *b"PLTE", *b"IDAT", *b"IEND"].contains(&self.kind)
     }
 }
 
-/// The chunks of the file, until one is cut short.
+/// The chunks of the file, up to the first truncated one.
 pub fn chunks(bytes: &[u8]) -> impl Iterator<Item = Chunk<'_>> {
     let mut at = SIGNATURE_BYTES;
     std::iter::from_fn(move || {
@@ -52,11 +52,11 @@ pub fn chunks(bytes: &[u8]) -> impl Iterator<Item = Chunk<'_>> {
     })
 }
 
-/// The file as the decoder takes it: with an end, and of an indexed image with one palette of whole colours. Checks
-/// the chunks that decide what image data means.
+/// The file in a form the decoder accepts: it has an end chunk and, if it is indexed, exactly one palette
+/// of whole colours. Checks the chunks that decide what the image data means.
 ///
 /// # Errors
-/// `corrupt_image` where PIL refuses the file too; `low_memory`.
+/// `corrupt_image` if PIL refuses the file too; `low_memory`.
 pub fn put_right(bytes: &[u8], colour: u8) -> Result<Cow<'_, [u8]>> {
     let (mut has_data, mut has_end) = (false, false);
     let mut end = SIGNATURE_BYTES;
@@ -83,9 +83,9 @@ pub fn put_right(bytes: &[u8], colour: u8) -> Result<Cow<'_, [u8]>> {
         }
         is_right &= !chunk.is_unknown();
     }
-    // A chunk that has begun is cut short.
+    // The file ends inside a chunk.
     if !has_end && (!has_data || bytes.len() >= end + HEAD_BYTES) {
-        return Err(corrupt(Format::Png, "it ends within a chunk"));
+        return Err(corrupt(Format::Png, "it ends inside a chunk"));
     }
     is_right &= colour != INDEXED || !palettes.is_empty();
     if is_right && has_end {
@@ -99,7 +99,7 @@ pub fn put_right(bytes: &[u8], colour: u8) -> Result<Cow<'_, [u8]>> {
         }
         put(&mut whole, chunk.kind, chunk.body);
         if chunk.kind == *b"IHDR" && colour == INDEXED {
-            // Of several the last counts.
+            // If there are several palettes, the last one counts.
             let palette = palettes.last().copied().unwrap_or_default();
             let colours = &palette[..palette.len().min(MAX_PALETTE_BYTES) / 3 * 3];
             put(&mut whole, *b"PLTE", if colours.is_empty() { &NO_PALETTE } else { colours });
@@ -119,7 +119,7 @@ fn check(bytes: &[u8], chunk: Chunk) -> Result<()> {
     Ok(())
 }
 
-/// Checksums are not looked at again.
+/// The decoder ignores checksums.
 fn put(whole: &mut Vec<u8>, kind: [u8; 4], body: &[u8]) {
     whole.extend_from_slice(&(body.len() as u32).to_be_bytes());
     whole.extend_from_slice(&kind);

@@ -1,4 +1,4 @@
-//! What a PNG says of its orientation.
+//! Finds a PNG's orientation metadata.
 
 use std::borrow::Cow;
 
@@ -6,11 +6,11 @@ use png::Info;
 
 use super::chunks::chunks;
 
-/// A profile that is kept as text inflates to no more.
+/// The most that a profile stored as text may inflate to.
 const MAX_PROFILE_BYTES: usize = 1 << 20;
 
-/// Exif data of its own chunk, which may stand after the image data, or as ImageMagick writes it, in hexadecimal
-/// digits behind three lines of text.
+/// Exif data: from its own chunk, which may follow the image data, or as ImageMagick writes it, in
+/// hexadecimal digits after three lines of text.
 pub fn exif<'a>(bytes: &'a [u8], info: &Info) -> Option<Cow<'a, [u8]>> {
     if let Some(chunk) = chunks(bytes).find(|chunk| chunk.kind == *b"eXIf") {
         return Some(Cow::Borrowed(chunk.body));
@@ -26,7 +26,8 @@ pub fn exif<'a>(bytes: &'a [u8], info: &Info) -> Option<Cow<'a, [u8]>> {
     Some(Cow::Owned(digits.as_chunks().0.iter().map(|[high, low]| high << 4 | low).collect()))
 }
 
-/// An XMP packet, of whatever kind of text: PIL goes by its keyword alone, and of several the last counts.
+/// An XMP packet, in any kind of text chunk: PIL only looks at the keyword. If there are several, the last
+/// one counts.
 pub fn xmp(bytes: &[u8], info: &Info) -> Option<Vec<u8>> {
     const NAME: &str = "XML:com.adobe.xmp";
     let has_name =
@@ -41,7 +42,7 @@ pub fn xmp(bytes: &[u8], info: &Info) -> Option<Vec<u8>> {
     chunk.get_text().ok().map(String::into_bytes)
 }
 
-/// The last text of that keyword.
+/// The last text with that keyword.
 fn latin1_text(info: &Info, keyword: &str) -> Option<String> {
     let plain = info.uncompressed_latin1_text.iter().rfind(|chunk| chunk.keyword == keyword);
     if let Some(plain) = plain {

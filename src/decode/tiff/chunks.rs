@@ -1,4 +1,4 @@
-//! The strips or tiles of a TIFF -> its samples, interleaved.
+//! Turns the strips or tiles of a TIFF into interleaved samples.
 
 use std::borrow::Cow;
 
@@ -14,7 +14,7 @@ use crate::error::Result;
 use crate::limits::Limits;
 use crate::memory;
 
-/// A TIFF whose layout and colours are known.
+/// A TIFF whose layout and colours have been read.
 pub struct Source<'a> {
     pub file: &'a [u8],
     pub directory: &'a Directory<'a>,
@@ -29,34 +29,34 @@ struct Place {
     y: usize,
     width: usize,
     height: usize,
-    /// Which sample it holds, where each has its own.
+    /// Which sample it holds, if each sample has strips or tiles of its own.
     plane: usize,
 }
 
-/// The samples of a strip or tile, in rows of so many bytes.
+/// The samples of a strip or tile, in rows of `row_bytes` bytes.
 struct Chunk {
     samples: Vec<u8>,
     row_bytes: usize,
 }
 
-/// The samples of the image, all of a pixel together: rows that begin on a byte, of [`Layout::bits`] each in the
-/// file's byte order.
+/// The samples of the image, interleaved by pixel. Each row starts on a byte; each sample has
+/// [`Layout::bits`] bits, in the file's byte order.
 pub fn read(source: &Source) -> Result<Vec<u8>> {
     let Source { file, directory, layout, meaning, limits } = *source;
     if layout.is_planar && !layout.bits.is_multiple_of(8) {
-        let what = format!("it has planes of samples of {} bits", layout.bits);
+        let what = format!("it has separate planes of {}-bit samples", layout.bits);
         return Err(unsupported(Format::Tiff, what));
     }
     let planes = if layout.is_planar { layout.samples as u64 } else { 1 };
     let row_bytes = layout.row_bytes(layout.width) * planes;
     let total = row_bytes * u64::from(layout.height);
     if layout.compression == Compression::None && total > file.len() as u64 && !meaning.is_ycbcr() {
-        let what = format!("{} bytes do not hold {total} of samples", file.len());
+        let what = format!("{} bytes cannot hold {total} bytes of samples", file.len());
         return Err(corrupt(Format::Tiff, what));
     }
     let of_chunk = layout.row_bytes(layout.chunk_width) * u64::from(layout.chunk_height);
     let pixels = u64::from(layout.width) * u64::from(layout.height);
-    // The RGB that is made of them comes when the strips are gone.
+    // The RGB image is only allocated after the strips have been freed.
     make_room(Format::Tiff, &[total, of_chunk.max(3 * pixels)], limits)?;
     let mut samples = memory::filled(total, 0)?;
     let offset_tag = if layout.is_tiled { tag::TILE_OFFSETS } else { tag::STRIP_OFFSETS };
@@ -65,7 +65,7 @@ pub fn read(source: &Source) -> Result<Vec<u8>> {
     let mut offsets = directory.numbers(offset_tag);
     let chunks = layout.chunks_in_plane();
     if chunks == 1 && !layout.is_planar && layout.compression == Compression::None {
-        // PIL reads the last of several that each cover the image.
+        // If there are several strips that each cover the image, PIL reads the last one.
         let last = offsets.clone().count().saturating_sub(1);
         offsets = directory.numbers(offset_tag);
         if last > 0 {
@@ -76,7 +76,7 @@ pub fn read(source: &Source) -> Result<Vec<u8>> {
         let offset = offsets.next().ok_or_else(|| {
             corrupt(
                 Format::Tiff,
-                format!("it has {index} of {} strips or tiles", chunks * planes as usize),
+                format!("it has only {index} of {} strips or tiles", chunks * planes as usize),
             )
         })?;
         let count =
@@ -89,7 +89,8 @@ pub fn read(source: &Source) -> Result<Vec<u8>> {
     Ok(samples)
 }
 
-/// The bytes of a strip or tile; those that lie within the file, to its end where their number is not told.
+/// The bytes of a strip or tile that lie within the file; up to the end of the file if their number is not
+/// stated.
 fn data_at(file: &[u8], offset: u64, count: Option<u64>) -> &[u8] {
     let within = |place: u64| usize::try_from(place).unwrap_or(usize::MAX).min(file.len());
     let end = count.map_or(file.len(), |count| within(offset.saturating_add(count)));
@@ -110,7 +111,7 @@ fn decode(data: &[u8], place: &Place, source: &Source) -> Result<Chunk> {
     if layout.compression == Compression::Jpeg {
         return decode_jpeg(data, place, source);
     }
-    // The last strip ends with the image, a tile does not.
+    // The last strip ends with the image; a tile does not.
     let rows = if layout.is_tiled { layout.chunk_height as usize } else { place.height };
     let row_bytes = layout.row_bytes(layout.chunk_width) as usize;
     let data = in_order(data, layout)?;
@@ -131,7 +132,7 @@ fn decode(data: &[u8], place: &Place, source: &Source) -> Result<Chunk> {
     Ok(Chunk { samples, row_bytes })
 }
 
-/// The bytes with their bits the right way round.
+/// The data, with the bits of each byte in the usual order.
 fn in_order<'a>(data: &'a [u8], layout: &Layout) -> Result<Cow<'a, [u8]>> {
     if !layout.is_bit_reversed {
         return Ok(Cow::Borrowed(data));
@@ -140,7 +141,7 @@ fn in_order<'a>(data: &'a [u8], layout: &Layout) -> Result<Cow<'a, [u8]>> {
     Ok(Cow::Owned(memory::collected(data.len(), reversed)?))
 }
 
-/// Undoes the predictor: each sample is the sum of the differences up to it.
+/// Undoes the predictor: each sample is stored as the difference from the one to its left.
 fn add_up(row: &mut [u8], layout: &Layout) {
     let step = layout.samples_in_chunk();
     match layout.bits {
@@ -160,22 +161,22 @@ fn add_up(row: &mut [u8], layout: &Layout) {
                 };
             }
         }
-        _ => unreachable!("is refused where the layout is read"),
+        _ => unreachable!("refused when the layout was read"),
     }
 }
 
-/// A JPEG without its tables, or with them. libtiff takes the colours for what the file says they are, whatever stands
-/// in the JPEG.
+/// Decodes a JPEG strip or tile, with or without its own tables. Like libtiff, takes the colour space from
+/// the TIFF's tags, not from the JPEG.
 fn decode_jpeg(data: &[u8], place: &Place, source: &Source) -> Result<Chunk> {
     let Source { directory, layout, meaning, limits, .. } = *source;
     if layout.bits != 8 || (meaning.is_ycbcr() && layout.is_planar) {
-        let what = format!("it is a JPEG of samples of {} bits, or of planes", layout.bits);
+        let what = format!("it has JPEG data with {}-bit samples or in planes", layout.bits);
         return Err(unsupported(Format::Tiff, what));
     }
     let tables = directory.bytes(tag::JPEG_TABLES).unwrap_or_default();
     let whole = jpeg::with_tables(tables, data, meaning.is_ycbcr())?;
     let frame = jpeg::Frame::of(&whole);
-    let frame = frame.ok_or_else(|| corrupt(Format::Tiff, "a strip or tile is no JPEG"))?;
+    let frame = frame.ok_or_else(|| corrupt(Format::Tiff, "a strip or tile is not a JPEG"))?;
     check_frame(&frame, place, layout)?;
     let samples = jpeg::read(&whole, &frame, limits)?;
     Ok(Chunk { samples, row_bytes: frame.width as usize * layout.samples_in_chunk() })
@@ -188,7 +189,7 @@ fn check_frame(frame: &jpeg::Frame, place: &Place, layout: &Layout) -> Result<()
         || frame.sampling.len() != layout.samples_in_chunk()
     {
         let what = format!(
-            "a JPEG of {width} x {height} pixels and {} components is in the place of {} x {} pixels and {}",
+            "a JPEG of {width} x {height} pixels and {} components stands in for {} x {} pixels and {} components",
             frame.sampling.len(),
             place.width,
             place.height,
@@ -196,7 +197,7 @@ fn check_frame(frame: &jpeg::Frame, place: &Place, layout: &Layout) -> Result<()
         );
         return Err(corrupt(Format::Tiff, what));
     }
-    // Larger than its place, it is decoded in vain.
+    // A JPEG much larger than its place would be decoded in vain.
     let most = (layout.chunk_width.max(16) as usize, layout.chunk_height.max(16) as usize);
     if width > most.0.next_multiple_of(16) || height > most.1.next_multiple_of(16) {
         let what = format!("a strip or tile is a JPEG of {width} x {height} pixels");
@@ -205,7 +206,7 @@ fn check_frame(frame: &jpeg::Frame, place: &Place, layout: &Layout) -> Result<()
     Ok(())
 }
 
-/// Puts a strip or tile in its place.
+/// Copies a strip or tile to its place in the image.
 fn copy(chunk: &Chunk, place: &Place, layout: &Layout, image: &mut [u8], row_bytes: usize) {
     let bits = layout.bits as usize * layout.samples_in_chunk();
     let rows = image.chunks_exact_mut(row_bytes).skip(place.y).take(place.height);
@@ -218,7 +219,7 @@ fn copy(chunk: &Chunk, place: &Place, layout: &Layout, image: &mut [u8], row_byt
                 pixel[place.plane * size..][..size].copy_from_slice(sample);
             }
         } else {
-            // Tiles are so wide that each begins on a byte.
+            // Tile widths are such that each tile starts on a byte.
             let count = (place.width * bits).div_ceil(8);
             row[place.x * bits / 8..][..count].copy_from_slice(&samples[..count]);
         }

@@ -1,4 +1,4 @@
-//! The compressed bytes of a strip or tile -> its samples.
+//! Decompresses the bytes of a strip or tile to samples.
 
 use std::io::Read;
 
@@ -12,10 +12,10 @@ use super::super::{corrupt, unsupported};
 use super::layout::Compression;
 use crate::error::Result;
 
-/// Fills `out`, rows of `row_bytes` and `width` pixels, from `data`, what is behind its end is passed over.
+/// Fills `out`, rows of `row_bytes` bytes and `width` pixels, from `data`, whose excess is ignored.
 ///
 /// # Errors
-/// `corrupt_image` where it does not fill them.
+/// `corrupt_image` if `data` does not fill it.
 pub fn expand(
     compression: Compression,
     data: &[u8],
@@ -35,7 +35,7 @@ pub fn expand(
         Compression::Group3 | Compression::Group4 => {
             unpack_fax(compression, data, out, row_bytes, width)?
         }
-        Compression::Jpeg => unreachable!("is decoded to pixels"),
+        Compression::Jpeg => unreachable!("decoded elsewhere"),
     };
     if filled < out.len() {
         let what = format!("a strip or tile holds {filled} of {} bytes", out.len());
@@ -44,7 +44,7 @@ pub fn expand(
     Ok(())
 }
 
-/// Runs of a byte, and bytes as they stand.
+/// PackBits: runs of one byte, and literal bytes.
 fn unpack_bits(mut data: &[u8], out: &mut [u8]) -> usize {
     let mut filled = 0;
     while let [head, rest @ ..] = data {
@@ -106,7 +106,7 @@ fn inflate(data: &[u8], out: &mut [u8]) -> usize {
     filled
 }
 
-/// One bit a pixel, black as 1.
+/// Decodes a fax: one bit per pixel, 1 for black.
 fn unpack_fax(
     compression: Compression,
     data: &[u8],
@@ -115,13 +115,17 @@ fn unpack_fax(
     width: u32,
 ) -> Result<usize> {
     let Ok(width) = u16::try_from(width) else {
-        return Err(unsupported(Format::Tiff, format!("a fax is {width} pixels wide")));
+        return Err(unsupported(
+            Format::Tiff,
+            format!("its {width}-pixel rows are too long for a fax"),
+        ));
     };
     let bytes = data.iter().copied().map(Ok::<u8, std::convert::Infallible>);
     let out_len = out.len();
     let mut rows = out.chunks_exact_mut(row_bytes);
     let mut filled = 0;
-    // Where codes are damaged, they may still be codes: of a row that is too long, or that goes back.
+    // Damaged data may still decode to valid codes, for example to a row that is too long or runs
+    // backwards.
     let is_row =
         |changes: &[u16]| changes.is_sorted() && changes.last().is_none_or(|last| *last <= width);
     let mut put = |changes: &[u16]| match rows.next() {
@@ -140,7 +144,7 @@ fn unpack_fax(
             let Ok(mut decoder) = Group3Decoder::new(bytes) else { return Ok(0) };
             loop {
                 let status = decoder.advance();
-                // The last row may have no end-of-line behind it.
+                // The last row may have no end-of-line code.
                 let has_row = status.is_ok() || !decoder.transitions().is_empty();
                 let goes_on = has_row && put(decoder.transitions());
                 if !goes_on || !matches!(status, Ok(DecodeStatus::Incomplete)) {

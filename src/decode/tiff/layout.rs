@@ -1,17 +1,17 @@
-//! Where the samples of a TIFF stand, and how they are stored.
+//! How the samples of a TIFF are arranged and stored.
 
 use super::super::directory::{ByteOrder, Directory, tag};
 use super::super::sniff::Format;
 use super::super::{corrupt, unsupported};
 use crate::error::Result;
 
-/// `ExtraSamples` says with this that there is something, which is not alpha.
+/// The value of `ExtraSamples` for an extra sample that is not alpha.
 pub const UNSPECIFIED: u64 = 0;
 
-/// More than any kind of pixel has; a sample more would be passed over.
+/// More than any supported pixel has; further samples would be ignored.
 const MAX_SAMPLES: u64 = 8;
 
-/// How the numbers of a sample are to be read.
+/// How the bits of a sample are interpreted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SampleFormat {
     Unsigned,
@@ -30,42 +30,43 @@ pub enum Compression {
     Jpeg,
 }
 
-/// The sizes of an image and of the strips or tiles that it is stored in.
+/// The sizes of an image and of its strips or tiles.
 pub struct Layout {
     pub width: u32,
     pub height: u32,
-    /// Bits of each sample.
+    /// Bits per sample.
     pub bits: u32,
     pub format: SampleFormat,
-    /// Samples of a pixel that are read.
+    /// Samples per pixel that are read.
     pub samples: usize,
     /// Whether each sample has strips or tiles of its own.
     pub is_planar: bool,
-    /// Pixels of a strip or tile.
+    /// Size of a strip or tile in pixels.
     pub chunk_width: u32,
     pub chunk_height: u32,
     pub is_tiled: bool,
     pub compression: Compression,
-    /// Whether each sample is the difference to the one on its left.
+    /// Whether each sample is stored as the difference from the one to its left.
     pub is_differenced: bool,
-    /// Whether the bits of each byte are in reverse.
+    /// Whether the bits of each byte are in reverse order.
     pub is_bit_reversed: bool,
     pub byte_order: ByteOrder,
 }
 
 impl Layout {
     /// # Errors
-    /// `corrupt_image` for what cannot be, `unsupported_image` for what is not decoded here, by name.
+    /// `corrupt_image` for an invalid layout, `unsupported_image` for an unsupported one, which the message
+    /// names.
     pub fn of(directory: &Directory) -> Result<Self> {
         let edge = |tag| directory.number(tag).and_then(|edge| u32::try_from(edge).ok());
         let size = edge(tag::IMAGE_WIDTH).zip(edge(tag::IMAGE_LENGTH));
-        let (width, height) = size.ok_or_else(|| corrupt(Format::Tiff, "it tells no size"))?;
+        let (width, height) = size.ok_or_else(|| corrupt(Format::Tiff, "it has no size"))?;
         let is_planar = directory.number(tag::PLANAR_CONFIGURATION) == Some(2);
         let is_tiled = directory.find(tag::STRIP_OFFSETS).is_none();
         let (chunk_width, chunk_height) = if is_tiled {
             let size = edge(tag::TILE_WIDTH).zip(edge(tag::TILE_LENGTH));
             size.filter(|(width, height)| *width > 0 && *height > 0)
-                .ok_or_else(|| corrupt(Format::Tiff, "it has no strips, nor tiles with a size"))?
+                .ok_or_else(|| corrupt(Format::Tiff, "it has no strips and no tile size"))?
         } else {
             let rows = directory.number(tag::ROWS_PER_STRIP).unwrap_or(u64::from(height));
             (width, rows.clamp(1, u64::from(height).max(1)) as u32)
@@ -76,17 +77,14 @@ impl Layout {
             Some(2) => SampleFormat::Signed,
             Some(3) => SampleFormat::Float,
             Some(other) => {
-                return Err(unsupported(
-                    Format::Tiff,
-                    format!("its samples are of format {other}"),
-                ));
+                return Err(unsupported(Format::Tiff, format!("its sample format is {other}")));
             }
         };
         let is_differenced = match directory.number(tag::PREDICTOR) {
             None | Some(1) => false,
             Some(2) => true,
             Some(other) => {
-                return Err(unsupported(Format::Tiff, format!("its predictor is number {other}")));
+                return Err(unsupported(Format::Tiff, format!("its predictor is {other}")));
             }
         };
         let compression = compression(directory)?;
@@ -101,7 +99,7 @@ impl Layout {
             chunk_height,
             is_tiled,
             compression,
-            // Only these two of the codecs know it.
+            // Only these two codecs support a predictor.
             is_differenced: is_differenced
                 && matches!(compression, Compression::Lzw | Compression::Deflate),
             is_bit_reversed: directory.number(tag::FILL_ORDER) == Some(2),
@@ -109,34 +107,34 @@ impl Layout {
         })
     }
 
-    /// Samples of a pixel that one strip or tile holds.
+    /// Number of samples per pixel that one strip or tile holds.
     pub fn samples_in_chunk(&self) -> usize {
         if self.is_planar { 1 } else { self.samples }
     }
 
-    /// Bytes of a row of so many pixels within a strip or tile.
+    /// Number of bytes in a row of `width` pixels within a strip or tile.
     pub fn row_bytes(&self, width: u32) -> u64 {
         (u64::from(width) * u64::from(self.bits) * self.samples_in_chunk() as u64).div_ceil(8)
     }
 
-    /// How many strips or tiles lie beside each other.
+    /// Number of strips or tiles side by side.
     pub fn across(&self) -> usize {
         self.width.div_ceil(self.chunk_width) as usize
     }
 
-    /// How many strips or tiles a plane has.
+    /// Number of strips or tiles in a plane.
     pub fn chunks_in_plane(&self) -> usize {
         self.across() * self.height.div_ceil(self.chunk_height) as usize
     }
 }
 
-/// What PIL makes of counts that contradict each other: too many bits are passed over, one number of bits is for all
-/// samples.
+/// The bits per sample and samples per pixel, resolved like PIL if the tags contradict each other: surplus
+/// values are ignored, and a single number of bits counts for all samples.
 fn bits_and_samples(directory: &Directory, is_planar: bool) -> Result<(u32, usize)> {
     let mut samples = directory.number(tag::SAMPLES_PER_PIXEL).unwrap_or(1);
     let mut extra = directory.numbers(tag::EXTRA_SAMPLES);
     if is_planar && extra.clone().next().is_some() && extra.all(|extra| extra == UNSPECIFIED) {
-        // In planes of their own, they can be left where they are.
+        // In planes of their own they need not be read.
         samples = samples.saturating_sub(directory.numbers(tag::EXTRA_SAMPLES).count() as u64);
     }
     if !(1..=MAX_SAMPLES).contains(&samples) {

@@ -1,4 +1,4 @@
-//! What the samples of a TIFF mean, and RGB of them, as PIL's table `OPEN_INFO` has it.
+//! What the samples of a TIFF mean, and their conversion to RGB, as in PIL's table `OPEN_INFO`.
 
 use super::super::directory::{Directory, tag};
 use super::super::sniff::Format;
@@ -8,36 +8,36 @@ use super::ycbcr::{self, Subsampling};
 use crate::error::Result;
 use crate::memory;
 
-/// `ExtraSamples` says with this that colours are multiplied by alpha.
+/// The value of `ExtraSamples` if colours are multiplied by alpha.
 const ASSOCIATED: u64 = 1;
 
 /// The colours of a pixel's samples.
 pub enum Meaning {
-    /// Levels, the lowest of which is white where `is_inverted`.
+    /// Grey levels; the lowest is white if `is_inverted`.
     Grey {
         is_inverted: bool,
         extra: Extra,
     },
-    /// Indices into a palette. A sample behind the index is passed over.
+    /// Indices into a palette. A sample after the index is ignored.
     Palette(Box<[[u8; 3]; 256]>),
     Rgb(Extra),
     Cmyk,
     YCbCr,
 }
 
-/// What stands behind the colours.
+/// What follows the colours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Extra {
-    /// Nothing, or nothing that is read.
+    /// Nothing, or something that is ignored.
     None,
     Alpha,
-    /// Alpha that the colours are multiplied by.
+    /// Alpha, with colours multiplied by it.
     Associated,
 }
 
 impl Meaning {
     /// # Errors
-    /// `unsupported_image` for kinds of pixels that are not decoded here, by name.
+    /// `unsupported_image` for a kind of pixel that is not supported; the message names it.
     pub fn of(directory: &Directory, layout: &Layout) -> Result<Self> {
         let photometric = directory.number(tag::PHOTOMETRIC_INTERPRETATION).unwrap_or(0);
         let colours = match photometric {
@@ -45,7 +45,7 @@ impl Meaning {
             2 | 6 | 8 => 3,
             5 => 4,
             other => {
-                let what = format!("its photometric interpretation is number {other}");
+                let what = format!("its photometric interpretation is {other}");
                 return Err(unsupported(Format::Tiff, what));
             }
         };
@@ -53,7 +53,7 @@ impl Meaning {
             match (layout.samples.checked_sub(colours), directory.number(tag::EXTRA_SAMPLES)) {
                 (None | Some(0), _) | (_, Some(UNSPECIFIED)) => Extra::None,
                 (_, Some(ASSOCIATED)) => Extra::Associated,
-                // RGB that does not say what its fourth sample is has alpha in PIL, grey has not.
+                // If the extra sample is not described, PIL takes it as alpha in RGB, but not in grey.
                 (_, None) if colours == 1 => Extra::None,
                 _ => Extra::Alpha,
             };
@@ -62,7 +62,7 @@ impl Meaning {
             2 => Self::Rgb(extra),
             3 if layout.bits <= 8 => Self::Palette(Box::new(palette(directory, layout)?)),
             3 => {
-                let what = format!("it has a palette and samples of {} bits", layout.bits);
+                let what = format!("it has a palette and {}-bit samples", layout.bits);
                 return Err(unsupported(Format::Tiff, what));
             }
             5 => Self::Cmyk,
@@ -78,7 +78,7 @@ impl Meaning {
         matches!(self, Self::YCbCr)
     }
 
-    /// Refuses numbers of bits and samples that the colours are not read in.
+    /// Refuses combinations of bits and samples that are not supported for the colours.
     fn check(&self, layout: &Layout, colours: usize) -> Result<()> {
         let is_fine = match self {
             Self::Grey { .. } if layout.samples == 1 => {
@@ -98,7 +98,7 @@ impl Meaning {
         let needed = if matches!(self, Self::Grey { .. }) { 1 } else { colours };
         if !is_fine || !has_differences || layout.samples < needed {
             let what = format!(
-                "its pixels have {} samples of {} bits ({:?})",
+                "its pixels have {} samples of {} bits each ({:?})",
                 layout.samples, layout.bits, layout.format
             );
             return Err(unsupported(Format::Tiff, what));
@@ -106,8 +106,8 @@ impl Meaning {
         Ok(())
     }
 
-    /// How chroma is stored, where libtiff makes RGB of it: PIL has it do so with what is compressed. `held` is what a
-    /// strip or tile has, in bytes, `whole` what it takes with a chroma for each pixel.
+    /// The subsampling of chroma, if libtiff makes the RGB: PIL leaves compressed data to it. `held` is the
+    /// size of a strip or tile in bytes, `whole` the size it would have with one chroma pair per pixel.
     pub fn subsampling(
         &self,
         directory: &Directory,
@@ -119,7 +119,7 @@ impl Meaning {
         (self.is_ycbcr() && !is_whole && !layout.is_planar).then(|| ycbcr::subsampling(directory))
     }
 
-    /// `[height, width, 3]` of the samples that [`super::chunks::read`] gives.
+    /// Converts the samples that [`super::chunks::read`] returns to `[height, width, 3]`.
     pub fn to_rgb(&self, data: Vec<u8>, layout: &Layout, alpha: Alpha) -> Result<Vec<u8>> {
         match self {
             Self::Grey { is_inverted, extra: Extra::None } if layout.samples == 1 => {
@@ -173,18 +173,18 @@ impl Meaning {
                     .for_each(|pixel| *pixel = ycbcr::pil_rgb(*pixel));
                 Ok(levels)
             }
-            // libjpeg or libtiff's own conversion has made RGB of it.
+            // libjpeg, or libtiff's own conversion, has already made it RGB.
             Self::YCbCr => Ok(data),
         }
     }
 }
 
-/// The colour map has all reds first, then greens and blues, each of 16 bits.
+/// Reads the colour map: all reds, then all greens, then all blues, 16 bits each.
 fn palette(directory: &Directory, layout: &Layout) -> Result<[[u8; 3]; 256]> {
     let levels = directory.numbers(tag::COLOR_MAP);
     let (told, count) = (levels.clone().count(), 1 << layout.bits);
     if told != 3 * count {
-        let what = format!("its colour map has {told} of {} levels", 3 * count);
+        let what = format!("its colour map has {told} instead of {} levels", 3 * count);
         return Err(corrupt(Format::Tiff, what));
     }
     let mut colours = [[0; 3]; 256];
@@ -194,8 +194,8 @@ fn palette(directory: &Directory, layout: &Layout) -> Result<[[u8; 3]; 256]> {
     Ok(colours)
 }
 
-/// Levels of one sample as grey pixels. Of more than 8 bits PIL makes numbers, of which what lies beyond 0..=255 is
-/// clipped, and which it does not invert.
+/// One-sample levels as grey pixels. PIL treats more than 8 bits as plain numbers: it clips them to 0..=255
+/// and does not invert them.
 fn grey(data: Vec<u8>, layout: &Layout, is_inverted: bool) -> Result<Vec<u8>> {
     let count = layout.width as usize * layout.height as usize;
     let order = layout.byte_order;
@@ -242,7 +242,7 @@ fn saturated(count: usize, levels: impl Iterator<Item = f64>) -> Result<Vec<u8>>
     memory::collected(3 * count, levels.flat_map(|level| [level as u8; 3]))
 }
 
-/// Samples of 8 bits, or of 16 the high ones.
+/// Samples of 8 bits, or the high bytes of samples of 16.
 fn bytes(data: Vec<u8>, layout: &Layout) -> Vec<u8> {
     use super::super::directory::ByteOrder;
     match (layout.bits, layout.byte_order) {
@@ -252,7 +252,7 @@ fn bytes(data: Vec<u8>, layout: &Layout) -> Vec<u8> {
     }
 }
 
-/// Samples of up to a byte, in rows that start on one, to a byte each.
+/// Unpacks samples of up to 8 bits, in rows that start on a byte, to one byte each.
 fn unpack(packed: Vec<u8>, layout: &Layout) -> Result<Vec<u8>> {
     if layout.bits == 8 {
         return Ok(packed);
@@ -265,7 +265,7 @@ fn unpack(packed: Vec<u8>, layout: &Layout) -> Result<Vec<u8>> {
     memory::collected(samples, rows.flat_map(|of| (0..width).map(move |at| row(of, at))))
 }
 
-/// The first `kept` samples of every pixel of `count`, in place.
+/// Keeps the first `kept` of each pixel's `count` samples, in place.
 fn first_samples(mut data: Vec<u8>, count: usize, kept: usize) -> Vec<u8> {
     if count == kept {
         return data;
@@ -279,7 +279,7 @@ fn first_samples(mut data: Vec<u8>, count: usize, kept: usize) -> Vec<u8> {
     data
 }
 
-/// The colour before it was multiplied by alpha, as PIL's `unpackRGBa`.
+/// Undoes the multiplication of the colour by alpha, like PIL's `unpackRGBa`.
 fn divide_by_alpha(pixel: &mut [u8]) {
     let Some((alpha, colour)) = pixel.split_last_mut() else { return };
     let alpha = u32::from(*alpha);

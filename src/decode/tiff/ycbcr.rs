@@ -1,13 +1,13 @@
-//! YCbCr in a TIFF that is no JPEG, by libtiff's arithmetic and by PIL's.
+//! YCbCr in a TIFF that is not JPEG-compressed, by libtiff's arithmetic and by PIL's.
 
 use super::super::directory::{Directory, tag};
 use crate::error::Result;
 use crate::memory;
 
-/// How many pixels share a pair of chroma, across and down.
+/// How many pixels share a pair of chroma samples, horizontally and vertically.
 pub type Subsampling = (usize, usize);
 
-/// What the file says, or the default.
+/// The subsampling that the file states, or the default.
 pub fn subsampling(directory: &Directory) -> Subsampling {
     let mut factors = directory.numbers(tag::YCBCR_SUBSAMPLING).map(|factor| match factor {
         1 | 2 | 4 => factor as usize,
@@ -16,12 +16,12 @@ pub fn subsampling(directory: &Directory) -> Subsampling {
     factors.next().zip(factors.next()).unwrap_or((2, 2))
 }
 
-/// Bytes of so many pixels: blocks, each of its luma, then a Cb and a Cr.
+/// Size in bytes of an image of this size: blocks, each with its luma, then a Cb and a Cr.
 pub fn stored_bytes((width, height): (usize, usize), (across, down): Subsampling) -> usize {
     width.div_ceil(across) * height.div_ceil(down) * (across * down + 2)
 }
 
-/// `[height, width, 3]`, RGB. Chroma is repeated, as libtiff's `putcontig8bitYCbCr…` do.
+/// The image as RGB, `[height, width, 3]`. Chroma is repeated, like libtiff's `putcontig8bitYCbCr…`.
 pub fn to_rgb(
     data: &[u8],
     (width, height): (usize, usize),
@@ -46,7 +46,7 @@ pub fn to_rgb(
     Ok(rgb)
 }
 
-/// libtiff's `TIFFYCbCrToRGB`: products of 16 fraction bits, of coefficients and a range that the file may tell.
+/// libtiff's `TIFFYCbCrToRGB`: products with 16 fraction bits; the file may state coefficients and a range.
 struct Conversion {
     luma: [i32; 256],
     red_of_cr: [i32; 256],
@@ -99,7 +99,7 @@ impl Conversion {
     }
 }
 
-/// PIL's `ConvertYCbCr`, for what it reads without libtiff: products of 6 fraction bits.
+/// PIL's `ConvertYCbCr`, for data that it reads without libtiff: products with 6 fraction bits.
 pub fn pil_rgb([luma, cb, cr]: [u8; 3]) -> [u8; 3] {
     let of =
         |factor: f64, code: u8| (factor * f64::from(i32::from(code) - 128) * 64.0 + 0.5) as i32;

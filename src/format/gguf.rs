@@ -1,8 +1,8 @@
-//! The GGUF container: header in, header out.
+//! Reads and writes the header of GGUF files.
 //!
 //! Follows ggml's `docs/gguf.md`, versions 2 and 3, little-endian. Only the header is read here; the
-//! tensors' bytes stream past it (see [`crate::ModelLoader`]). Every count and length is checked against
-//! what is left of the bytes before anything is allocated, because the file comes from a stranger.
+//! tensors' bytes are streamed (see [`crate::ModelLoader`]). Every count and length is checked against the
+//! remaining bytes before anything is allocated, because the file may come from a stranger.
 
 use std::collections::HashSet;
 
@@ -19,10 +19,10 @@ const VERSION: u32 = 3;
 const DEFAULT_ALIGNMENT: u64 = 32;
 /// `GGML_MAX_DIMS` in ggml.h.
 const MAX_DIMENSIONS: u32 = 4;
-/// Nothing in a CLIP file nests; the bound keeps a crafted file from exhausting the stack.
+/// No metadata of a CLIP model is nested; the limit keeps a crafted file from exhausting the stack.
 const MAX_ARRAY_DEPTH: u32 = 4;
 
-/// What stands before the tensors' bytes.
+/// The header: everything before the tensors' bytes.
 ///
 /// ```
 /// use clip_wasm::Limits;
@@ -38,33 +38,33 @@ const MAX_ARRAY_DEPTH: u32 = 4;
 /// ```
 #[derive(Debug)]
 pub struct Header {
-    /// In file order.
+    /// The metadata, in file order.
     pub metadata: Vec<(String, Value)>,
-    /// In the order of their bytes in the file.
+    /// The tensors, in the order of their bytes in the file.
     pub tensors: Vec<TensorInfo>,
 }
 
-/// Where one tensor stands and how it is stored.
+/// Where one tensor is stored, and how.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TensorInfo {
-    /// As the file spells it.
+    /// Its name in the file.
     pub name: String,
-    /// How its values are stored.
+    /// The type of its values.
     pub dtype: GgmlDType,
-    /// Row-major, outermost first: `[out, in]` for a linear weight. GGUF stores the reverse.
+    /// Row-major, outermost dimension first: `[out, in]` for a linear weight. GGUF stores the reverse.
     pub shape: Vec<usize>,
-    /// From the start of the file, in bytes.
+    /// Start of its bytes, counted from the start of the file.
     pub offset: u64,
-    /// In bytes.
+    /// Size in bytes.
     pub size: u64,
 }
 
 impl Header {
-    /// Reads the header from the first bytes of a file: `None` where it needs more of them.
+    /// Reads the header from the first bytes of a file: `None` if it needs more of them.
     ///
     /// # Errors
-    /// `not_a_model` without the magic; `malformed_model` where the header contradicts itself;
-    /// `unsupported_model` for a version or a tensor type that candle does not read; `limit_exceeded`.
+    /// `not_a_model` if the file does not start with [`MAGIC`]; `malformed_model` if the header contradicts
+    /// itself; `unsupported_model` for a version or a tensor type that is not supported; `limit_exceeded`.
     pub fn parse(prefix: &[u8], limits: &Limits) -> Result<Option<Self>> {
         let mut reader = Reader { bytes: prefix, position: 0, values: 0, limits };
         match read_header(&mut reader) {
@@ -73,7 +73,7 @@ impl Header {
                 Ok(Some(header))
             }
             Err(Stop::Incomplete) => {
-                // One more byte at the least is to come.
+                // At least one more byte is missing.
                 limits.check(Limit::HeaderBytes, prefix.len() as u64 + 1)?;
                 Ok(None)
             }
@@ -86,13 +86,13 @@ impl Header {
         self.metadata.iter().find(|(name, _)| name == key).map(|(_, value)| value)
     }
 
-    /// The end of the last tensor, which is the least a whole file holds, in bytes.
+    /// The end of the last tensor: the minimum size of a complete file, in bytes.
     pub fn file_size(&self) -> u64 {
         self.tensors.last().map_or(0, |tensor| tensor.offset + tensor.size)
     }
 }
 
-/// The bytes a tensor takes, if its rows divide into the type's blocks.
+/// Size of a tensor in bytes; `None` if the type's blocks do not divide its rows.
 pub fn byte_size(dtype: GgmlDType, shape: &[usize]) -> Option<u64> {
     let block = dtype.block_size();
     if !shape.last().copied().unwrap_or(1).is_multiple_of(block) {
@@ -102,9 +102,9 @@ pub fn byte_size(dtype: GgmlDType, shape: &[usize]) -> Option<u64> {
     (elements / block as u64).checked_mul(dtype.type_size() as u64)
 }
 
-/// A header as it stands in a file, padded so that tensor data may follow.
+/// The bytes of a header, padded so that tensor data can follow.
 ///
-/// Gives each tensor its offset: they follow one another in the order given, each aligned to 32 bytes.
+/// Sets the offset of each tensor: they follow one another in the given order, each aligned to 32 bytes.
 pub fn header_bytes(metadata: &[(String, Value)], tensors: &mut [TensorInfo]) -> Vec<u8> {
     let mut bytes = Vec::new();
     bytes.extend_from_slice(MAGIC);
@@ -135,7 +135,7 @@ pub fn header_bytes(metadata: &[(String, Value)], tensors: &mut [TensorInfo]) ->
     bytes
 }
 
-/// The padding that follows a tensor of `size` bytes.
+/// The number of padding bytes after a tensor of `size` bytes.
 pub fn padding(size: u64) -> usize {
     (size.next_multiple_of(DEFAULT_ALIGNMENT) - size) as usize
 }
@@ -163,7 +163,7 @@ fn read_header(reader: &mut Reader) -> Result<Header, Stop> {
     }
     let version = reader.u32()?;
     if !(2..=3).contains(&version) {
-        let message = format!("GGUF version {version} is not read here, only 2 and 3");
+        let message = format!("GGUF version {version} is not supported, only 2 and 3 are");
         return Err(Error::new(ErrorKind::UnsupportedModel, message).into());
     }
     let tensor_count = reader.count("tensors")?;
@@ -183,7 +183,7 @@ fn read_header(reader: &mut Reader) -> Result<Header, Stop> {
     for _ in 0..tensor_count {
         let tensor = read_tensor_info(reader)?;
         if !names.insert(tensor.name.clone()) {
-            return Err(malformed(format!("tensor {} stands in it twice", tensor.name)).into());
+            return Err(malformed(format!("tensor {} occurs twice", tensor.name)).into());
         }
         tensors.push(tensor);
     }
@@ -192,7 +192,7 @@ fn read_header(reader: &mut Reader) -> Result<Header, Stop> {
     let alignment = match metadata.iter().find(|(key, _)| key == "general.alignment") {
         None => DEFAULT_ALIGNMENT,
         Some((_, Value::U32(n))) if n.is_power_of_two() && *n <= 1 << 16 => u64::from(*n),
-        Some(_) => return Err(malformed("general.alignment is no power of two").into()),
+        Some(_) => return Err(malformed("general.alignment must be a power of two").into()),
     };
     place_tensors(&mut tensors, header_end.next_multiple_of(alignment), alignment)?;
     Ok(Header { metadata, tensors })
@@ -210,7 +210,7 @@ fn read_tensor_info(reader: &mut Reader) -> Result<TensorInfo, Stop> {
         match usize::try_from(dimension) {
             Ok(n) if (1..=1 << 31).contains(&dimension) => shape.push(n),
             _ => {
-                let what = format!("tensor {name} has a dimension of {dimension}");
+                let what = format!("tensor {name} has a dimension of size {dimension}");
                 return Err(malformed(what).into());
             }
         }
@@ -218,24 +218,25 @@ fn read_tensor_info(reader: &mut Reader) -> Result<TensorInfo, Stop> {
     shape.reverse();
     let code = reader.u32()?;
     let Some(dtype) = type_of_code(code) else {
-        let message = format!("tensor {name} is of ggml type {code}, which is not read here");
+        let message = format!("tensor {name} is of ggml type {code}, which is not supported");
         return Err(Error::new(ErrorKind::UnsupportedModel, message).into());
     };
     let Some(size) = byte_size(dtype, &shape) else {
-        let what = format!("tensor {name} of shape {shape:?} cannot be stored as {dtype:?}");
+        let what = format!("the blocks of {dtype:?} do not fit tensor {name} of shape {shape:?}");
         return Err(malformed(what).into());
     };
     Ok(TensorInfo { name, dtype, shape, offset: reader.u64()?, size })
 }
 
-/// Turns offsets from the start of the data into offsets from the start of the file, in file order.
+/// Changes offsets from the start of the data to offsets from the start of the file, and sorts the tensors
+/// by them.
 fn place_tensors(tensors: &mut [TensorInfo], data_start: u64, alignment: u64) -> Result<()> {
     tensors.sort_by_key(|tensor| tensor.offset);
     let mut end = data_start;
     for tensor in tensors {
         let offset = tensor.offset.checked_add(data_start).filter(|n| n.is_multiple_of(alignment));
         let (Some(offset), true) = (offset, tensor.offset.is_multiple_of(alignment)) else {
-            let what = format!("tensor {} begins at offset {}", tensor.name, tensor.offset);
+            let what = format!("tensor {} has an invalid offset {}", tensor.name, tensor.offset);
             return Err(malformed(what));
         };
         if offset < end {
@@ -243,7 +244,7 @@ fn place_tensors(tensors: &mut [TensorInfo], data_start: u64, alignment: u64) ->
         }
         tensor.offset = offset;
         let Some(next) = offset.checked_add(tensor.size) else {
-            return Err(malformed(format!("tensor {} has no end", tensor.name)));
+            return Err(malformed(format!("the size of tensor {} is too large", tensor.name)));
         };
         end = next;
     }
@@ -253,7 +254,7 @@ fn place_tensors(tensors: &mut [TensorInfo], data_start: u64, alignment: u64) ->
 struct Reader<'a> {
     bytes: &'a [u8],
     position: usize,
-    /// Of the metadata, so far, and of the arrays that have been begun all.
+    /// Number of metadata entries so far, plus the elements of all arrays so far.
     values: u64,
     limits: &'a Limits,
 }
@@ -280,9 +281,9 @@ impl<'a> Reader<'a> {
         Ok(u64::from_le_bytes(self.array()?))
     }
 
-    /// A count of things that each take at least a byte, so none may exceed what any header may hold.
+    /// A count of things that each take at least one byte, so it cannot be larger than a header.
     fn count(&mut self, what: &str) -> Result<u64, Stop> {
-        /// More than a header of any model's, whatever the limits are.
+        /// More than any model's header holds, whatever the limits are.
         const MOST: u64 = 1 << 32;
         let count = self.u64()?;
         if count > MOST {
@@ -315,7 +316,8 @@ impl<'a> Reader<'a> {
                 let count = self.count("elements in an array")?;
                 self.values += count;
                 self.limits.check(Limit::MetadataValues, self.values)?;
-                // Each takes a byte at the least, so what has not come is not believed.
+                // Each element takes at least one byte, so a count larger than the remaining bytes
+                // allocates nothing extra.
                 let there = (self.bytes.len() - self.position) as u64;
                 let mut values = memory::reserved(count.min(there))?;
                 for _ in 0..count {
@@ -326,7 +328,7 @@ impl<'a> Reader<'a> {
             10 => Value::U64(self.u64()?),
             11 => Value::I64(i64::from_le_bytes(self.array()?)),
             12 => Value::F64(f64::from_le_bytes(self.array()?)),
-            _ => return Err(malformed(format!("a metadata value is of type {kind}")).into()),
+            _ => return Err(malformed(format!("unknown metadata type {kind}")).into()),
         })
     }
 }

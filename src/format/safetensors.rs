@@ -1,7 +1,7 @@
-//! The safetensors container: header in.
+//! Reads the header of safetensors files.
 //!
-//! Follows the [format's own description](https://github.com/huggingface/safetensors#format). The bytes
-//! of the tensors stream past (see [`crate::convert`]).
+//! Follows the [format's own description](https://github.com/huggingface/safetensors#format). The tensors'
+//! bytes are streamed (see [`crate::convert`]).
 
 use safetensors::tensor::Metadata;
 
@@ -10,13 +10,13 @@ use crate::format::weights::Tensor;
 use crate::format::{SNIFF_BYTES, expect_safetensors};
 use crate::limits::{Limit, Limits};
 
-/// The length that stands before the header.
+/// Size of the length field before the header.
 const LENGTH_BYTES: usize = 8;
 /// The format's own limit.
 const MAX_HEADER_BYTES: u64 = 100_000_000;
 
-/// What stands before the tensors' bytes. The tensors follow one another without a gap, and each has
-/// the bytes that its shape and type call for.
+/// The header: everything before the tensors' bytes. The tensors follow one another without gaps, and the
+/// size of each matches its shape and type.
 #[derive(Debug)]
 pub struct Header {
     tensors: Metadata,
@@ -24,11 +24,11 @@ pub struct Header {
 }
 
 impl Header {
-    /// Reads the header from the first bytes of a file: `None` where it needs more of them.
+    /// Reads the header from the first bytes of a file: `None` if it needs more of them.
     ///
     /// # Errors
-    /// `not_a_model` or `unsupported_model` for a file of another kind; `malformed_model` where the
-    /// header contradicts itself; `limit_exceeded`.
+    /// `not_a_model` or `unsupported_model` for a file of another kind; `malformed_model` if the header
+    /// contradicts itself; `limit_exceeded`.
     pub fn parse(prefix: &[u8], limits: &Limits) -> Result<Option<Self>> {
         let Some((length, rest)) = prefix.split_first_chunk::<LENGTH_BYTES>() else {
             return Ok(None);
@@ -52,7 +52,7 @@ impl Header {
         Ok(Some(Self { tensors, data_start: LENGTH_BYTES as u64 + length }))
     }
 
-    /// The tensor of that name.
+    /// The tensor called `name`.
     pub fn get(&self, name: &str) -> Option<Tensor<'_>> {
         let info = self.tensors.info(name)?;
         let (start, end) = info.data_offsets;
@@ -60,18 +60,18 @@ impl Header {
         Some(Tensor { dtype: info.dtype, shape: &info.shape, row_major: true, bytes })
     }
 
-    /// Where the header ends and the tensors begin, in bytes.
+    /// The end of the header and start of the tensors, in bytes.
     pub fn data_start(&self) -> u64 {
         self.data_start
     }
 
-    /// What a whole file holds, in bytes.
+    /// The size of a complete file, in bytes.
     pub fn file_size(&self) -> u64 {
         self.data_start + self.tensors.data_len() as u64
     }
 }
 
-/// The error of a file that is not as its format has it.
+/// The error for a file that violates the format.
 fn malformed(what: impl std::fmt::Display) -> Error {
     let message = format!("this safetensors file is damaged: {what}; download it again");
     Error::new(ErrorKind::MalformedModel, message)

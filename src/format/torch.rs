@@ -1,12 +1,13 @@
-//! The checkpoints of `torch.save`, since torch 1.6: a zip archive of a pickle, `data.pkl`, and of raw storages,
-//! `data/0`, `data/1` and so on, none of them compressed.
+//! Checkpoints written by `torch.save` since torch 1.6: a zip archive with a pickle, `data.pkl`, and raw
+//! storages, `data/0`, `data/1` and so on, all uncompressed.
 //!
-//! The archive's directory stands at its end, and the headers before its entries have no sizes. But the pickle comes
-//! first, and tells how large each storage is; and torch lays them out by a rule, which its own option
+//! The archive's directory is at its end, and the headers of its entries have no sizes. But the pickle
+//! comes first and states the size of each storage, and torch lays the storages out by a rule, which its
+//! own option
 //! [`calculate_storage_offsets`](https://github.com/pytorch/pytorch/blob/main/torch/utils/serialization/config.py)
-//! relies on. So the places of all storages are known once the first one's header has come, and a stream can be read
-//! from front to back, or parts of it. Whether an entry stands where it should, its header shows before its bytes are
-//! believed.
+//! relies on. So the positions of all storages are known as soon as the first one's header has arrived, and
+//! the file can be streamed from front to back, or only in parts. Each entry's header is checked before its
+//! bytes are used.
 
 mod pickle;
 
@@ -18,35 +19,35 @@ use crate::format::torch::pickle::{Contents, Machine};
 use crate::format::weights::{Check, Tensor};
 use crate::limits::{Limit, Limits};
 
-/// What every zip archive begins with: the signature of an entry's header.
+/// The first bytes of every zip archive: the signature of an entry's header.
 pub const MAGIC: &[u8] = b"PK\x03\x04";
-/// What follows an entry whose header has no sizes.
+/// The signature after an entry whose header has no sizes.
 const DESCRIPTOR: &[u8] = b"PK\x07\x08";
-/// What follows the last entry: the directory.
+/// The signature after the last entry: the directory.
 const DIRECTORY: &[u8] = b"PK\x01\x02";
-/// An entry's header, without its name and extra field.
+/// Size of an entry's header, without its name and extra field.
 const HEADER_BYTES: u64 = 30;
-/// From here on sizes and places are written in 64 bits, in the extra field.
+/// From this value on, sizes and positions are written in 64 bits, in the extra field.
 const ZIP64: u64 = u32::MAX as u64;
-/// How storages are aligned where the archive does not say, in bytes.
+/// Alignment of storages if the archive does not state one, in bytes.
 const ALIGNMENT: u64 = 64;
 const MOST_ALIGNMENT: u64 = 1 << 20;
-/// The entries between the pickle and the storages hold no more than this, in bytes.
+/// The largest entry between the pickle and the storages, in bytes.
 const MOST_RECORD_BYTES: usize = 64;
 
-/// What stands before the storages, and where they are.
+/// The header: what the pickle describes, and where the storages are.
 #[derive(Debug)]
 pub struct Header {
     contents: Contents,
     data_start: u64,
     data_end: u64,
-    /// Where each storage begins, in bytes from the start of the file.
+    /// Where each storage starts, in bytes from the start of the file.
     starts: HashMap<u32, u64>,
     checks: Vec<Check>,
 }
 
 impl Header {
-    /// The tensor of that name.
+    /// The tensor called `name`.
     pub fn get(&self, name: &str) -> Option<Tensor<'_>> {
         let tensor = self.contents.tensors.get(name)?;
         let start = self.starts[&tensor.storage];
@@ -58,12 +59,12 @@ impl Header {
         })
     }
 
-    /// Where the first storage's entry begins, in bytes.
+    /// The start of the first storage's entry, in bytes.
     pub fn data_start(&self) -> u64 {
         self.data_start
     }
 
-    /// Where the last storage ends, in bytes. The archive's directory and a few small entries follow.
+    /// The end of the last storage, in bytes. The archive's directory and a few small entries follow.
     pub fn data_end(&self) -> u64 {
         self.data_end
     }
@@ -74,22 +75,22 @@ impl Header {
     }
 }
 
-/// Reads the header of an archive as its first bytes come.
+/// Reads the header of an archive while its first bytes arrive.
 pub struct Reader {
     limits: Limits,
     machine: Machine,
     /// The first entry, which holds the pickle.
     first: Option<Entry>,
     contents: Option<Contents>,
-    /// Where the next entry begins, once the pickle is read.
+    /// Where the next entry starts, after the pickle has been read.
     position: u64,
-    /// Of the version that sorts storages by their numbers rather than their names.
+    /// Whether the format version sorts storages by number; otherwise they are sorted by name.
     by_number: bool,
     alignment: u64,
 }
 
 impl Reader {
-    /// Of an archive of which nothing has come.
+    /// A reader for an archive of which no bytes have arrived yet.
     pub fn new(limits: &Limits) -> Self {
         Self {
             limits: *limits,
@@ -102,10 +103,11 @@ impl Reader {
         }
     }
 
-    /// Takes the first bytes of the file, all that have come: `None` where it needs more of them.
+    /// Takes all bytes of the file that have arrived so far: `None` if it needs more of them.
     ///
     /// # Errors
-    /// `unsupported_model` for an archive that is no plain checkpoint, `malformed_model`, `limit_exceeded`.
+    /// `unsupported_model` for an archive that is not a plain checkpoint, `malformed_model`,
+    /// `limit_exceeded`.
     pub fn read(&mut self, prefix: &[u8]) -> Result<Option<Header>> {
         if self.first.is_none() {
             self.first = Entry::parse(prefix, 0)?;
@@ -155,7 +157,7 @@ impl Reader {
                 ".storage_alignment" => self.alignment = alignment(record)?,
                 "byteorder" if record != b"little" => {
                     let message =
-                        "this checkpoint is of a big-endian machine; save it as safetensors";
+                        "this checkpoint was saved on a big-endian machine; save it as safetensors";
                     return Err(Error::new(ErrorKind::UnsupportedModel, message));
                 }
                 "byteorder" | "version" | ".data/serialization_id" => {}
@@ -166,7 +168,8 @@ impl Reader {
         self.lay_out(&archive).map(Some)
     }
 
-    /// Finds the storages by torch's rule: `PyTorchStreamWriter::writeRecord` and `getPadding` of its
+    /// Computes the positions of the storages by torch's rule: `PyTorchStreamWriter::writeRecord` and
+    /// `getPadding` in its
     /// [inline_container.cc](https://github.com/pytorch/pytorch/blob/main/caffe2/serialize/inline_container.cc).
     fn lay_out(&mut self, archive: &str) -> Result<Header> {
         let contents = self.contents.take().expect("read before the storages");
@@ -185,8 +188,8 @@ impl Reader {
         for key in keys {
             let name = format!("{archive}data/{key}");
             let size = header.contents.storages[&key].size;
-            // An extra field of four bytes at least, which the padding is in, and before it in large archives one
-            // for what does not go into 32 bits.
+            // An extra field of at least four bytes, which contains the padding. In large archives another
+            // one precedes it, for numbers that do not fit in 32 bits.
             let long = size >= ZIP64 || position >= ZIP64;
             let wide = 4 * u64::from(long)
                 + 16 * u64::from(size >= ZIP64)
@@ -198,7 +201,7 @@ impl Reader {
                 (_, false) => 16,
                 (_, true) => 24,
             };
-            // Where sizes that lie would add up to more than a file can hold.
+            // Invalid sizes could add up to more than a file can hold.
             let end = start.checked_add(size).filter(|end| *end < i64::MAX as u64);
             let end = end.ok_or_else(|| damaged("its storages are larger than any file"))?;
             header.starts.insert(key, start);
@@ -213,16 +216,16 @@ impl Reader {
 /// The header of an archive's entry.
 struct Entry {
     name: String,
-    /// Where its bytes begin, from the start of the file.
+    /// Where its data starts, counted from the start of the file.
     data: u64,
-    /// What it holds in bytes, where that stands in the header rather than behind the entry.
+    /// Size of its data in bytes, if the header states it; otherwise it stands after the data.
     size: Option<u64>,
-    /// Whether its bytes are there as they are, neither compressed nor encrypted.
+    /// Whether its data is stored as it is, neither compressed nor encrypted.
     stored: bool,
 }
 
 impl Entry {
-    /// `at` is where `bytes` begin in the file. `None` where they end before it does.
+    /// `at` is the position of `bytes` in the file. `None` if they end before the entry's header does.
     fn parse(bytes: &[u8], at: u64) -> Result<Option<Self>> {
         let Some(header) = bytes.first_chunk::<{ HEADER_BYTES as usize }>() else {
             return Ok(None);
@@ -230,12 +233,12 @@ impl Entry {
         let short = |place: usize| u16::from_le_bytes([header[place], header[place + 1]]);
         let (flags, method) = (short(6), short(8));
         if !header.starts_with(MAGIC) {
-            return Err(unknown_layout("an entry stands elsewhere"));
+            return Err(unknown_layout("an entry is not at its expected position"));
         }
         let length = HEADER_BYTES as usize + usize::from(short(26)) + usize::from(short(28));
         let Some(name) = bytes.get(..length) else { return Ok(None) };
         let name = &name[HEADER_BYTES as usize..][..usize::from(short(26))];
-        let name = std::str::from_utf8(name).map_err(|_| damaged("an entry's name is no text"))?;
+        let name = std::str::from_utf8(name).map_err(|_| damaged("an entry's name is not text"))?;
         let size = u32::from_le_bytes([header[22], header[23], header[24], header[25]]);
         let follows = flags & 8 != 0;
         let size = (!follows).then_some(u64::from(size));
@@ -251,7 +254,7 @@ impl Entry {
         }
     }
 
-    /// The bytes of a small entry that `rest` begins with, and how many they are with what follows them.
+    /// The data of the small entry at the start of `rest`, and its size including the descriptor after it.
     fn record<'a>(&self, rest: &'a [u8]) -> Result<Option<(&'a [u8], u64)>> {
         self.expect_stored()?;
         let too_long = || unknown_layout(format!("entry {:?} is too large", self.name));
@@ -276,7 +279,8 @@ impl Entry {
         Ok(length.map(|length| (record, size as u64 + length)))
     }
 
-    /// Holds what follows the entry's bytes to them, and tells how long it is: `None` where it has not come.
+    /// Checks an entry's data against the descriptor after it, and returns the descriptor's size: `None` if
+    /// it has not arrived yet.
     fn check_descriptor(&self, data: &[u8], rest: &[u8]) -> Result<Option<u64>> {
         if self.size.is_some() {
             return Ok(Some(0));
@@ -286,22 +290,22 @@ impl Entry {
         let size = size.to_le_bytes();
         let want = [DESCRIPTOR, &checksum, &size, &size].concat();
         if descriptor[..] != want {
-            return Err(damaged(format!("entry {:?} is not as its checksum has it", self.name)));
+            return Err(damaged(format!("entry {:?} does not match its checksum", self.name)));
         }
         Ok(Some(16))
     }
 }
 
-/// Holds an entry's header, of all the bytes before its data, to the name that it should have.
+/// Checks that an entry's header, given all bytes before the entry's data, has the expected name.
 ///
 /// # Errors
-/// `unsupported_model` where something else stands there.
+/// `unsupported_model` if it does not.
 pub fn check_entry(bytes: &[u8], name: &str) -> Result<()> {
     match Entry::parse(bytes, 0)? {
         Some(entry) if entry.name == name && entry.data == bytes.len() as u64 => {
             entry.expect_stored()
         }
-        _ => Err(unknown_layout(format!("entry {name:?} stands elsewhere"))),
+        _ => Err(unknown_layout(format!("entry {name:?} is not at its expected position"))),
     }
 }
 
@@ -309,29 +313,29 @@ fn alignment(record: &[u8]) -> Result<u64> {
     let text = std::str::from_utf8(record).ok();
     let alignment = text.and_then(|text| text.parse().ok());
     let alignment = alignment.filter(|alignment| (1..=MOST_ALIGNMENT).contains(alignment));
-    alignment.ok_or_else(|| unknown_layout("its alignment is unknown"))
+    alignment.ok_or_else(|| unknown_layout("its alignment is not supported"))
 }
 
-/// The error of an archive by the name of an entry that torch.save does not write, or not there.
+/// The error for an archive with an entry that torch.save does not write, or not at that position.
 fn other_archive(entry: &str) -> Error {
     let name = entry.split_once('/').map_or(entry, |(_, name)| name);
     if name.starts_with("code/") || name.starts_with("constants") || name.starts_with("data/") {
         return torch_script();
     }
-    let message = "this is a zip archive, not a checkpoint as torch.save writes it: take the model.safetensors or pytorch_model.bin of the model";
+    let message = "this is a zip archive, but not a checkpoint written by torch.save: use the model's model.safetensors or pytorch_model.bin";
     Error::new(ErrorKind::UnsupportedModel, message)
 }
 
-/// A checkpoint that is valid perhaps, but not as torch writes it.
+/// The error for a checkpoint that may be valid, but is not laid out like torch's own.
 fn unknown_layout(what: impl Display) -> Error {
     let message = format!(
-        "this checkpoint is not laid out as torch.save does it: {what}; save it again with torch.save, or as safetensors"
+        "this checkpoint is not laid out as torch.save writes it: {what}; save it again with torch.save, or as safetensors"
     );
     Error::new(ErrorKind::UnsupportedModel, message)
 }
 
 fn torch_script() -> Error {
-    let message = "this is a TorchScript archive, a program with its weights, as OpenAI's .pt files are: take the model.safetensors or pytorch_model.bin of the same model";
+    let message = "this is a TorchScript archive, a program with its weights, like OpenAI's .pt files: use the model.safetensors or pytorch_model.bin of the same model";
     Error::new(ErrorKind::UnsupportedModel, message)
 }
 

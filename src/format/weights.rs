@@ -1,4 +1,4 @@
-//! A file of weights, of whichever container: which tensors it has, and where they stand.
+//! A file of weights in any supported format: which tensors it has, and where they are.
 
 use std::ops::Range;
 
@@ -8,54 +8,55 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::format::{expect_safetensors, safetensors, torch};
 use crate::limits::Limits;
 
-/// What the first bytes of a file tell.
+/// What the first bytes of a file describe.
 #[derive(Debug)]
 pub enum Header {
-    /// Of a `.safetensors` file.
+    /// The header of a `.safetensors` file.
     Safetensors(safetensors::Header),
-    /// Of a checkpoint that `torch.save` wrote.
+    /// The header of a checkpoint that `torch.save` wrote.
     Torch(torch::Header),
 }
 
-/// Where one tensor stands and how it is stored.
+/// Where one tensor is stored, and how.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tensor<'a> {
-    /// How its values are stored.
+    /// The type of its values.
     pub dtype: Dtype,
-    /// Outermost first.
+    /// Outermost dimension first.
     pub shape: &'a [usize],
-    /// Whether its values stand in the order of rows, without gaps.
+    /// Whether its values are in row-major order, without gaps.
     pub row_major: bool,
-    /// From the start of the file; only its start counts where the tensor is not row-major.
+    /// Its bytes, counted from the start of the file; only the start is valid if the tensor is not
+    /// row-major.
     pub bytes: Range<u64>,
 }
 
-/// A part of a file that shows whether what follows it is what it should be.
+/// A part of a file that must be checked before the data after it can be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Check {
-    /// From the start of the file.
+    /// Its bytes, counted from the start of the file.
     pub bytes: Range<u64>,
-    /// The name that stands in it.
+    /// The name that it must contain.
     pub name: String,
 }
 
-/// Reads the header of a file as its first bytes come.
+/// Reads the header of a file while its first bytes arrive.
 pub struct Reader {
     limits: Limits,
     torch: Option<Box<torch::Reader>>,
 }
 
 impl Reader {
-    /// Of a file of which nothing has come.
+    /// A reader for a file of which no bytes have arrived yet.
     pub fn new(limits: &Limits) -> Self {
         Self { limits: *limits, torch: None }
     }
 
-    /// Takes the first bytes of the file, all that have come: `None` where it needs more of them.
+    /// Takes all bytes of the file that have arrived so far: `None` if it needs more of them.
     ///
     /// # Errors
-    /// `not_a_model` or `unsupported_model` for a file of another kind, or one that holds more than tensors;
-    /// `malformed_model` where the header contradicts itself; `limit_exceeded`.
+    /// `not_a_model` or `unsupported_model` for a file of another kind, or one that holds more than
+    /// tensors; `malformed_model` if the header contradicts itself; `limit_exceeded`.
     pub fn read(&mut self, prefix: &[u8]) -> Result<Option<Header>> {
         if !prefix.starts_with(torch::MAGIC) {
             let header = safetensors::Header::parse(prefix, &self.limits)?;
@@ -65,8 +66,8 @@ impl Reader {
         Ok(reader.read(prefix)?.map(Header::Torch))
     }
 
-    /// The error of a file that ends after these bytes, before its header does: `not_a_model` or `unsupported_model`
-    /// where it is of another kind, or else `truncated_model`.
+    /// The error for a file that ends after these bytes, within its header: `not_a_model` or
+    /// `unsupported_model` if it is of another kind, otherwise `truncated_model`.
     pub fn end(&self, prefix: &[u8]) -> Error {
         let other = expect_safetensors(prefix).err().filter(|_| !prefix.starts_with(torch::MAGIC));
         other.unwrap_or_else(|| {
@@ -77,7 +78,7 @@ impl Reader {
 }
 
 impl Header {
-    /// The tensor of that name.
+    /// The tensor called `name`.
     pub fn get(&self, name: &str) -> Option<Tensor<'_>> {
         match self {
             Self::Safetensors(header) => header.get(name),
@@ -85,7 +86,7 @@ impl Header {
         }
     }
 
-    /// Where the header ends, in bytes: everything that is wanted of the file stands behind.
+    /// The end of the header, in bytes: everything that is needed from the file comes after it.
     pub fn data_start(&self) -> u64 {
         match self {
             Self::Safetensors(header) => header.data_start(),
@@ -93,7 +94,7 @@ impl Header {
         }
     }
 
-    /// Where the last tensor ends, in bytes.
+    /// The end of the last tensor, in bytes.
     pub fn data_end(&self) -> u64 {
         match self {
             Self::Safetensors(header) => header.file_size(),
@@ -106,7 +107,7 @@ impl Header {
         matches!(self, Self::Safetensors(_))
     }
 
-    /// What is to be looked at before the tensors behind it are believed, in file order.
+    /// The parts that must be checked before the tensors after them can be used, in file order.
     pub fn checks(&self) -> &[Check] {
         match self {
             Self::Safetensors(_) => &[],
@@ -114,7 +115,8 @@ impl Header {
         }
     }
 
-    /// What the file is called that names the tensors of files like this one, where there are several.
+    /// The file name of the index that says which tensors are in which file, for a model in several files
+    /// of this format.
     pub fn index_name(&self) -> &'static str {
         match self {
             Self::Safetensors(_) => "model.safetensors.index.json",
@@ -124,16 +126,16 @@ impl Header {
 }
 
 impl Check {
-    /// Looks at the part's bytes.
+    /// Checks the part's bytes.
     ///
     /// # Errors
-    /// `unsupported_model` where something else stands there.
+    /// `unsupported_model` if something else is stored there.
     pub fn check(&self, bytes: &[u8]) -> Result<()> {
         torch::check_entry(bytes, &self.name)
     }
 }
 
-/// The error of a file that is not as its format has it.
+/// The error for a file that violates its format.
 pub fn malformed(what: impl std::fmt::Display) -> Error {
     let message = format!("this file of weights is damaged: {what}; download it again");
     Error::new(ErrorKind::MalformedModel, message)

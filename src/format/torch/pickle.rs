@@ -1,10 +1,10 @@
-//! The pickle of a torch checkpoint: names, shapes and places of tensors in, and nothing else.
+//! Reads the pickle of a torch checkpoint: the names, shapes and positions of tensors, and nothing else.
 //!
-//! A pickle is a program for a stack machine, and Python's own may call anything by its name. This one knows the
-//! instructions that `torch.save` writes and the few names that tensors need; whatever goes beyond is refused. What
-//! each instruction does is said in CPython's
-//! [pickletools](https://github.com/python/cpython/blob/main/Lib/pickletools.py), and what torch has it build in its
-//! [serialization](https://github.com/pytorch/pytorch/blob/main/torch/serialization.py).
+//! A pickle is a program for a stack machine, and Python's own machine may call any function by name. This
+//! machine only supports the instructions that `torch.save` writes and the few names that tensors need; it
+//! refuses everything else. The instructions are documented in CPython's
+//! [pickletools](https://github.com/python/cpython/blob/main/Lib/pickletools.py), and torch's use of them
+//! in its [serialization](https://github.com/pytorch/pytorch/blob/main/torch/serialization.py).
 
 mod build;
 mod names;
@@ -22,10 +22,10 @@ use crate::error::{Error, Result};
 use crate::format::torch::damaged;
 use crate::limits::{Limit, Limits};
 
-/// A pickle that is being read, as far as its bytes have come.
+/// A pickle that is being read while its bytes arrive.
 pub struct Machine {
     limits: Limits,
-    /// Where the next instruction begins, in bytes from the start of the pickle.
+    /// Where the next instruction starts, in bytes from the start of the pickle.
     position: usize,
     stack: Vec<Value>,
     memo: HashMap<u32, Value>,
@@ -34,26 +34,26 @@ pub struct Machine {
     dicts: Vec<Vec<(Value, Value)>>,
     tensors: Vec<Tensor>,
     storages: BTreeMap<u32, Storage>,
-    /// Values that were made so far.
+    /// Number of values created so far.
     values: u64,
 }
 
-/// What a pickle says.
+/// What a pickle describes.
 #[derive(Debug, PartialEq)]
 pub struct Contents {
-    /// By their names.
+    /// Tensors by name.
     pub tensors: HashMap<String, Tensor>,
-    /// By their keys, which are numbers.
+    /// Storages by key, which is a number.
     pub storages: BTreeMap<u32, Storage>,
-    /// What the pickle holds, in bytes.
+    /// Size of the pickle in bytes.
     pub size: usize,
 }
 
-/// Values of one type, one after another, of which tensors are parts.
+/// Values of one type in a row; tensors are parts of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Storage {
     pub dtype: Dtype,
-    /// What it holds, in bytes.
+    /// Size in bytes.
     pub size: u64,
 }
 
@@ -63,26 +63,26 @@ pub struct Tensor {
     /// The key of its storage.
     pub storage: u32,
     pub dtype: Dtype,
-    /// Outermost first.
+    /// Outermost dimension first.
     pub shape: Vec<usize>,
-    /// Whether its values stand in the order of rows, without gaps.
+    /// Whether its values are in row-major order, without gaps.
     pub row_major: bool,
-    /// Within its storage; only its start counts where it is not row-major.
+    /// Its position within the storage; if it is not row-major, only the start is valid.
     pub bytes: Range<u64>,
 }
 
-/// Small, so that it can be copied: what it has lies in the machine, or in the pickle's bytes. So nothing is nested
-/// in memory, however deep a pickle nests it.
+/// Small, so that it can be copied: the contents are stored in the machine or in the pickle's bytes. So
+/// nothing is nested in memory, however deeply a pickle nests it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Value {
     Mark,
-    /// None, floats, lists: what no tensor's description needs.
+    /// None, floats and lists, which describe no tensor.
     Other,
     Bool,
     Int(i64),
-    /// A place in the pickle's bytes.
+    /// A range of the pickle's bytes.
     Text(usize, usize),
-    /// A place among the items.
+    /// A range of the items.
     Tuple(usize, usize),
     Dict(usize),
     Global(Global),
@@ -105,15 +105,15 @@ impl Machine {
         }
     }
 
-    /// Goes on with the pickle's bytes, those that it was given before among them: `None` where it needs more.
+    /// Continues with all of the pickle's bytes that have arrived so far: `None` if it needs more.
     ///
     /// # Errors
-    /// `unsupported_model` where it holds more than tensors; `malformed_model`; `limit_exceeded`.
+    /// `unsupported_model` if it holds more than tensors; `malformed_model`; `limit_exceeded`.
     pub fn run(&mut self, pickle: &[u8]) -> Result<Option<Contents>> {
         loop {
             let mut operands = Operands { pickle, position: self.position };
             let Some(done) = self.step(&mut operands)? else {
-                // An instruction whose operands would end behind the limit never becomes whole.
+                // An instruction whose operands end beyond the limit never becomes complete.
                 self.limits.check(Limit::HeaderBytes, pickle.len() as u64)?;
                 return Ok(None);
             };
@@ -125,8 +125,8 @@ impl Machine {
         }
     }
 
-    /// Does one instruction; `None`, and nothing is done, where its bytes have not all come. Tells whether it was
-    /// the last.
+    /// Runs one instruction and returns whether it was the last. If not all of its bytes have arrived,
+    /// returns `None` and changes nothing.
     fn step(&mut self, operands: &mut Operands) -> Result<Option<bool>> {
         let pickle = operands.pickle;
         let read = || -> Option<(u8, Operand)> {
@@ -162,7 +162,7 @@ impl Machine {
         let Some((opcode, operand)) = { read }() else { return Ok(None) };
         match (opcode, operand) {
             (0x80, Operand::Number(2..=5)) | (0x95, _) => {}
-            (0x80, _) => return Err(damaged("its pickle is of an unknown protocol")),
+            (0x80, _) => return Err(damaged("its pickle has an unknown protocol")),
             (b'K' | b'M' | b'J', Operand::Number(number)) => self.push(Value::Int(number))?,
             (0x8a, Operand::Long(bytes)) => {
                 let number = long(bytes);
@@ -209,7 +209,7 @@ impl Machine {
                 self.stack.remove(mark);
                 self.tuple(mark)?;
             }
-            // APPEND, APPENDS: what a list holds is not looked at
+            // APPEND, APPENDS: the items of a list are not read
             (b'a', _) => {
                 self.pop()?;
                 self.expect_last(Value::Other)?;
@@ -228,7 +228,7 @@ impl Machine {
                 let mark = self.mark()?;
                 self.set_items(mark + 1, mark)?;
             }
-            // BUILD: the attributes of an OrderedDict, which torch has none of a tensor in
+            // BUILD: the attributes of an OrderedDict; torch stores no tensors there
             (b'b', _) => {
                 self.pop()?;
                 match self.stack.last() {
@@ -272,7 +272,7 @@ impl Machine {
         if self.stack.last() == Some(&value) { Ok(()) } else { Err(contradiction()) }
     }
 
-    /// Where the last mark stands on the stack.
+    /// Position of the last mark on the stack.
     fn mark(&self) -> Result<usize> {
         self.stack.iter().rposition(|value| *value == Value::Mark).ok_or_else(contradiction)
     }
@@ -290,7 +290,7 @@ impl Machine {
         Value::Dict(self.dicts.len() - 1)
     }
 
-    /// Makes one of what stands on the stack from `at` on.
+    /// Makes a tuple of the values on the stack from `at` on.
     fn tuple(&mut self, at: usize) -> Result<()> {
         let start = self.items.len();
         self.items.extend(self.stack.drain(at..));
@@ -301,7 +301,7 @@ impl Machine {
         self.push(Value::Tuple(start, self.items.len()))
     }
 
-    /// Puts the pairs from `at` on into the dict before `end`, where the stack then ends.
+    /// Puts the pairs from `at` on into the dict before `end`, and cuts the stack at `end`.
     fn set_items(&mut self, at: usize, end: usize) -> Result<()> {
         let before = end.checked_sub(1).and_then(|place| self.stack.get(place));
         let Some(&Value::Dict(dict)) = before else { return Err(contradiction()) };
@@ -322,7 +322,7 @@ impl Machine {
     }
 }
 
-/// What stands behind an instruction.
+/// The operand of an instruction.
 enum Operand<'a> {
     None,
     Number(i64),
@@ -331,7 +331,7 @@ enum Operand<'a> {
     Names(&'a [u8], &'a [u8]),
 }
 
-/// A text's bytes; none of anything else.
+/// The bytes of a text; empty for any other value.
 fn text(pickle: &[u8], value: Value) -> &[u8] {
     match value {
         Value::Text(start, end) => &pickle[start..end],

@@ -1,4 +1,4 @@
-//! What a pickle's calls build: storages, tensors, and the dict of them.
+//! What a pickle's calls create: storages, tensors, and the dict of tensors.
 
 use std::collections::HashMap;
 
@@ -10,11 +10,11 @@ use crate::limits::Limit;
 
 /// No tensor of a CLIP model has more than four.
 const MOST_DIMENSIONS: usize = 16;
-/// What torch's `DistributedDataParallel` calls the model in it.
+/// The prefix that torch's `DistributedDataParallel` gives to the names of the model it wraps.
 const WRAPPER: &str = "module.";
 
 impl Machine {
-    /// What a persistent id stands for: `("storage", type, key, device, elements)`.
+    /// The storage that a persistent id refers to: `("storage", type, key, device, elements)`.
     pub(super) fn storage(&mut self, pickle: &[u8], id: Value) -> Result<Value> {
         let &[word, Value::Global(Global::Storage(dtype)), key, _, Value::Int(elements), ..] =
             self.items(id)?
@@ -43,7 +43,7 @@ impl Machine {
         let arguments = self.items(arguments)?;
         match function {
             Global::OrderedDict if arguments.is_empty() => Ok(self.dict()),
-            Global::OrderedDict => Err(more_than_tensors("an OrderedDict of a list")),
+            Global::OrderedDict => Err(more_than_tensors("an OrderedDict made from a list")),
             Global::RebuildParameter => match arguments.first() {
                 Some(tensor @ Value::Tensor(_)) => Ok(*tensor),
                 _ => Err(contradiction()),
@@ -58,14 +58,15 @@ impl Machine {
         }
     }
 
-    /// Of `(storage, offset, shape, strides, …)`, all in elements.
+    /// A tensor from `(storage, offset, shape, strides, …)`, all counted in elements.
     pub(super) fn tensor(&self, arguments: &[Value]) -> Result<Tensor> {
         let &[Value::Storage(storage), Value::Int(offset), shape, strides, ref rest @ ..] =
             arguments
         else {
             return Err(contradiction());
         };
-        // After two more arguments torch says whether the values are to be negated or conjugated. `Other` is None.
+        // After two more arguments, torch states whether the values are negated or conjugated. `Other` is
+        // None.
         let is_plain = match rest.get(2) {
             None | Some(Value::Other) => true,
             Some(Value::Dict(metadata)) => self.dicts[*metadata].is_empty(),
@@ -82,7 +83,7 @@ impl Machine {
         let mut elements = 1_u64;
         let mut row_major = true;
         for (length, stride) in shape.iter().zip(&strides).rev() {
-            // The stride of a dimension of one element is never used, and torch leaves any there.
+            // The stride of a dimension of size one is never used, and torch may store any value there.
             row_major &= *length == 1 || *stride == elements;
             elements = elements.checked_mul(*length).ok_or_else(contradiction)?;
         }
@@ -91,7 +92,7 @@ impl Machine {
         let length = if row_major { in_bytes(elements) } else { Some(0) };
         let end = length.and_then(|length| start.checked_add(length)).ok_or_else(contradiction)?;
         if end > size {
-            return Err(damaged("a tensor goes beyond its storage"));
+            return Err(damaged("a tensor extends beyond its storage"));
         }
         let lengths = shape.into_iter().map(usize::try_from).collect::<Result<_, _>>();
         let shape = lengths.map_err(|_| contradiction())?;
@@ -106,7 +107,8 @@ impl Machine {
         self.items(tuple)?.iter().map(number).collect()
     }
 
-    /// The tensors of what is left on the stack: of a state dict, or of a training's checkpoint that has one.
+    /// The tensors of the value left on the stack: of a state dict, or of a training checkpoint that
+    /// contains one.
     pub(super) fn finish(&mut self, pickle: &[u8]) -> Result<Contents> {
         let [Value::Dict(top)] = self.stack[..] else {
             return Err(more_than_tensors("something other than a dict of tensors"));
@@ -120,8 +122,8 @@ impl Machine {
         };
         let mut tensors = HashMap::new();
         for (name, value) in named(dict) {
-            // Of one name the last counts, as in Python.
-            let name = std::str::from_utf8(name).map_err(|_| damaged("a name is no text"))?;
+            // If a name occurs several times, the last one counts, as in Python.
+            let name = std::str::from_utf8(name).map_err(|_| damaged("a name is not text"))?;
             match value {
                 Value::Tensor(tensor) => tensors.insert(name, &self.tensors[tensor]),
                 _ => tensors.remove(name),
@@ -130,11 +132,12 @@ impl Machine {
         if tensors.is_empty() {
             let keys: Vec<_> = named(dict).take(5).map(|(key, _)| shown(key)).collect();
             let message = format!(
-                "this checkpoint has no tensors by name, neither in itself nor in a state_dict; it has {keys:?}: save its state_dict() alone"
+                "this checkpoint has no named tensors, neither at the top level nor in a state_dict; it has {keys:?}: save only its state_dict()"
             );
             return Err(Error::new(ErrorKind::UnsupportedModel, message));
         }
-        // What trains on several devices puts this before every name; open_clip removes it in the same way.
+        // Training on several devices puts this prefix before every name; open_clip removes it in the same
+        // way.
         let wrapped = tensors.keys().all(|name| name.starts_with(WRAPPER));
         let plain = |name: &str| name[if wrapped { WRAPPER.len() } else { 0 }..].to_owned();
         let tensors = tensors.into_iter().map(|(name, tensor)| (plain(name), tensor.clone()));

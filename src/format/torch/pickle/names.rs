@@ -1,10 +1,10 @@
-//! What a pickle may name, and what it is refused for.
+//! The names that a pickle may use, and the errors for others.
 
 use safetensors::Dtype;
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// Everything that a pickle may name.
+/// Every name that a pickle may use.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Global {
     OrderedDict,
@@ -34,7 +34,7 @@ impl Global {
     }
 }
 
-/// How many characters of a stranger's name an error repeats.
+/// How many characters of an unknown name an error message repeats.
 const SHOWN: usize = 100;
 
 pub(super) fn refused(module: &[u8], name: &[u8]) -> Error {
@@ -51,12 +51,12 @@ pub(super) fn shown(bytes: &[u8]) -> String {
 
 pub(super) fn more_than_tensors(what: &str) -> Error {
     let message = format!(
-        "this checkpoint's pickle holds {what}, which is more than tensors and is not run; save its state_dict() alone, or save it as safetensors"
+        "this checkpoint's pickle holds {what}, which is more than tensors and is not run; save only its state_dict(), or save it as safetensors"
     );
     Error::new(ErrorKind::UnsupportedModel, message)
 }
 
-/// The bytes of an element, of the types that [`Global::named`] knows.
+/// Bytes per element of the types that [`Global::named`] returns.
 pub(super) fn width(dtype: Dtype) -> u64 {
     match dtype {
         Dtype::F64 | Dtype::I64 => 8,

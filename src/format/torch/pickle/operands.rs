@@ -1,11 +1,11 @@
-//! What stands behind a pickle's instructions.
+//! Reads the operands of a pickle's instructions.
 
 use super::Value;
 
-/// Longer than any name that is known.
+/// Longer than any known name.
 const MOST_NAME_BYTES: usize = 1024;
 
-/// Reads operands; `None` where they have not come.
+/// Reads operands; `None` if they have not arrived yet.
 pub(super) struct Operands<'a> {
     pub(super) pickle: &'a [u8],
     pub(super) position: usize,
@@ -31,7 +31,8 @@ impl<'a> Operands<'a> {
         self.array().map(u32::from_le_bytes)
     }
 
-    /// To the end of the line, which is passed; of a line that is longer than any name that is known, its beginning.
+    /// Reads up to the end of the line and skips the line break. Of a line that is longer than any known
+    /// name, only reads the beginning.
     pub(super) fn line(&mut self) -> Option<&'a [u8]> {
         let rest = self.pickle.get(self.position..)?;
         let near = &rest[..rest.len().min(MOST_NAME_BYTES)];
@@ -50,7 +51,7 @@ impl<'a> Operands<'a> {
     }
 }
 
-/// A number of up to 255 bytes, little-endian, two's complement.
+/// A number of at most 255 bytes, little-endian, two's complement.
 pub(super) fn long(bytes: &[u8]) -> Value {
     if bytes.len() > 8 {
         return Value::Other;

@@ -132,7 +132,7 @@ impl Machine {
         if tensors.is_empty() {
             let keys: Vec<_> = named(dict).take(5).map(|(key, _)| shown(key)).collect();
             let message = format!(
-                "this checkpoint has no named tensors, neither at the top level nor in a state_dict; it has {keys:?}: save only its state_dict()"
+                "this checkpoint has no tensors with names, neither at the top level nor in a state_dict; it has {keys:?}: save only its state_dict()"
             );
             return Err(Error::new(ErrorKind::UnsupportedModel, message));
         }

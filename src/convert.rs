@@ -1,4 +1,4 @@
-//! A checkpoint of safetensors or of torch in chunks of any size -> GGUF in clip.cpp's layout.
+//! Converts a checkpoint of safetensors or of torch, in chunks of any size, to GGUF in clip.cpp's layout.
 
 #[cfg(not(target_arch = "wasm32"))]
 mod directory;
@@ -23,15 +23,15 @@ use crate::limits::Limits;
 use crate::memory;
 use crate::model::config::Activation;
 
-/// How the 2-D weights are stored. 1-D tensors stay f32 and the patch embedding is f16, as in
-/// clip.cpp's own files.
+/// The type of the 2-D weights. 1-D tensors stay f32 and the patch embedding is f16, as in clip.cpp's own
+/// files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileType {
-    /// As it is given on the command line, such as `q8_0`.
+    /// Its name on the command line, such as `q8_0`.
     pub name: &'static str,
     /// ggml's type.
     pub dtype: GgmlDType,
-    /// `general.file_type`, from clip.cpp's converter.
+    /// The value of `general.file_type`, from clip.cpp's converter.
     code: u32,
 }
 
@@ -47,109 +47,111 @@ pub const FILE_TYPES: [FileType; 7] = [
 ];
 
 impl FileType {
-    /// The type of that name, such as `q8_0`.
+    /// The type with this name, such as `q8_0`.
     ///
     /// # Errors
-    /// `invalid_input` where there is none.
+    /// `invalid_input` if there is no such type.
     pub fn named(name: &str) -> Result<Self> {
         let known = FILE_TYPES.into_iter().find(|known| known.name == name);
         known.ok_or_else(|| {
             let names = FILE_TYPES.map(|known| known.name).join(", ");
-            Error::new(ErrorKind::InvalidInput, format!("a file type is one of {names}"))
+            Error::new(ErrorKind::InvalidInput, format!("the file type must be one of {names}"))
         })
     }
 }
 
-/// The texts of the files that stand beside a checkpoint's weights. Of the two configurations the one
-/// is read that belongs to the weights, as their names tell.
+/// The texts of the files next to a checkpoint's weights. If both configurations are given, the weights'
+/// tensor names decide which of them is read.
 #[derive(Clone, Debug, Default)]
 pub struct Companions {
-    /// What the model is called, for `general.name`.
+    /// The model's name, for `general.name`.
     pub name: String,
     /// `config.json` of a Hugging Face checkpoint.
     pub config: Option<String>,
     /// `open_clip_config.json`.
     pub open_clip_config: Option<String>,
-    /// `preprocessor_config.json`. Where this and the next are absent, images are prepared as for OpenAI's models.
+    /// `preprocessor_config.json`. If this and the next are absent, images are prepared as for OpenAI's
+    /// models.
     pub preprocessor_config: Option<String>,
-    /// `processor_config.json`, which has the image processor's settings in newer checkpoints.
+    /// `processor_config.json`, which contains the image processor's settings in newer checkpoints.
     pub processor_config: Option<String>,
     /// `tokenizer.json` or `vocab.json`.
     pub tokenizer: Option<String>,
-    /// `README.md`, whose head may tell the licence.
+    /// `README.md`; its head may state the licence.
     pub model_card: Option<String>,
-    /// `model.safetensors.index.json` or `pytorch_model.bin.index.json` of weights that are in several files.
+    /// `model.safetensors.index.json` or `pytorch_model.bin.index.json`, if the weights are in several
+    /// files.
     pub index: Option<String>,
 }
 
-/// Where the GGUF goes: takes bytes and the offset in the file at which they stand. Offsets are not in
-/// order; each byte comes once.
+/// Receives the GGUF: bytes, and their offset in the file. Offsets are not in order; each byte is passed
+/// once.
 pub type Sink<'a> = dyn FnMut(u64, &[u8]) -> Result<()> + 'a;
 
-/// The sink is given about this much at once, in bytes.
+/// Bytes are passed to the sink in pieces of about this size.
 const OUTPUT_BYTES: usize = 1 << 18;
 
-/// Makes a GGUF of files of weights, safetensors or what `torch.save` writes, as they arrive. To be told of a file its
-/// parts in order, then its end, and after the last the end of all: [`Converter::push`], [`Converter::end_file`],
-/// [`Converter::finish`]. Nothing of them is held but a piece of the tensor that is coming, or the whole of a
-/// projection that is stored transposed, and a wrong file is refused at the first chunk that shows it.
+/// Converts files of weights, safetensors or written by `torch.save`, to a GGUF as they arrive. Pass each
+/// file's bytes with [`Converter::push`], call [`Converter::end_file`] after each file, and
+/// [`Converter::finish`] at the end. Memory holds only a piece of the current tensor, or all of a
+/// projection that is stored transposed. An unsuitable file is refused at the first chunk that shows it.
 pub struct Converter {
     companions: Companions,
     file_type: FileType,
     activation: Option<Activation>,
     limits: Limits,
-    /// Whether what is wanted can come before what follows.
+    /// Whether the caller can pass a later part of the file first.
     seeks: bool,
-    /// Parts of the GGUF that are there already, in order, with a gap before each.
+    /// Parts of the GGUF that already exist, in order, with gaps between them.
     kept: Vec<Range<u64>>,
-    /// Made when the first header has come.
+    /// Created when the first header has been read.
     plan: Option<Plan>,
     state: State,
     output: Output,
 }
 
 enum State {
-    /// The first bytes of a file, until its header is whole.
+    /// The first bytes of a file, until its header is complete.
     Header(Reader, Vec<u8>),
-    /// Of the first file, until the scale is there that goes into the GGUF's header.
+    /// The first file, until the logit scale has been read, which goes into the GGUF's header.
     Scale(Waiting),
     Tensors(Tensors),
-    /// An error was given; nothing more is taken.
+    /// An error was returned; nothing more is accepted.
     Failed,
 }
 
 impl State {
-    /// Of a file of which nothing has come.
+    /// For a file of which no bytes have arrived yet.
     fn header(limits: &Limits) -> Self {
         Self::Header(Reader::new(limits), Vec::new())
     }
 }
 
-/// A file whose header has come.
+/// A file whose header has been read.
 struct Tensors {
-    /// Where its last tensor ends, in bytes.
+    /// The end of its last tensor, in bytes.
     size: u64,
-    /// Whether it ends there.
+    /// Whether the file ends there.
     ends_with_data: bool,
-    /// Where the next chunk begins.
+    /// Where the next chunk starts.
     position: u64,
-    /// What is coming and is to come.
+    /// The current part and the ones after it.
     parts: VecDeque<Part>,
-    /// The bytes of the first of them so far.
+    /// The bytes of the current part so far.
     partial: Vec<u8>,
 }
 
-/// What has been converted of a tensor and not been given to the sink.
+/// Converted bytes that have not been passed to the sink yet.
 #[derive(Default)]
 struct Output {
     offset: u64,
     bytes: Vec<u8>,
-    /// Bytes that the sink has taken.
+    /// Number of bytes passed to the sink.
     written: u64,
 }
 
 impl Converter {
-    /// `activation` overrides what the checkpoint's configuration says.
+    /// `activation` overrides the checkpoint's configuration.
     pub fn new(
         companions: Companions,
         file_type: FileType,
@@ -169,32 +171,35 @@ impl Converter {
         }
     }
 
-    /// The same by other limits than the default ones. To be said before the first byte comes.
+    /// Sets limits other than the default ones. Must be called before the first byte is pushed.
     #[must_use]
     pub fn with_limits(self, limits: Limits) -> Self {
         Self { limits, state: State::header(&limits), ..self }
     }
 
-    /// Says that the file can be read from any place on: once its header is there, whoever gives the bytes gives those
-    /// that are [`Converter::wanted`], by [`Converter::seek`], and asks again after each part. So the scale of the
-    /// logits is found wherever it stands. From a file that comes in order it is taken near the beginning alone, where
-    /// safetensors have it; a GGUF without it is taken for one of OpenAI's. To be said before the first byte comes.
+    /// Declares that the caller can read the files from any position. After the header, the caller passes
+    /// the parts that are [`Converter::wanted`], with [`Converter::seek`], and asks again after each part.
+    /// So the logit scale is found wherever it is stored. Without this, files are pushed in order and the
+    /// scale is only read close to the header, where safetensors files have it; a GGUF without a scale is
+    /// treated like one of OpenAI's. Must be called before the first byte is pushed.
     #[must_use]
     pub fn seeking(self) -> Self {
         Self { seeks: true, ..self }
     }
 
-    /// Says which parts of the GGUF an earlier conversion of the same files to the same type has written
-    /// before it was broken off, so that they are not made again: offsets in bytes, in any order. To be said
-    /// before the first byte comes. A file whose tensors are all kept need not come, but the header of one must.
+    /// Declares which parts of the GGUF an earlier, interrupted conversion of the same files to the same
+    /// type has written, so that they are not written again: offsets in bytes, in any order. Must be called
+    /// before the first byte is pushed. A file whose tensors all exist need not be pushed, but at least one
+    /// file's header is needed.
     pub fn keep(&mut self, mut parts: Vec<Range<u64>>) {
         parts.retain(|part| !part.is_empty());
         parts.sort_by_key(|part| part.start);
         self.kept = join(parts.into_iter(), 0);
     }
 
-    /// The next chunk begins at `position` of the file of weights, in bytes, behind its header. Each tensor's
-    /// bytes come in order; what is not among those [`Converter::wanted`] is passed over.
+    /// Sets the position in the file of weights, in bytes, at which the next chunk starts, after the
+    /// header. The bytes of each tensor must be pushed in order; bytes that are not [`Converter::wanted`]
+    /// are ignored.
     pub fn seek(&mut self, position: u64) {
         match &mut self.state {
             State::Tensors(tensors) => tensors.position = position,
@@ -203,8 +208,9 @@ impl Converter {
         }
     }
 
-    /// Once the header of the file that is coming is there, the parts of it that are yet to come, in bytes and
-    /// file order; of one that is [read from any place on](Converter::seeking) first its scale, alone.
+    /// The parts of the current file that are still needed, in bytes and in file order; `None` until its
+    /// header has been read. If the converter is [seeking](Converter::seeking), only the scale is listed
+    /// first.
     pub fn wanted(&self) -> Option<Vec<Range<u64>>> {
         let tensors = match &self.state {
             State::Tensors(tensors) => tensors,
@@ -219,13 +225,13 @@ impl Converter {
         Some(join_near(parts))
     }
 
-    /// Takes the next bytes of a file of weights, and gives `sink` what is ready: the GGUF's header
-    /// first, then its tensors as they come.
+    /// Adds the next bytes of a file of weights, and passes to `sink` what is ready: the GGUF's header
+    /// first, then its tensors as they are converted.
     ///
     /// # Errors
-    /// Those of `sink`; `not_a_model`, `unsupported_model`, `malformed_model` or `missing_tensor`,
-    /// naming what; `limit_exceeded`; `low_memory`; `internal` where a tensor's bytes are out of order. After an
-    /// error the converter takes nothing more.
+    /// Errors of `sink`; `not_a_model`, `unsupported_model`, `malformed_model` or `missing_tensor`, with
+    /// the reason; `limit_exceeded`; `low_memory`; `internal` if a tensor's bytes are out of order. After
+    /// an error the converter accepts nothing more.
     pub fn push(&mut self, chunk: &[u8], sink: &mut Sink) -> Result<()> {
         self.state = match std::mem::replace(&mut self.state, State::Failed) {
             State::Failed => return Err(failed()),
@@ -255,11 +261,12 @@ impl Converter {
         Ok(())
     }
 
-    /// Says that a file is over. The next bytes, if any come, are the next file's: the order of the
-    /// files is free.
+    /// Declares the end of a file. The next bytes, if any, belong to the next file; files may be in any
+    /// order.
     ///
     /// # Errors
-    /// `truncated_model` where parts of the file that are wanted have not come, `not_a_model` where it is none.
+    /// `truncated_model` if needed parts of the file are missing, `not_a_model` if it is not a file of
+    /// weights.
     pub fn end_file(&mut self) -> Result<()> {
         match std::mem::replace(&mut self.state, State::Failed) {
             State::Failed => Err(failed()),
@@ -277,10 +284,11 @@ impl Converter {
         }
     }
 
-    /// Says that no further file comes. Without an error the sink has been given the whole GGUF.
+    /// Declares that there are no more files. If this returns no error, the sink has received the whole
+    /// GGUF.
     ///
     /// # Errors
-    /// `truncated_model` where there should have been more.
+    /// `truncated_model` if something is missing.
     pub fn finish(self) -> Result<()> {
         match (&self.state, &self.plan) {
             (State::Failed, _) => Err(failed()),
@@ -289,26 +297,26 @@ impl Converter {
                 match targets.find(|target| !target.found && !self.keeps(&target.stored())) {
                     None => Ok(()),
                     Some(Target { source, .. }) => {
-                        Err(truncated(format!("the files end without tensor {}", source.name)))
+                        Err(truncated(format!("none of the files contains tensor {}", source.name)))
                     }
                 }
             }
-            _ => Err(truncated("the checkpoint ends within a file")),
+            _ => Err(truncated("the checkpoint ends inside a file")),
         }
     }
 
-    /// What the whole GGUF holds, in bytes; known once the first header has come.
+    /// Size of the whole GGUF in bytes; known when the first header has been read.
     pub fn file_size(&self) -> Option<u64> {
         self.plan.as_ref().map(Plan::file_size)
     }
 
-    /// Bytes of the GGUF that the sink has taken.
+    /// Number of bytes of the GGUF that the sink has received.
     pub fn written(&self) -> u64 {
         self.output.written
     }
 
-    /// Where the last tensor of the file that is coming ends, in bytes; known once its header has come. A safetensors
-    /// file ends there, a checkpoint of torch goes on with the directory of its archive.
+    /// The end of the last tensor of the current file, in bytes; known when its header has been read. A
+    /// safetensors file ends there; a torch checkpoint continues with the directory of its archive.
     pub fn source_size(&self) -> Option<u64> {
         match &self.state {
             State::Tensors(tensors) => Some(tensors.size),
@@ -316,7 +324,7 @@ impl Converter {
         }
     }
 
-    /// Goes on with the tensors, if what is needed before them is there.
+    /// Continues with the tensors, if everything that must precede them is known.
     fn begin(&mut self, scale: Scale, sink: &mut Sink) -> Result<State> {
         match scale {
             Scale::Waiting(waiting) => Ok(State::Scale(waiting)),
@@ -367,7 +375,7 @@ impl Converter {
         })
     }
 
-    /// Gives the padding of those tensors that are kept without it: no piece of theirs will bring it.
+    /// Writes the padding of tensors that exist without it: no piece of theirs would write it.
     fn pad_kept(&mut self, plan: &Plan, sink: &mut Sink) -> Result<()> {
         for target in &plan.targets {
             let stored = target.stored();
@@ -385,7 +393,7 @@ impl Converter {
         let start = tensors.position;
         let end = start.saturating_add(chunk.len() as u64);
         if end > tensors.size && tensors.ends_with_data {
-            return Err(malformed("it goes on after its last tensor"));
+            return Err(malformed("it continues after its last tensor"));
         }
         tensors.position = end;
         while let Some(part) = tensors.parts.front() {
@@ -394,7 +402,8 @@ impl Converter {
                 break;
             }
             let next = bytes.start + tensors.partial.len() as u64;
-            // A chunk may begin before a piece, with bytes that nothing wants, but not go back within one.
+            // A chunk may start before a piece, with bytes that nothing needs, but must not go back inside
+            // one.
             if start > next || start < next && !tensors.partial.is_empty() {
                 let name = match part {
                     Part::Check(check) => &check.name,
@@ -428,7 +437,7 @@ impl Converter {
             if ends {
                 self.output.pad_to(target.end());
             }
-            // Where what follows in the GGUF is kept, nothing comes after that would push this out.
+            // If the next part of the GGUF already exists, no later output would flush this one.
             let next = tensors.parts.front();
             let goes_on = !ends
                 && matches!(next, Some(Part::Piece(piece)) if piece.offset == self.output.end());
@@ -441,7 +450,7 @@ impl Converter {
 }
 
 impl Output {
-    /// Adds what follows the bytes it has, or where it has none, what stands at `offset`.
+    /// Appends to the pending bytes; if there are none, the bytes start at `offset`.
     fn put(&mut self, offset: u64, bytes: &[u8]) {
         if self.bytes.is_empty() {
             self.offset = offset;
@@ -466,7 +475,7 @@ impl Output {
 }
 
 fn failed() -> Error {
-    Error::new(ErrorKind::Internal, "the converter has failed before")
+    Error::new(ErrorKind::Internal, "the converter has already failed; start a new conversion")
 }
 
 fn truncated(what: impl std::fmt::Display) -> Error {

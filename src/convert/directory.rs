@@ -1,4 +1,4 @@
-//! A checkpoint on disk, to a file.
+//! Converts a checkpoint on disk to a file.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -15,8 +15,8 @@ use crate::model::config::Activation;
 
 const CHUNK_BYTES: usize = 1 << 20;
 
-/// What a checkpoint's weights are called, and whether that is an index of several files of them. Of those that are
-/// there the first is taken, as transformers and open_clip take safetensors before pickles.
+/// File names of a checkpoint's weights, and whether the file is an index of several files. The first
+/// existing one is used: like transformers and open_clip, safetensors before pickles.
 const WEIGHTS: [(&str, bool); 6] = [
     ("model.safetensors", false),
     ("model.safetensors.index.json", true),
@@ -26,7 +26,7 @@ const WEIGHTS: [(&str, bool); 6] = [
     ("open_clip_pytorch_model.bin", false),
 ];
 
-/// What stands beside the weights.
+/// The files next to the weights.
 const COMPANIONS: [&str; 9] = [
     "config.json",
     "open_clip_config.json",
@@ -39,9 +39,10 @@ const COMPANIONS: [&str; 9] = [
     "pytorch_model.bin.index.json",
 ];
 
-/// Converts `from`, a directory as Hugging Face or open_clip lays it out or a file of weights in one, `.safetensors`
-/// or `.bin`, to the GGUF file `to`, which appears only when it is complete. `activation` overrides what the
-/// checkpoint's configuration says. `progress` is told bytes written and bytes in all.
+/// Converts `from` to the GGUF file `to`. `from` is a directory in the form of Hugging Face or open_clip,
+/// or a `.safetensors` or `.bin` file of weights in such a directory. `to` appears only when it is
+/// complete. `activation` overrides the checkpoint's configuration. `progress` receives the number of bytes
+/// written and the total.
 ///
 /// ```no_run
 /// use clip_wasm::Limits;
@@ -90,7 +91,7 @@ fn stream(
         let mut file = File::open(path).map_err(|error| of(path, error.into()))?;
         let mut position = 0;
         loop {
-            // The scale comes before what follows, and the tensors then in order.
+            // The scale is read first if it is stored further on, then the tensors in order.
             let wanted = converter.wanted().filter(|_| converter.source_size().is_none());
             let part = wanted.and_then(|parts| parts.into_iter().next());
             let (from, most) = match &part {
@@ -124,7 +125,7 @@ fn of(path: &Path, error: Error) -> Error {
 struct Files {
     directory: PathBuf,
     weights: Vec<PathBuf>,
-    /// The text of the index that names the weights, where they are in several files.
+    /// The text of the index that names the weights, if they are in several files.
     index: Option<String>,
 }
 
@@ -132,7 +133,7 @@ impl Files {
     fn find(from: &Path, limits: &Limits) -> Result<Self> {
         if !from.exists() {
             let message = format!(
-                "{}: no such file or folder; of a model on the web, download its files into a folder first",
+                "{}: no such file or folder; for a model on the web, download its files into a folder first",
                 from.display()
             );
             return Err(Error::new(ErrorKind::Io, message));
@@ -157,14 +158,14 @@ impl Files {
         let names: Vec<_> =
             WEIGHTS.iter().filter(|(_, index)| !index).map(|(name, _)| *name).collect();
         let message = format!(
-            "{}: holds none of {}; weights of other programs, such as .onnx, .h5 or .msgpack, are not converted",
+            "{}: contains none of {}; weights in other formats, such as .onnx, .h5 or .msgpack, cannot be converted",
             from.display(),
             names.join(", ")
         );
         Err(Error::new(ErrorKind::NotAModel, message))
     }
 
-    /// Refuses to write where something of the checkpoint stands.
+    /// Refuses to overwrite a file of the checkpoint.
     fn refuse_to_replace(&self, to: &Path) -> Result<()> {
         let Ok(to_file) = to.canonicalize() else { return Ok(()) };
         let mut own =
@@ -188,7 +189,7 @@ impl Files {
             processor_config: text("processor_config.json")?,
             tokenizer: text("tokenizer.json")?
                 .map_or_else(|| text("vocab.json"), |t| Ok(Some(t)))?,
-            // What it tells may be missing.
+            // A model card that cannot be read is treated as missing.
             model_card: text("README.md").unwrap_or_default(),
             index: self.index.clone(),
         })
@@ -200,14 +201,14 @@ fn shards(directory: &Path, name: &str, index: &Json, limits: &Limits) -> Result
     let names: BTreeSet<&str> =
         map.into_iter().flatten().filter_map(|(_, file)| file.as_str()).collect();
     if names.is_empty() || names.iter().any(|name| name.contains(['/', '\\'])) {
-        let message = format!("{name} names no files beside it");
+        let message = format!("{name} must name files in its own folder");
         return Err(Error::new(ErrorKind::MalformedModel, message));
     }
     limits.check(Limit::Files, names.len() as u64)?;
     Ok(names.into_iter().map(|name| directory.join(name)).collect())
 }
 
-/// A text file, if there is one.
+/// Reads a text file, if it exists.
 fn read(path: &Path, limits: &Limits) -> Result<Option<String>> {
     if let Ok(about) = fs::metadata(path) {
         let within = limits.check(Limit::JsonBytes, about.len());

@@ -1,4 +1,4 @@
-//! A checkpoint's tensors in pieces small enough to be held, each converted for itself.
+//! Cuts a checkpoint's tensors into pieces small enough to hold in memory; each is converted on its own.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -14,40 +14,40 @@ use crate::format::weights::{Check, Header, malformed};
 use crate::memory;
 use crate::model::clip::names::Change;
 
-/// Elements of a piece at most, where it is not transposed: 256 KiB in f32. Blocks lie along rows and
-/// rows one after another, so whole blocks of any number give the bytes that the whole tensor gives.
+/// Maximum number of elements in a piece that is not transposed: 256 KiB in f32. Blocks lie along rows, and
+/// rows follow one another, so any number of whole blocks gives the same bytes as the whole tensor.
 const ELEMENTS: usize = 1 << 16;
 
-/// A part of a file of weights that is wanted.
+/// A part of a file of weights that must be read.
 pub enum Part {
-    /// What shows that the values behind it are those that are meant.
+    /// Bytes that prove that the values after them are the expected ones.
     Check(Check),
     /// Values.
     Piece(Piece),
 }
 
-/// Consecutive elements of a file of weights that become consecutive bytes of the GGUF.
+/// Consecutive elements in a file of weights that become consecutive bytes of the GGUF.
 pub struct Piece {
-    /// Where it stands in the file of weights.
+    /// Its position in the file of weights.
     pub bytes: Range<u64>,
     dtype: Dtype,
     /// The index of its [`Target`].
     pub target: usize,
-    /// Where it stands in the GGUF, in bytes.
+    /// Its position in the GGUF, in bytes.
     pub offset: u64,
 }
 
-/// Those pieces of the plan that a file holds, in file order.
+/// The plan's pieces that a file contains, in file order.
 ///
 /// # Errors
-/// `malformed_model` or `unsupported_model`, naming the tensor whose shape or type is wrong.
+/// `malformed_model` or `unsupported_model`; the message names the tensor whose shape or type is invalid.
 pub fn cut(plan: &mut Plan, header: &Header) -> Result<Vec<Piece>> {
     let mut pieces = Vec::new();
     for (index, target) in plan.targets.iter_mut().enumerate() {
         let name = &target.source.name;
         let Some(tensor) = header.get(name) else { continue };
         if std::mem::replace(&mut target.found, true) {
-            return Err(malformed(format!("tensor {name} stands in another file too")));
+            return Err(malformed(format!("tensor {name} is also in another file")));
         }
         let shape = target.source_shape();
         if !tensor.row_major {
@@ -58,7 +58,7 @@ pub fn cut(plan: &mut Plan, header: &Header) -> Result<Vec<Piece>> {
         }
         if tensor.shape != shape {
             let message = format!(
-                "tensor {name} has shape {:?} where the configuration calls for {shape:?}",
+                "tensor {name} has shape {:?} where the configuration requires {shape:?}",
                 tensor.shape
             );
             return Err(Error::new(ErrorKind::MalformedModel, message));
@@ -92,14 +92,14 @@ pub fn cut(plan: &mut Plan, header: &Header) -> Result<Vec<Piece>> {
     for pair in pieces.windows(2) {
         if pair[1].bytes.start < pair[0].bytes.end {
             let [one, other] = [0, 1].map(|at| &plan.targets[pair[at].target].source.name);
-            let message = format!("tensors {one} and {other} share values; no CLIP model has such");
+            let message = format!("tensors {one} and {other} share values; this is not supported");
             return Err(Error::new(ErrorKind::UnsupportedModel, message));
         }
     }
     Ok(pieces)
 }
 
-/// Puts before pieces, which are in file order, what is to be looked at before they are believed.
+/// Inserts the checks before the pieces that depend on them; both are in file order.
 pub fn with_checks(pieces: Vec<Piece>, checks: &[Check]) -> VecDeque<Part> {
     let mut parts = VecDeque::new();
     let mut checks = checks.iter().peekable();
@@ -115,7 +115,7 @@ pub fn with_checks(pieces: Vec<Piece>, checks: &[Check]) -> VecDeque<Part> {
 }
 
 impl Part {
-    /// Where it stands in the file of weights.
+    /// Its position in the file of weights.
     pub fn bytes(&self) -> &Range<u64> {
         match self {
             Self::Check(check) => &check.bytes,
@@ -125,7 +125,7 @@ impl Part {
 }
 
 impl Piece {
-    /// Where it stands in the GGUF, in bytes; with the padding, if it is the tensor's last.
+    /// Its position in the GGUF, in bytes; includes the padding if it is the tensor's last piece.
     pub fn stored(&self, target: &Target) -> Range<u64> {
         let width = width(self.dtype).expect("checked when it was cut") as u64;
         let (elements, dtype) = ((self.bytes.end - self.bytes.start) / width, target.info.dtype);
@@ -134,9 +134,9 @@ impl Piece {
         self.offset..if end == target.stored().end { target.end() } else { end }
     }
 
-    /// Brings its bytes to the form in which `target`, its own, is stored.
+    /// Converts its bytes to the type of `target`, which is the target it belongs to.
     pub fn convert(&self, bytes: &[u8], target: &Target) -> Result<QTensor> {
-        // The values, the same transposed, and as they are quantised; and what comes of it.
+        // The values, their transposed copy, a copy for quantising, and the result.
         let values_bytes = 4 * target_elements(bytes, self.dtype);
         memory::probe(&[values_bytes, values_bytes, values_bytes, values_bytes])?;
         let values = values(self.dtype, bytes);
@@ -158,7 +158,7 @@ fn target_elements(bytes: &[u8], dtype: Dtype) -> u64 {
     bytes.len() as u64 / width(dtype).expect("checked when it was cut") as u64
 }
 
-/// The bytes of an element, of those types that are read.
+/// Bytes per element of the types that are supported.
 pub fn width(dtype: Dtype) -> Option<usize> {
     match dtype {
         Dtype::F32 => Some(4),

@@ -1,5 +1,5 @@
-//! What a GGUF file will hold: its header from the JSON beside a checkpoint, and where each of its
-//! tensors comes from.
+//! Plans the contents of a GGUF file: its header, from the JSON files of a checkpoint, and the source of
+//! each of its tensors.
 
 use std::ops::Range;
 
@@ -21,14 +21,14 @@ use crate::model::config::{Activation, Tower};
 use crate::model::family;
 use crate::model::inventory::Expected;
 
-/// Of ggml's quantised types, as it counts them.
+/// The version of ggml's quantised types.
 const QUANTIZATION_VERSION: u32 = 2;
-/// Rows of an embedding are padded to a multiple of this at most, for the sake of processors.
+/// The rows of an embedding may be padded, for speed, to a multiple of at most this.
 const PADDED_TO: usize = 128;
-/// Longer is no name of a licence.
+/// Longer text is not the name of a licence.
 const MOST_LICENCE_BYTES: usize = 100;
 
-/// A GGUF file that is yet to be filled.
+/// A GGUF file that is still to be filled.
 pub struct Plan {
     /// The bytes before its first tensor.
     pub header: Vec<u8>,
@@ -38,19 +38,19 @@ pub struct Plan {
 
 /// A tensor of the GGUF.
 pub struct Target {
-    /// Its place in the GGUF.
+    /// Its name, type, shape and position in the GGUF.
     pub info: TensorInfo,
-    /// What it is made from.
+    /// The source tensor.
     pub source: Source,
-    /// Whether the file it is in has been opened.
+    /// Whether the file that contains it has been opened.
     pub found: bool,
 }
 
 impl Plan {
-    /// `header` is that of the checkpoint's first file: the only one, where no index names others.
+    /// `header` is that of the checkpoint's first file, which is the only file if there is no index.
     ///
     /// # Errors
-    /// `unsupported_model`, `malformed_model`, `missing_tensor` or `limit_exceeded`, naming what.
+    /// `unsupported_model`, `malformed_model`, `missing_tensor` or `limit_exceeded`, with the reason.
     pub fn new(
         companions: &Companions,
         header: &Header,
@@ -88,14 +88,14 @@ impl Plan {
         Ok(Self { header, targets })
     }
 
-    /// What the whole GGUF holds, in bytes.
+    /// Size of the whole GGUF in bytes.
     pub fn file_size(&self) -> u64 {
         self.targets.last().map_or(0, Target::end)
     }
 }
 
 impl Target {
-    /// Values of the tensor.
+    /// Number of values in the tensor.
     pub fn elements(&self) -> usize {
         self.info.shape.iter().product()
     }
@@ -111,18 +111,19 @@ impl Target {
         shape
     }
 
-    /// Where it stands in the GGUF, in bytes, without the padding after it.
+    /// Its position in the GGUF, in bytes, without the padding after it.
     pub fn stored(&self) -> Range<u64> {
         self.info.offset..self.info.offset + self.info.size
     }
 
-    /// Where the padding after it ends, in bytes from the start of the GGUF.
+    /// The end of the padding after it, in bytes from the start of the GGUF.
     pub fn end(&self) -> u64 {
         self.stored().end + padding(self.info.size) as u64
     }
 }
 
-/// The error of a checkpoint without that tensor. Of a tower alone it may be that it has no projection.
+/// The error for a checkpoint that lacks a tensor. If it is a single tower, it may have been saved without
+/// its projection.
 fn missing(name: &str, config: &ClipConfig, has: impl Fn(&str) -> bool) -> Error {
     let projection = match config.towers()[..] {
         [Tower::Text] => Some(("text_projection.weight", "CLIPTextModel")),
@@ -138,7 +139,8 @@ fn missing(name: &str, config: &ClipConfig, has: impl Fn(&str) -> bool) -> Error
     Error::new(ErrorKind::MissingTensor, message)
 }
 
-/// The tensors' names tell whose checkpoint it is: many a directory has the descriptions of both kinds.
+/// The tensor names show what kind of checkpoint it is: many directories contain the descriptions of both
+/// kinds.
 fn kind(has: impl Fn(&str) -> bool) -> Result<Checkpoint> {
     if has("visual.class_embedding") || has("visual.conv1.weight") {
         return Ok(Checkpoint::OpenClip);
@@ -147,7 +149,7 @@ fn kind(has: impl Fn(&str) -> bool) -> Result<Checkpoint> {
     Ok(Checkpoint::HuggingFace)
 }
 
-/// The file that says what the model is made of.
+/// The file that describes the model.
 fn description(kind: Checkpoint, companions: &Companions, limits: &Limits) -> Result<Json> {
     let (name, text) = match kind {
         Checkpoint::HuggingFace => ("config.json", &companions.config),
@@ -173,8 +175,8 @@ fn config(
     Ok(config)
 }
 
-/// The settings of the image processor. transformers looks into `processor_config.json` first, which its version 5
-/// writes alone.
+/// The settings of the image processor. Like transformers, reads `processor_config.json` first, which is
+/// the only file that version 5 writes.
 fn image_processor(companions: &Companions, limits: &Limits) -> Result<Option<Json>> {
     let read = |name: &str, text: &Option<String>| {
         text.as_deref().map(|text| json(name, text, limits)).transpose()
@@ -190,16 +192,16 @@ fn image_processor(companions: &Companions, limits: &Limits) -> Result<Option<Js
 fn companion(name: &str, text: Option<&str>, limits: &Limits) -> Result<Json> {
     let Some(text) = text else {
         let message =
-            format!("the checkpoint has no {name}; put the model's own beside its weights");
+            format!("the checkpoint has no {name}; put the model's own file beside its weights");
         return Err(Error::new(ErrorKind::MalformedModel, message));
     };
     json(name, text, limits)
 }
 
-/// Parses the file called `name`.
+/// Parses the file `name`.
 ///
 /// # Errors
-/// `malformed_model` or `limit_exceeded`, naming the file.
+/// `malformed_model` or `limit_exceeded`, with the file's name.
 pub fn json(name: &str, text: &str, limits: &Limits) -> Result<Json> {
     limits.check(Limit::JsonBytes, text.len() as u64).map_err(|error| error.context(name))?;
     let start = &text.as_bytes()[..text.len().min(SNIFF_BYTES)];
@@ -211,7 +213,7 @@ pub fn json(name: &str, text: &str, limits: &Limits) -> Result<Json> {
     })
 }
 
-/// The vocabulary; and into `text` goes which of its tokens the state is taken of.
+/// The vocabulary; also sets in `text` the token at which texts are pooled.
 fn vocabulary(
     kind: Checkpoint,
     description: &Json,
@@ -236,7 +238,7 @@ fn vocabulary(
         );
         return Err(Error::new(ErrorKind::MalformedModel, message));
     }
-    // Where nothing says that the two are of one model, their sizes have to.
+    // If nothing else shows that tokenizer and weights belong to the same model, their sizes must match.
     let most =
         if matches!(pooled, Pooled::At(_)) { rows } else { tokens.next_multiple_of(PADDED_TO) };
     if tokens > rows || rows > most {
@@ -246,7 +248,7 @@ fn vocabulary(
     }
     if tokens < rows && file.get("model").is_none() {
         let message = format!(
-            "vocab.json has {tokens} of the {rows} tokens; put the model's tokenizer.json beside its weights, which tells those that were added"
+            "vocab.json has {tokens} of the {rows} tokens; put the model's tokenizer.json beside its weights, it contains the added tokens"
         );
         return Err(Error::new(ErrorKind::MalformedModel, message));
     }
@@ -254,12 +256,12 @@ fn vocabulary(
         Pooled::Highest if end + 1 < tokens => Pooling::Argmax,
         _ => Pooling::Eos,
     };
-    // What no tokenizer can be made of is better refused before the weights come.
+    // If no tokenizer can be built from it, refuse it before the weights are read.
     vocabulary.check()?;
     Ok(vocabulary)
 }
 
-/// How a tensor is stored. A row that does not divide into blocks of 32 stays f16.
+/// The stored form of a tensor. A matrix whose rows do not divide into blocks of 32 stays f16.
 fn stored(want: &Expected, file_type: FileType) -> TensorInfo {
     let dtype = match want.shape.len() {
         1 => GgmlDType::F32,
@@ -270,7 +272,7 @@ fn stored(want: &Expected, file_type: FileType) -> TensorInfo {
     TensorInfo { name: want.name.clone(), dtype, shape: want.shape.clone(), offset: 0, size }
 }
 
-/// The licence that a model card's head names: YAML between two lines of dashes.
+/// The licence stated in a model card's head, which is YAML between two lines of dashes.
 fn licence(card: &str) -> Option<&str> {
     let mut lines = card.lines().map(str::trim_end);
     lines.next().filter(|line| *line == "---")?;
@@ -280,7 +282,7 @@ fn licence(card: &str) -> Option<&str> {
         .find(|name| !name.is_empty() && name.len() <= MOST_LICENCE_BYTES)
 }
 
-/// Where transformers says that it had the checkpoint from: a repository of the Hub, and not somebody's folder.
+/// The Hub repository from which transformers loaded the checkpoint; `None` if it was a local folder.
 fn repository(companions: &Companions) -> Option<String> {
     let config: Json = serde_json::from_str(companions.config.as_deref()?).ok()?;
     let name = config.get("_name_or_path")?.as_str()?;
@@ -293,7 +295,7 @@ fn repository(companions: &Companions) -> Option<String> {
     (is_part(owner) && is_part(model)).then(|| name.into())
 }
 
-/// The keys of clip.cpp's converter.
+/// The metadata under the keys of clip.cpp's converter.
 fn metadata(
     config: &ClipConfig,
     vocabulary: Option<&Vocabulary>,

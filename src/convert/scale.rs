@@ -1,5 +1,5 @@
-//! The scale of a checkpoint's logits. It is a tensor there and metadata in a GGUF, whose header is written before
-//! any tensor: so it has to come first, wherever it stands.
+//! The logit scale of a checkpoint. It is a tensor there but metadata in a GGUF, whose header is written
+//! before any tensor. So it must be read first, wherever it is stored.
 
 use std::ops::Range;
 
@@ -10,37 +10,38 @@ use crate::format::weights::Header;
 use crate::memory;
 use crate::{Error, ErrorKind, Result};
 
-/// The scalar whose exponential the scale is, in either kind of checkpoint.
+/// The scalar whose exponential is the scale, in both kinds of checkpoint.
 const NAME: &str = "logit_scale";
-/// How far behind the header it may stand where the file comes in order, in bytes. safetensors files are sorted by type
-/// and name: Hugging Face's begin with it, open_clip's with one norm and then it.
+/// If the file arrives in order, the scale is only read up to this many bytes after the header. safetensors
+/// files are sorted by type and name: Hugging Face's start with the scale, open_clip's with one norm and
+/// then the scale.
 const REACH: u64 = 1 << 16;
-/// OpenAI's training keeps the scale below this, as CLIP's paper says.
+/// OpenAI's training clips the scale to this, as CLIP's paper says.
 const MOST: f64 = 100.0;
 
-/// A file whose header has come, and whose scale has not.
+/// A file whose header has been read, but not its scale.
 pub struct Waiting {
     /// Its header.
     pub header: Header,
-    /// Its first bytes, the header among them.
+    /// Its first bytes, including the header.
     pub prefix: Vec<u8>,
     dtype: Dtype,
-    /// Where the scale stands in the file.
+    /// Position of the scale in the file.
     bytes: Range<u64>,
-    /// Of a scale that is read apart from what comes before it: where the next chunk begins, and what has come of it.
+    /// For a scale that is read separately: where the next chunk starts, and the bytes of the scale so far.
     apart: Option<(u64, Vec<u8>)>,
 }
 
-/// What the first bytes of a file tell of its scale.
+/// What the first bytes of a file say about its scale.
 pub enum Scale {
-    /// It, or that there is none.
+    /// The scale, or `None` if there is none.
     Known(Header, Vec<u8>, Option<f32>),
     /// More bytes are needed.
     Waiting(Waiting),
 }
 
 impl Scale {
-    /// `seeks` says whether a part of the file that stands far behind can be had first.
+    /// `seeks` says whether the caller can pass a later part of the file first.
     pub fn find(header: Header, prefix: Vec<u8>, seeks: bool) -> Self {
         let scalar = header.get(NAME).filter(|tensor| {
             width(tensor.dtype).is_some() && tensor.shape.iter().product::<usize>() == 1
@@ -57,23 +58,23 @@ impl Scale {
 }
 
 impl Waiting {
-    /// The next chunk begins there.
+    /// Sets the position at which the next chunk starts.
     pub fn seek(&mut self, to: u64) {
         if let Some((position, _)) = &mut self.apart {
             *position = to;
         }
     }
 
-    /// The part of the file that is to come next, where that is not what follows.
+    /// The part of the file that must be pushed next, if it is not simply the following one.
     pub fn wanted(&self) -> Option<Range<u64>> {
         let (_, taken) = self.apart.as_ref()?;
         Some(self.bytes.start + taken.len() as u64..self.bytes.end)
     }
 
-    /// Takes the next bytes.
+    /// Adds the next bytes.
     ///
     /// # Errors
-    /// `low_memory`; `internal` where the scale's bytes are out of order.
+    /// `low_memory`; `internal` if the scale's bytes are out of order.
     pub fn push(mut self, chunk: &[u8]) -> Result<Scale> {
         match &mut self.apart {
             None => {
@@ -101,7 +102,7 @@ impl Waiting {
     fn look(self) -> Scale {
         let bytes = match &self.apart {
             Some((_, taken)) if taken.len() as u64 == self.bytes.end - self.bytes.start => taken,
-            // What is read apart may have come with the first chunk all the same.
+            // Even a scale that is read separately may have arrived with the first chunk.
             _ if self.bytes.end <= self.prefix.len() as u64 => {
                 &self.prefix[self.bytes.start as usize..self.bytes.end as usize]
             }
@@ -112,9 +113,9 @@ impl Waiting {
     }
 }
 
-/// What cosines are multiplied by before a softmax; `None` where the checkpoint does not tell.
+/// The factor for cosines before a softmax; `None` if the checkpoint's value is not valid.
 fn scale(logarithm: f32) -> Option<f32> {
-    // In f64, because machines differ in the last bit of an exponential, and files must not.
+    // In f64, because machines differ in the last bit of an f32 exponential, and files must not differ.
     let scale = f64::from(logarithm).exp().min(MOST) as f32;
     (logarithm.is_finite() && scale > 0.0).then_some(scale)
 }

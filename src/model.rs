@@ -1,4 +1,4 @@
-//! What a model is: its sizes, its tensors, and what its files are called. Nothing here computes.
+//! Describes models: their sizes, their tensors, and the names in their files. Nothing here computes.
 
 pub mod clip;
 pub mod config;

@@ -1,4 +1,4 @@
-//! CLIP, as OpenAI, open_clip and Hugging Face publish it.
+//! CLIP as published by OpenAI, open_clip and Hugging Face.
 
 pub mod checkpoint;
 pub mod config;

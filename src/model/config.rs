@@ -1,12 +1,12 @@
-//! What the models of every family have: towers, and the sizes of their layers.
+//! What models of every family have: towers, and the sizes of their layers.
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::{Limit, Limits};
 
 /// The nonlinearity between the two layers of an MLP.
 ///
-/// candle's own `Activation` has no GELU, without which OpenCLIP's LAION and DataComp checkpoints run
-/// and give wrong vectors; this one is what the towers read.
+/// candle's own `Activation` has no GELU. OpenCLIP's LAION and DataComp checkpoints would run without it
+/// but give wrong vectors, so the towers use this type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Activation {
     /// `x * Φ(x)` by the error function: OpenCLIP's LAION and DataComp checkpoints.
@@ -16,7 +16,7 @@ pub enum Activation {
 }
 
 impl Activation {
-    /// The name it has in a Hugging Face `config.json`.
+    /// Its name in a Hugging Face `config.json`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Gelu => "gelu",
@@ -24,7 +24,7 @@ impl Activation {
         }
     }
 
-    /// The activation of that name.
+    /// The activation with this name.
     ///
     /// ```
     /// # use clip_wasm::model::config::Activation;
@@ -33,11 +33,11 @@ impl Activation {
     /// ```
     ///
     /// # Errors
-    /// `invalid_input` where there is none.
+    /// `invalid_input` if there is no such activation.
     pub fn named(name: &str) -> Result<Self> {
         let known = [Self::Gelu, Self::QuickGelu].into_iter().find(|known| known.name() == name);
         known.ok_or_else(|| {
-            Error::new(ErrorKind::InvalidInput, "an activation is gelu or quick_gelu")
+            Error::new(ErrorKind::InvalidInput, "the activation must be gelu or quick_gelu")
         })
     }
 }
@@ -45,14 +45,14 @@ impl Activation {
 /// One of a model's two encoders.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tower {
-    /// Texts to vectors.
+    /// Encodes texts.
     Text,
-    /// Images to vectors.
+    /// Encodes images.
     Vision,
 }
 
 impl Tower {
-    /// As [`crate::ModelInfo`] names it.
+    /// Its name in [`crate::ModelInfo`].
     pub fn name(self) -> &'static str {
         match self {
             Self::Text => "text",
@@ -61,32 +61,33 @@ impl Tower {
     }
 }
 
-/// The sizes that the layers of both towers share.
+/// The sizes that the layers of both kinds of tower have.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LayerSizes {
-    /// Residual attention blocks.
+    /// Number of residual attention blocks.
     pub layers: usize,
-    /// Values of a token or a patch between the layers.
+    /// Number of values per token or patch between the layers.
     pub width: usize,
-    /// Values between the two layers of an MLP.
+    /// Number of values between the two layers of an MLP.
     pub feed_forward: usize,
-    /// Heads of attention, which share the width.
+    /// Number of attention heads; they divide the width among them.
     pub heads: usize,
-    /// What layer norms add to the variance.
+    /// The epsilon that layer norms add to the variance.
     pub layer_norm_eps: f64,
 }
 
 impl LayerSizes {
-    /// Values of a head.
+    /// Number of values per head.
     pub fn head_dim(&self) -> usize {
         self.width / self.heads
     }
 }
 
-/// Checks what the layers of a tower share.
+/// Checks the sizes of a tower's layers.
 ///
 /// # Errors
-/// `malformed_model` for what cannot be, `limit_exceeded` for what is too large, each with its key.
+/// `malformed_model` for an invalid size, `limit_exceeded` for one that is too large; the message names the
+/// key.
 pub fn validate_layers(tower: &str, sizes: &LayerSizes, limits: &Limits) -> Result<()> {
     for (name, value, limit) in [
         ("block_count", sizes.layers, Limit::Layers),
@@ -98,16 +99,16 @@ pub fn validate_layers(tower: &str, sizes: &LayerSizes, limits: &Limits) -> Resu
     within(&format!("{tower}.attention.head_count"), sizes.heads, sizes.width)?;
     if !sizes.width.is_multiple_of(sizes.heads) {
         let what =
-            format!("{tower}: width {} does not divide into {} heads", sizes.width, sizes.heads);
+            format!("{tower}: width {} is not divisible by {} heads", sizes.width, sizes.heads);
         return Err(malformed(what));
     }
     if !(sizes.layer_norm_eps > 0.0 && sizes.layer_norm_eps < 1.0) {
-        return Err(malformed(format!("{tower}: layer_norm_epsilon cannot be")));
+        return Err(malformed(format!("{tower}: layer_norm_epsilon must be between 0 and 1")));
     }
     Ok(())
 }
 
-/// Accepts a number that a limit bounds.
+/// Checks that a number is positive and within a limit.
 ///
 /// # Errors
 /// `malformed_model` for zero, `limit_exceeded`.
@@ -118,7 +119,7 @@ pub fn bounded(name: &str, value: usize, limit: Limit, limits: &Limits) -> Resul
         .map_err(|error| error.context(format_args!("this model's {name}")))
 }
 
-/// Accepts a number that another bounds.
+/// Checks that a number is between 1 and `most`.
 ///
 /// # Errors
 /// `malformed_model`
@@ -126,22 +127,22 @@ pub fn within(name: &str, value: usize, most: usize) -> Result<()> {
     if (1..=most).contains(&value) {
         return Ok(());
     }
-    Err(malformed(format!("{name} is {value}, which is not in 1..={most}")))
+    Err(malformed(format!("{name} is {value}, which is not between 1 and {most}")))
 }
 
-/// The error of a file whose numbers contradict each other.
+/// The error for a file whose numbers contradict each other.
 pub fn malformed(what: impl std::fmt::Display) -> Error {
     let message = format!("this model file is damaged: {what}; download it again or use another");
     Error::new(ErrorKind::MalformedModel, message)
 }
 
-/// The error of a file without that tensor.
+/// The error for a file that lacks a tensor.
 pub fn missing(name: &str) -> Error {
     let message = format!("tensor {name} is missing from the file; use a complete one");
     Error::new(ErrorKind::MissingTensor, message)
 }
 
-/// The error of a model that has not the tower which a call needs.
+/// The error for a model that lacks the tower a call needs.
 pub fn missing_tower(tower: Tower) -> Error {
     let inputs = match tower {
         Tower::Text => "texts",

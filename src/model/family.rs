@@ -1,12 +1,12 @@
-//! Which family a model is of. Those that look like CLIP and are not would run, or nearly, and give vectors that mean
-//! nothing, so they are refused by name, here alone.
+//! Detects the family of a model. Models that look like CLIP but are not would run, or almost, and give
+//! meaningless vectors. They are refused by name, and only here.
 
 use serde_json::Value as Json;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::gguf::{Header, Value};
 
-/// What stands in the names of other families' models, and what they are called.
+/// Text that occurs in the names of other families' models, and the name of the family.
 const MARKS: [(&str, &str); 3] =
     [("siglip", "SigLIP"), ("mobileclip", "MobileCLIP"), ("fastvit", "MobileCLIP")];
 
@@ -14,13 +14,13 @@ const MARKS: [(&str, &str); 3] =
 const TENSORS: [(&str, &str); 2] =
     [("visual.trunk.stem.0.conv.weight", "MobileCLIP"), ("logit_bias", "SigLIP")];
 
-/// The error of a model that is not of a family that is computed here; `what` is such as "this is a SigLIP model".
+/// The error for a model of an unsupported family; `what` is a clause such as "this is a SigLIP model".
 pub fn unsupported(what: impl std::fmt::Display) -> Error {
     let message = format!("{what}; choose a plain ViT CLIP with its projections, such as ViT-B-32");
     Error::new(ErrorKind::UnsupportedModel, message)
 }
 
-/// Refuses a name that tells another family: of a model, an architecture or a tower.
+/// Refuses a name of a model, an architecture or a tower that belongs to another family.
 ///
 /// # Errors
 /// `unsupported_model`
@@ -43,7 +43,8 @@ pub fn expect_clips_tensors(has: impl Fn(&str) -> bool) -> Result<()> {
     }
 }
 
-/// Refuses the `model_type` of a Hugging Face `config.json` where it is none of CLIP's; without one it is CLIP's.
+/// Refuses the `model_type` of a Hugging Face `config.json` that is not one of CLIP's. If it is missing,
+/// CLIP is assumed.
 ///
 /// # Errors
 /// `unsupported_model`
@@ -61,7 +62,7 @@ fn other(family: &str) -> Error {
     unsupported(format!("this is a {family} model, which is not a plain CLIP"))
 }
 
-/// Refuses a GGUF that holds something else than a CLIP with its projections.
+/// Refuses a GGUF that is not a CLIP with its projections.
 ///
 /// # Errors
 /// `unsupported_model`
@@ -85,7 +86,7 @@ pub fn expect_clip(header: &Header) -> Result<()> {
         || header.tensors.iter().any(|tensor| tensor.name.starts_with("mm."));
     if projector || (has("v.class_embd") && !has("visual_projection.weight")) {
         return Err(unsupported(
-            "this is an mmproj file, the image half of a chat model, without CLIP's projection",
+            "this is an mmproj file, the image half of a chat model, and has no CLIP projection",
         ));
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! The tensors that a model has, and those that a file has.
+//! Compares the tensors a model requires with those a file has.
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::gguf::TensorInfo;
@@ -9,35 +9,35 @@ use crate::model::config::{Tower, missing};
 pub enum Role {
     /// The weight of a linear layer, `[out, in]`.
     Linear,
-    /// Rows that are gathered by index, `[rows, width]`.
+    /// Rows that are looked up by index, `[rows, width]`.
     Table,
-    /// Everything else, used as it is in f32.
+    /// Everything else, used unchanged in f32.
     Plain,
 }
 
-/// A tensor that a configuration calls for.
+/// A tensor that a configuration requires.
 #[derive(Clone, Debug)]
 pub struct Expected {
     /// Its canonical name.
     pub name: String,
-    /// Row-major, outermost first.
+    /// Row-major, outermost dimension first.
     pub shape: Vec<usize>,
-    /// What becomes of it.
+    /// How it is kept in memory.
     pub role: Role,
 }
 
-/// Matches a file's tensors with those that its configuration calls for, before any of their bytes have come: gives
-/// each tensor its role, or `None` where nothing reads it.
+/// Matches a file's tensors with those that its configuration requires, before any of their bytes arrive.
+/// Returns each tensor's role, or `None` if nothing reads it.
 ///
 /// # Errors
-/// `missing_tensor` or `malformed_model`, naming the tensor.
+/// `missing_tensor` or `malformed_model`, with the tensor's name.
 pub fn assign(expected: &[Expected], tensors: &[TensorInfo]) -> Result<Vec<Option<Role>>> {
     for want in expected {
         let found = tensors.iter().find(|tensor| tensor.name == want.name);
         let found = found.ok_or_else(|| missing(&want.name))?;
         if found.shape != want.shape {
             let message = format!(
-                "tensor {} has shape {:?} where its model calls for {:?}; use another file",
+                "tensor {} has shape {:?} where its model requires {:?}; use another file",
                 want.name, found.shape, want.shape
             );
             return Err(Error::new(ErrorKind::MalformedModel, message));

@@ -1,4 +1,4 @@
-//! The JSON beside a checkpoint -> [`ClipConfig`].
+//! Reads the JSON of a checkpoint into a [`ClipConfig`].
 
 use candle_transformers::models::clip::text_model::ClipTextConfig;
 use candle_transformers::models::clip::vision_model::ClipVisionConfig;
@@ -19,16 +19,17 @@ const OPEN_CLIP_HEAD_WIDTH: u64 = 64;
 const EOS_TOKEN_ID: u64 = 49_407;
 /// open_clip's `CLIPTextCfg.eos_id`.
 const OPEN_CLIP_EOS_ID: u64 = 2;
-/// The `model_type` of a text tower alone.
+/// The `model_type` of a separate text tower.
 const TEXT_MODEL: &str = "clip_text_model";
-/// The `model_type` of an image tower alone.
+/// The `model_type` of a separate vision tower.
 const VISION_MODEL: &str = "clip_vision_model";
 
-/// Reads Hugging Face's `config.json`, and the settings of its image processor where there are some. What a
-/// trimmed file leaves out is transformers' default.
+/// Reads Hugging Face's `config.json`, and the settings of its image processor if there are any. Missing
+/// values take transformers' defaults.
 ///
 /// # Errors
-/// `unsupported_model` where it is no plain CLIP; `malformed_model` where it contradicts itself; `limit_exceeded`.
+/// `unsupported_model` if it is not a plain CLIP; `malformed_model` if it contradicts itself;
+/// `limit_exceeded`.
 pub fn hugging_face(
     config: &Value,
     image_processor: Option<&Value>,
@@ -47,7 +48,7 @@ pub fn hugging_face(
     let activation = towers.next().expect("there is one tower at least")?;
     if towers.next().transpose()?.is_some_and(|other| other != activation) {
         return Err(unsupported(
-            "the towers have different activations, for which GGUF has no place",
+            "the towers have different activations, which a GGUF file cannot store",
         ));
     }
     let projection_dim = Section(vec![config]).number("projection_dim", 512)?;
@@ -102,17 +103,17 @@ fn hugging_face_vision(
     })
 }
 
-/// Which token a checkpoint takes the text's state of.
+/// The token at which a checkpoint pools a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pooled {
-    /// The first of this id.
+    /// The first token with this id.
     At(usize),
-    /// The first of the highest id that is there.
+    /// The first token with the highest id in the text.
     Highest,
 }
 
-/// Reads it of Hugging Face's `config.json`. An `eos_token_id` of 2 is that of files from before transformers 4.31,
-/// which takes them by the highest id to this day.
+/// Reads the pooling from Hugging Face's `config.json`. An `eos_token_id` of 2 marks files from before
+/// transformers 4.31, which transformers still pools at the highest id.
 ///
 /// # Errors
 /// `malformed_model`
@@ -127,7 +128,7 @@ pub fn hugging_face_pooling(config: &Value) -> Result<Pooled> {
     }
 }
 
-/// Reads it of open_clip's `open_clip_config.json`.
+/// Reads the pooling from open_clip's `open_clip_config.json`.
 ///
 /// # Errors
 /// `malformed_model`
@@ -142,10 +143,11 @@ pub fn open_clip_pooling(config: &Value) -> Result<Pooled> {
 
 /// Reads open_clip's `open_clip_config.json`.
 ///
-/// open_clip takes a model for GELU where the file does not say `quick_gelu`.
+/// Like open_clip, assumes GELU if the file does not set `quick_gelu`.
 ///
 /// # Errors
-/// `unsupported_model` where it is no plain CLIP; `malformed_model` where it contradicts itself; `limit_exceeded`.
+/// `unsupported_model` if it is not a plain CLIP; `malformed_model` if it contradicts itself;
+/// `limit_exceeded`.
 pub fn open_clip(config: &Value, limits: &Limits) -> Result<ClipConfig> {
     let model = config.get("model_cfg").unwrap_or(config);
     let part = |name: &str| Section(model.get(name).into_iter().collect());
@@ -214,7 +216,7 @@ fn finish(
     Ok(config)
 }
 
-/// Keys of an open_clip configuration that are read, and those that say nothing of how a vector is computed.
+/// Keys of an open_clip configuration that are read, or that do not affect the vectors.
 const MODEL_KEYS: [&str; 8] = [
     "embed_dim",
     "quick_gelu",
@@ -259,7 +261,7 @@ const TEXT_KEYS: [&str; 13] = [
     "pooler_type",
 ];
 
-/// What open_clip can build that is no plain ViT CLIP.
+/// Refuses what open_clip can build but is not a plain ViT CLIP.
 fn refuse_other_towers(model: &Value, text: &Section, vision: &Section) -> Result<()> {
     let model = Section(vec![model]);
     if let Some(name) = vision.get("timm_model_name").and_then(Value::as_str) {
@@ -302,11 +304,11 @@ fn refuse_other_towers(model: &Value, text: &Section, vision: &Section) -> Resul
     Ok(())
 }
 
-/// A JSON object, or several where the first that has a key is right.
+/// A JSON object, or several: the first one that contains a key counts.
 struct Section<'a>(Vec<&'a Value>);
 
 impl<'a> Section<'a> {
-    /// `text_config_dict`, which early checkpoints carry, overrides `text_config`.
+    /// `text_config_dict`, which occurs in early checkpoints, overrides `text_config`.
     fn hugging_face(config: &'a Value, tower: &str) -> Self {
         let keys = [format!("{tower}_config_dict"), format!("{tower}_config")];
         Self(keys.iter().filter_map(|key| config.get(key)).collect())
@@ -337,6 +339,6 @@ impl<'a> Section<'a> {
 }
 
 fn malformed(what: impl std::fmt::Display) -> Error {
-    let message = format!("this checkpoint's description is damaged: {what}");
+    let message = format!("this checkpoint's configuration is invalid: {what}");
     Error::new(ErrorKind::MalformedModel, message)
 }

@@ -1,4 +1,4 @@
-//! A GGUF's metadata -> a validated [`ClipConfig`].
+//! Reads a GGUF's metadata into a validated [`ClipConfig`].
 
 use candle_transformers::models::clip::text_model::{
     Activation as StockActivation, ClipTextConfig,
@@ -15,19 +15,19 @@ use crate::model::config::{
 use crate::model::family::{self, unsupported};
 use crate::preprocess::Preprocess;
 
-/// Which token's state becomes the vector of a text, by open_clip's names.
+/// The token whose state becomes the vector of a text, by open_clip's names.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Pooling {
-    /// The first end token's.
+    /// The first end token.
     #[default]
     Eos,
-    /// The first one's of the highest id, as CLIP was first written. Where tokens were added behind the end token, it
-    /// is one of these.
+    /// The first token with the highest id, as in the original CLIP. If tokens were added after the end
+    /// token, this is one of them.
     Argmax,
 }
 
 impl Pooling {
-    /// The name it has in a GGUF's metadata.
+    /// Its name in a GGUF's metadata.
     pub fn name(self) -> &'static str {
         match self {
             Self::Eos => "eos",
@@ -36,43 +36,43 @@ impl Pooling {
     }
 }
 
-/// What a CLIP model is made of. Everything in it has been checked: widths divide into heads, images
-/// into patches, and no number is beyond what a plain ViT CLIP may have.
+/// The structure of a CLIP model. Everything has been validated: the heads divide the width, the patches
+/// fit the image, and no number exceeds its limit.
 #[derive(Clone, Debug)]
 pub struct ClipConfig {
-    /// `general.name`, where the file gives one.
+    /// `general.name`, if the file has one.
     pub name: Option<String>,
-    /// Of both towers.
+    /// The activation of both towers.
     pub activation: Activation,
-    /// The length of an embedding.
+    /// The number of components in an embedding.
     pub projection_dim: usize,
-    /// What cosines are multiplied by before a softmax, where the file tells: clip.cpp's own do not.
+    /// The factor for cosines before a softmax, if the file states it: clip.cpp's own files do not.
     pub logit_scale: Option<f32>,
-    /// `None` where the file has no text tower.
+    /// `None` if the file has no text tower.
     pub text: Option<TextConfig>,
-    /// `None` where the file has no vision tower.
+    /// `None` if the file has no vision tower.
     pub vision: Option<VisionConfig>,
 }
 
-/// The text tower. `stock.activation` is candle's and says nothing; see [`ClipConfig::activation`].
+/// The text tower. `stock.activation` is candle's field and is not used; see [`ClipConfig::activation`].
 #[derive(Clone, Debug)]
 pub struct TextConfig {
     /// candle's own configuration: widths, layers, heads, vocabulary.
     pub stock: ClipTextConfig,
-    /// What layer norms add to the variance.
+    /// The epsilon that layer norms add to the variance.
     pub layer_norm_eps: f64,
-    /// Which token's state becomes the vector of a text.
+    /// The token whose state becomes the vector of a text.
     pub pooling: Pooling,
 }
 
-/// The vision tower. `stock.activation` is candle's and says nothing; see [`ClipConfig::activation`].
+/// The vision tower. `stock.activation` is candle's field and is not used; see [`ClipConfig::activation`].
 #[derive(Clone, Debug)]
 pub struct VisionConfig {
     /// candle's own configuration: widths, layers, heads, sizes of image and patch.
     pub stock: ClipVisionConfig,
-    /// What layer norms add to the variance.
+    /// The epsilon that layer norms add to the variance.
     pub layer_norm_eps: f64,
-    /// What is done to an image before it.
+    /// How an image is prepared for the tower.
     pub preprocess: Preprocess,
 }
 
@@ -101,19 +101,20 @@ impl VisionConfig {
         }
     }
 
-    /// The patches along one edge of the image.
+    /// Number of patches along one edge of the image.
     pub fn grid(&self) -> usize {
         self.stock.image_size / self.stock.patch_size
     }
 }
 
-/// The metadata key of [`ClipConfig::logit_scale`], which is this crate's own.
+/// The metadata key of [`ClipConfig::logit_scale`]; only this crate uses it.
 pub(crate) const LOGIT_SCALE: &str = "clip.logit_scale";
 
-/// The metadata key of [`TextConfig::pooling`], which is this crate's own. A file without it pools at the end token.
+/// The metadata key of [`TextConfig::pooling`]; only this crate uses it. A file without it pools at the end
+/// token.
 pub(crate) const POOL_TYPE: &str = "clip.text.pool_type";
 
-/// Stock types ask for an activation, and know only one.
+/// Stock types require an activation, and candle's has only one.
 pub(crate) const UNREAD: StockActivation = StockActivation::QuickGelu;
 
 impl ClipConfig {
@@ -124,11 +125,11 @@ impl ClipConfig {
         text.into_iter().chain(vision).collect()
     }
 
-    /// The configuration of a GGUF in clip.cpp's layout.
+    /// Reads the configuration of a GGUF in clip.cpp's layout.
     ///
     /// # Errors
-    /// `unsupported_model` where the file is something else than a plain ViT CLIP, by name;
-    /// `malformed_model` where a number is missing or cannot be; `limit_exceeded` where one is too large.
+    /// `unsupported_model` if the file is not a plain ViT CLIP; `malformed_model` if a number is missing or
+    /// invalid; `limit_exceeded` if a number is too large. The message names the cause.
     pub fn from_gguf(header: &Header, limits: &Limits) -> Result<Self> {
         family::expect_clip(header)?;
         let metadata = Metadata { header };
@@ -154,11 +155,11 @@ impl ClipConfig {
         Ok(config)
     }
 
-    /// Checks what the types cannot: called by everything that makes a configuration.
+    /// Checks what the types cannot; everything that creates a configuration calls it.
     pub(crate) fn validate(&self, limits: &Limits) -> Result<()> {
         bounded("projection_dim", self.projection_dim, Limit::Projection, limits)?;
         if self.logit_scale.is_some_and(|scale| !(scale.is_finite() && scale > 0.0)) {
-            return Err(malformed(format!("{LOGIT_SCALE} cannot be")));
+            return Err(malformed(format!("{LOGIT_SCALE} must be a positive number")));
         }
         if let Some(text) = &self.text {
             validate_layers("text", &text.sizes(), limits)?;
@@ -227,11 +228,16 @@ impl Metadata<'_> {
         })
     }
 
-    /// The projection's length comes from the tensor: some files' `projection_dim` is another number.
+    /// The projection's size is read from the tensor, because some files' `projection_dim` is a different
+    /// number.
     fn shape(&self, name: &str) -> Result<&[usize]> {
         let tensor = self.header.tensors.iter().find(|tensor| tensor.name == name);
         let shape = tensor.map(|tensor| tensor.shape.as_slice()).ok_or_else(|| missing(name))?;
-        if shape.len() == 2 { Ok(shape) } else { Err(malformed(format!("{name} is {shape:?}"))) }
+        if shape.len() == 2 {
+            Ok(shape)
+        } else {
+            Err(malformed(format!("{name} must be a matrix, not {shape:?}")))
+        }
     }
 
     fn get(&self, key: &str) -> Result<&Value> {
@@ -259,7 +265,7 @@ impl Metadata<'_> {
     fn pooling(&self) -> Result<Pooling> {
         let Some(value) = self.header.get(POOL_TYPE) else { return Ok(Pooling::Eos) };
         let known = [Pooling::Eos, Pooling::Argmax];
-        let name = value.to_string().map_or("no string", String::as_str);
+        let name = value.to_string().map_or("not a string", String::as_str);
         let found = known.into_iter().find(|known| known.name() == name);
         found.ok_or_else(|| unsupported(format!("its {POOL_TYPE} is {name}")))
     }

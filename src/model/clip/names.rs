@@ -1,6 +1,6 @@
-//! The tensors a CLIP model is made of, and their names in each kind of file.
+//! The tensors of a CLIP model, and their names in each kind of file.
 //!
-//! The canonical names are those of clip.cpp's GGUF files, because that is the form that is computed.
+//! The canonical names are those of clip.cpp's GGUF files, because that is the form the towers load.
 
 use crate::error::Result;
 use crate::format::gguf::{Header, TensorInfo};
@@ -64,12 +64,12 @@ pub const FC1: &str = "ffn_down";
 /// The contracting layer of an MLP.
 pub const FC2: &str = "ffn_up";
 
-/// Matches a file's tensors with those that its configuration calls for: see [`inventory::assign`].
+/// Matches a file's tensors with those that its configuration requires: see [`inventory::assign`].
 ///
-/// Swaps the two MLP layers' names where the file has them as llama.cpp does; their shapes tell.
+/// Swaps the names of the two MLP layers if the file uses llama.cpp's names; the shapes show which.
 ///
 /// # Errors
-/// `missing_tensor` or `malformed_model`, naming the tensor.
+/// `missing_tensor` or `malformed_model`, with the tensor's name.
 pub fn assign(config: &ClipConfig, header: &mut Header) -> Result<Vec<Option<Role>>> {
     rename_mlp_layers(config, &mut header.tensors);
     inventory::assign(&tensors(config), &header.tensors)
@@ -103,7 +103,7 @@ fn rename_mlp_layers(config: &ClipConfig, tensors: &mut [TensorInfo]) {
     }
 }
 
-/// The two kinds of checkpoint that are converted.
+/// The two supported kinds of checkpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Checkpoint {
     /// Hugging Face transformers' `CLIPModel`.
@@ -112,27 +112,27 @@ pub enum Checkpoint {
     OpenClip,
 }
 
-/// What a canonical tensor is made from.
+/// The checkpoint tensor that a canonical tensor is made from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Source {
-    /// Of the tensor in the checkpoint.
+    /// The tensor's name in the checkpoint.
     pub name: String,
-    /// What is done to it.
+    /// How it is changed.
     pub change: Change,
 }
 
-/// What is done to the source on its way.
+/// How a source tensor is changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// It stays as it is.
+    /// Unchanged.
     None,
-    /// `[in, out]` to `[out, in]`.
+    /// Transposed from `[in, out]` to `[out, in]`.
     Transpose,
     /// The first, second or third of three equal parts along dimension 0.
     Third(usize),
 }
 
-/// Where a checkpoint keeps a canonical tensor.
+/// The source of a canonical tensor in a checkpoint.
 pub fn source(checkpoint: Checkpoint, canonical: &str) -> Source {
     match checkpoint {
         Checkpoint::HuggingFace => {
@@ -165,7 +165,7 @@ fn hugging_face_name(canonical: &str) -> String {
         (_, "position_embd.weight") => "embeddings.position_embedding.weight".into(),
         (_, "class_embd") => "embeddings.class_embedding".into(),
         (_, "patch_embd.weight") => "embeddings.patch_embedding.weight".into(),
-        // Misspelt so in transformers, and in every checkpoint since.
+        // Misspelt in transformers, and so in every checkpoint.
         (_, rest) if rest.starts_with("pre_ln.") => rest.replace("pre_ln", "pre_layrnorm"),
         ("text_model", rest) => rest.replace("post_ln", "final_layer_norm"),
         (_, rest) => rest.replace("post_ln", "post_layernorm"),

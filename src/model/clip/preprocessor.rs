@@ -1,7 +1,8 @@
-//! What a model's files say of its images -> [`Preprocess`], and back into a GGUF's metadata.
+//! Reads how a model's images are prepared, from its files into [`Preprocess`], and writes it to a GGUF's
+//! metadata.
 //!
-//! What is not understood is refused by name: an image that is prepared otherwise than in training gives a vector that
-//! means nothing, and nobody would know.
+//! An unknown setting is refused by name: an image prepared differently than in training gives a
+//! meaningless vector, and nobody would notice.
 
 use serde_json::Value as Json;
 
@@ -10,14 +11,14 @@ use crate::format::gguf::{Header, Value};
 use crate::limits::{Limit, Limits};
 use crate::preprocess::{Filter, Preprocess, Resize};
 
-/// Keys of a GGUF's metadata that are this crate's own. A file without them prepares images as OpenAI's models do.
+/// Metadata keys that only this crate uses. A file without them prepares images like OpenAI's models.
 const RESIZE_MODE: &str = "clip.vision.resize_mode";
 const RESIZE_SIZE: &str = "clip.vision.resize_size";
 const INTERPOLATION: &str = "clip.vision.interpolation";
 const FILL_COLOR: &str = "clip.vision.fill_color";
 const RESCALE_FACTOR: &str = "clip.vision.rescale_factor";
 
-/// Keys that say nothing of pixels.
+/// Keys that do not affect the pixels.
 const WITHOUT_MEANING: [&str; 13] = [
     "_valid_processor_keys",
     "auto_map",
@@ -34,15 +35,16 @@ const WITHOUT_MEANING: [&str; 13] = [
     "transformers_version",
 ];
 
-/// Reads the settings of transformers' `CLIPImageProcessor`, for a model that reads squares of `image_size`. What is
-/// left out is that class's default, but for sizes, which are the model's.
+/// Reads the settings of transformers' `CLIPImageProcessor`, for a model that reads squares of
+/// `image_size`. Missing settings take that class's defaults, except for sizes, which are the model's.
 ///
 /// # Errors
-/// `unsupported_model` for what is not understood, `malformed_model` for what cannot be, each with the key.
+/// `unsupported_model` for an unknown setting, `malformed_model` for an invalid one; the message names the
+/// key.
 pub fn of_transformers(settings: &Json, image_size: usize) -> Result<Preprocess> {
     let table = settings
         .as_object()
-        .ok_or_else(|| malformed("the image processor's settings are no object"))?;
+        .ok_or_else(|| malformed("the image processor's settings must be an object"))?;
     let get = |key: &str| table.get(key).filter(|value| !value.is_null());
     for key in ["image_processor_type", "feature_extractor_type"] {
         let name = get(key).and_then(Json::as_str).unwrap_or("CLIPImageProcessor");
@@ -53,7 +55,7 @@ pub fn of_transformers(settings: &Json, image_size: usize) -> Result<Preprocess>
     let flag = |key: &str, default: bool| match get(key) {
         None => Ok(default),
         Some(Json::Bool(flag)) => Ok(*flag),
-        Some(other) => Err(malformed(format!("{key} is {other}, neither true nor false"))),
+        Some(other) => Err(malformed(format!("{key} must be true or false, not {other}"))),
     };
     let mut preprocess = Preprocess::openai(image_size);
     let is_square = flag("default_to_square", false)?;
@@ -69,7 +71,7 @@ pub fn of_transformers(settings: &Json, image_size: usize) -> Result<Preprocess>
     if let Some(factor) = get("rescale_factor") {
         let factor = factor.as_f64();
         preprocess.rescale_factor =
-            factor.ok_or_else(|| malformed("rescale_factor is no number"))?;
+            factor.ok_or_else(|| malformed("rescale_factor must be a number"))?;
     }
     if !flag("do_rescale", true)? {
         preprocess.rescale_factor = 1.0;
@@ -94,7 +96,7 @@ pub fn of_transformers(settings: &Json, image_size: usize) -> Result<Preprocess>
         }
     } else if preprocess.resize != (Resize::Squash { width: image_size, height: image_size }) {
         let what =
-            "its do_center_crop is false, so its images become no squares of the model's size";
+            "its do_center_crop is false, so its images do not become squares of the model's size";
         return Err(unsupported(what));
     }
     for key in table.keys().filter(|key| get(key).is_some()) {
@@ -111,11 +113,11 @@ pub fn of_transformers(settings: &Json, image_size: usize) -> Result<Preprocess>
                 | "image_mean"
                 | "image_std"
         );
-        // Padding that is not done.
+        // Padding that is switched off.
         let is_off = key == "do_pad" && table[key] == false;
         if !is_read && !is_off && !WITHOUT_MEANING.contains(&&**key) {
             return Err(unsupported(format!(
-                "its image processor's {key} is {}, which is not understood",
+                "its image processor's {key} is {}, which is not supported",
                 table[key]
             )));
         }
@@ -123,19 +125,19 @@ pub fn of_transformers(settings: &Json, image_size: usize) -> Result<Preprocess>
     Ok(preprocess)
 }
 
-/// Reads open_clip's `preprocess_cfg`, for a model that reads squares of `image_size`: that of the model, as open_clip
-/// takes it too.
+/// Reads open_clip's `preprocess_cfg`, for a model that reads squares of `image_size`. Like open_clip, uses
+/// the model's own size.
 ///
 /// # Errors
-/// As [`of_transformers`].
+/// The same as for [`of_transformers`].
 pub fn of_open_clip(settings: Option<&Json>, image_size: usize) -> Result<Preprocess> {
     let mut preprocess = Preprocess::openai(image_size);
     let Some(settings) = settings else { return Ok(preprocess) };
-    let table = settings.as_object().ok_or_else(|| malformed("preprocess_cfg is no object"))?;
+    let table = settings.as_object().ok_or_else(|| malformed("preprocess_cfg is not an object"))?;
     for (key, value) in table.iter().filter(|(_, value)| !value.is_null()) {
         let refuse = || {
             Err(unsupported(format!(
-                "its preprocess_cfg has {key} {value}, which is not understood"
+                "its preprocess_cfg has {key} {value}, which is not supported"
             )))
         };
         match (&**key, value.as_str()) {
@@ -151,7 +153,7 @@ pub fn of_open_clip(settings: Option<&Json>, image_size: usize) -> Result<Prepro
             ("mode", Some("RGB")) => {}
             ("mean", _) => preprocess.mean = channels(key, value)?,
             ("std", _) => preprocess.std = channels(key, value)?,
-            // Where training takes one of several, evaluation takes this.
+            // If training chooses randomly among several filters, evaluation uses this one.
             ("interpolation", Some("bicubic" | "random")) => preprocess.filter = Filter::Bicubic,
             ("interpolation", Some("bilinear")) => preprocess.filter = Filter::Bilinear,
             ("resize_mode", Some("shortest")) => preprocess.resize = Resize::Shortest(image_size),
@@ -166,10 +168,10 @@ pub fn of_open_clip(settings: Option<&Json>, image_size: usize) -> Result<Prepro
     Ok(preprocess)
 }
 
-/// Reads what a GGUF says; `mean` and `std` it has from other keys.
+/// Reads a GGUF's metadata; `mean` and `std` come from other keys.
 ///
 /// # Errors
-/// `unsupported_model` for a mode or a filter that is not known here, `malformed_model`.
+/// `unsupported_model` for an unknown mode or filter, `malformed_model`.
 pub fn of_gguf(
     header: &Header,
     image_size: usize,
@@ -177,7 +179,7 @@ pub fn of_gguf(
     std: [f32; 3],
 ) -> Result<Preprocess> {
     let mut preprocess = Preprocess { mean, std, ..Preprocess::openai(image_size) };
-    let wrong = |key: &str| malformed(format!("its metadata's {key} cannot be"));
+    let wrong = |key: &str| malformed(format!("its metadata's {key} is invalid"));
     let text = |key: &str| {
         header.get(key).map(|value| value.to_string().map_err(|_| wrong(key))).transpose()
     };
@@ -216,7 +218,7 @@ pub fn of_gguf(
     Ok(preprocess)
 }
 
-/// What [`of_gguf`] reads: only what differs from OpenAI's.
+/// The metadata that [`of_gguf`] reads: only the settings that differ from OpenAI's.
 pub fn metadata(preprocess: &Preprocess) -> Vec<(&'static str, Value)> {
     let usual = Preprocess::openai(preprocess.image_size);
     let list = |numbers: &[u32]| Value::Array(numbers.iter().copied().map(Value::U32).collect());
@@ -238,18 +240,18 @@ pub fn metadata(preprocess: &Preprocess) -> Vec<(&'static str, Value)> {
     entries
 }
 
-/// Checks what the types cannot, whichever file it comes from.
+/// Checks what the types cannot, for settings from any file.
 ///
 /// # Errors
 /// `malformed_model`, `limit_exceeded`.
 pub fn validate(preprocess: &Preprocess, limits: &Limits) -> Result<()> {
     let [width, height] = preprocess.resize.size().unwrap_or([1, 1]);
     if width == 0 || height == 0 {
-        return Err(malformed("its images are resized to nothing"));
+        return Err(malformed("its images would be resized to a width or height of 0"));
     }
     limits
         .check(Limit::ImageSize, width.max(height) as u64)
-        .map_err(|error| error.context("the size that this model's images are resized to"))?;
+        .map_err(|error| error.context("the size to which this model's images are resized"))?;
     let is_fine = preprocess.std.iter().all(|std| std.is_finite() && *std > 0.0)
         && preprocess.mean.iter().all(|mean| mean.is_finite())
         && preprocess.rescale_factor.is_finite()
@@ -257,11 +259,11 @@ pub fn validate(preprocess: &Preprocess, limits: &Limits) -> Result<()> {
     if is_fine {
         Ok(())
     } else {
-        Err(malformed("its image_mean, image_std or rescale_factor cannot be"))
+        Err(malformed("its image_mean, image_std or rescale_factor is invalid"))
     }
 }
 
-/// Every form of `size`.
+/// Reads any form of `size`.
 fn resize(size: &Json, is_square: bool) -> Result<Resize> {
     let keys: Vec<&str> = match size.as_object() {
         Some(table) => {
@@ -279,7 +281,7 @@ fn resize(size: &Json, is_square: bool) -> Result<Resize> {
     }
 }
 
-/// Width and height of a number, a pair (height first), or an object of both.
+/// Width and height from a number, a pair (height first), or an object with both.
 fn edges(key: &str, size: &Json) -> Result<(usize, usize)> {
     match size {
         Json::Number(_) => edge(key, size).map(|edge| (edge, edge)),
@@ -290,19 +292,19 @@ fn edges(key: &str, size: &Json) -> Result<(usize, usize)> {
             };
             match (table.get("width"), table.get("height"), table.iter().find(others)) {
                 (Some(width), Some(height), None) => Ok((edge(key, width)?, edge(key, height)?)),
-                _ => Err(unsupported(format!("its {key} is {size}, which is not understood"))),
+                _ => Err(unsupported(format!("its {key} is {size}, which is not supported"))),
             }
         }
-        _ => Err(unsupported(format!("its {key} is {size}, which is not understood"))),
+        _ => Err(unsupported(format!("its {key} is {size}, which is not supported"))),
     }
 }
 
 fn edge(key: &str, edge: &Json) -> Result<usize> {
     let number = edge.as_u64().and_then(|edge| usize::try_from(edge).ok()).filter(|edge| *edge > 0);
-    number.ok_or_else(|| malformed(format!("{key} has {edge}, which is no number of pixels")))
+    number.ok_or_else(|| malformed(format!("{key} has {edge}, which is not a number of pixels")))
 }
 
-/// PIL's number of a filter. transformers takes a name for bilinear, whatever it is.
+/// Reads PIL's number of a filter. transformers treats any name as bilinear.
 fn filter(resample: &Json) -> Result<Filter> {
     let by_number = match resample.as_u64() {
         Some(1) => Some(Filter::Lanczos),
@@ -314,7 +316,7 @@ fn filter(resample: &Json) -> Result<Filter> {
     };
     by_number.ok_or_else(|| {
         unsupported(format!(
-            "its resample is {resample}; Pillow's numbers are understood: 1 for lanczos, 2 bilinear, 3 bicubic, 4 box, 5 hamming"
+            "its resample is {resample}; Pillow's numbers are supported: 1 for lanczos, 2 bilinear, 3 bicubic, 4 box, 5 hamming"
         ))
     })
 }
@@ -325,7 +327,7 @@ fn channels(key: &str, value: &Json) -> Result<[f32; 3]> {
     }
     let list = value.as_array().into_iter().flatten();
     let channels: Vec<f32> = list.filter_map(Json::as_f64).map(|x| x as f32).collect();
-    channels.try_into().map_err(|_| malformed(format!("{key} is not three numbers")))
+    channels.try_into().map_err(|_| malformed(format!("{key} must be three numbers")))
 }
 
 fn colour(key: &str, value: &Json) -> Result<[u8; 3]> {
@@ -335,17 +337,17 @@ fn colour(key: &str, value: &Json) -> Result<[u8; 3]> {
         _ => level(value).map(|level| vec![level; 3]),
     };
     let levels = levels.and_then(|levels| levels.try_into().ok());
-    levels.ok_or_else(|| malformed(format!("{key} is {value}, no colour of levels from 0 to 255")))
+    levels.ok_or_else(|| malformed(format!("{key} is {value}, not a colour of levels 0 to 255")))
 }
 
 fn malformed(what: impl std::fmt::Display) -> Error {
-    let message = format!("this model's description is damaged: {what}");
+    let message = format!("this model's configuration is invalid: {what}");
     Error::new(ErrorKind::MalformedModel, message)
 }
 
 fn unsupported(what: impl std::fmt::Display) -> Error {
     let message = format!(
-        "{what}; its images cannot be prepared as in training, so choose another model or correct its description"
+        "{what}; its images cannot be prepared as in training, so choose another model or correct its configuration"
     );
     Error::new(ErrorKind::UnsupportedModel, message)
 }

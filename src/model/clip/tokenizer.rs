@@ -1,7 +1,7 @@
-//! String -> token ids, as Hugging Face's `CLIPTokenizerFast` gives them.
+//! Turns a string into token ids, equal to those of Hugging Face's `CLIPTokenizerFast`.
 //!
-//! OpenAI's own tokenizer also mends text (curly quotes, ligatures, HTML entities) before it begins;
-//! Hugging Face's does not, and is the one followed here.
+//! OpenAI's own tokenizer first repairs text (curly quotes, ligatures, HTML entities). Hugging Face's does
+//! not, and is the reference here.
 
 use std::collections::{HashMap, HashSet};
 
@@ -26,31 +26,32 @@ const END_OF_WORD: &str = "</w>";
 pub(crate) const WORDS: &str =
     r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+";
 
-/// Half of the numbers that the tokenizer holds for a byte of text, at most: where each character comes from, for
-/// each of the forms that a text goes through. Letters take two thirds of that, Chinese all.
+/// The tokenizer stores where each character comes from, for each form a text passes through: per byte of
+/// text, at most twice this many numbers. Latin letters need two thirds of that, Chinese all.
 const ENCODING_PLACES: u64 = 10;
-/// Bytes for a token and its merge while a tokenizer is made, for words of the usual length.
+/// Bytes per token and its merge while a tokenizer is built, for words of the usual length.
 const BYTES_PER_TOKEN: u64 = 30 * size_of::<usize>() as u64;
 
-/// What a tokenizer is made of.
+/// The data a tokenizer is built from.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Vocabulary {
-    /// In id order, added ones among them.
+    /// In id order, including added tokens.
     pub tokens: Vec<String>,
-    /// Each as `first second`, in the order in which they are applied. They may be left out, as clip.cpp's files do:
-    /// see [`Vocabulary::rebuild_merges`].
+    /// Each merge as `first second`, in the order in which merges are applied. May be absent, as in
+    /// clip.cpp's files: see [`Vocabulary::rebuild_merges`].
     pub merges: Option<Vec<String>>,
-    /// The tokens that are found in a text before it is split into words. Of the start and the end token, where they
-    /// are not among them, as the published `tokenizer.json` has them.
+    /// Tokens that are found in a text before it is split into words. The start and the end token are added
+    /// if they are missing here, with the settings of the published `tokenizer.json`.
     pub added: Vec<AddedToken>,
 }
 
-/// A token that is found in a text before it is split into words, in the terms of Hugging Face's `tokenizer.json`.
+/// A token that is found in a text before it is split into words, as described in Hugging Face's
+/// `tokenizer.json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AddedToken {
     /// Its id.
     pub id: u32,
-    /// Its text, and where it is found.
+    /// Its text and how it is matched.
     #[serde(flatten)]
     pub token: tokenizers::AddedToken,
 }
@@ -77,7 +78,7 @@ pub struct Tokenizer {
     pooling: Pooling,
 }
 
-/// The ids of one text: a start token, at most `context_length - 2` of the text, an end token.
+/// The ids of one text: a start token, at most `context_length - 2` ids of the text, and an end token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tokens {
     ids: Vec<u32>,
@@ -91,13 +92,13 @@ impl Tokens {
         &self.ids
     }
 
-    /// Where the token stands whose state becomes the text's vector. It is the last one, unless the text itself
-    /// spells an end token, or [`Pooling`] takes another.
+    /// Position of the token whose state becomes the text's vector. It is the last token, unless the text
+    /// itself contains an end token, or [`Pooling`] selects another.
     pub fn pooled(&self) -> usize {
         self.pooled
     }
 
-    /// How many there would be of the whole text, start and end included.
+    /// Number of tokens of the whole, untruncated text, including start and end.
     pub fn count(&self) -> usize {
         self.count
     }
@@ -112,10 +113,10 @@ impl Tokenizer {
     /// Builds the tokenizer of a vocabulary.
     ///
     /// # Errors
-    /// `malformed_model` where the vocabulary is none of CLIP's scheme; `low_memory`.
+    /// `malformed_model` if the vocabulary does not follow CLIP's scheme; `low_memory`.
     pub fn new(vocabulary: Vocabulary, context_length: usize, pooling: Pooling) -> Result<Self> {
         if context_length < 2 {
-            return Err(malformed(format!("a context of {context_length} tokens holds no text")));
+            return Err(malformed(format!("a context of {context_length} tokens is too short")));
         }
         make_room(vocabulary.tokens.len())?;
         vocabulary.check()?;
@@ -147,16 +148,17 @@ impl Tokenizer {
             Error::new(ErrorKind::Internal, format!("the tokenizer could not be built: {source}"))
         })?;
         let tokenizer = Self { tokenizer, start, end, context_length, pooling };
-        // The first text makes its patterns' automata: better now, while the weights are still on their way.
+        // The first text compiles the tokenizer's patterns: done here, while the weights are still being
+        // loaded.
         tokenizer.encode("it's 1 photo!")?;
         Ok(tokenizer)
     }
 
-    /// The ids of `text`. What does not fit the context is cut off before the end token, as Hugging
-    /// Face's `truncation=True` does.
+    /// The ids of `text`. A text that does not fit the context is cut before the end token, like Hugging
+    /// Face's `truncation=True`.
     ///
     /// # Errors
-    /// `low_memory` where a text is so long that there is none for what becomes of it on the way.
+    /// `low_memory` if there is not enough memory for a very long text.
     pub fn encode(&self, text: &str) -> Result<Tokens> {
         memory::probe(&[ENCODING_PLACES * size_of::<usize>() as u64 * text.len() as u64; 2])?;
         let encoding = self.tokenizer.encode_fast(text, false).map_err(|source| {
@@ -178,8 +180,8 @@ impl Tokenizer {
 }
 
 impl Vocabulary {
-    /// The merges of a vocabulary made by byte-pair encoding, in order: each longer token is joined from
-    /// two, and what joins the symbols of its word, lowest id first, until two are left, are those two.
+    /// The merges of a byte-pair vocabulary, in order. To find a token's pair, start from its characters
+    /// and repeatedly join the neighbours whose joined token has the lowest id, until two parts remain.
     pub fn rebuild_merges(&self) -> Vec<(String, String)> {
         let tokens = &self.tokens[..self.model_tokens()];
         let ids: HashMap<&str, usize> =
@@ -193,10 +195,10 @@ impl Vocabulary {
         merges
     }
 
-    /// Checks that a tokenizer can be made of it.
+    /// Checks that a tokenizer can be built from it.
     ///
     /// # Errors
-    /// `malformed_model`, naming the token or merge.
+    /// `malformed_model`, with the token or merge.
     pub fn check(&self) -> Result<()> {
         let known: HashSet<&str> =
             self.tokens[..self.model_tokens()].iter().map(String::as_str).collect();
@@ -212,7 +214,7 @@ impl Vocabulary {
             {
                 let merge = format!("{first} {second}");
                 return Err(malformed(format!(
-                    "its merge {merge:?} needs {token:?}, which is no token"
+                    "its merge {merge:?} needs {token:?}, which is not a token"
                 )));
             }
         }
@@ -230,18 +232,18 @@ impl Vocabulary {
     /// The id of the end token.
     ///
     /// # Errors
-    /// `malformed_model` where there is none.
+    /// `malformed_model` if there is none.
     pub fn end(&self) -> Result<u32> {
         let id = self.tokens.iter().position(|token| token == END);
         id.map(|id| id as u32).ok_or_else(|| malformed(format!("its vocabulary has no {END}")))
     }
 
-    /// Whether no token was added but the start and the end token, and these are found as usual.
+    /// Whether only the start and the end token were added, and both are matched in the usual way.
     pub(crate) fn adds_only_the_marks(&self) -> bool {
         self.added_tokens() == self.marks()
     }
 
-    /// Tokens that byte-pair encoding knows. Those behind them were added to it.
+    /// Number of tokens in the byte-pair encoding itself; the tokens after them were added.
     fn model_tokens(&self) -> usize {
         let added =
             self.added.iter().filter(|added| ![START, END].contains(&&*added.token.content));
@@ -249,7 +251,7 @@ impl Vocabulary {
         (0..self.tokens.len()).rev().find(|id| !added.contains(id)).map_or(0, |last| last + 1)
     }
 
-    /// All that are found before a text is split into words, in id order.
+    /// All tokens that are found before a text is split into words, in id order.
     fn added_tokens(&self) -> Vec<AddedToken> {
         let known = |id: u32| self.added.iter().any(|added| added.id == id);
         let marks = self.marks().into_iter().filter(|mark| !known(mark.id));
@@ -258,8 +260,8 @@ impl Vocabulary {
         list
     }
 
-    /// The start and the end token as the published file has them: the one is matched in normalised text and the other
-    /// in the text as typed, so that "<|STARTOFTEXT|>" is one and "<|ENDOFTEXT|>" is not.
+    /// The start and the end token as in the published file. The start token is matched in normalised text,
+    /// the end token in the original text: so "<|STARTOFTEXT|>" is a token and "<|ENDOFTEXT|>" is not.
     fn marks(&self) -> Vec<AddedToken> {
         let mark = |content: &str, normalized: bool| {
             let id = self.tokens.iter().position(|token| token == content)? as u32;
@@ -273,7 +275,8 @@ impl Vocabulary {
     }
 }
 
-/// The pipeline of the published `tokenizer.json`; the start and end tokens are put in by `encode`.
+/// Builds the pipeline of the published `tokenizer.json`, except for the start and end tokens, which
+/// `encode` adds.
 fn assemble(bpe: BPE, added: &[AddedToken]) -> tokenizers::Result<tokenizers::Tokenizer> {
     let mut tokenizer = tokenizers::Tokenizer::new(bpe);
     let spaces = Replace::new(ReplacePattern::Regex(r"\s+".into()), " ")?;
@@ -284,13 +287,13 @@ fn assemble(bpe: BPE, added: &[AddedToken]) -> tokenizers::Result<tokenizers::To
     let bytes = ByteLevel::new(false, true, true);
     let pre_tokenizers: Vec<PreTokenizerWrapper> = vec![words.into(), bytes.into()];
     tokenizer.with_pre_tokenizer(Some(PreTokenizers::new(pre_tokenizers)));
-    // Each is given its id by its place.
+    // Added tokens get their ids by their order.
     tokenizer.add_tokens(added.iter().map(|added| added.token.clone()))?;
     Ok(tokenizer)
 }
 
-/// Sees to it that there is memory to make a tokenizer of so many tokens: its tables, each of which grows to twice
-/// its size, and a great many small strings.
+/// Checks that there is memory to build a tokenizer with that many tokens: its tables, each of which grows
+/// to twice its size, and very many small strings.
 ///
 /// # Errors
 /// `low_memory`
@@ -298,7 +301,7 @@ pub(crate) fn make_room(tokens: usize) -> Result<()> {
     memory::probe(&[BYTES_PER_TOKEN * tokens as u64 / 4; 4])
 }
 
-/// The pair that `token` was joined from, or `None` for a symbol.
+/// The pair that `token` was joined from, or `None` for a single symbol.
 fn last_merge(token: &str, id: usize, ids: &HashMap<&str, usize>) -> Option<(String, String)> {
     let mut parts = symbols(token);
     while parts.len() > 2 {
@@ -318,7 +321,7 @@ fn last_merge(token: &str, id: usize, ids: &HashMap<&str, usize>) -> Option<(Str
     }
 }
 
-/// The characters of a token, each with its offset, the last with the end-of-word mark.
+/// The characters of a token, each with its offset; the last includes the end-of-word mark.
 fn symbols(token: &str) -> Vec<(usize, &str)> {
     let body = token.strip_suffix(END_OF_WORD).filter(|body| !body.is_empty()).unwrap_or(token);
     let starts: Vec<usize> = body.char_indices().map(|(at, _)| at).collect();
@@ -333,11 +336,11 @@ fn parse_merges(lines: &[String]) -> Result<Vec<(String, String)>> {
     };
     lines
         .iter()
-        .map(|line| pair(line).ok_or_else(|| malformed(format!("{line:?} is no merge"))))
+        .map(|line| pair(line).ok_or_else(|| malformed(format!("{line:?} is not a merge"))))
         .collect()
 }
 
 fn malformed(what: impl std::fmt::Display) -> Error {
-    let message = format!("this model's tokenizer cannot be read: {what}; use another file");
+    let message = format!("this model's tokenizer is invalid: {what}; use another file");
     Error::new(ErrorKind::MalformedModel, message)
 }

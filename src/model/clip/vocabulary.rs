@@ -1,6 +1,7 @@
-//! What a model's files say of its tokens -> [`Vocabulary`], and back into a GGUF's metadata.
+//! Reads a model's tokens from its files into a [`Vocabulary`], and writes them to a GGUF's metadata.
 //!
-//! A tokenizer that is not CLIP's is refused by name: with other ids the vector of a text means nothing.
+//! A tokenizer that is not CLIP's is refused by name: with different ids, the vector of a text is
+//! meaningless.
 
 use serde_json::{Value as Json, json};
 
@@ -11,17 +12,17 @@ use crate::model::clip::tokenizer::{AddedToken, END, START, Vocabulary, WORDS};
 
 const TOKENS: &str = "tokenizer.ggml.tokens";
 const MERGES: &str = "tokenizer.ggml.merges";
-/// `added_tokens` of Hugging Face's `tokenizer.json` as it stands there. The key is this crate's own.
+/// `added_tokens` of Hugging Face's `tokenizer.json`, unchanged. Only this crate uses this key.
 const ADDED_TOKENS: &str = "tokenizer.huggingface.added_tokens";
-/// The pattern in `tokenizer.json` of OpenAI's ViT-L/14. transformers 5 takes [`WORDS`] for every CLIP; the two
-/// differ in what becomes of an end token in capitals.
+/// The pattern in `tokenizer.json` of OpenAI's ViT-L/14. transformers 5 uses [`WORDS`] for every CLIP; the
+/// two only differ for an end token in capitals.
 const OLDER_WORDS: &str = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+";
 
 /// Reads Hugging Face's `tokenizer.json` or `vocab.json`.
 ///
 /// # Errors
-/// `unsupported_model` where it is the tokenizer of another family; `malformed_model` where ids are missing or it holds
-/// no vocabulary; `limit_exceeded`.
+/// `unsupported_model` if it is the tokenizer of another family; `malformed_model` if ids are missing or it
+/// has no vocabulary; `limit_exceeded`.
 pub fn of_checkpoint(file: &Json, limits: &Limits) -> Result<Vocabulary> {
     let Some(model) = file.get("model").filter(|model| model.is_object()) else {
         return Ok(Vocabulary { tokens: tokens(file, &[], limits)?, ..Vocabulary::default() });
@@ -32,7 +33,7 @@ pub fn of_checkpoint(file: &Json, limits: &Limits) -> Result<Vocabulary> {
         Some(list) => added_tokens(list)?,
     };
     let table = model.get("vocab").unwrap_or(&Json::Null);
-    // transformers adds them where the file does not.
+    // transformers adds the marks if the file does not.
     for mark in [START, END] {
         let id = table.get(mark).and_then(Json::as_u64).and_then(|id| u32::try_from(id).ok());
         if let Some(id) = id
@@ -47,7 +48,7 @@ pub fn of_checkpoint(file: &Json, limits: &Limits) -> Result<Vocabulary> {
 /// Reads the metadata of a GGUF.
 ///
 /// # Errors
-/// `malformed_model` where it has no tokens or cannot be; `limit_exceeded`.
+/// `malformed_model` if it has no tokens or invalid ones; `limit_exceeded`.
 pub fn of_gguf(header: &Header, limits: &Limits) -> Result<Vocabulary> {
     let strings = |key: &str| -> Option<Vec<String>> {
         let Some(Value::Array(values)) = header.get(key) else { return None };
@@ -63,12 +64,12 @@ pub fn of_gguf(header: &Header, limits: &Limits) -> Result<Vocabulary> {
             let list = serde_json::from_str(text);
             added_tokens(&list.map_err(|source| malformed(format!("{ADDED_TOKENS}: {source}")))?)?
         }
-        Some(_) => return Err(malformed(format!("{ADDED_TOKENS} is no string"))),
+        Some(_) => return Err(malformed(format!("{ADDED_TOKENS} is not a string"))),
     };
     Ok(Vocabulary { tokens, merges: strings(MERGES), added })
 }
 
-/// What a GGUF carries. Merges are left out where they can be told from the tokens.
+/// The metadata for a GGUF. Merges are omitted if they can be rebuilt from the tokens.
 pub fn metadata(vocabulary: &Vocabulary) -> Vec<(&'static str, Value)> {
     let strings = |list: Vec<String>| Value::Array(list.into_iter().map(Value::String).collect());
     let mut list = vec![(TOKENS, strings(vocabulary.tokens.clone()))];
@@ -85,10 +86,10 @@ pub fn metadata(vocabulary: &Vocabulary) -> Vec<(&'static str, Value)> {
     list
 }
 
-/// The tokens of a table, and behind them those of the added ones that are not in it, in id order.
+/// The tokens of a table, followed by added tokens that are not in it, in id order.
 fn tokens(table: &Json, added: &[AddedToken], limits: &Limits) -> Result<Vec<String>> {
     let table = table.as_object();
-    let table = table.ok_or_else(|| malformed("the tokenizer's file holds no vocabulary"))?;
+    let table = table.ok_or_else(|| malformed("the tokenizer's file has no vocabulary"))?;
     limits.check(Limit::Vocabulary, table.len() as u64)?;
     let mut tokens: Vec<(u64, &str)> = Vec::new();
     for (token, id) in table {
@@ -114,7 +115,7 @@ fn tokens(table: &Json, added: &[AddedToken], limits: &Limits) -> Result<Vec<Str
     Ok(tokens)
 }
 
-/// Each as `first second`; older files have them as strings, newer as pairs.
+/// Each merge as `first second`; older files store strings, newer ones pairs.
 fn merges(model: &Json) -> Result<Option<Vec<String>>> {
     let Some(list) = model.get("merges").and_then(Json::as_array) else { return Ok(None) };
     let line = |merge: &Json| match merge {
@@ -125,7 +126,7 @@ fn merges(model: &Json) -> Result<Option<Vec<String>>> {
         _ => None,
     };
     let lines: Option<Vec<String>> = list.iter().map(line).collect();
-    lines.map(Some).ok_or_else(|| malformed("a merge of its tokenizer is none"))
+    lines.map(Some).ok_or_else(|| malformed("a merge of its tokenizer is invalid"))
 }
 
 fn added_tokens(list: &Json) -> Result<Vec<AddedToken>> {
@@ -133,13 +134,14 @@ fn added_tokens(list: &Json) -> Result<Vec<AddedToken>> {
     added.map_err(|source| malformed(format!("its added tokens: {source}")))
 }
 
-/// Refuses tokens of more bytes than are allowed: to find what one was joined from takes the square of its length.
+/// Refuses tokens with more bytes than the limit: finding what a token was joined from takes time in the
+/// square of its length.
 fn check_lengths(tokens: &[String], limits: &Limits) -> Result<()> {
     let longest = tokens.iter().map(String::len).max().unwrap_or(0);
     limits.check(Limit::TokenBytes, longest as u64)
 }
 
-/// Refuses what cuts a text otherwise than CLIP's tokenizer. What a file does not name is CLIP's.
+/// Refuses settings that split a text differently than CLIP's tokenizer. Missing settings mean CLIP's.
 fn refuse_other_tokenizers(file: &Json, model: &Json) -> Result<()> {
     let is_bpe = model.get("type").is_none_or(|name| name == "BPE");
     if !is_bpe || model.get("vocab").is_some_and(Json::is_array) {
@@ -186,7 +188,7 @@ fn refuse_other_tokenizers(file: &Json, model: &Json) -> Result<()> {
 }
 
 fn malformed(what: impl std::fmt::Display) -> Error {
-    let message = format!("this model's vocabulary is damaged: {what}; use another file");
+    let message = format!("this model's vocabulary is invalid: {what}; use another file");
     Error::new(ErrorKind::MalformedModel, message)
 }
 

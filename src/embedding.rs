@@ -1,10 +1,10 @@
-//! The vector, its length, and the JSON it goes out as.
+//! The embedding vector, its normalisation, and its JSON form.
 
 use serde_json::{Value, json};
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// An embedding, `[projection_dim]`, f32, every component finite.
+/// An embedding: `[projection_dim]`, f32; every component is finite.
 ///
 /// ```
 /// use clip_wasm::Embedding;
@@ -17,15 +17,15 @@ use crate::error::{Error, ErrorKind, Result};
 pub struct Embedding(Vec<f32>);
 
 impl Embedding {
-    /// Takes a tower's projection; divides it by its L2 norm if `normalize` says so.
+    /// Wraps a tower's projection `[projection_dim]`; divides it by its L2 norm if `normalize` is true.
     ///
     /// # Errors
-    /// `malformed_model` where a component is not finite or all are zero: no input does that to sound
-    /// weights.
+    /// `malformed_model` if a component is not finite or all are zero: with valid weights, no input causes
+    /// that.
     pub fn new(mut projection: Vec<f32>, normalize: bool) -> Result<Self> {
         let norm = projection.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt();
         if !norm.is_finite() || norm == 0.0 {
-            let message = "the model's weights give no finite vector; use another file";
+            let message = "the model's weights give a zero or non-finite vector; use another file";
             return Err(Error::new(ErrorKind::MalformedModel, message));
         }
         if normalize {
@@ -36,7 +36,8 @@ impl Embedding {
         Ok(Self(projection))
     }
 
-    /// The cosine of the angle between two embeddings of one model, from -1 to 1, whatever their lengths.
+    /// The cosine of the angle between two embeddings of one model, from -1 to 1. Their lengths do not
+    /// matter.
     ///
     /// ```
     /// # use clip_wasm::Embedding;
@@ -45,7 +46,7 @@ impl Embedding {
     /// ```
     ///
     /// # Panics
-    /// If they have not equally many components: they are of different models.
+    /// If the numbers of components differ: then the embeddings are from different models.
     pub fn cosine(&self, other: &Self) -> f64 {
         assert_eq!(self.0.len(), other.0.len(), "embeddings of different models");
         let dot = |a: &[f32], b: &[f32]| -> f64 {
@@ -54,18 +55,18 @@ impl Embedding {
         dot(&self.0, &other.0) / (dot(&self.0, &self.0) * dot(&other.0, &other.0)).sqrt()
     }
 
-    /// The components.
+    /// The components: `[projection_dim]`, f32.
     pub fn values(&self) -> &[f32] {
         &self.0
     }
 
-    /// The components, given away.
+    /// Consumes the embedding and returns its components.
     pub fn into_values(self) -> Vec<f32> {
         self.0
     }
 }
 
-/// What the hosted endpoint answers: one inner list an input, in input order.
+/// The response of a hosted endpoint: one inner list per input, in input order.
 ///
 /// ```
 /// use clip_wasm::embedding::{Embedding, response};

@@ -1,49 +1,49 @@
-//! What can go wrong, with a stable code for each case.
+//! The crate's errors, each with a stable code.
 
 use std::error::Error as StdError;
 use std::fmt;
 
-/// The result of everything in this crate that can fail.
+/// The result of every fallible function in this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What went wrong, in a form that callers may match on.
+/// The kind of an error, for callers to match on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// The bytes are no model at all: an HTML page, an archive, an empty file.
+    /// The bytes are not a model: for example an HTML page, an archive or an empty file.
     NotAModel,
     /// The model file ends before its last tensor.
     TruncatedModel,
-    /// The model file contradicts itself: offsets, counts or shapes that cannot be.
+    /// The model file contradicts itself: its offsets, counts or shapes are invalid.
     MalformedModel,
-    /// A model, but not a plain ViT CLIP that this crate computes.
+    /// A model, but not a plain ViT CLIP, which is all this crate supports.
     UnsupportedModel,
-    /// The model file lacks a tensor that its own metadata calls for.
+    /// The model file lacks a tensor that its own metadata requires.
     MissingTensor,
     /// The model has no encoder for this kind of input.
     MissingTower,
-    /// The bytes are in no image format that is decoded here.
+    /// The bytes are not in a supported image format.
     UnsupportedImage,
-    /// An image that is cut short or damaged.
+    /// The image is truncated or damaged.
     CorruptImage,
-    /// An image that is larger than the [limits](crate::Limits) allow: its file, its pixels, or what decoding takes.
+    /// The image exceeds the [limits](crate::Limits): its file, its pixels, or the memory to decode it.
     ImageTooLarge,
-    /// A text or a model that asks for more than the [limits](crate::Limits) allow.
+    /// A text or a model exceeds the [limits](crate::Limits).
     LimitExceeded,
-    /// There is no memory for what is asked for. What has been loaded goes on working.
+    /// There is not enough memory. What was loaded before stays usable.
     LowMemory,
-    /// A list of inputs without an input.
+    /// A list of inputs is empty.
     EmptyInput,
-    /// An input of the wrong type.
+    /// An input has the wrong type or an invalid value.
     InvalidInput,
     /// A file could not be read or written.
     Io,
-    /// A fault of this crate.
+    /// A bug in this crate.
     Internal,
 }
 
 impl ErrorKind {
-    /// The stable name of this kind, as it stands in the JSON form.
+    /// The stable name of this kind, which the JSON form uses.
     pub fn code(self) -> &'static str {
         match self {
             Self::NotAModel => "not_a_model",
@@ -64,7 +64,7 @@ impl ErrorKind {
         }
     }
 
-    /// The HTTP status that fits this kind, as it stands in the JSON form.
+    /// The HTTP status for this kind, which the JSON form uses.
     pub fn status_code(self) -> u16 {
         match self {
             Self::EmptyInput | Self::InvalidInput | Self::MissingTower => 400,
@@ -82,7 +82,7 @@ impl ErrorKind {
     }
 }
 
-/// An error with its kind, what was being done, and what caused it.
+/// An error: its kind, a message with its context, and its cause.
 ///
 /// ```
 /// let error = clip_wasm::decode::decode(b"a text").unwrap_err();
@@ -108,24 +108,24 @@ impl Error {
         self
     }
 
-    /// `empty_input`, with what to do about it.
+    /// An `empty_input` error; the message should say what to do about it.
     pub fn empty_input(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::EmptyInput, message)
     }
 
-    /// The same error, said of a file, an input or a tensor.
+    /// Adds to the message which file, input or tensor the error is about.
     #[must_use]
     pub fn context(mut self, of: impl fmt::Display) -> Self {
         self.message = format!("{of}: {}", self.message);
         self
     }
 
-    /// What went wrong, to match on.
+    /// The error's kind, for callers to match on.
     pub fn kind(&self) -> ErrorKind {
         self.kind
     }
 
-    /// The stable code of the kind, such as `missing_tensor`.
+    /// The kind's stable code, such as `missing_tensor`.
     pub fn code(&self) -> &'static str {
         self.kind.code()
     }
@@ -153,7 +153,7 @@ impl StdError for Error {
     }
 }
 
-/// Inputs are checked before they become tensors, so a candle error is a fault of this crate.
+/// Inputs are checked before they become tensors, so a candle error means a bug in this crate.
 impl From<candle_core::Error> for Error {
     fn from(source: candle_core::Error) -> Self {
         Self::new(ErrorKind::Internal, format!("the computation failed: {source}"))
@@ -165,7 +165,7 @@ impl From<std::io::Error> for Error {
     fn from(source: std::io::Error) -> Self {
         let message = match source.kind() {
             std::io::ErrorKind::IsADirectory => {
-                "this is a folder, not a file; of a checkpoint's, make a GGUF with `clip-wasm convert`".into()
+                "this is a folder, not a file; if it is a checkpoint's, convert it to GGUF with `clip-wasm convert`".into()
             }
             _ => source.to_string(),
         };

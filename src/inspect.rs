@@ -1,4 +1,4 @@
-//! What a GGUF file is, in words.
+//! Describes a GGUF file in words.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -15,7 +15,7 @@ use crate::model::clip::{names, preprocessor};
 use crate::model::config::LayerSizes;
 use crate::preprocess::Preprocess;
 
-/// Reads a file's header and tells its towers, sizes and types.
+/// Reads a file's header and returns a description of its towers, sizes and types.
 ///
 /// ```no_run
 /// use clip_wasm::{Limits, inspect::inspect};
@@ -24,7 +24,7 @@ use crate::preprocess::Preprocess;
 /// ```
 ///
 /// # Errors
-/// `io`, and those with which a [`crate::ModelLoader`] refuses a file.
+/// `io`, and the errors with which a [`crate::ModelLoader`] refuses a file.
 pub fn inspect(path: &Path, limits: &Limits) -> Result<String> {
     let of = |error: Error| error.context(path.display());
     let (mut header, size) = read_header(path, limits).map_err(of)?;
@@ -51,7 +51,8 @@ fn read_header(path: &Path, limits: &Limits) -> Result<(Header, u64)> {
             return Ok((header, size));
         }
         if read == 0 {
-            let message = format!("the file ends after {size} bytes, within its header");
+            let message =
+                format!("the file ends after {size} bytes, inside its header; download it again");
             return Err(Error::new(ErrorKind::TruncatedModel, message));
         }
     }
@@ -75,7 +76,7 @@ fn describe(config: &ClipConfig, header: &Header, size: u64) -> String {
         line("", format!("images of {image} x {image} pixels, patches of {patch} x {patch}"));
         let preprocess = &vision.preprocess;
         line("", format!("mean {:?}, std {:?}", preprocess.mean, preprocess.std));
-        // What is not OpenAI's way.
+        // Only if it differs from OpenAI's.
         if !preprocessor::metadata(preprocess).is_empty() {
             let Preprocess { resize, filter, fill, rescale_factor, .. } = preprocess;
             let to = resize.size().map(|[width, height]| format!(" to {width} x {height}"));

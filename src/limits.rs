@@ -1,58 +1,58 @@
-//! What a file or a call may ask for at most.
+//! Limits on what a file or a call may request.
 //!
-//! Images and models come from strangers. Whatever number of theirs decides how much memory is taken or how long
-//! something runs has a limit here, far above what real images and models need, and is held to it before anything
-//! of that size is allocated. docs/limits.md has them in a table, with their reasons.
+//! Images and models may come from strangers. Every number in them that decides how much memory is used, or
+//! how long something runs, has a limit here, far above what real images and models need. It is checked
+//! before anything of that size is allocated. docs/limits.md lists the limits with their reasons.
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// One of the numbers that are limited.
+/// A quantity that is limited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Limit {
     /// Pixels of an image.
     Pixels,
-    /// Bytes of an image's file.
+    /// Bytes of an image file.
     ImageBytes,
-    /// Bytes of memory that a decoder takes for an image, with the image that it gives.
+    /// Bytes of memory for decoding an image, including the result.
     DecodeBytes,
-    /// Scans of a progressive JPEG, each of which goes over the whole image.
+    /// Scans of a progressive JPEG; each covers the whole image.
     JpegScans,
     /// Bytes of a text, in UTF-8.
     TextBytes,
-    /// Bytes of what stands before a model file's tensors.
+    /// Bytes of a model file before its tensors.
     HeaderBytes,
-    /// Values in a model's metadata, every token and merge of its vocabulary among them.
+    /// Values in a model's metadata, including every token and merge of its vocabulary.
     MetadataValues,
     /// Tensors of a model file.
     Tensors,
-    /// Bytes of memory that a model's weights take.
+    /// Bytes of memory for a model's weights.
     WeightBytes,
     /// Blocks of a tower.
     Layers,
-    /// Values of a token or a patch between the layers.
+    /// Values per token or patch between the layers.
     Width,
     /// Values between the two layers of an MLP.
     FeedForward,
     /// Components of an embedding.
     Projection,
-    /// Tokens of a vocabulary.
+    /// Tokens in a vocabulary.
     Vocabulary,
-    /// Bytes of a vocabulary's token.
+    /// Bytes of one token in a vocabulary.
     TokenBytes,
-    /// Tokens of a text that a model reads.
+    /// Tokens of a text, including start and end.
     ContextTokens,
-    /// The edge of the square that a model reads, in pixels.
+    /// Edge length in pixels of the square image that a model reads.
     ImageSize,
-    /// Patches that an image is cut into.
+    /// Patches of an image.
     Patches,
-    /// Bytes of a file of JSON beside a checkpoint's weights.
+    /// Bytes of a JSON file of a checkpoint.
     JsonBytes,
-    /// Files that a checkpoint's weights are in.
+    /// Files that hold a checkpoint's weights.
     Files,
 }
 
-/// Name, default, and what it counts.
+/// Name, default, and the words for an error message.
 const TABLE: [(Limit, &str, u64, &str); 20] = [
     (Limit::Pixels, "pixels", 120_000_000, "pixels of an image"),
     (Limit::ImageBytes, "imageBytes", 480_000_000, "bytes of an image's file"),
@@ -77,12 +77,12 @@ const TABLE: [(Limit, &str, u64, &str); 20] = [
 ];
 
 impl Limit {
-    /// Every one of them, in the order of the table in docs/limits.md.
+    /// All limits, in the order of the table in docs/limits.md.
     pub fn all() -> impl Iterator<Item = Self> {
         TABLE.into_iter().map(|(limit, ..)| limit)
     }
 
-    /// As the command line and JavaScript call it, such as `textBytes`.
+    /// The name on the command line and in JavaScript, such as `textBytes`.
     pub fn name(self) -> &'static str {
         TABLE[self as usize].1
     }
@@ -91,7 +91,7 @@ impl Limit {
         TABLE[self as usize].3
     }
 
-    /// An image that is too large has had a code of its own from the beginning.
+    /// An image that is too large has its own, older error code.
     fn kind(self) -> ErrorKind {
         match self {
             Self::Pixels | Self::ImageBytes | Self::DecodeBytes => ErrorKind::ImageTooLarge,
@@ -100,7 +100,7 @@ impl Limit {
     }
 }
 
-/// The most of each that is accepted.
+/// The highest accepted value of each [`Limit`].
 ///
 /// ```
 /// use clip_wasm::{ErrorKind, Limit, Limits};
@@ -121,36 +121,37 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// The most that is accepted.
+    /// The highest accepted value.
     pub fn get(&self, limit: Limit) -> u64 {
         self.0[limit as usize]
     }
 
-    /// The same with another limit.
+    /// The same limits with one changed.
     #[must_use]
     pub fn with(mut self, limit: Limit, most: u64) -> Self {
         self.0[limit as usize] = most;
         self
     }
 
-    /// Raises or lowers the limit of that [name](Limit::name).
+    /// Changes the limit with this [name](Limit::name).
     ///
     /// # Errors
-    /// `invalid_input` where there is none of that name.
+    /// `invalid_input` if no limit has this name.
     pub fn set(&mut self, name: &str, most: u64) -> Result<()> {
         let Some(limit) = Limit::all().find(|limit| limit.name() == name) else {
             let names: Vec<_> = Limit::all().map(Limit::name).collect();
-            let message = format!("there is no limit {name:?}; one of {}", names.join(", "));
+            let message = format!("there is no limit {name:?}; use one of {}", names.join(", "));
             return Err(Error::new(ErrorKind::InvalidInput, message));
         };
         *self = self.with(limit, most);
         Ok(())
     }
 
-    /// Accepts `asked`, or refuses it where it is more than the limit.
+    /// Accepts `asked` unless it exceeds the limit.
     ///
     /// # Errors
-    /// `image_too_large` or `limit_exceeded`, with the limit, its value, what is asked for, and how to raise it.
+    /// `image_too_large` or `limit_exceeded`; the message has the limit, its value, the requested value,
+    /// and how to raise it.
     pub(crate) fn check(&self, limit: Limit, asked: u64) -> Result<()> {
         let most = self.get(limit);
         if asked <= most {

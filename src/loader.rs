@@ -1,4 +1,4 @@
-//! A model file in chunks of any size -> [`ClipEncoder`].
+//! Loads a model file, in chunks of any size, into a [`ClipEncoder`].
 
 use std::ops::Range;
 
@@ -17,13 +17,15 @@ use crate::model::clip::vocabulary;
 use crate::model::config::{Tower, missing_tower};
 use crate::model::inventory::{Role, tower_of};
 
-/// What a parsed header takes, in sizes of the one that has come.
+/// Memory that parsing a header takes, as a multiple of its size in the file.
 const HEADER_COPIES: usize = 3;
-/// What no header of a CLIP model exceeds, in bytes: for a larger one, which may be refused, no more is taken.
+/// No real CLIP model has a larger header, in bytes. No more memory is checked for a larger one, which may
+/// be refused.
 const USUAL_HEADER: usize = 2 << 20;
 
-/// Reads a GGUF file as it arrives. Each tensor is put in its resident form row by row, so the file is
-/// never held, nor any tensor of it, and a wrong file is refused at the first chunk that shows it.
+/// Reads a GGUF file as it arrives. Each tensor is converted to its resident form row by row, so neither
+/// the file nor any of its tensors is ever held in memory. An unsuitable file is refused at the first chunk
+/// that shows it.
 ///
 /// ```no_run
 /// use std::io::Read;
@@ -45,22 +47,22 @@ const USUAL_HEADER: usize = 2 << 20;
 /// ```
 #[derive(Default)]
 pub struct ModelLoader {
-    /// `None` for those that the file has.
+    /// `None` for all towers that the file has.
     towers: Option<Vec<Tower>>,
     limits: Limits,
-    /// Where in the file the next chunk begins.
+    /// Where the next chunk starts in the file.
     position: u64,
     state: State,
 }
 
 enum State {
-    /// The header's bytes so far, and how many there must be before it is worth parsing again.
+    /// The header's bytes so far, and how many must have arrived before parsing is tried again.
     Header {
         bytes: Vec<u8>,
         parse_at: usize,
     },
     Tensors(Box<Tensors>),
-    /// An error was given; nothing more is taken.
+    /// An error was returned; nothing more is accepted.
     Failed,
 }
 
@@ -75,7 +77,7 @@ struct Tensors {
     weights: Weights,
 }
 
-/// What has come of a tensor.
+/// How much of a tensor has arrived.
 enum Slot {
     Unwanted,
     Wanted(Role),
@@ -90,29 +92,29 @@ impl Default for State {
 }
 
 impl ModelLoader {
-    /// A loader of every tower that the file has.
+    /// A loader for every tower that the file has.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// A loader that leaves out all other towers.
+    /// A loader for these towers only; other towers are skipped.
     pub fn of_towers(towers: &[Tower]) -> Self {
         Self { towers: Some(towers.to_vec()), ..Self::default() }
     }
 
-    /// The same by other limits than the default ones, which the encoder keeps. To be said before the first byte
-    /// comes.
+    /// Sets limits other than the default ones; the encoder keeps them. Must be called before the first
+    /// byte is pushed.
     #[must_use]
     pub fn with_limits(self, limits: Limits) -> Self {
         Self { limits, ..self }
     }
 
-    /// Takes the next bytes of the file.
+    /// Adds the next bytes of the file.
     ///
     /// # Errors
-    /// `not_a_model`, `unsupported_model`, `malformed_model`, `missing_tensor`, or `missing_tower` for a
-    /// tower that the file has not got; `limit_exceeded`; `low_memory`. After an error the loader takes
-    /// nothing more.
+    /// `not_a_model`, `unsupported_model`, `malformed_model`, `missing_tensor`, or `missing_tower` if the
+    /// file lacks a requested tower; `limit_exceeded`; `low_memory`; `internal` if a tensor's bytes are out
+    /// of order. After an error the loader accepts nothing more.
     pub fn push(&mut self, chunk: &[u8]) -> Result<()> {
         match self.take(chunk) {
             Ok(()) => Ok(()),
@@ -123,20 +125,21 @@ impl ModelLoader {
         }
     }
 
-    /// The next chunk begins at `position`. The header is read from the file's start without a gap, and
-    /// each tensor's bytes come in order; tensors may come in any.
+    /// Sets the position in the file, in bytes, at which the next chunk starts. The header must be pushed
+    /// from the file's start without gaps, and the bytes of each tensor in order; tensors may be in any
+    /// order.
     pub fn seek(&mut self, position: u64) {
         self.position = position;
     }
 
-    /// Once the header has come, the towers that are loaded.
+    /// The towers that are loaded; `None` until the header has arrived.
     pub fn towers(&self) -> Option<Vec<Tower>> {
         let State::Tensors(tensors) = &self.state else { return None };
         Some(tensors.config.towers())
     }
 
-    /// Once the header has come, the parts of the file that are yet to come, in file order: those of one
-    /// tower, or of all that are loaded.
+    /// The parts of the file that are still needed, in bytes and in file order: those of one tower, or of
+    /// all towers that are loaded. `None` until the header has arrived.
     pub fn wanted(&self, tower: Option<Tower>) -> Option<Vec<Range<u64>>> {
         let State::Tensors(tensors) = &self.state else { return None };
         let parts = tensors.tensors.iter().zip(&tensors.slots).filter_map(|(info, slot)| {
@@ -151,39 +154,42 @@ impl ModelLoader {
         Some(join_near(parts))
     }
 
-    /// Once the header has come, the bytes of a whole file.
+    /// Size of the whole file in bytes; `None` until the header has arrived.
     pub fn file_size(&self) -> Option<u64> {
         let State::Tensors(tensors) = &self.state else { return None };
         Some(tensors.file_size())
     }
 
-    /// Once the header has come, the bytes of memory that the weights of the towers asked for take when all
-    /// have come.
+    /// Bytes of memory that the weights of the requested towers will take; `None` until the header has
+    /// arrived.
     pub fn resident_size(&self) -> Option<u64> {
         let State::Tensors(tensors) = &self.state else { return None };
         Some(resident_sizes(&tensors.tensors, &tensors.slots))
     }
 
-    /// An encoder with one tower, once its bytes have come; the loader goes on with the other. See
-    /// [`ClipEncoder::add`].
+    /// An encoder with one tower, as soon as its bytes have arrived; the loader continues with the other
+    /// tower. See [`ClipEncoder::add`].
     ///
     /// # Errors
-    /// `truncated_model` where they have not; `missing_tower` where the loader has not got it, or has given
-    /// it already.
+    /// `truncated_model` if bytes of the tower are missing; `missing_tower` if the loader does not have the
+    /// tower or has already returned it.
     pub fn finish_tower(&mut self, tower: Tower) -> Result<ClipEncoder> {
         let State::Tensors(tensors) = &mut self.state else { return Err(missing_tower(tower)) };
         tensors.finish(&[tower], self.position)
     }
 
-    /// The encoder, once every byte has come, with all towers that have not been given yet.
+    /// The encoder with all towers that have not been returned yet, after every byte has arrived.
     ///
     /// # Errors
-    /// `truncated_model` where they have not; those of [`ModelLoader::push`] of a file that is nothing but a header.
+    /// `truncated_model` if bytes are missing; also the errors of [`ModelLoader::push`], if the file is so
+    /// small that its header is only parsed now.
     pub fn finish(mut self) -> Result<ClipEncoder> {
-        // Of a small file the header may be whole, and not have been worth parsing yet.
+        // A small file's header may be complete but not parsed yet.
         self.parse()?;
         match self.state {
-            State::Failed => Err(Error::new(ErrorKind::Internal, "the loader has failed before")),
+            State::Failed => {
+                Err(Error::new(ErrorKind::Internal, "the loader failed before; start again"))
+            }
             State::Header { .. } => Err(truncated(self.position, None)),
             State::Tensors(mut tensors) => {
                 let towers = tensors.config.towers();
@@ -196,7 +202,9 @@ impl ModelLoader {
         let start = self.position;
         self.position += chunk.len() as u64;
         match &mut self.state {
-            State::Failed => Err(Error::new(ErrorKind::Internal, "the loader has failed before")),
+            State::Failed => {
+                Err(Error::new(ErrorKind::Internal, "the loader failed before; start again"))
+            }
             State::Tensors(tensors) => tensors.take(chunk, start),
             State::Header { bytes, parse_at } => {
                 memory::reserve(bytes, chunk.len() as u64)?;
@@ -206,11 +214,11 @@ impl ModelLoader {
         }
     }
 
-    /// Goes on to the tensors, where the header is whole.
+    /// Continues with the tensors, if the header is complete.
     fn parse(&mut self) -> Result<()> {
         let State::Header { bytes, parse_at } = &mut self.state else { return Ok(()) };
         expect_gguf(bytes)?;
-        // Its strings, many and small, each of which takes more than in the file.
+        // The header becomes many small strings, each of which takes more memory than in the file.
         memory::probe(&[bytes.len().min(USUAL_HEADER) as u64; HEADER_COPIES])?;
         let Some(header) = Header::parse(bytes, &self.limits)? else {
             *parse_at = bytes.len() * 3 / 2;
@@ -234,15 +242,15 @@ impl Tensors {
         let slots: Vec<_> = assign(&config, &mut header)?.into_iter().map(slot).collect();
         limits.check(Limit::WeightBytes, resident_sizes(&header.tensors, &slots))?;
         let file_type = file_type(&header);
-        // Made before the weights come: what it takes meanwhile is theirs afterwards.
+        // Built before the weights arrive, so that they can use its temporary memory afterwards.
         let tokenizer = tokenizer(&config, &header, &limits)?;
         let Header { tensors, .. } = header;
         let weights = Weights::default();
         Ok(Self { config, limits, file_type, tokenizer, tensors, slots, weights })
     }
 
-    /// Takes `chunk`, which begins at `start` in the file. The header, the padding between tensors, and what
-    /// nobody wants, are passed over.
+    /// Adds `chunk`, which starts at `start` in the file. The header, the padding between tensors, and
+    /// unneeded tensors are skipped.
     fn take(&mut self, chunk: &[u8], start: u64) -> Result<()> {
         let end = start + chunk.len() as u64;
         let first = self.tensors.partition_point(|info| info.offset + info.size <= start);
@@ -300,7 +308,7 @@ impl Tensors {
 
 #[cfg(not(target_arch = "wasm32"))]
 impl ClipEncoder {
-    /// Reads a GGUF file.
+    /// Loads a GGUF file from disk.
     ///
     /// # Errors
     /// `io`, and those of [`ModelLoader`].
@@ -308,7 +316,7 @@ impl ClipEncoder {
         Self::open_within(path, Limits::default())
     }
 
-    /// Reads a GGUF file by other limits than the default ones, which go for images and texts too.
+    /// Loads a GGUF file with limits other than the default ones; they also apply to images and texts.
     ///
     /// # Errors
     /// Those of [`ClipEncoder::open`].
@@ -339,7 +347,7 @@ fn keep_towers(config: &mut ClipConfig, towers: &[Tower]) -> Result<()> {
     Ok(())
 }
 
-/// The bytes of memory that those tensors take which are wanted, come or not.
+/// Bytes of memory for all tensors that are needed, whether they have arrived or not.
 fn resident_sizes(tensors: &[TensorInfo], slots: &[Slot]) -> u64 {
     let each = tensors.iter().zip(slots).map(|(info, slot)| match slot {
         Slot::Unwanted => 0,
@@ -356,7 +364,7 @@ fn tokenizer(config: &ClipConfig, header: &Header, limits: &Limits) -> Result<Op
     let vocabulary = vocabulary::of_gguf(header, limits)?;
     if vocabulary.tokens.len() > text.stock.vocab_size {
         let message = format!(
-            "the file's vocabulary has {} tokens where its embedding has {}; use another file",
+            "the file's vocabulary has {} tokens where its embedding has {} rows; use another file",
             vocabulary.tokens.len(),
             text.stock.vocab_size
         );
@@ -365,7 +373,7 @@ fn tokenizer(config: &ClipConfig, header: &Header, limits: &Limits) -> Result<Op
     Tokenizer::new(vocabulary, text.stock.max_position_embeddings, text.pooling).map(Some)
 }
 
-/// The type most of the bytes are stored in, such as `q8_0`: `general.file_type` is often wrong.
+/// The type in which most of the bytes are stored, such as `q8_0`: `general.file_type` is often wrong.
 fn file_type(header: &Header) -> String {
     let mut sizes = std::collections::HashMap::new();
     for tensor in &header.tensors {

@@ -1,77 +1,79 @@
 //! Large allocations that may fail.
 //!
-//! A failed allocation ends the program, and in WebAssembly the instance with its model. So whatever a stranger's
-//! numbers decide the size of is asked for in a way that can be refused. What decoders and candle allocate within
-//! themselves cannot be; for that, the same room is asked for just before and given back, and then it is there:
-//! the allocator keeps what it has had, and nothing else allocates meanwhile but the other threads' small buffers.
+//! A failed allocation ends the program; in WebAssembly it ends the instance with its model. So everything
+//! whose size a stranger's file decides is allocated in a way that can be refused. Allocations inside
+//! decoders and candle cannot be refused. For those, [`probe`] allocates the same amount just before and
+//! frees it again. Then the memory is available: the allocator keeps it, and meanwhile only the other
+//! threads allocate, and only small buffers.
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// An empty vector with room for so many values, and no more.
+/// An empty vector with capacity for exactly `len` values.
 ///
 /// # Errors
-/// `low_memory` where there is no such room.
+/// `low_memory` if there is not enough memory.
 pub(crate) fn reserved<T>(len: u64) -> Result<Vec<T>> {
     let mut values = Vec::new();
     reserve(&mut values, len)?;
     Ok(values)
 }
 
-/// Makes room for so many values more, and for no others.
+/// Reserves capacity for exactly `more` additional values.
 ///
 /// # Errors
-/// `low_memory` where there is no such room.
+/// `low_memory` if there is not enough memory.
 pub(crate) fn reserve<T>(values: &mut Vec<T>, more: u64) -> Result<()> {
     let room = usize::try_from(more).ok().and_then(|more| values.try_reserve_exact(more).ok());
     room.ok_or_else(|| low_memory(more.saturating_mul(size_of::<T>() as u64)))
 }
 
-/// Makes room for so many values in all, those among them that are there.
+/// Reserves capacity for `len` values in total, including those already there.
 ///
 /// # Errors
-/// `low_memory` where there is no such room.
+/// `low_memory` if there is not enough memory.
 pub(crate) fn reserve_all<T>(values: &mut Vec<T>, len: u64) -> Result<()> {
     let more = len.saturating_sub(values.len() as u64);
     reserve(values, more)
 }
 
-/// So many times the same value.
+/// A vector of `len` copies of a value.
 ///
 /// # Errors
-/// `low_memory` where there is no room for them.
+/// `low_memory` if there is not enough memory.
 pub(crate) fn filled<T: Copy>(len: u64, value: T) -> Result<Vec<T>> {
     let mut values = reserved(len)?;
     values.resize(len as usize, value);
     Ok(values)
 }
 
-/// The values of an iterator, of which there are `len` at most.
+/// The values of an iterator that yields at most `len`.
 ///
 /// # Errors
-/// `low_memory` where there is no room for them.
+/// `low_memory` if there is not enough memory.
 pub(crate) fn collected<T>(len: usize, values: impl Iterator<Item = T>) -> Result<Vec<T>> {
     let mut all = reserved(len as u64)?;
     all.extend(values);
     Ok(all)
 }
 
-/// Beside the buffers that are asked for: small ones, which come and go in between, and would take their room.
+/// Reserve for small temporary buffers, which would otherwise take memory from the probed ones.
 const SPARE: u64 = 64 << 10;
 
-/// Sees to it that buffers of so many bytes can be had, all at once: takes them, touches none, and gives them back.
+/// Checks that buffers of these sizes can be allocated at the same time: allocates them, writes nothing,
+/// and frees them.
 ///
 /// # Errors
-/// `low_memory` where they cannot.
+/// `low_memory` if they cannot.
 pub(crate) fn probe(buffers: &[u64]) -> Result<()> {
     let held = buffers.iter().chain([&SPARE]).map(|bytes| reserved::<u8>(*bytes));
-    // A compiler that saw through this would ask for nothing.
+    // Keeps the compiler from removing the unused allocations.
     std::hint::black_box(held.collect::<Result<Vec<_>>>())?;
     Ok(())
 }
 
 fn low_memory(bytes: u64) -> Error {
     let message = format!(
-        "there is no memory for {bytes} bytes more; close other pages or programs, or use a smaller model or image"
+        "there is not enough memory for another {bytes} bytes; close other pages or programs, or use a smaller model or image"
     );
     Error::new(ErrorKind::LowMemory, message)
 }

@@ -17,7 +17,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 #[derive(Parser)]
 #[command(version, about)]
 struct Arguments {
-    /// Raise or lower what files and texts may ask for, such as pixels=200000000; may be given again. The names are
+    /// Raise or lower a limit on files and texts, such as pixels=200000000; may be repeated. The names are
     /// in docs/limits.md.
     #[arg(long, global = true, value_name = "NAME=NUMBER", value_parser = limit)]
     limit: Vec<(String, u64)>,
@@ -25,10 +25,10 @@ struct Arguments {
     command: Command,
 }
 
-/// A limit's name and its value.
+/// Parses a limit's name and value.
 fn limit(argument: &str) -> Result<(String, u64), String> {
     let pair = argument.split_once('=').and_then(|(name, most)| Some((name, most.parse().ok()?)));
-    let (name, most) = pair.ok_or("give a name, = and a whole number, such as pixels=200000000")?;
+    let (name, most) = pair.ok_or("give NAME=NUMBER, a whole number, such as pixels=200000000")?;
     Limits::default().set(name, most).map_err(|error| error.to_string())?;
     Ok((name.into(), most))
 }
@@ -37,41 +37,42 @@ fn limit(argument: &str) -> Result<(String, u64), String> {
 enum Command {
     /// Print the embeddings of texts, then of images, as JSON.
     Embed {
-        /// A CLIP model in GGUF form.
+        /// A CLIP model in GGUF format.
         #[arg(long)]
         model: PathBuf,
-        /// A text; may be given again.
+        /// A text to embed; may be repeated.
         #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
         text: Vec<String>,
-        /// A JPEG, PNG, WebP, GIF, BMP or TIFF file; may be given again.
+        /// A JPEG, PNG, WebP, GIF, BMP or TIFF file to embed; may be repeated.
         #[arg(long, value_name = "FILE")]
         image: Vec<PathBuf>,
-        /// Print the projections as they are instead of unit vectors.
+        /// Print the projections unchanged instead of unit vectors.
         #[arg(long)]
         no_normalize: bool,
-        /// Read images as they are stored instead of turned as their EXIF says. TIFFs are turned all the same.
+        /// Read images as stored, without applying their EXIF orientation. TIFFs are turned all the same.
         #[arg(long)]
         ignore_orientation: bool,
-        /// What becomes of transparency: drop, which lets the colour beneath show, white or black.
+        /// How to handle transparency: drop it (transparent pixels keep their colour), or put white or
+        /// black behind the image.
         #[arg(long, value_name = "ALPHA", default_value = "drop", value_parser = Alpha::named)]
         alpha: Alpha,
     },
-    /// Make a GGUF file of a checkpoint.
+    /// Convert a checkpoint to a GGUF file.
     Convert {
-        /// A directory as Hugging Face or open_clip lays it out, or a .safetensors or .bin file in one.
+        /// A directory in the form of Hugging Face or open_clip, or a .safetensors or .bin file in one.
         source: PathBuf,
         /// How the weights are stored.
         #[arg(long = "type", default_value = "q8_0", value_parser = FileType::named)]
         file_type: FileType,
-        /// Overrides the activation that the checkpoint's configuration gives or leaves out: gelu or
-        /// quick_gelu.
+        /// The activation, gelu or quick_gelu, if the checkpoint's configuration is wrong or does not state
+        /// it.
         #[arg(long, value_parser = Activation::named)]
         activation: Option<Activation>,
-        /// The file to make.
+        /// The file to write.
         #[arg(short, long, value_name = "FILE")]
         output: PathBuf,
     },
-    /// Say what a GGUF file is: its towers, sizes and types.
+    /// Print a summary of a GGUF file: its towers, sizes and types.
     Inspect {
         /// A GGUF file.
         model: PathBuf,

@@ -1,6 +1,6 @@
-//! The int8 product by itself in the browser, beside the most that its instructions could give.
+//! The int8 product by itself in the browser, compared with the maximum throughput of its instructions.
 //!
-//! Compiled as the page's module is, and run by `benches/kernels.mjs`.
+//! Compiled like the page's module, and run by `benches/kernels.mjs`.
 #![cfg(target_arch = "wasm32")]
 
 use std::arch::wasm32::{i16x8, i32x4_add, i32x4_dot_i16x8, i32x4_extract_lane, i32x4_splat, v128};
@@ -9,11 +9,11 @@ use std::hint::black_box;
 use clip_wasm::cpu::kernels::{Activations, Finish, Int8Matrix, Output, int8_matmul, packing};
 use wasm_bindgen::prelude::*;
 
-/// Multiplications and additions of one `i32x4_dot_i16x8` and the addition to its sum.
+/// Multiplications and additions in one `i32x4_dot_i16x8` and the addition to its sum.
 const OPERATIONS: usize = 16;
 const UNROLLED: usize = 2;
 
-/// A product of seeded matrices, `[m, k] x [n, k]^T`, ready to be run.
+/// A product of seeded matrices, `[m, k] x [n, k]^T`, ready to run.
 #[wasm_bindgen]
 pub struct Product(Box<dyn FnMut()>);
 
@@ -31,7 +31,7 @@ impl Product {
     }
 }
 
-/// The one place that knows the kernels' interface. Quantising the activations is not timed.
+/// The only function that knows the kernels' interface. Quantising the activations is not timed.
 fn prepare(m: usize, k: usize, n: usize) -> Box<dyn FnMut()> {
     let mut values = Values(m as u32 * 31 + k as u32 * 17 + n as u32);
     let mut weight = Int8Matrix::zeros(n, k, packing(8, 0)).expect("there is memory for it");
@@ -49,7 +49,7 @@ fn prepare(m: usize, k: usize, n: usize) -> Box<dyn FnMut()> {
     })
 }
 
-/// Seeded values of about normal distribution: none is so small that its products would be denormal.
+/// Seeded values, about normally distributed; none is so small that its products would be denormal.
 struct Values(u32);
 
 impl Values {
@@ -57,7 +57,7 @@ impl Values {
         (0..count).map(|_| deviation * self.next()).collect()
     }
 
-    /// A sum of four uniform numbers, of deviation 1.
+    /// A sum of four uniform numbers, with standard deviation 1.
     fn next(&mut self) -> f32 {
         let sum: f32 = (0..4).map(|_| self.uniform()).sum();
         (sum - 2.0) * 3.0_f32.sqrt()
@@ -72,8 +72,9 @@ impl Values {
     }
 }
 
-/// `steps` times a dot product and an addition for each of 10 to 13 independent sums: fewer do not hide
-/// the latency of both, and more do not fit in registers. Which number is fastest differs with the engine.
+/// `steps` times a dot product and an addition for each of 10 to 13 independent sums. Fewer sums do not
+/// hide the latency of both instructions, and more do not fit in registers. Which number is fastest depends
+/// on the engine.
 #[wasm_bindgen]
 pub fn ceiling(chains: usize, steps: usize) -> i32 {
     match chains {
@@ -89,10 +90,10 @@ fn chained<const CHAINS: usize>(steps: usize) -> i32 {
     let factor = black_box(i16x8(3, -1, 2, 5, -7, 1, 4, -2));
     let mut sums: [v128; CHAINS] = std::array::from_fn(|chain| i32x4_splat(chain as i32 + 1));
     for _ in 0..steps {
-        // Twice, so that the loop itself costs less.
+        // Unrolled twice, to halve the loop's own cost.
         for _ in 0..UNROLLED {
             for sum in &mut sums {
-                // Each depends on the last, so that no compiler takes it out of the loop.
+                // Each sum depends on the previous one, so that no compiler moves it out of the loop.
                 *sum = i32x4_add(*sum, i32x4_dot_i16x8(*sum, factor));
             }
         }
@@ -100,7 +101,7 @@ fn chained<const CHAINS: usize>(steps: usize) -> i32 {
     sums.into_iter().fold(0, |total, sum| total ^ i32x4_extract_lane::<0>(sum))
 }
 
-/// Operations of one step of [`ceiling`].
+/// Number of operations in one step of [`ceiling`].
 #[wasm_bindgen(js_name = ceilingOperations)]
 pub fn ceiling_operations(chains: usize) -> usize {
     UNROLLED * chains * OPERATIONS

@@ -1,4 +1,5 @@
-# clip-wasm beside its peers, in Chromium. Sourced by build.sh. BENCH_ROUNDS and BENCH_ONLY: see main.mjs.
+# Benchmarks clip-wasm and its peers in Chromium. Sourced by build.sh. BENCH_ROUNDS and BENCH_ONLY: see
+# main.mjs.
 
 need_rust
 need_python
@@ -13,7 +14,7 @@ need_peers() {
   if [ ! -e $PEERS/node_modules/.package-lock.json ] ||
     [ $PEERS/package-lock.json -nt $PEERS/node_modules/.package-lock.json ]; then
     say "installing the peers of $PEERS/package-lock.json"
-    # Their scripts fetch binaries for Node.js, which nothing here runs.
+    # Their install scripts fetch binaries for Node.js, which nothing here runs.
     npm ci --prefix $PEERS --ignore-scripts --no-audit --no-fund
     touch $PEERS/node_modules/.package-lock.json
   fi
@@ -44,7 +45,7 @@ mkdir -p $BENCH
 need_peers
 need_venv
 
-# What the models and the inputs depend on: when it changes, they are made anew.
+# The recipe that models and inputs depend on: when it changes, they are made again.
 bench_recipe=$(cat "$CLIP_TEST_DATA/recipe" benches/{models.py,inputs.py,captions.txt,requirements.txt} | sha256sum)
 if [ "$(cat $BENCH/recipe 2>/dev/null)" != "$bench_recipe" ]; then
   say "the peers' models, and the inputs"

@@ -1,4 +1,4 @@
-//! How near an image is to each of several texts.
+//! Prints the cosine of an image with each of several texts.
 //!
 //!     cargo run --release --example embed -- MODEL.gguf IMAGE TEXT...
 

@@ -1,5 +1,5 @@
-//! Writes a checkpoint of the real architecture with seeded weights: what tests and benchmarks run on
-//! where real weights are not at hand.
+//! Writes a checkpoint of the real architecture with seeded weights, for tests and benchmarks where real
+//! weights are not available.
 //!
 //!     cargo run --release --example seeded_model -- CONFIG LAYOUT TOKENIZER OUT
 //!
@@ -155,7 +155,8 @@ fn open_clip(tensors: Vec<SeededTensor>) -> Vec<SeededTensor> {
     list
 }
 
-/// The block and the end of a `q_proj`, `k_proj` or `v_proj`. They come as k, q, v nowhere: q is first.
+/// The block and the end of the name of a `q_proj`, `k_proj` or `v_proj`. Callers stack them as they come,
+/// which is always q, k, v.
 fn stacked(name: &str) -> Option<(&str, &str)> {
     ["q_proj", "k_proj", "v_proj"].iter().find_map(|part| name.split_once(&format!(".{part}.")))
 }

@@ -1,8 +1,8 @@
-//! Holds a ViT-B/32 file with OpenAI's weights to the cosines that OpenAI's notebook prints.
+//! Compares a ViT-B/32 file with OpenAI's weights to the cosines that OpenAI's notebook prints.
 //!
 //!     cargo run --release --example verify -- MODEL.gguf PHOTOS... [--table TABLE.json]
 //!
-//! PHOTOS are directories; photos of the table that are in none of them are left out, and said so.
+//! PHOTOS are directories; photos of the table that none of them contains are skipped with a message.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -10,7 +10,8 @@ use std::process::ExitCode;
 use clip_wasm::{ClipEncoder, Error};
 use serde::Deserialize;
 
-/// The published table has two decimals, and bicubic on other decoders' pixels is not the notebook's.
+/// The published table has two decimals, and the notebook used bicubic resizing on pixels of other
+/// decoders.
 const TOLERANCE: f64 = 0.01;
 /// For files that round their weights.
 const QUANTISED_TOLERANCE: f64 = 0.02;
@@ -20,7 +21,7 @@ struct Table {
     prefix: String,
     images: Vec<String>,
     texts: Vec<String>,
-    /// One row a text, one column an image.
+    /// One row per text, one column per image.
     cosine: Vec<Vec<f64>>,
 }
 
@@ -64,7 +65,7 @@ fn verify(model: &Path, photos: &[&Path], table: Option<PathBuf>) -> Result<bool
     for (column, name) in table.images.iter().enumerate() {
         let Some(path) = photos.iter().map(|photos| photos.join(name)).find(|path| path.exists())
         else {
-            println!("{name:22} left out: the photo is not here");
+            println!("{name:22} skipped: the photo is not here");
             continue;
         };
         let image = encoder.embed_image(&std::fs::read(&path)?, true)?;

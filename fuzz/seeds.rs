@@ -1,10 +1,10 @@
-//! Writes what the fuzzer starts from, a folder a target: fixtures, Pillow's test images, and small files that are
-//! right.
+//! Writes the inputs that fuzzing starts from, one folder per target: fixtures, Pillow's test images, and
+//! small valid files.
 //!
 //!     python3 tests/support/fetch.py DATA
 //!     cargo run --release --example fuzz_seeds -- DATA OUT
 
-#[allow(dead_code)] // It takes what it needs of them.
+#[allow(dead_code)] // Only a part of it is used.
 #[path = "../tests/support/small.rs"]
 mod small;
 #[allow(dead_code)]
@@ -27,7 +27,7 @@ use small::{Model, SIZES, Sizes, TOKENS};
 type Outcome = Result<(), Box<dyn Error>>;
 
 const REPOSITORY: &str = env!("CARGO_MANIFEST_DIR");
-/// Larger files cost the fuzzer more than they show it.
+/// Larger files slow the fuzzer down more than they help it.
 const MOST_BYTES: u64 = 32 << 10;
 
 fn main() -> Outcome {
@@ -46,7 +46,7 @@ fn put(folder: &Path, name: &str, bytes: &[u8]) -> Outcome {
     Ok(fs::write(folder.join(name), bytes)?)
 }
 
-/// Every way to decode a file is named by its last byte, so each file comes with several.
+/// The last byte of a file selects how it is decoded, so each file is written with several last bytes.
 fn images(folder: &Path, pillow: &Path) -> Outcome {
     let fixtures = Path::new(REPOSITORY).join("tests/fixtures/images");
     let mut files = vec![];
@@ -86,7 +86,7 @@ fn models(folder: &Path) -> Outcome {
     Ok(())
 }
 
-/// What the target makes of bytes is any model: these only have to be many and long enough.
+/// The target turns any bytes into a model: these only have to be many and long enough.
 fn recipes(folder: &Path) -> Outcome {
     let mut state = 1_u32;
     for (place, length) in (0..40).map(|n| (n, 60 + 25 * n)) {
@@ -101,7 +101,7 @@ fn recipes(folder: &Path) -> Outcome {
     Ok(())
 }
 
-/// Of both kinds, with the configurations that belong to them.
+/// Checkpoints of both kinds, each with its configuration.
 fn checkpoints(folder: &Path) -> Outcome {
     let sizes = Sizes { width: 4, wide: 8, heads: 2, projection: 3, image: 4, patch: 2, ..SIZES };
     let file = Model::of(&sizes).bytes();
@@ -147,7 +147,7 @@ fn checkpoints(folder: &Path) -> Outcome {
     for (name, kind, description) in kinds {
         for dtype in [Dtype::F32, Dtype::F16, Dtype::BF16] {
             let weights = checkpoint(&config, kind, dtype)?;
-            // The last bytes decide the type that is written, among other things.
+            // The last bytes select the type that is written, among other things.
             for how in 0..4_u8 {
                 let end = [&weights[..], &[how; 8]].concat();
                 let weights = if how == 0 { &weights } else { &end };
@@ -186,7 +186,7 @@ fn checkpoint(
             Change::Third(_) => shape[0] *= 3,
         }
         let bytes = shape.iter().product::<usize>() * if dtype == Dtype::F32 { 4 } else { 2 };
-        // Of every type and at any place, half of these are numbers of one or so.
+        // In any type and at any offset, half of these bytes form numbers of about one.
         let values = (0..bytes).map(|at| if at % 2 == 1 { 0x3c } else { at as u8 }).collect();
         if !list.iter().any(|(name, ..)| *name == source.name) {
             list.push((source.name, shape, values));

@@ -1,4 +1,4 @@
-//! A GGUF file of any bytes, loaded in one piece and in many.
+//! Loads a GGUF file of arbitrary bytes in one piece and in many.
 
 use super::{Random, load, outcome, pieces};
 use clip_wasm::format::gguf::MAGIC;
@@ -8,9 +8,9 @@ pub fn run(file: &[u8]) {
     let whole = outcome(load([file]), "ab b");
     let parts = outcome(load(pieces(file, &mut Random::of_end(file))), "ab b");
     if file.starts_with(MAGIC) {
-        assert_eq!(whole, parts, "a file loads alike in pieces of any size");
+        assert_eq!(whole, parts, "a file loads the same in pieces of any size");
     } else {
-        // What it is instead is told by the first piece, as far as that goes.
+        // The error depends on the first piece, because only that is used to detect what else the file is.
         assert!(whole.iter().chain(&parts).all(Result::is_err));
     }
 }

@@ -1,4 +1,4 @@
-//! An image file of any bytes, decoded in any of the ways there are, and made a tensor.
+//! Decodes an image file of arbitrary bytes with any options, and makes a tensor of it.
 
 use super::{accept, limits};
 use clip_wasm::decode::{Alpha, DecodeOptions, Orientation, decode_within};
@@ -6,7 +6,7 @@ use clip_wasm::preprocess::{Filter, Preprocess, Resize};
 
 /// Tries one input.
 pub fn run(file: &[u8]) {
-    // The last byte says how: no format here needs it.
+    // The last byte selects the options: no format here needs it.
     let how = file.last().copied().unwrap_or(0);
     let options = DecodeOptions {
         orientation: if how & 1 == 0 { Orientation::Exif } else { Orientation::Ignore },

@@ -1,5 +1,5 @@
-//! What is tried with any bytes, a module a target; and what they share: how they cut their input, and what they hold any
-//! answer to. Part of the tests too, which try the seeds.
+//! The fuzz targets, one module each, and what they share: how inputs are cut, and what every answer must
+//! satisfy. The tests run the targets too, on the seeds.
 
 pub mod gguf;
 pub mod image;
@@ -13,7 +13,7 @@ pub mod vocabulary;
 use clip_wasm::decode::RgbImage;
 use clip_wasm::{ClipEncoder, Error, ErrorKind, Limit, Limits, ModelLoader, Result};
 
-/// Lower than anybody would set them: what large claims come to is a matter of memory, not of parsing.
+/// Lower than anybody would set them: the targets test parsing, not large amounts of memory.
 pub fn limits() -> Limits {
     Limits::default()
         .with(Limit::WeightBytes, 64 << 20)
@@ -21,11 +21,11 @@ pub fn limits() -> Limits {
         .with(Limit::Pixels, 4 << 20)
 }
 
-/// Numbers that a seed decides: splitmix64.
+/// Random numbers from a seed: splitmix64.
 pub struct Random(pub u64);
 
 impl Random {
-    /// From the last bytes of an input, which a format that knows its own length does not read.
+    /// Seeded by the last bytes of an input, which a format that knows its own length does not read.
     pub fn of_end(input: &[u8]) -> Self {
         Self(input.last_chunk().map_or(0, |end| u64::from_le_bytes(*end)))
     }
@@ -37,14 +37,14 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    /// Of 1 to about `most` bytes, small ones as often as large ones.
+    /// A size from 1 to about `most` bytes, with small sizes as likely as large ones.
     pub fn piece(&mut self, most: usize) -> usize {
         let bits = self.next() % u64::from(usize::BITS - most.leading_zeros() + 1);
         1 + (self.next() & ((1 << bits) - 1)) as usize
     }
 }
 
-/// The parts of `input`, of sizes that `random` decides.
+/// Cuts `input` into parts whose sizes `random` decides.
 pub fn pieces<'a>(mut input: &'a [u8], random: &mut Random) -> Vec<&'a [u8]> {
     let mut pieces = Vec::new();
     while !input.is_empty() {
@@ -55,7 +55,7 @@ pub fn pieces<'a>(mut input: &'a [u8], random: &mut Random) -> Vec<&'a [u8]> {
     pieces
 }
 
-/// An error may be of any kind but a fault of the crate.
+/// Accepts an error of any kind except a bug of the crate.
 pub fn accept(error: &Error) {
     assert_ne!(error.kind(), ErrorKind::Internal, "{error}");
 }
@@ -68,7 +68,7 @@ pub fn load<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Result<ClipEncode
     loader.finish()
 }
 
-/// What a file comes to, for comparison: the text's vector and an image's, or the code of what is wrong.
+/// The result of a file, for comparison: the text's vector and the image's, or the error's code.
 pub fn outcome(
     encoder: Result<ClipEncoder>,
     text: &str,

@@ -1,4 +1,5 @@
-//! A model file that is right but for a few lies, with towers of any sizes and tensors of any types and values.
+//! Loads a model file that is valid except for a few wrong values, with towers of any size and tensors of
+//! any type and value.
 
 use super::small::{Model, Sizes};
 use super::{Random, load, outcome, pieces};
@@ -8,7 +9,7 @@ use clip_wasm::format::gguf::{Value, byte_size};
 
 #[derive(Arbitrary, Debug)]
 struct Recipe<'a> {
-    /// Of width, of the MLP in widths, and of heads.
+    /// Select the width, the MLP's size as a multiple of the width, and the number of heads.
     width: u8,
     wide: u8,
     heads: u8,
@@ -18,12 +19,12 @@ struct Recipe<'a> {
     image: u8,
     patch: u8,
     towers: u8,
-    /// Of the tensors, in their order, again and again.
+    /// Types of the tensors, in their order, repeated as needed.
     types: [u8; 5],
     lies: [Option<Lie>; 2],
     seed: u64,
     text: &'a str,
-    /// Of the tensors, again and again.
+    /// Values of the tensors, repeated as needed.
     values: &'a [u8],
 }
 
@@ -67,14 +68,14 @@ const TYPES: [GgmlDType; 13] = [
     GgmlDType::Q5K,
     GgmlDType::Q6K,
 ];
-/// Whole blocks, and no block at all.
+/// Widths of whole blocks, and others that are not.
 const WIDTHS: [usize; 5] = [32, 4, 8, 64, 96];
-/// A block of a K-quant, which makes a model that takes long.
+/// The block size of a K-quant; such a model takes long.
 const WIDEST: usize = 256;
 
 /// Tries one input.
 pub fn run(input: &[u8]) {
-    // An input that is too short for a recipe says nothing.
+    // An input that is too short for a recipe is ignored.
     let Ok(recipe) = Recipe::arbitrary_take_rest(Unstructured::new(input)) else { return };
     let of = |n: u8, choices: usize| usize::from(n) % choices;
     let is_wide = recipe.width.is_multiple_of(16);
@@ -108,7 +109,7 @@ pub fn run(input: &[u8]) {
     let values = if recipe.values.is_empty() { &[0x2c] } else { recipe.values };
     let mut values = values.iter().cycle();
     let size = model.tensors.iter().map(|tensor| tensor.size).fold(0, u64::saturating_add);
-    // What is larger by a lie is not written; its limit refuses it.
+    // If a wrong value makes the file large, its tensors are not written; a limit refuses it anyway.
     let mut file = if size < 1 << 20 {
         model.bytes_with(|_, _| *values.next().expect("it goes on"))
     } else {
@@ -117,7 +118,7 @@ pub fn run(input: &[u8]) {
     file.truncate(file.len() - cut.min(file.len()));
     let whole = outcome(load([&file[..]]), recipe.text);
     let parts = outcome(load(pieces(&file, &mut Random(recipe.seed))), recipe.text);
-    assert_eq!(whole, parts, "a file loads alike in pieces of any size");
+    assert_eq!(whole, parts, "a file loads the same in pieces of any size");
 }
 
 fn without_tower(model: Model, tower: &str, letter: char) -> Model {

@@ -1,5 +1,6 @@
-//! A checkpoint of any bytes, of safetensors or of torch, and its description, converted, and what it becomes, loaded.
-//! The input is a JSON text for every file beside the weights, an empty line, and the weights.
+//! Converts a checkpoint of arbitrary bytes, of safetensors or of torch, with its configuration, and loads
+//! the result. The input is one JSON text that serves as every file beside the weights, an empty line, and
+//! the weights.
 
 use super::{Random, accept, limits, load, outcome, pieces, small};
 use clip_wasm::convert::{Companions, Converter, FILE_TYPES};
@@ -7,7 +8,7 @@ use clip_wasm::format::weights::{Header, Reader};
 use clip_wasm::model::config::Activation;
 use clip_wasm::{Error, Result};
 
-/// What a conversion may come to, in bytes.
+/// Maximum size of a conversion's result, in bytes.
 const MOST_BYTES: usize = 64 << 20;
 
 /// Tries one input.
@@ -41,9 +42,9 @@ pub fn run(input: &[u8]) {
     let parts = convert(converter(companions), parts);
     match (whole, parts) {
         (Ok(whole), Ok(parts)) => {
-            assert!(whole == parts, "a checkpoint converts alike in pieces of any size");
+            assert!(whole == parts, "a checkpoint converts the same in pieces of any size");
             let vectors = outcome(load([&whole[..]]), "ab b");
-            // What is converted loads; only its values may still be none, and it may have one tower.
+            // A converted file loads. Only its values may be invalid, and it may have only one tower.
             let works =
                 |it: &std::result::Result<_, _>| matches!(it, Ok(_) | Err("malformed_model"));
             let is_absent = |it: &std::result::Result<_, _>| matches!(it, Err("missing_tower"));
@@ -62,8 +63,8 @@ pub fn run(input: &[u8]) {
     }
 }
 
-/// The same with the checksum and the size behind a pickle set right: what is changed at random never has them, and
-/// nothing behind the pickle would be tried.
+/// The same file, with the checksum and the size after a pickle corrected. Random changes never get them
+/// right, and nothing after the pickle would be tested.
 fn with_checksum(weights: &[u8]) -> Vec<u8> {
     let mut weights = weights.to_vec();
     if !weights.starts_with(b"PK\x03\x04") || weights.len() < 30 {
@@ -88,7 +89,7 @@ fn with_checksum(weights: &[u8]) -> Vec<u8> {
     weights
 }
 
-/// Tensors that a header names lie between it and the end of the last.
+/// Checks that tensors lie between the header and the end of the last tensor.
 fn check(header: &Header) {
     for name in ["a", "b", "logit_scale", "text_projection.weight", "visual.proj"] {
         if let Some(tensor) = header.get(name) {

@@ -1,4 +1,4 @@
-//! Any text through the tokenizer of the published vocabulary.
+//! Encodes any text with the tokenizer of the published vocabulary.
 
 use std::path::Path;
 use std::sync::LazyLock;
@@ -23,7 +23,7 @@ static TOKENIZER: LazyLock<Tokenizer> = LazyLock::new(|| {
     Tokenizer::new(vocabulary, CONTEXT, Pooling::Eos).expect("it is CLIP's")
 });
 
-/// Makes the tokenizer, which takes seconds that no input should be blamed for.
+/// Builds the tokenizer first: it takes seconds, which must not count for any input.
 pub fn prepare() {
     LazyLock::force(&TOKENIZER);
 }
@@ -40,6 +40,6 @@ pub fn run(bytes: &[u8]) {
     assert!(tokens.count() >= ids.len() && tokens.truncated() == (tokens.count() > CONTEXT));
     assert!(tokens.truncated() || tokens.count() == ids.len());
     assert_eq!(TOKENIZER.encode(&text).expect("it was encoded before"), tokens);
-    // Spaces at the ends say nothing.
+    // Spaces at the ends make no difference.
     assert_eq!(TOKENIZER.encode(&format!(" {text}\n")).expect("as before"), tokens);
 }

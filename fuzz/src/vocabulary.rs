@@ -1,11 +1,12 @@
-//! A tokenizer of any vocabulary, merges and added tokens, and a text through it. The input is a text: tokens, one a
-//! line, then merges, one a line, then the text, each part but the last ended by an empty line.
+//! Builds a tokenizer from any vocabulary, merges and added tokens, and encodes a text. The input is text:
+//! tokens, one per line, then merges, one per line, then the text to encode; each part but the last ends
+//! with an empty line.
 
 use super::accept;
 use clip_wasm::model::clip::config::Pooling;
 use clip_wasm::model::clip::tokenizer::{AddedToken, Tokenizer, Vocabulary};
 
-/// The marks without which nothing is a vocabulary: added, but for one input in four.
+/// The marks that every vocabulary needs: added, except for one input in four.
 const MARKS: [&str; 2] = ["<|startoftext|>", "<|endoftext|>"];
 
 /// Tries one input.
@@ -21,13 +22,13 @@ pub fn run(bytes: &[u8]) {
     if how % 4 != 0 {
         tokens.extend(MARKS.map(String::from));
     }
-    // A limit of the length of tokens is the loader's to keep.
+    // The loader enforces the limit on the length of tokens, so the target does it here.
     tokens.iter_mut().for_each(|token| token.truncate(token.floor_char_boundary(256)));
     let merges = if how % 8 < 4 { Some(merges) } else { None };
     let context = 1 + usize::from(how) % 9;
 
     let size = tokens.len();
-    // Of any token, wherever it stands, and of one in eight another text than the vocabulary has.
+    // Adds tokens at any position; one in eight has a different text than in the vocabulary.
     let added = tokens.iter().enumerate().filter(|(id, _)| (id * 7 + usize::from(how)) % 5 == 0);
     let added = added.map(|(id, token)| {
         let bit = |of: usize| (usize::from(how) + id) >> of & 1 == 1;

@@ -1,4 +1,4 @@
-//! The command line as a user runs it: what it prints where, and how it fails.
+//! The command line as a user runs it: its output, and its errors.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,14 +16,14 @@ fn text(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
-/// JSON alone on stdout.
+/// Checks that stdout holds only JSON, and returns it.
 fn printed(arguments: &[&str]) -> Value {
     let output = run(arguments);
     assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-/// Nothing on stdout, the message with its code on stderr, a non-zero exit.
+/// Checks for an empty stdout, a message with its code on stderr, and a non-zero exit.
 fn refused(arguments: &[&str], code: &str, says: &str) {
     let output = run(arguments);
     let message = String::from_utf8_lossy(&output.stderr);
@@ -81,7 +81,8 @@ fn embed_reads_images_as_it_is_told() {
     assert!(String::from_utf8_lossy(&wrong.stderr).contains("drop, white or black"));
 }
 
-/// Every layout a checkpoint comes in gives the same file, but for its name and what 16 bits lose.
+/// Every layout of a checkpoint gives the same file, except for its name and the precision that 16 bits
+/// lose.
 #[test]
 fn convert_reads_every_layout() {
     let directory = TempDir::new().unwrap();

@@ -1,4 +1,4 @@
-//! clip.cpp and this crate, given each other's files.
+//! clip.cpp and this crate read each other's files.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ const TEXTS: [&str; 2] = ["a photo of a cat", "a rocket on its launch pad"];
 const PHOTOS: [&str; 1] = ["rocket.jpg"];
 const SIZE: usize = 224;
 
-/// Vectors that clip.cpp gives.
+/// Vectors from clip.cpp.
 #[derive(Deserialize)]
 struct Vectors {
     texts: Vec<Vec<f32>>,
@@ -35,7 +35,7 @@ fn clip_cpp(arguments: &[&str], request: &str) -> Output {
         .stderr(Stdio::piped())
         .spawn()
         .expect("python3 runs");
-    // One that ends early does not read it.
+    // A process that ends early does not read it.
     let _ = child.stdin.take().expect("it is a pipe").write_all(request.as_bytes());
     child.wait_with_output().expect("it ends")
 }
@@ -45,7 +45,7 @@ fn assert_success(what: &str, output: &Output) {
     assert!(output.status.success(), "clip.cpp does not {what}: {}\n{said}", output.status);
 }
 
-/// What both are given: token ids, and tensors of pixels as clip.cpp reads them.
+/// The input for both programs: token ids, and tensors of pixels as clip.cpp reads them.
 fn request(encoder: &ClipEncoder, folder: &Path) -> String {
     let tokens: Vec<_> = TEXTS
         .iter()
@@ -68,7 +68,7 @@ fn request(encoder: &ClipEncoder, folder: &Path) -> String {
     json!({ "tokens": tokens, "images": images, "size": SIZE }).to_string()
 }
 
-/// The least cosine of the two programs' vectors with one file.
+/// The smallest cosine between the two programs' vectors for one file.
 fn agreement(model: &Path, folder: &Path) -> f64 {
     let encoder = ClipEncoder::open(model).unwrap();
     let path = model.to_str().unwrap();
@@ -93,7 +93,7 @@ fn it_reads_our_files_and_quantises_them_and_we_read_what_it_writes() {
     if !loads.status.success() {
         let reason = String::from_utf8_lossy(&loads.stderr);
         let reason = reason.lines().last().unwrap_or("it ends at once");
-        // Not captured, as what `eprintln!` writes is.
+        // Written directly, because the test harness captures the output of `eprintln!`.
         writeln!(std::io::stderr(), "SKIPPED: clip.cpp does not run here: {reason}").unwrap();
         return;
     }

@@ -1,5 +1,5 @@
-//! Conversion from a stream: the same file in every chunking, the values of whole tensors, and what is
-//! refused, with how few of the bytes.
+//! Conversion from a stream: the same file for any chunk sizes, the values of whole tensors, and which
+//! inputs are refused after how few bytes.
 
 use std::collections::HashMap;
 use std::fs;
@@ -52,7 +52,7 @@ impl Source {
         self
     }
 
-    /// The first file alone, written anew with other tensors.
+    /// Only the first file, with changed tensors.
     fn with_tensors(&self, change: impl Fn(&mut Vec<(String, TensorView)>)) -> Self {
         let mut tensors = SafeTensors::deserialize(&self.files[0]).unwrap().tensors();
         change(&mut tensors);
@@ -65,13 +65,13 @@ impl Source {
         self
     }
 
-    /// The bytes up to the first tensor's.
+    /// The bytes before the first tensor.
     fn header(&self, file: usize) -> &[u8] {
         let bytes = &self.files[file];
         &bytes[..8 + u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize]
     }
 
-    /// The GGUF, of chunks of these sizes, the last again and again.
+    /// The GGUF, converted in chunks of these sizes; the last size is repeated.
     fn convert(&self, file_type: FileType, sizes: &[usize]) -> Result<Vec<u8>> {
         let mut gguf = Gguf::default();
         let mut converter = Converter::new(self.companions.clone(), file_type, None);
@@ -95,7 +95,7 @@ impl Source {
     }
 }
 
-/// What a sink was given.
+/// The bytes that a sink received.
 #[derive(Default)]
 struct Gguf {
     bytes: Vec<u8>,
@@ -122,7 +122,8 @@ fn random(state: &mut u64, bound: usize) -> usize {
     ((z ^ (z >> 31)) % bound as u64) as usize
 }
 
-/// Broken off after so many bytes of all files: the GGUF so far, and the parts of it that are there.
+/// An interrupted conversion after `bytes` bytes of all files: the GGUF so far, and which parts of it
+/// exist.
 fn begin(source: &Source, file_type: FileType, bytes: usize) -> (Gguf, Vec<Range<u64>>) {
     let (mut gguf, mut parts) = (Gguf::default(), Vec::new());
     let mut converter = Converter::new(source.companions.clone(), file_type, None);
@@ -144,8 +145,8 @@ fn begin(source: &Source, file_type: FileType, bytes: usize) -> (Gguf, Vec<Range
     (gguf, parts)
 }
 
-/// Goes on with what is missing, and gives how many bytes that took; everything else of the files is
-/// overwritten.
+/// Continues with the missing parts, and returns how many bytes were read for that; all other bytes of the
+/// files are overwritten.
 fn go_on(
     source: &Source,
     file_type: FileType,
@@ -160,7 +161,7 @@ fn go_on(
         let mut sink = |offset, bytes: &[u8]| gguf.write(offset, bytes);
         let start = source.header(index);
         converter.push(start, &mut sink).unwrap();
-        // The scale of the logits belongs to the header, and stands somewhere behind it.
+        // The logit scale belongs to the GGUF's header, and is stored somewhere after the file's header.
         for chunk in file[start.len()..].chunks(1000) {
             if converter.wanted().is_some() {
                 break;
@@ -186,13 +187,13 @@ fn go_on(
     read
 }
 
-/// Where a whole file's tensors stand, without their padding.
+/// The positions of a whole file's tensors, without their padding.
 fn stored(gguf: &[u8]) -> Vec<Range<u64>> {
     let infos = Header::parse(gguf, &Limits::default()).unwrap().unwrap().tensors;
     infos.iter().map(|info| info.offset..info.offset + info.size).collect()
 }
 
-/// What is left of a whole file where only these parts are kept.
+/// A whole file of which only these parts are kept.
 fn remains(whole: &[u8], parts: &[Range<u64>]) -> Gguf {
     let mut gguf = Gguf { bytes: vec![0xaa; whole.len()], ..Gguf::default() };
     for range in parts.iter().map(|part| part.start as usize..part.end as usize) {
@@ -239,7 +240,7 @@ fn a_conversion_that_was_broken_off_goes_on_with_what_is_missing() {
         let size: usize = source.files.iter().map(Vec::len).sum();
         for file_type in ["q8_0", "f16"].map(file_type) {
             let want = source.convert(file_type, &[1 << 20]).unwrap();
-            // The towers' layers are the last million bytes.
+            // The towers' layers are in the last million bytes.
             let late = [0; 4].map(|_| size - random(&mut seed, 1_000_000));
             let any = [0; 4].map(|_| random(&mut seed, size));
             for bytes in [&[0, size][..], &any, &late].concat() {
@@ -249,7 +250,7 @@ fn a_conversion_that_was_broken_off_goes_on_with_what_is_missing() {
                 let label = format!("{name} as {} broken off at {bytes}", file_type.name);
                 assert!(gguf.bytes == want, "{label}, in chunks of {chunk}");
                 let expected = (size - bytes) as u64;
-                let near = 5_000_000; // what the sink has not been given yet, and what lies near
+                let near = 5_000_000; // not passed to the sink yet, or read because it is close
                 assert!(read <= expected + near, "{label}: {read} bytes");
                 assert!(bytes < size || read == 0, "{label}: {read} bytes where all is kept");
             }
@@ -257,7 +258,7 @@ fn a_conversion_that_was_broken_off_goes_on_with_what_is_missing() {
     }
 }
 
-/// Parts as no conversion leaves them that goes from front to back.
+/// Parts that no front-to-back conversion leaves.
 #[test]
 fn whatever_parts_are_kept_the_file_becomes_whole() {
     let mut seed = 21;
@@ -350,11 +351,11 @@ fn tensors_that_no_model_reads_are_not_wanted() {
     assert!(gguf.bytes == want);
 }
 
-/// The checkpoint with a tensor called `logit_scale`, and where asked for, with a megabyte before it.
+/// The checkpoint with a tensor called `logit_scale`, preceded by a megabyte of other values if `far`.
 fn with_scale(dtype: Dtype, shape: &[usize], bytes: &[u8], far: bool) -> Source {
     static ZEROS: [u8; 1 << 20] = [0; 1 << 20];
     let bytes: &'static [u8] = bytes.to_vec().leak();
-    // A file is sorted by type first: the scale comes early among its like.
+    // A file is sorted by type first: the scale comes early among the tensors of its type.
     let name = match dtype {
         Dtype::F16 => "tiny-hf-f16",
         Dtype::BF16 => "tiny-hf-bf16",
@@ -377,7 +378,7 @@ fn kept_scale(gguf: &[u8]) -> Option<f32> {
 #[test]
 fn the_scale_of_the_logits_is_kept_as_metadata() {
     let f32s = |values: &[f32]| values.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<u8>>();
-    // Exponentials by Python's math.exp of the stored value.
+    // The exponentials are Python's math.exp of the stored value.
     for (label, dtype, shape, bytes, want) in [
         ("as training begins", Dtype::F32, &[][..], f32s(&[2.6592]), Some(14.284_856)),
         ("as OpenAI's ends", Dtype::F32, &[], f32s(&[4.605_17]), Some(99.999_96)),
@@ -439,7 +440,7 @@ fn bytes_out_of_order_are_not_taken_for_others() {
     let source = Source::open("tiny-hf");
     let (file, header) = (&source.files[0], source.header(0));
     let start = header.len();
-    // Taken first, then out of order, in bytes from the first tensor's.
+    // Pushed first, then pushed out of order, in bytes from the first tensor's start.
     for (label, taken, then) in [
         ("a tensor's start is missing", 0..0, 4..100),
         ("a gap within a tensor", 0..1000, 1004..1100),
@@ -507,7 +508,7 @@ fn files_come_in_any_order() {
     assert!(source.convert(file_type("q4_0"), &[1 << 16]).unwrap() == whole);
 }
 
-/// Pieces against candle's quantisation of the tensor that they are pieces of.
+/// Compares the converted pieces with candle's quantisation of the whole tensor.
 #[test]
 fn pieces_are_what_the_whole_tensor_is() {
     for (name, kind) in
@@ -546,7 +547,7 @@ fn canonical(
     }
 }
 
-/// A few calls a tensor, not one a row; the header, of its whole vocabulary, is the largest.
+/// A few calls per tensor, not one per row; the header, with its whole vocabulary, is the largest piece.
 #[test]
 fn the_sink_is_given_large_pieces() {
     let source = Source::open("tiny-hf");
@@ -578,7 +579,7 @@ fn tensors_that_no_model_reads_are_passed_over() {
     assert!(convert(&more) == convert(&source));
 }
 
-/// The error with which a header is refused, before a byte of a tensor has come.
+/// The error with which a header is refused, before any byte of a tensor is read.
 fn refused(source: &Source) -> Error {
     let mut converter = Converter::new(source.companions.clone(), file_type("q8_0"), None);
     let sink = &mut |_, _: &[u8]| panic!("the sink was given something");
@@ -689,7 +690,7 @@ fn what_open_clip_computes_otherwise_is_refused_by_name() {
         assert!(error.to_string().contains(&format!("sets {key}")), "{key}: {error}");
         count += 1;
     }
-    // What is off, or says nothing of vectors, is no harm.
+    // Settings that are off, or that do not affect vectors, are accepted.
     for (part, key, value) in [
         ("vision_cfg", "ls_init_value", json!(null)),
         ("vision_cfg", "patch_dropout", json!(0.5)),

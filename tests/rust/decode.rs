@@ -1,4 +1,4 @@
-//! Decoding, against the pixels Pillow makes of the same files.
+//! Decoding, compared with Pillow's pixels for the same files.
 
 use crate::support::reliability::record;
 use clip_wasm::decode::{Alpha, DecodeOptions, Orientation, RgbImage, decode, decode_with};
@@ -11,7 +11,7 @@ struct Case {
     width: u32,
     height: u32,
     crc32: String,
-    /// The PNG that holds the pixels, shared by files of the same picture.
+    /// The PNG with the pixels, shared by files that show the same picture.
     expected: String,
 }
 
@@ -49,7 +49,7 @@ struct OptionsCase {
     alpha: String,
     width: u32,
     height: u32,
-    /// The checksum of each row in eight hexadecimal digits.
+    /// The checksum of each row, in eight hexadecimal digits.
     row_crc32: String,
 }
 
@@ -88,7 +88,7 @@ fn options_go_by_their_names() {
 struct Difference {
     largest: u8,
     mean: f64,
-    /// Where the largest stands: x, y, channel.
+    /// Position of the largest difference: x, y, channel.
     at: (usize, usize, usize),
 }
 
@@ -241,7 +241,8 @@ fn files_cut_short_are_refused_and_never_panic() {
                 assert_image_error(error.kind(), &format!("{name} cut to {length} bytes"));
             }
         }
-        // Half of a file lacks pixels, whatever stands at its end; unless another image is behind the one that is read.
+        // Half of a file lacks pixels, whatever the file ends with, unless a second image follows the one
+        // that is read.
         if let Ok(half) = decode(&file[..file.len() / 2]) {
             assert!(half == decode(&file).unwrap(), "half of {name} was decoded");
         }
@@ -277,7 +278,8 @@ fn flipped_bytes_never_panic() {
         let file = crate::support::images::read(&name);
         for round in 0..flips() {
             let mut damaged = file.clone();
-            // Headers are short, and damage to them does more than damage to pixels.
+            // Half of the rounds only damage headers: they are short, and damage there has more effect than
+            // in pixels.
             let reach = if round % 2 == 0 { file.len() } else { file.len().min(200) };
             for _ in 0..1 + next(4) {
                 damaged[next(reach)] = next(256) as u8;
@@ -290,7 +292,7 @@ fn flipped_bytes_never_panic() {
     note("images with bytes changed at random", count, "each decoded or refused, without a panic");
 }
 
-/// How often each file is damaged. More rounds search longer: `CLIP_WASM_FLIPS=20000`.
+/// How often each file is damaged. Raise it to search longer: `CLIP_WASM_FLIPS=20000`.
 fn flips() -> usize {
     std::env::var("CLIP_WASM_FLIPS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(40)
 }

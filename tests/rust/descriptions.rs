@@ -1,4 +1,5 @@
-//! What a checkpoint says of how its images are prepared: obeyed as transformers and open_clip obey it, or refused.
+//! Checkpoints' settings for preparing images: applied exactly like transformers and open_clip do, or
+//! refused.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -28,16 +29,16 @@ enum Library {
     OpenClip,
 }
 
-/// What a library makes of three images.
+/// What a library makes of three images with these settings.
 #[derive(Deserialize)]
 struct Case {
     library: Library,
     settings: Value,
     /// The PNG with the squares that the tensors are made of, one below the other.
     pixels: String,
-    /// Of each tensor.
+    /// Checksum of each tensor.
     crc32: Vec<String>,
-    /// Of each tensor the three channels at x 7, y 5.
+    /// The three channels at x 7, y 5 of each tensor.
     samples: Vec<[f32; 3]>,
 }
 
@@ -49,14 +50,14 @@ fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
 }
 
-/// A model in f32: the demo model, or of open_clip a seeded one.
+/// A model in f32: the demo model, or for open_clip a seeded one.
 struct Model {
     config: ClipConfig,
     encoder: ClipEncoder,
 }
 
 impl Model {
-    /// The checkpoint with this description, which stands in the file of that name.
+    /// The checkpoint with this description, which is stored in the file of this name.
     fn described(library: Library, file: &str, description: &Value) -> Result<Self> {
         let folder = TempDir::new().unwrap();
         let from = match library {
@@ -98,7 +99,7 @@ impl Model {
     }
 }
 
-/// What of a description does not move pixels.
+/// The settings that do not move pixels.
 fn levels_of(settings: &Value) -> Value {
     let mut settings = settings.clone();
     for key in ["size", "crop_size", "do_resize", "do_center_crop", "default_to_square", "resample"]
@@ -145,7 +146,7 @@ fn each_gives_the_tensor_and_the_vector_of_its_library() {
                     crate::support::crc32(tensor.iter().flat_map(|value| value.to_le_bytes()));
                 assert_eq!(format!("{crc:08x}"), case.crc32[index], "{label}");
             }
-            // PIL's square passes through a model that has nothing left to do to it but its levels.
+            // A model without resizing settings only changes the levels of PIL's square.
             let prepared = RgbImage::new(size as u32, size as u32, square.to_vec()).unwrap();
             let expected = plain.encoder.embed_pixels(&prepared, true).unwrap();
             let actual = model.encoder.embed_pixels(image, true).unwrap();
@@ -187,7 +188,7 @@ fn the_encoder_tells_what_it_does() {
     assert_eq!(info["preprocessing"], expected);
 }
 
-/// The description is refused, in words that name what is not understood and say what to do.
+/// Checks that the settings are refused with a message that names the unknown setting.
 fn assert_refused(library: Library, settings: &Value, kind: ErrorKind, name: &str) {
     let error: Error = match Model::of(library, settings) {
         Ok(_) => panic!("{settings} is understood"),

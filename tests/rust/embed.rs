@@ -1,4 +1,4 @@
-//! The example `embed`, with the model that comes with the page, on the page's samples.
+//! The example `embed`, with the page's model on the page's sample pictures.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -10,7 +10,7 @@ fn page(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("www").join(name)
 }
 
-/// cargo builds the examples beside the tests.
+/// cargo builds the examples next to the tests.
 fn embed(model: &Path, image: &Path, texts: &[&str]) -> Output {
     let tests = std::env::current_exe().unwrap();
     let examples: PathBuf = tests.parent().unwrap().with_file_name("examples");
@@ -18,7 +18,7 @@ fn embed(model: &Path, image: &Path, texts: &[&str]) -> Output {
     command.arg(model).arg(image).args(texts).output().unwrap()
 }
 
-/// What the command line's vectors give.
+/// The cosines of the command line's vectors.
 fn expected(image: &Path, texts: &[&str]) -> Vec<f64> {
     let mut command = Command::new(env!("CARGO_BIN_EXE_clip-wasm"));
     command.args(["embed", "--model"]).arg(page("models/demo.gguf")).arg("--image").arg(image);
@@ -33,7 +33,7 @@ fn expected(image: &Path, texts: &[&str]) -> Vec<f64> {
 fn the_example_finds_the_right_caption_of_every_sample() {
     let samples = std::fs::read_to_string(page("samples.json")).unwrap();
     let samples: Value = serde_json::from_str(&samples).unwrap();
-    // What was drawn: examples/demo_model/samples.py.
+    // The drawn pictures: see examples/demo_model/samples.py.
     let right = [
         "three red hearts",
         "a striped green fish",

@@ -1,7 +1,7 @@
-//! Allocations that fail, at each point at which one may: an error, never the end of the process.
+//! Allocations that fail, at every point where one can: an error, never the end of the process.
 //!
-//! A budget of memory is raised, from none at all, to what was refused last, until it is enough. An allocation that
-//! fails where it cannot be refused aborts the process, and with it this test.
+//! A memory budget is raised step by step, from zero to the size of the last refused allocation, until it
+//! is enough. An allocation that cannot be refused aborts the process, and with it this test.
 #![cfg(not(target_arch = "wasm32"))]
 
 #[path = "../support/mod.rs"]
@@ -17,10 +17,10 @@ use support::{data, photo};
 #[global_allocator]
 static ALLOCATOR: Budgeted = Budgeted;
 
-/// How many times `work` fails for want of memory before it gives what it gives with all there is. Each time the
-/// budget grows by what was refused, and `step` bytes.
+/// How many times `work` fails for lack of memory before it returns the same result as with unlimited
+/// memory. After each failure the budget grows to what was refused, plus `step` bytes.
 ///
-/// In the end it must not ask for much more than it takes: WebAssembly's memory never shrinks.
+/// The final budget must not be much larger than the memory used: WebAssembly's memory never shrinks.
 fn failures<T: PartialEq>(label: &str, step: usize, work: impl Fn() -> Result<T>) -> usize {
     let (want, peak) = within(usize::MAX, &work);
     let want = want.unwrap_or_else(|error| panic!("{label}: {error:?}"));
@@ -47,7 +47,7 @@ fn failures<T: PartialEq>(label: &str, step: usize, work: impl Fn() -> Result<T>
     failures
 }
 
-/// Of one tower of a model of full size.
+/// Loads one tower of a full-size model.
 fn loaded(bytes: &[u8], tower: Tower) -> Result<ClipEncoder> {
     let mut loader = ModelLoader::of_towers(&[tower]);
     for chunk in bytes.chunks(1 << 18) {
@@ -56,7 +56,7 @@ fn loaded(bytes: &[u8], tower: Tower) -> Result<ClipEncoder> {
     loader.finish()
 }
 
-/// The same picture in every format that something here writes.
+/// The same picture in every format that a crate here can write.
 fn files() -> Vec<(&'static str, Vec<u8>)> {
     let jpeg = photo("rocket.jpg");
     let pixels = decode(&jpeg).unwrap();
@@ -107,7 +107,7 @@ fn files() -> Vec<(&'static str, Vec<u8>)> {
     ]
 }
 
-/// A JPEG with an orientation that takes a second image to turn.
+/// A JPEG with an orientation that needs a second image to turn.
 fn turned(jpeg: &[u8]) -> Vec<u8> {
     const ON_ITS_SIDE: u8 = 6;
     let exif = b"Exif\0\0MM\0\x2a\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0";
@@ -127,7 +127,7 @@ fn an_allocation_that_fails_is_an_error() {
     let embedding = failures("an image", 0, || vision.embed_image(&files[0].1, true));
     drop(vision);
 
-    // Each of its 200 tensors is a point; some megabytes further is the next one tried.
+    // Each of its 200 tensors may fail; the step skips some megabytes to test fewer points.
     let step = 12 << 20;
     let loading = failures("weights", step, || loaded(&model, Tower::Text).map(|_| ()));
     let text = loaded(&model, Tower::Text).unwrap();

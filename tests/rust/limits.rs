@@ -1,5 +1,5 @@
-//! Every limit: what asks for one more is refused, and where the limit is raised by one, which it meets then, accepted.
-//! What claims to be huge is refused before it is believed.
+//! Every limit: one more than it allows is refused; if the limit is raised by one, the same input is
+//! accepted. Files that claim to be huge are refused before memory is allocated.
 #![cfg(not(target_arch = "wasm32"))]
 
 #[path = "../support/mod.rs"]
@@ -23,7 +23,7 @@ const TEXT: &str = "a photo of a cat";
 
 type Attempt = dyn Fn(&Limits) -> Result<()>;
 
-/// What an input asks of a limit, and what is done with it.
+/// How much an input requests of a limit, and how it is processed.
 struct Case {
     limit: Limit,
     asks: u64,
@@ -42,7 +42,7 @@ fn loaded(limits: &Limits) -> Result<()> {
     ClipEncoder::open_within(data(MODEL), *limits).map(drop)
 }
 
-/// Of the checkpoint that the model was made of.
+/// Converts the checkpoint that the model was made from.
 fn converted(limits: &Limits) -> Result<()> {
     let text = |name: &str| fs::read_to_string(data("tiny-hf").join(name)).ok();
     let companions = Companions {
@@ -73,7 +73,7 @@ fn cases() -> Vec<Case> {
     let model = fs::read(data(MODEL)).unwrap();
     let limits = Limits::default();
     let whole = |end: &usize| Header::parse(&model[..*end], &limits).unwrap().is_some();
-    // The header is the shortest beginning that is enough.
+    // Finds the header's size: the smallest number of bytes that is enough.
     let (mut short, mut enough) = (0, 4 << 20);
     while enough - short > 1 {
         let middle = (short + enough) / 2;
@@ -102,7 +102,7 @@ fn cases() -> Vec<Case> {
     vec![
         case(Limit::Pixels, pixels, decoded("palette.gif")),
         case(Limit::ImageBytes, read("palette.gif").len() as u64, decoded("palette.gif")),
-        // Indices, and the pixels that they become.
+        // The indices, and the pixels they become.
         case(Limit::DecodeBytes, 4 * pixels, decoded("palette.gif")),
         case(Limit::JpegScans, scans as u64, decoded("progressive_420.jpg")),
         case(Limit::TextBytes, TEXT.len() as u64, |limits| {
@@ -117,7 +117,7 @@ fn cases() -> Vec<Case> {
         case(Limit::Tensors, header.tensors.len() as u64, loaded),
         case(Limit::Tensors, tensors as u64, converted),
         case(Limit::WeightBytes, loader.resident_size().unwrap(), loaded),
-        // As tests/support/seeded.rs has them.
+        // The sizes in tests/support/seeded.rs.
         case(Limit::Layers, 2, loaded),
         case(Limit::Layers, 2, converted),
         case(Limit::Width, 96, loaded),
@@ -135,7 +135,7 @@ fn cases() -> Vec<Case> {
     ]
 }
 
-/// A value, and those in it.
+/// Number of values in a value, including itself.
 fn count(value: &Value) -> usize {
     match value {
         Value::Array(values) => 1 + values.iter().map(count).sum::<usize>(),
@@ -174,7 +174,7 @@ fn what_exceeds_a_limit_by_one_is_refused_and_where_it_is_raised_by_one_accepted
     );
 }
 
-/// The table that users read.
+/// Compares the table in the documentation with the code.
 #[test]
 fn the_table_of_the_documentation_is_that_of_the_code() {
     let text = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/limits.md")).unwrap();
@@ -189,13 +189,13 @@ fn the_table_of_the_documentation_is_that_of_the_code() {
     assert_eq!(rows.collect::<Vec<_>>(), ours.collect::<Vec<_>>());
 }
 
-/// zlib's form of so many zeros, a thousandth of their size: one, and copies of it by 258.
+/// zlib data that inflates to `zeros` zeros, at a thousandth of their size: one zero, then copies of 258.
 fn bomb(zeros: usize) -> Vec<u8> {
     let mut bits = vec![true, true, false];
     let literal_zero = 0b0011_0000;
     bits.extend((0..8).rev().map(|i| literal_zero >> i & 1 == 1));
     for _ in 0..zeros / 258 {
-        // The length 258, and the distance 1.
+        // The length 258, at distance 1.
         let length = 0b1100_0101;
         bits.extend((0..8).rev().map(|i| length >> i & 1 == 1));
         bits.extend([false; 5]);
@@ -204,13 +204,13 @@ fn bomb(zeros: usize) -> Vec<u8> {
     let bytes = bits
         .chunks(8)
         .map(|bits| bits.iter().rev().fold(0, |byte, bit| byte << 1 | u8::from(*bit)));
-    // The checksum is of no other bytes than zeros: a counts to one, b how many there are.
+    // The Adler checksum of zeros: a is 1, b is their number.
     let count = (zeros / 258 * 258 + 1) as u32;
     let checksum = (count % 65_521) << 16 | 1;
     [0x78, 0x01].into_iter().chain(bytes).chain(checksum.to_be_bytes()).collect()
 }
 
-/// A PNG with a chunk more before its image.
+/// A PNG with an extra chunk before its image.
 fn png_with(name: &[u8; 4], body: &[u8]) -> Vec<u8> {
     let png = read("rgb8.png");
     let mut file = png[..33].to_vec();
@@ -228,7 +228,8 @@ fn patched(name: &str, marker: &[u8], offset: usize, bytes: &[u8]) -> Vec<u8> {
     file
 }
 
-/// What an image of 100 or so pixels claims may cost no more than this beside the file itself, in bytes.
+/// The most memory, beside the file itself, that a claim of a small image of about 100 pixels may cost, in
+/// bytes.
 const MOST_FOR_A_CLAIM: usize = 2 << 20;
 
 #[test]

@@ -1,4 +1,4 @@
-//! Model files that are wrong, each refused by its kind, and files that are right in every chunking.
+//! Invalid model files, each refused with its kind of error, and valid files in chunks of every size.
 
 use crate::support::data;
 use crate::support::reliability::record;
@@ -43,7 +43,7 @@ fn a_whole_model_loads_in_chunks_of_any_size() {
     }
 }
 
-/// What is parsed only every so often may be whole at the file's end.
+/// The loader parses a growing header only now and then, so it may be complete only at the file's end.
 #[test]
 fn a_file_that_is_nearly_all_header_loads_in_chunks_of_any_size() {
     let sizes = Sizes { width: 2, wide: 2, heads: 1, projection: 1, image: 2, patch: 2, ..SIZES };
@@ -74,7 +74,7 @@ fn one_tower_alone_loads_and_says_what_it_cannot_do() {
     assert_eq!(vision.info().towers, ["vision"]);
 }
 
-/// Bytes of a small model that a loader of one tower asks for; the rest of the file is overwritten.
+/// Loads one tower from the bytes that the loader asks for; the rest of the file is overwritten.
 fn load_tower(bytes: &[u8], tower: Tower) -> ClipEncoder {
     let mut loader = ModelLoader::of_towers(&[tower]);
     let header = bytes.len() - tensor_bytes(bytes);
@@ -86,7 +86,7 @@ fn load_tower(bytes: &[u8], tower: Tower) -> ClipEncoder {
         let range = range.start as usize..range.end as usize;
         tensors[range.clone()].copy_from_slice(&bytes[range]);
     }
-    // The last part first: any order will do.
+    // The last part is pushed first: any order must work.
     for range in wanted.iter().rev() {
         loader.seek(range.start);
         for chunk in tensors[range.start as usize..range.end as usize].chunks(1000) {
@@ -176,7 +176,7 @@ fn bytes_out_of_order_are_not_taken_for_others() {
     assert_eq!(loader.push(&bytes[half + 4..]).unwrap_err().kind(), ErrorKind::Internal);
 }
 
-/// clip.cpp calls the expanding layer "down"; files named as llama.cpp names them load alike.
+/// clip.cpp calls the expanding layer "down"; files with llama.cpp's names must load the same.
 #[test]
 fn mlp_layers_are_told_apart_by_shape() {
     let want = load(&Model::new().bytes(), 4096).unwrap().embed_text("ab", true).unwrap();
@@ -240,13 +240,13 @@ fn a_missing_tensor_is_named() {
 
 const ADDED_TOKENS: &str = "tokenizer.huggingface.added_tokens";
 
-/// The model's own tokens and those.
+/// The model's own tokens, then `more`.
 fn tokens(more: &[&str]) -> Value {
     let all = TOKENS.iter().chain(more);
     Value::Array(all.map(|token| Value::String((*token).into())).collect())
 }
 
-/// A list of one token that is found anywhere.
+/// A list of one added token, which is matched anywhere.
 fn added(id: u32, content: &str) -> String {
     let flags = r#""single_word": false, "lstrip": false, "rstrip": false, "normalized": true"#;
     format!(r#"[{{"id": {id}, "content": "{content}", {flags}, "special": false}}]"#)
@@ -330,7 +330,7 @@ fn contradictions_are_refused() {
     note("model files that contradict themselves", files.len(), "each refused as malformed_model");
 }
 
-/// Offsets, counts and lengths written into the bytes of a sound file.
+/// Writes offsets, counts and lengths into the bytes of a valid file.
 #[test]
 fn a_header_that_lies_is_refused_before_it_is_believed() {
     let sound = Model::new().bytes();
@@ -375,7 +375,7 @@ fn a_file_cut_anywhere_is_truncated() {
     note("model files cut short", lengths.len(), "each refused as truncated_model");
 }
 
-/// Whatever a flipped byte of the header says, the loader answers: it does not panic or allocate.
+/// Whatever a changed byte of the header means, the loader returns without a panic or a large allocation.
 #[test]
 fn flipped_bytes_never_panic() {
     let sound = Model::new().bytes();

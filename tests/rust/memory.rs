@@ -1,4 +1,4 @@
-//! How much a conversion holds.
+//! How much memory a conversion uses.
 #![cfg(not(target_arch = "wasm32"))]
 
 #[path = "../support/mod.rs"]
@@ -14,7 +14,7 @@ use support::data;
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// The only test of this file: another would be counted with it.
+/// Must be the only test in this file: another one's memory would be counted too.
 #[test]
 fn a_conversion_holds_a_few_megabytes() {
     const MOST_BYTES: usize = 4 << 20;
@@ -31,7 +31,7 @@ fn a_conversion_holds_a_few_megabytes() {
         let file_type = FileType::named(name).unwrap();
         let mut converter = Converter::new(companions, file_type, None);
         let mut chunks = weights.chunks(1 << 16);
-        // The vocabulary, many times this, is held only until the GGUF's header is made.
+        // The vocabulary, many times this size, is only in memory until the GGUF's header has been written.
         while converter.written() == 0 {
             converter.push(chunks.next().unwrap(), &mut |_, _| Ok(())).unwrap();
         }

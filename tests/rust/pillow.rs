@@ -1,4 +1,4 @@
-//! Pillow's own test images: files that somebody once had trouble with.
+//! Pillow's own test images: files that once caused trouble.
 
 use std::collections::BTreeMap;
 use std::panic::catch_unwind;
@@ -8,7 +8,7 @@ use crate::support::pillow::{Comparison, answers};
 use crate::support::reliability::record;
 use clip_wasm::error::ErrorKind;
 
-/// What Pillow reads and is refused here as `unsupported_image`, with the reason.
+/// Files that Pillow reads and that are refused here as `unsupported_image`, with the reason.
 const UNSUPPORTED: [(&str, &str); 8] = [
     ("compression.tif", "CCITT's modified Huffman code, which no crate has"),
     ("hopper.Lab.tif", "CIE L*a*b*, which Pillow converts with LittleCMS's profiles"),
@@ -20,7 +20,7 @@ const UNSUPPORTED: [(&str, &str); 8] = [
     ("old-style-jpeg-compression.tif", "old-style JPEG"),
 ];
 
-/// What Pillow reads and is refused here as `corrupt_image`, with what is damaged.
+/// Files that Pillow reads and that are refused here as `corrupt_image`, with the damage.
 const DAMAGED: [(&str, &str); 3] = [
     (
         "crash-0da013a13571cc8eb457a39fee8db18f8a3c7127.tif",
@@ -36,7 +36,7 @@ const DAMAGED: [(&str, &str); 3] = [
     ),
 ];
 
-/// What Pillow refuses and is read here, with the reason.
+/// Files that Pillow refuses and that are read here, with the reason.
 const READ: [(&str, &str); 9] = [
     ("apng/chunk_no_fctl.png", "the image that readers without animation show is whole"),
     ("bmp/g/rgb32bf.bmp", "any masks of colours are read, Pillow knows eleven layouts"),
@@ -91,7 +91,7 @@ fn each_equals_pillow_or_is_refused_for_a_reason_that_is_known() {
     }
     for (name, seen) in [unsupported, damaged, read].into_iter().flatten() {
         if !seen {
-            failures.push(format!("{name}: is no exception, or has not been there"));
+            failures.push(format!("{name}: is not an exception, or does not exist"));
         }
     }
     assert!(failures.is_empty(), "{} files:\n{}", failures.len(), failures.join("\n"));

@@ -1,4 +1,4 @@
-//! Resizing and the tensor, against Pillow and `CLIPImageProcessorPil`.
+//! Resizing and tensors, compared with Pillow and `CLIPImageProcessorPil`.
 
 use clip_wasm::decode::{RgbImage, decode};
 use clip_wasm::preprocess::Preprocess;
@@ -9,7 +9,7 @@ struct Resize {
     size: usize,
     width: u32,
     height: u32,
-    /// The checksum of each row in eight hexadecimal digits; none where the pixels are kept.
+    /// The checksum of each row, in eight hexadecimal digits; `None` if the pixels are stored.
     row_crc32: Option<String>,
 }
 
@@ -17,7 +17,7 @@ fn preprocess(size: usize) -> Preprocess {
     Preprocess { mean: [0.0; 3], std: [1.0; 3], ..Preprocess::openai(size) }
 }
 
-/// The pixels the reference makes by the same rule.
+/// The pixels that the reference program makes by the same formula.
 fn pattern(width: u32, height: u32) -> RgbImage {
     let level = |i: u32| (i.wrapping_mul(2_654_435_761) >> 13) as u8;
     let pixels = (0..width * height * 3).map(level).collect();
@@ -85,7 +85,7 @@ fn tensors_equal_the_reference_bit_for_bit() {
     }
 }
 
-/// Resized whole, these would take gigabytes, so what is asserted follows from the pixels.
+/// Resized completely, these would take gigabytes, so the expected result is derived from the pixels.
 #[test]
 fn an_elongated_image_costs_no_more_than_its_crop() {
     for (width, height) in [(1, 60_000), (60_000, 1), (1, 65_535), (2, 1_000_000), (30_000_000, 1)]
@@ -100,8 +100,8 @@ fn an_elongated_image_costs_no_more_than_its_crop() {
 
 #[test]
 fn a_transposed_image_gives_the_transposed_crop_when_shrunk() {
-    // Both passes round, so the order matters: Pillow's order for a tall image is vertical first,
-    // and for the same image lying it is horizontal first. Transposed, they are the same sums.
+    // Both passes round, so their order matters: Pillow resizes a tall image vertically first, and the same
+    // image lying on its side horizontally first. So the transposed results are the same sums.
     let tall = pattern(300, 1100);
     let (width, height) = (300_usize, 1100_usize);
     let lying = (0..width).flat_map(|x| {

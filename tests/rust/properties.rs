@@ -1,4 +1,5 @@
-//! What holds for files and images of any numbers: here by the hundred, natively and where sizes have 32 bits.
+//! Properties of files and images with arbitrary numbers: hundreds of random cases, natively and where
+//! `usize` has 32 bits.
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -24,14 +25,14 @@ use wasm_bindgen_test::wasm_bindgen_test as test;
 #[cfg(target_arch = "wasm32")]
 wasm_bindgen_test::wasm_bindgen_test_configure!(run_in_dedicated_worker);
 
-/// Inputs of each property.
+/// Number of inputs per property.
 const CASES: u32 = 400;
 
 fn config() -> ProptestConfig {
     ProptestConfig { cases: CASES, failure_persistence: None, ..ProptestConfig::default() }
 }
 
-/// Notes down what has been shown of all that a property was tried on.
+/// Records what was shown about all inputs of a property.
 #[cfg(not(target_arch = "wasm32"))]
 fn note(cases: u32, what: &str, outcome: &str) {
     support::reliability::record("inputs", what, &format!("{cases} at random"), outcome);
@@ -48,7 +49,7 @@ const TYPES: [GgmlDType; 6] = [
     GgmlDType::Q6K,
 ];
 
-/// Small numbers, and those at the edges of what they are read into.
+/// Small numbers, and numbers at the edges of the types they are read into.
 fn number() -> impl Strategy<Value = u64> {
     let edges =
         [0, 1, 2, 31, 32, 33, 1 << 20, (1 << 31) - 1, 1 << 31, u64::from(u32::MAX), 1 << 32];
@@ -78,14 +79,14 @@ fn scalar() -> impl Strategy<Value = Value> {
     ]
 }
 
-/// An array is of one type, as in a file.
+/// An array has one type, as in a file.
 fn value() -> impl Strategy<Value = Value> {
     let texts = vec(".{0,5}".prop_map(Value::String), 0..5).prop_map(Value::Array);
     let floats = vec(any::<f32>().prop_map(Value::F32), 0..5).prop_map(Value::Array);
     prop_oneof![4 => scalar(), 1 => texts, 1 => floats]
 }
 
-/// Names are told apart by their places in the list.
+/// Tensors are named by their position in the list.
 fn tensor() -> impl Strategy<Value = TensorInfo> {
     let shape = vec(1..70_usize, 0..4);
     (proptest::sample::select(TYPES.to_vec()), shape).prop_map(|(dtype, shape)| {
@@ -95,7 +96,7 @@ fn tensor() -> impl Strategy<Value = TensorInfo> {
     })
 }
 
-/// As it stands in a file: nothing that it says need be true.
+/// The header of a file; nothing it states need be true.
 fn raw_header(tensors: &[([u64; 2], u64, u32)]) -> Vec<u8> {
     let mut bytes = b"GGUF\x03\0\0\0".to_vec();
     bytes.extend((tensors.len() as u64).to_le_bytes());
@@ -111,7 +112,7 @@ fn raw_header(tensors: &[([u64; 2], u64, u32)]) -> Vec<u8> {
     bytes
 }
 
-/// In the order of their places; each begins where it may and ends before the next.
+/// Checks that the tensors are in order, aligned, and do not overlap.
 fn assert_apart(tensors: &[TensorInfo], header: u64) {
     let mut end = header;
     for tensor in tensors {
@@ -214,7 +215,8 @@ fn a_model_is_the_same_in_pieces_of_any_sizes() {
     );
 }
 
-/// Bicubic with antialiasing in f64, the whole image before it is cropped: nothing of the crate's.
+/// Bicubic resizing with antialiasing in f64, of the whole image before it is cropped; uses none of the
+/// crate's code.
 fn resized(image: &RgbImage, size: usize) -> Vec<f64> {
     let (width, height) = (image.width() as usize, image.height() as usize);
     let short = width.min(height);
@@ -255,7 +257,7 @@ fn resized(image: &RgbImage, size: usize) -> Vec<f64> {
 fn an_image_of_any_size_becomes_the_square_that_the_formula_gives() {
     let sizes = (1..40_u32, 1..40_u32, 1..16_usize, any::<u64>());
     proptest!(ProptestConfig { cases: CASES / 2, ..config() }, |((width, height, size, seed) in sizes)| {
-        // Levels of half the range: what the first pass cuts off at its ends is not in the formula.
+        // Levels in half of the range: the formula does not clip what the first pass clips.
         let mut state = seed;
         let levels = (0..width * height * 3).map(|_| {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -327,7 +329,7 @@ fn a_safetensors_header_is_consistent_or_refused() {
     );
 }
 
-/// What a configuration promises to whoever computes with it.
+/// Checks what the code that computes with a configuration relies on.
 fn assert_sound(config: &ClipConfig) {
     let text = config.text.as_ref().map(|text| text.sizes());
     let vision = config.vision.as_ref().map(|vision| vision.sizes());

@@ -1,4 +1,4 @@
-//! Converted weights against gguf-py's quantisers, byte for byte (tests/reference/quantised.py).
+//! Converted weights, compared byte for byte with gguf-py's quantisers (tests/reference/quantised.py).
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
@@ -9,7 +9,7 @@ use clip_wasm::Limits;
 use clip_wasm::convert::{FILE_TYPES, convert};
 use clip_wasm::format::gguf::Header;
 
-/// Type -> tensor -> checksum of its bytes.
+/// Type, then tensor, to the checksum of its bytes.
 type Digests = BTreeMap<String, BTreeMap<String, u32>>;
 
 fn expected(model: &str) -> Digests {
@@ -18,7 +18,7 @@ fn expected(model: &str) -> Digests {
     models.remove(model).unwrap()
 }
 
-/// The tensors of a file that are stored in another type, or in other bytes, than expected.
+/// The tensors of a file whose type or bytes differ from the expected ones.
 fn differences(path: &Path, kind: &str, expected: &BTreeMap<String, u32>) -> Vec<String> {
     let bytes = fs::read(path).unwrap();
     let header = Header::parse(&bytes, &Limits::default()).unwrap().unwrap();
@@ -45,7 +45,7 @@ fn every_type_is_written_as_gguf_py_writes_it() {
     assert!(failures.is_empty(), "{} tensors differ: {failures:#?}", failures.len());
 }
 
-/// Many more values, among which a rounding that is one off would show.
+/// With many more values, a rounding error of one step would show.
 #[test]
 fn a_full_size_model_is_written_as_gguf_py_writes_it() {
     let mut failures = Vec::new();

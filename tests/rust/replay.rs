@@ -1,9 +1,9 @@
-//! What fuzzing starts from, through every target: `./build.sh fuzz` goes on from there.
+//! Runs the seeds of `./build.sh fuzz` through every target.
 
-#[allow(dead_code, reason = "a fuzzing program begins with more than is asked for here")]
+#[allow(dead_code, reason = "a fuzz target does more at its start than is needed here")]
 #[allow(
     clippy::duplicate_mod,
-    reason = "it is a crate of its own, and takes what it needs of the tests' support"
+    reason = "it is a separate crate, and uses a part of the tests' support"
 )]
 #[path = "../../fuzz/src/lib.rs"]
 mod fuzz;
@@ -20,7 +20,7 @@ use tempfile::TempDir;
 
 static SEEDS: LazyLock<TempDir> = LazyLock::new(|| {
     let folder = TempDir::new().unwrap();
-    // cargo builds the examples beside the tests.
+    // cargo builds the examples next to the tests.
     let tests = std::env::current_exe().unwrap();
     let program = tests.parent().unwrap().with_file_name("examples").join("fuzz_seeds");
     let data = data("tokenizer.json");

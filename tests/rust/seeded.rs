@@ -1,4 +1,4 @@
-//! The seeded weights are those that the reference programs compute with, to the bit.
+//! The seeded weights equal those of the reference programs, to the bit.
 
 use std::collections::HashMap;
 

@@ -1,4 +1,4 @@
-//! Many inputs through one encoder: none leaves a byte behind, and none changes a later one's vector.
+//! Many inputs through one encoder: none leaks memory, and none changes the vector of a later one.
 #![cfg(not(target_arch = "wasm32"))]
 
 #[path = "../support/mod.rs"]
@@ -14,7 +14,7 @@ use support::{data, images, photo, reliability};
 static ALLOCATOR: Counting = Counting;
 
 const PASSES: usize = 20;
-/// Inputs of a pass, one in ten of them bad.
+/// Number of inputs per pass; one in ten is invalid.
 const PASS: usize = 100;
 
 enum Input {
@@ -22,12 +22,12 @@ enum Input {
     Image(Vec<u8>),
 }
 
-/// The only test of this file: another would be counted with it.
+/// Must be the only test in this file: another one's memory would be counted too.
 #[test]
 fn two_thousand_inputs_leave_no_byte_behind() {
     let encoder = ClipEncoder::open(data("tiny-gelu.q8_0.gguf")).unwrap();
     let inputs = inputs();
-    // Twice: what threads and tables take once, they keep.
+    // Twice, because threads and tables allocate some memory once and keep it.
     let vectors: Vec<_> = inputs.iter().map(|input| embed(&encoder, input)).collect();
     inputs.iter().for_each(|input| drop(embed(&encoder, input)));
     let bad = vectors.iter().filter(|vector| vector.is_none()).count();
@@ -51,7 +51,7 @@ fn two_thousand_inputs_leave_no_byte_behind() {
     );
 }
 
-/// The bits of a vector; `None` for what fails.
+/// The bits of a vector; `None` if the input fails.
 fn embed(encoder: &ClipEncoder, input: &Input) -> Option<Vec<u32>> {
     let embedding = match input {
         Input::Text(text) => encoder.embed_text(text, true),

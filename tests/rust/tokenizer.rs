@@ -20,7 +20,7 @@ struct Case {
     text: String,
     ids: Vec<u32>,
     end: usize,
-    /// Tokens before truncation.
+    /// Number of tokens before truncation.
     count: usize,
 }
 
@@ -46,7 +46,7 @@ fn tokenizer(
     Tokenizer::new(vocabulary, context_length, Pooling::Eos)
 }
 
-/// How many texts there are.
+/// Checks all texts and returns how many there are.
 fn check(tokenizer: &Tokenizer) -> usize {
     let text = std::fs::read_to_string(fixture("tokens.json")).unwrap();
     let expected: Expected = serde_json::from_str(&text).unwrap();
@@ -101,7 +101,7 @@ fn a_vocabulary_alone_gives_hugging_faces_ids() {
     );
 }
 
-/// What is wrong, tokens, merges, and the context's length.
+/// A label, tokens, merges, and the context length.
 type Wrong<'a> = (&'a str, Vec<&'a str>, Option<&'a [&'a str]>, usize);
 
 #[test]

@@ -1,5 +1,5 @@
-//! Checkpoints of torch: torch's own files read to the last value, the GGUF that safetensors give, in any pieces and
-//! broken off anywhere, and what is refused.
+//! Torch checkpoints: torch's own files are read to the last value; conversion gives the same GGUF as from
+//! safetensors, in any pieces and after interruptions; and other files are refused.
 
 use std::fs;
 use std::ops::Range;
@@ -42,7 +42,7 @@ fn write(gguf: &mut Vec<u8>, offset: u64, bytes: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// The GGUF, of chunks of these sizes, the last again and again.
+/// The GGUF, converted in chunks of these sizes; the last size is repeated.
 fn converted(name: &str, file: &[u8], sizes: &[usize]) -> Result<Vec<u8>> {
     let mut gguf = Vec::new();
     let mut converter = Converter::new(companions(name), q8_0(), None);
@@ -83,7 +83,7 @@ fn values(dtype: Dtype, bytes: &[u8]) -> Vec<f64> {
     }
 }
 
-/// `tests/reference/checkpoints.py` wrote them, with torch.
+/// The files were written with torch by `tests/reference/checkpoints.py`.
 #[test]
 fn torchs_own_files_are_read_to_the_last_value() {
     let described = fs::read(fixture("torch/tensors.json")).unwrap();
@@ -159,7 +159,8 @@ fn a_checkpoint_becomes_what_its_safetensors_become() {
     }
 }
 
-/// Broken off after so many bytes, and gone on with by those parts of the file alone that are wanted.
+/// A conversion interrupted after `at` bytes, then continued with only the parts of the file that are
+/// wanted.
 fn broken_off(name: &str, file: &[u8], at: usize) -> (Vec<u8>, u64) {
     let (mut gguf, mut kept) = (Vec::new(), Vec::<Range<u64>>::new());
     let mut first = Converter::new(companions(name), q8_0(), None);
@@ -245,7 +246,7 @@ fn the_command_line_takes_safetensors_before_pickles() {
     assert_says(&run().unwrap_err(), ErrorKind::NotAModel, "pytorch_model.bin");
 }
 
-/// In two files, with the index that names them.
+/// A checkpoint in two files, with the index that names them.
 #[test]
 fn shards_become_what_the_whole_becomes() {
     let directory = tempfile::tempdir().unwrap();
@@ -275,7 +276,7 @@ fn shards_become_what_the_whole_becomes() {
     assert!(fs::read(&to).unwrap() == shards);
 }
 
-/// A few tensors, of sizes that sort differently as numbers and as names.
+/// A few tensors, whose storages sort differently as numbers and as names.
 fn small() -> Checkpoint {
     let mut checkpoint = Checkpoint::new();
     for place in 0..12 {
@@ -404,7 +405,7 @@ fn limits_hold() {
         let error = Reader::new(&limits).read(&bytes).unwrap_err();
         assert_says(&error, ErrorKind::LimitExceeded, limit.name());
     }
-    // A text of four gigabytes is waited for no longer than a header may be.
+    // A text of four gigabytes is refused as soon as the header's limit is reached.
     let claim = small().bytes_with(b"\x80\x02X\xff\xff\xff\xff");
     let limits = Limits::default().with(Limit::HeaderBytes, 100);
     let error = Reader::new(&limits).read(&claim).unwrap_err();
@@ -440,13 +441,13 @@ fn wrong_tensors_are_refused_by_name() {
     assert_says(&error, UnsupportedModel, "post_layernorm.bias is stored as F64");
 }
 
-/// The pickle is right, and says another order than the archive has.
+/// The pickle is valid, but the archive's storages are in a different order.
 #[test]
 fn storages_that_stand_elsewhere_are_noticed() {
     let checkpoint = Checkpoint::of(&weights("tiny-hf"));
     let old = Checkpoint { by_number: false, ..checkpoint.clone() };
     let (new, old) = (checkpoint.bytes(), old.bytes());
-    // The header of one with the storages of the other.
+    // The header of one file with the storages of the other.
     let behind = |bytes: &[u8]| header(bytes).unwrap().data_start() as usize;
     let mixed = [&new[..behind(&new)], &vec![0; 64 - behind(&new) % 64], &old[behind(&old)..]];
     let error = converted("tiny-hf", &mixed.concat(), &[1 << 20]).unwrap_err();
@@ -509,7 +510,8 @@ fn any_byte_may_be_wrong() {
             look(&bytes);
         }
     }
-    // A wrong byte of the pickle is found by its checksum, unless the machine stops at it: so it is tried alone too.
+    // The checksum finds a wrong byte of the pickle, unless the pickle machine stops at it first. So the
+    // machine is also tested alone.
     let pickle = small().pickle();
     for _ in 0..20_000 {
         let mut bytes = pickle.clone();
@@ -522,7 +524,8 @@ fn any_byte_may_be_wrong() {
     record("inputs", "damaged checkpoints of torch", &tried.to_string(), "each read or refused");
 }
 
-/// The checkpoint with a scale of its logits, as safetensors, which begin with it, and as torch's, which end with it.
+/// The checkpoint with a logit scale: as safetensors, which start with it, and as torch's, which ends with
+/// it.
 fn with_scale() -> (Vec<u8>, Checkpoint) {
     let weights = weights("tiny-hf");
     let scale = 2.6592_f32.to_le_bytes();
@@ -565,7 +568,7 @@ fn the_scale_is_found_wherever_it_stands() {
     }
 }
 
-/// By a caller who can read from any place on, and reads the scale in chunks of that size.
+/// Converts as a caller who can read from any position, and who reads the scale in chunks of this size.
 fn sought(file: &[u8], chunk: usize) -> Result<Vec<u8>> {
     let mut gguf = Vec::new();
     let mut sink = |offset, bytes: &[u8]| write(&mut gguf, offset, bytes);

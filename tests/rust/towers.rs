@@ -25,7 +25,7 @@ fn expected(file: &str) -> HashMap<String, Tensor> {
     candle_core::safetensors::load(fixture(file), &Device::Cpu).unwrap()
 }
 
-/// The vectors a model gives for all the photos and all the texts.
+/// A model's vectors for all photos and all texts.
 fn computed(model: &str) -> [Vec<Vec<f32>>; 2] {
     let encoder = ClipEncoder::open(data(model)).unwrap();
     let inputs = inputs();
@@ -97,7 +97,7 @@ fn eight_bits_stay_close_to_transformers_in_f32() {
     compare(&[case], "towers/vit-b-32.safetensors");
 }
 
-/// What says that every type is read right: transformers on the weights that the file stands for.
+/// Shows that every type is read correctly: compares with transformers on the dequantised weights.
 #[test]
 fn every_type_equals_transformers_on_its_dequantised_weights() {
     let read = |computed, expected| Case { computed, expected, least: 0.998, median: 0.9995 };
@@ -113,7 +113,7 @@ fn every_type_equals_transformers_on_its_dequantised_weights() {
     );
 }
 
-/// candle's own CLIP knows quick GELU only, so that is what is compared.
+/// candle's own CLIP supports only quick GELU, so only that is compared.
 #[test]
 #[allow(unsafe_code, reason = "stock candle maps the file")]
 fn float_files_equal_stock_candle() {

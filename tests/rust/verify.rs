@@ -1,5 +1,5 @@
-//! `verify` tells the published table from another: with a table of what transformers gives for the
-//! seeded model it is content, with OpenAI's own it is not.
+//! `verify` tells the published table from another one. It accepts a table of transformers' results for the
+//! seeded model, and refuses OpenAI's own table for it.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -8,7 +8,7 @@ use crate::support::{cosine, data, fixture, photos};
 use candle_core::Device;
 use serde_json::{Value, json};
 
-/// cargo builds the examples beside the tests.
+/// cargo builds the examples next to the tests.
 fn verify(model: &Path, table: &Path) -> Output {
     let tests = std::env::current_exe().unwrap();
     let examples: PathBuf = tests.parent().unwrap().with_file_name("examples");

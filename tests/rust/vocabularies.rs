@@ -1,5 +1,5 @@
-//! Checkpoints with more tokens than CLIP's, or more rows than tokens, against transformers
-//! (tests/reference/vocabularies.py), and towers that come alone.
+//! Checkpoints with more tokens than CLIP's, or with more rows than tokens, compared with transformers
+//! (tests/reference/vocabularies.py); and single towers.
 
 use std::borrow::Cow;
 use std::fs;
@@ -26,11 +26,11 @@ struct Cases {
 #[derive(Deserialize)]
 struct Case {
     name: String,
-    /// Of the embedding.
+    /// Number of rows in the embedding.
     rows: usize,
-    /// `config.json` as transformers writes it.
+    /// `config.json`, as written by transformers.
     config: Value,
-    /// Of `tokenizer.json`.
+    /// The `added_tokens` of `tokenizer.json`.
     added_tokens: Value,
     texts: Vec<Text>,
 }
@@ -61,13 +61,14 @@ fn json_of(name: &str) -> Value {
     serde_json::from_slice(&fs::read(demo().join(name)).unwrap()).unwrap()
 }
 
-/// A checkpoint that is made of the demo model's.
+/// A checkpoint made from the demo model's.
 struct Checkpoint {
     folder: TempDir,
 }
 
 impl Checkpoint {
-    /// With the tensors whose names begin so, and so many rows in the embedding of tokens.
+    /// A checkpoint with the tensors whose names start with one of `tensors`, and `rows` rows in the token
+    /// embedding.
     fn new(tensors: &[&str], rows: usize) -> Self {
         let folder = TempDir::new().unwrap();
         let file = fs::read(demo().join("model.safetensors")).unwrap();
@@ -94,7 +95,7 @@ impl Checkpoint {
         Self { folder }
     }
 
-    /// With the tensors whose names begin so, without that beginning.
+    /// A checkpoint with the tensors whose names start with `prefix`, without that prefix.
     fn renamed(prefix: &str) -> Self {
         let folder = TempDir::new().unwrap();
         let file = fs::read(demo().join("model.safetensors")).unwrap();
@@ -106,7 +107,7 @@ impl Checkpoint {
         Self { folder }
     }
 
-    /// That of a case.
+    /// The checkpoint of a case.
     fn of(case: &Case) -> Self {
         let mut tokenizer = json_of("tokenizer.json");
         tokenizer["added_tokens"] = case.added_tokens.clone();
@@ -180,7 +181,7 @@ fn header(gguf: &Path) -> Header {
     Header::parse(&fs::read(gguf).unwrap(), &Limits::default()).unwrap().expect("it is whole")
 }
 
-/// The strings of a GGUF's array.
+/// The strings in an array of a GGUF.
 fn strings(header: &Header, key: &str) -> Vec<String> {
     let list = header.get(key).unwrap().to_vec().unwrap();
     list.iter().map(|value| value.to_string().unwrap().clone()).collect()
@@ -211,7 +212,7 @@ fn a_file_has_keys_of_its_own_only_where_it_differs() {
     assert_eq!(added, case("added tokens").added_tokens);
 }
 
-/// `config.json` of one tower of the demo model, as transformers 5 writes it.
+/// `config.json` of one of the demo model's towers, as transformers 5 writes it.
 fn tower_config(name: &str) -> Value {
     let mut config = json_of("config.json")[format!("{name}_config")].clone();
     config["projection_dim"] = json!(128);
@@ -257,7 +258,7 @@ fn a_tower_alone_gives_the_vectors_of_both_together() {
 #[test]
 fn a_tower_without_its_projection_is_refused_by_name() {
     let config = tower_config("vision");
-    // The names that transformers 4 gave CLIPVisionModel, and those that 5 does.
+    // The tensor names of CLIPVisionModel in transformers 4, and those in transformers 5.
     let older = Checkpoint::new(&["vision_"], 799).with("config.json", &config);
     let newer = Checkpoint::renamed("vision_model.").with("config.json", &config);
     let text = Checkpoint::renamed("text_model.")
@@ -351,7 +352,7 @@ fn other_vocabularies_are_refused_by_name() {
             "pooled at token 797",
         ),
         (
-            // Nothing tells that this tokenizer is the model's.
+            // Nothing shows that this tokenizer belongs to the model.
             with_rows(1024, &|it| it["eos_token_id"] = json!(2)),
             MalformedModel,
             "799 tokens where the configuration says 1024",

@@ -1,4 +1,4 @@
-//! The goldens of the native tests through the bindings that the page calls, in a browser.
+//! The expected values of the native tests, checked in a browser through the bindings that the page calls.
 #![cfg(target_arch = "wasm32")]
 
 use clip_wasm::wasm::{CheckpointConverter, ClipEncoder, Companions, Limits, ModelLoader};
@@ -14,12 +14,12 @@ wasm_bindgen_test_configure!(run_in_dedicated_worker);
 /// Made by tests/data.sh.
 const Q8_0: &[u8] = include_bytes!(concat!(env!("CLIP_TEST_DATA"), "/tiny-gelu.q8_0.gguf"));
 const F32: &[u8] = include_bytes!(concat!(env!("CLIP_TEST_DATA"), "/tiny-gelu.f32.gguf"));
-/// The checkpoint of which `Q8_0` was made.
+/// The checkpoint from which `Q8_0` was made.
 const CHECKPOINT: &[u8] =
     include_bytes!(concat!(env!("CLIP_TEST_DATA"), "/tiny-hf/model.safetensors"));
 const CONFIG: &str = include_str!(concat!(env!("CLIP_TEST_DATA"), "/tiny-hf/config.json"));
 const TOKENIZER: &str = include_str!(concat!(env!("CLIP_TEST_DATA"), "/tokenizer.json"));
-/// What the native command line prints for `TEXTS`, then `IMAGES`.
+/// The native command line's output for `TEXTS`, then `IMAGES`.
 const NATIVE: &str = include_str!(concat!(env!("CLIP_TEST_DATA"), "/tiny-gelu.q8_0.json"));
 const TEXTS: [&str; 3] = ["a photo of a cat", "", "привет, 世界 😀"];
 const IMAGES: [&[u8]; 2] =

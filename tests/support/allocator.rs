@@ -1,23 +1,23 @@
-//! An allocator that counts what each thread holds, and has no more than it is told to have.
+//! An allocator that counts the memory of each thread and enforces a budget.
 //!
-//! A test binary makes it its own with `#[global_allocator]`.
+//! A test binary installs it with `#[global_allocator]`.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-/// Smaller buffers are given whatever the budget: an allocator that has no memory left for large ones has some for
-/// these, and a WebAssembly memory grows by as much.
+/// Smaller buffers are not refused, whatever the budget: an allocator without memory for large buffers
+/// still has some for these, and WebAssembly memory grows by pages of this size.
 pub const SMALL: usize = 64 << 10;
 
 thread_local! {
     static HELD: Cell<usize> = const { Cell::new(0) };
     static MOST: Cell<usize> = const { Cell::new(0) };
     static BUDGET: Cell<usize> = const { Cell::new(usize::MAX) };
-    /// What there would have been held with the first buffer that was refused.
+    /// The bytes that would have been held after the first refused allocation.
     static REFUSED: Cell<Option<usize>> = const { Cell::new(None) };
 }
 
-/// The system's allocator, with a count and a budget for each thread.
+/// The system's allocator, with a count and a budget per thread.
 pub struct Budgeted;
 
 /// Bytes that this thread has allocated and not freed.
@@ -25,14 +25,14 @@ pub fn held() -> usize {
     HELD.get()
 }
 
-/// What `work` gives, which may take `budget` bytes beyond those that this thread holds already, and the most that it
-/// took.
+/// Runs `work` with a budget of `budget` bytes beyond those that this thread already holds. Returns its
+/// result and the most memory it took.
 pub fn within<T>(budget: usize, work: impl FnOnce() -> T) -> (T, usize) {
     let (result, most, _) = within_or_asked(budget, work);
     (result, most)
 }
 
-/// The same, and with how much more of a budget the first buffer would have been given that was refused.
+/// The same; also returns the budget that the first refused allocation would have needed.
 pub fn within_or_asked<T>(budget: usize, work: impl FnOnce() -> T) -> (T, usize, Option<usize>) {
     let before = HELD.get();
     MOST.set(before);
@@ -57,12 +57,13 @@ fn taken(bytes: usize) {
     MOST.set(MOST.get().max(HELD.get()));
 }
 
-/// What another thread has taken may be given back by this one.
+/// One thread may free what another has allocated.
 fn given_back(bytes: usize) {
     HELD.set(HELD.get().saturating_sub(bytes));
 }
 
-// SAFETY: everything is the system's allocator; sizes are noted beside it, and null is what one gives that has none.
+// SAFETY: all calls go to the system's allocator; sizes are only counted, and null is how an allocator
+// reports that it has no memory.
 #[allow(unsafe_code, reason = "an allocator is unsafe by its nature")]
 unsafe impl GlobalAlloc for Budgeted {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
@@ -70,7 +71,7 @@ unsafe impl GlobalAlloc for Budgeted {
             return std::ptr::null_mut();
         }
         taken(layout.size());
-        // SAFETY: the caller's word is passed on.
+        // SAFETY: the caller's guarantee is passed on.
         unsafe { System.alloc(layout) }
     }
 
@@ -89,7 +90,7 @@ unsafe impl GlobalAlloc for Budgeted {
         unsafe { System.dealloc(pointer, layout) }
     }
 
-    /// In place, as far as the count goes: WebAssembly's allocator does so where it can.
+    /// Counted as if done in place, which WebAssembly's allocator does if it can.
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         if size > layout.size() && !may_have(size - layout.size()) {
             return std::ptr::null_mut();

@@ -1,4 +1,4 @@
-//! The image fixtures and the reference's results, as `tests/reference/images.py` wrote them.
+//! The image fixtures and the reference's results, written by `tests/reference/images.py`.
 
 use std::path::PathBuf;
 
@@ -12,7 +12,7 @@ pub fn read(name: &str) -> Vec<u8> {
     std::fs::read(path(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
-/// The cases of one of the reference's JSON files.
+/// The cases in one of the reference's JSON files.
 pub fn cases<T: DeserializeOwned>(name: &str) -> Vec<T> {
     #[derive(serde::Deserialize)]
     struct File<T> {

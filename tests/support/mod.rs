@@ -1,5 +1,5 @@
-//! What several tests share: where their data is, and how vectors are compared.
-#![allow(dead_code)] // Each test binary uses its own part.
+//! Shared by several tests: where their data is, and how vectors are compared.
+#![allow(dead_code)] // Each test binary uses only a part.
 
 pub mod allocator;
 pub mod counting;
@@ -12,31 +12,31 @@ pub mod torch;
 
 use std::path::{Path, PathBuf};
 
-/// Where tests/data.sh has put what the tests run on.
+/// The folder in which tests/data.sh puts the tests' data.
 fn data_directory() -> PathBuf {
     std::env::var("CLIP_TEST_DATA")
         .unwrap_or_else(|_| concat!(env!("CARGO_MANIFEST_DIR"), "/target/test-data").into())
         .into()
 }
 
-/// A file made by `./build.sh test` before the tests run.
+/// A file that `./build.sh test` makes before the tests run.
 pub fn data(name: &str) -> PathBuf {
     let path = data_directory().join(name);
     assert!(path.exists(), "{} is missing: ./build.sh test makes it", path.display());
     path
 }
 
-/// A committed file.
+/// A committed fixture.
 pub fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
 }
 
-/// The reference photos that are committed, and the table of their cosines: the page serves them.
+/// The folder of the committed reference photos and the table of their cosines; the page serves them.
 pub fn photos() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("www/check")
 }
 
-/// One of the eight photos: six are committed, two are fetched.
+/// One of the eight photos: six are committed, two are downloaded.
 pub fn photo(name: &str) -> Vec<u8> {
     let committed = photos().join(name);
     let path = if committed.exists() { committed } else { data("photos").join(name) };
@@ -51,13 +51,13 @@ pub fn cosine(a: &[f32], b: &[f32]) -> f64 {
     dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
 }
 
-/// The least and the median of a set.
+/// The minimum and the median of a set of values.
 pub fn least_and_median(mut values: Vec<f64>) -> (f64, f64) {
     values.sort_by(f64::total_cmp);
     (values[0], values[values.len() / 2])
 }
 
-/// The checksum Python's `zlib.crc32` computes.
+/// The same checksum as Python's `zlib.crc32`.
 pub fn crc32(bytes: impl IntoIterator<Item = u8>) -> u32 {
     !bytes.into_iter().fold(!0, |crc, byte| {
         (0..8).fold(crc ^ u32::from(byte), |crc, _| {

@@ -1,4 +1,4 @@
-//! Pillow itself, asked what it makes of files.
+//! Runs Pillow itself on files, and compares.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -8,7 +8,7 @@ use clip_wasm::decode::{RgbImage, decode};
 use clip_wasm::error::ErrorKind;
 use serde::Deserialize;
 
-/// What Pillow says of a file.
+/// Pillow's answer for a file.
 #[derive(Debug, Deserialize)]
 pub struct Answer {
     pub file: String,
@@ -18,20 +18,20 @@ pub struct Answer {
     pub error: Option<String>,
 }
 
-/// How what is made of a file here compares with Pillow's answer.
+/// How the crate's result for a file compares with Pillow's.
 #[derive(Debug, PartialEq)]
 pub enum Comparison {
     /// The same pixels, or refused by both.
     Same,
-    /// Other pixels: what differs.
+    /// Different pixels, with the difference.
     Wrong(String),
-    /// Refused here and not by Pillow.
+    /// Refused here but not by Pillow.
     Refused(ErrorKind, String),
-    /// Refused by Pillow and not here: Pillow's reason.
+    /// Refused by Pillow but not here, with Pillow's reason.
     Read(String),
 }
 
-/// Pillow's answer for every file below a directory, by name. The version is that of tests/data.sh.
+/// Pillow's answer for every file in a folder, by name. tests/data.sh installs its version.
 pub fn answers(directory: &Path) -> BTreeMap<String, Answer> {
     let python = Command::new("python3")
         .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/pil.py"))
@@ -47,7 +47,7 @@ pub fn answers(directory: &Path) -> BTreeMap<String, Answer> {
 }
 
 impl Answer {
-    /// Decodes the file, and compares. A panic is the caller's to let happen.
+    /// Decodes the file and compares. Does not catch panics.
     pub fn compare(&self, bytes: &[u8]) -> Comparison {
         match (decode(bytes), &self.error) {
             (Ok(image), None) => self.compare_pixels(&image),
@@ -70,7 +70,7 @@ impl Answer {
     }
 }
 
-/// The width and height of an image that is decoded here.
+/// The width and height of an image, as decoded by the crate.
 pub fn size_of(file: &[u8]) -> (u32, u32) {
     let image = decode(file).expect("it is an image");
     (image.width(), image.height())

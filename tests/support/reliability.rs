@@ -1,17 +1,17 @@
-//! Facts for docs/reliability.md, noted down by the tests that have just shown them.
+//! Records facts for docs/reliability.md, from the tests that have just shown them.
 
 use std::fs::OpenOptions;
 use std::io::Write as _;
 
-/// Notes down a fact, once everything that it says has been asserted.
+/// Records a fact, after everything it says has been asserted.
 ///
-/// `section` is one of those in tests/reliability/record.mjs; `what` names the fact, and a later one of
-/// the same section and name replaces it; `tried` and `outcome` are words and figures.
+/// `section` is one of those in tests/reliability/record.mjs. `what` names the fact; a later fact with the
+/// same section and name replaces it. `tried` and `outcome` are words and figures.
 pub fn record(section: &str, what: &str, tried: &str, outcome: &str) {
     let fact = serde_json::json!({
         "section": section, "what": what, "tried": tried, "outcome": outcome,
     });
-    // One write a line: tests of several processes write to the file at once.
+    // One write per line: tests in several processes write to the file at the same time.
     OpenOptions::new()
         .create(true)
         .append(true)

@@ -1,5 +1,5 @@
-//! Seeded CLIP weights: a formula of (tensor name, index), the same as in `tests/reference/weights.py`,
-//! which says why it is exact. Names are Hugging Face's.
+//! Seeded CLIP weights, from a formula of (tensor name, index). `tests/reference/weights.py` uses the same
+//! formula and explains why it is exact. Names are Hugging Face's.
 
 /// The sizes of a seeded model.
 #[derive(Clone, Copy)]
@@ -55,7 +55,7 @@ pub struct SeededTensor {
     pub values: Vec<f32>,
 }
 
-/// Every tensor of a model, f32.
+/// Every tensor of a model, in f32.
 pub fn model(sizes: &Sizes) -> Vec<SeededTensor> {
     let mut list = Vec::new();
     let tower = "text_model";
@@ -159,7 +159,7 @@ fn normal(name: &str, count: usize) -> impl Iterator<Item = f64> + use<> {
     })
 }
 
-/// `(1 + x / 1024) ^ 1024` by ten squarings: close to exp, and exact to the bit anywhere.
+/// `(1 + x / 1024) ^ 1024` by ten squarings: close to exp, and the same bits on every machine.
 fn exponential(x: f64) -> f64 {
     (0..10).fold(1.0 + x / 1024.0, |x, _| x * x)
 }

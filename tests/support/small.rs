@@ -1,4 +1,4 @@
-//! A model small enough to change any byte of, for tests of the loader and for fuzzing.
+//! A model small enough to test changes of any byte, for the loader's tests and for fuzzing.
 
 use candle_core::quantized::GgmlDType;
 use clip_wasm::format::gguf::{TensorInfo, Value, byte_size, header_bytes, padding};
@@ -30,7 +30,7 @@ pub const SIZES: Sizes = Sizes {
 pub const TOKENS: [&str; 7] =
     ["a", "b", "a</w>", "b</w>", "ab</w>", "<|startoftext|>", "<|endoftext|>"];
 
-/// A GGUF file that is yet to be written, so that anything in it can be changed before.
+/// A GGUF file before it is written, so that anything in it can be changed.
 pub struct Model {
     pub metadata: Vec<(String, Value)>,
     pub tensors: Vec<TensorInfo>,
@@ -41,7 +41,7 @@ impl Model {
         Self::of(&SIZES)
     }
 
-    /// Every tensor is f32.
+    /// A model with these sizes; every tensor is f32.
     pub fn of(sizes: &Sizes) -> Self {
         let number = |n: usize| Value::U32(n as u32);
         let mut metadata = vec![
@@ -148,7 +148,7 @@ impl Model {
         self
     }
 
-    /// Stores the weights of linear layers and the tables as `dtype`, where its blocks divide their rows.
+    /// Stores the weights of linear layers and the tables as `dtype`, if its blocks divide their rows.
     pub fn stored_as(mut self, dtype: GgmlDType) -> Self {
         for tensor in self.tensors.iter_mut().filter(|tensor| tensor.shape.len() == 2) {
             if let Some(size) = byte_size(dtype, &tensor.shape) {
@@ -158,15 +158,15 @@ impl Model {
         self
     }
 
-    /// The same values for a tensor whatever its place and name: a ramp that its shape begins. Of what is not
-    /// f32 the bytes are, scales of blocks among them.
+    /// Writes the file. A tensor's values are a ramp that depends only on its shape, not on its position or
+    /// name. In types other than f32 the ramp is in the bytes, including the blocks' scales.
     pub fn bytes(self) -> Vec<u8> {
         self.bytes_with(|tensor, at| {
             let seed: u32 = tensor.shape.iter().map(|n| *n as u32).sum();
             let step = (at as u32 / 4 * 31 + seed) % 23;
             match tensor.dtype {
                 GgmlDType::F32 => (step as f32 / 23.0 - 0.4).to_le_bytes()[at as usize % 4],
-                // In an f16, 0x2c is a sixteenth or a little more.
+                // As the high byte of an f16, 0x2c means a sixteenth or a little more.
                 _ => {
                     if at % 2 == 1 {
                         0x2c
@@ -178,12 +178,12 @@ impl Model {
         })
     }
 
-    /// What stands before the tensors, which learn their places.
+    /// The bytes before the tensors; also sets the tensors' offsets.
     pub fn header(&mut self) -> Vec<u8> {
         header_bytes(&self.metadata, &mut self.tensors)
     }
 
-    /// `byte` gives a tensor's bytes by their place in it.
+    /// Writes the file; `byte` returns a tensor's byte at a position within it.
     pub fn bytes_with(mut self, mut byte: impl FnMut(&TensorInfo, u64) -> u8) -> Vec<u8> {
         let mut bytes = self.header();
         for tensor in &self.tensors {

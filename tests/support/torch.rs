@@ -1,4 +1,5 @@
-//! Checkpoints as `torch.save` writes them, without torch: `tests/reference/checkpoints.py` says what they look like.
+//! Writes checkpoints like `torch.save`, without torch: `tests/reference/checkpoints.py` shows what they
+//! look like.
 
 use safetensors::{Dtype, SafeTensors};
 
@@ -8,9 +9,9 @@ pub struct Tensor {
     pub name: String,
     pub shape: Vec<usize>,
     pub strides: Vec<usize>,
-    /// An index into the storages.
+    /// Index of its storage.
     pub storage: usize,
-    /// In elements.
+    /// Start within the storage, in elements.
     pub offset: usize,
 }
 
@@ -20,19 +21,19 @@ pub struct Storage {
     pub bytes: Vec<u8>,
 }
 
-/// A checkpoint that is yet to be written, so that anything in it can be changed before.
+/// A checkpoint before it is written, so that anything in it can be changed.
 #[derive(Clone)]
 pub struct Checkpoint {
     pub archive: &'static str,
     pub tensors: Vec<Tensor>,
     pub storages: Vec<Storage>,
-    /// As torch does since 2.7: storages in the order of their numbers, and an entry that says so.
+    /// As torch does since 2.7: storages sorted by number, and an entry that says so.
     pub by_number: bool,
     pub byteorder: Option<&'static str>,
     pub alignment: u64,
-    /// What stands in the pickle before the dict of tensors, and after it.
+    /// Pickle code before and after the dict of tensors.
     pub around: (Vec<u8>, Vec<u8>),
-    /// Before every name.
+    /// Prefix of every name.
     pub prefix: &'static str,
     /// Whether the first entry claims to be compressed.
     pub compressed: bool,
@@ -53,7 +54,7 @@ impl Checkpoint {
         }
     }
 
-    /// The same tensors as in a safetensors file, each in a storage of its own, by their names.
+    /// The tensors of a safetensors file, sorted by name, each in its own storage.
     pub fn of(file: &[u8]) -> Self {
         let mut checkpoint = Self::new();
         let mut tensors = SafeTensors::deserialize(file).unwrap().tensors();
@@ -75,7 +76,7 @@ impl Checkpoint {
         });
     }
 
-    /// All of one type in one storage.
+    /// Puts all tensors, of one type, into one storage.
     pub fn in_one_storage(mut self) -> Self {
         let mut one = Storage { dtype: self.storages[0].dtype, bytes: Vec::new() };
         for tensor in &mut self.tensors {
@@ -150,7 +151,7 @@ impl Checkpoint {
     }
 }
 
-/// An archive in the layout of torch's own writer.
+/// An archive with the layout that torch's own writer uses.
 pub struct Zip {
     alignment: u64,
     bytes: Vec<u8>,

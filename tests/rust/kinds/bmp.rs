@@ -1,9 +1,9 @@
-//! Bitmaps of every header, depth, palette, mask and run.
+//! BMPs with every header, depth, palette, mask and run.
 
 use super::{Files, picture};
 use crate::support::pillow::Comparison;
 
-/// A bitmap with its file header: fields of the header, then what stands behind them.
+/// A BMP with its file header, then its own header and what follows it.
 fn bmp(header: &[u8], palette: &[u8], gap: usize, rows: &[u8]) -> Vec<u8> {
     let offset = 14 + header.len() + palette.len() + gap;
     let size = (offset + rows.len()) as u32;
@@ -94,7 +94,7 @@ fn bmps_of_every_depth_palette_and_mask() {
     let palette: Vec<u8> =
         (0..=255).flat_map(|index: u8| [index, 255 - index, index / 2]).collect();
     files.add("core.bmp", &bmp(&core, &palette, 0, &rows(8)));
-    // Masks in an order that Pillow does not know are read here.
+    // Orders of masks that Pillow does not know are read here.
     let equal = files.hold(|name, comparison| {
         name.starts_with("masks") && matches!(comparison, Comparison::Read(_))
     });
@@ -126,7 +126,7 @@ fn bmps_of_runs_that_do_not_end_where_rows_do() {
                 _ => runs.extend([0, 0]),
             }
         }
-        // To the last pixel, or the end before it.
+        // Some runs skip to the last pixel, others end before it.
         if round % 3 != 0 {
             runs.extend([0, 2, 0, height as u8, 200, 0]);
         }
@@ -139,7 +139,7 @@ fn bmps_of_runs_that_do_not_end_where_rows_do() {
         let header = bmp_header(40, width, height, bits, if rle4 { 2 } else { 1 }, 0, &[]);
         files.add(&format!("{round}.bmp"), &bmp(&header, &palette, 0, &runs));
     }
-    // Pillow asks for every pixel; those that no run has reached are index 0 here.
+    // Pillow requires every pixel; here, pixels that no run reaches have index 0.
     let equal = files.hold(|_, comparison| matches!(comparison, Comparison::Read(reason) if reason.contains("not enough")));
     assert!(equal >= 100, "only {equal}");
 }

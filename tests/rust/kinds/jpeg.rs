@@ -1,4 +1,4 @@
-//! JPEGs of every sampling, coding, order of scans and kind of markers.
+//! JPEGs with every sampling, coding, order of scans and kind of marker.
 
 use libjpeg_turbo_rs::{ColorSpace, Encoder, PixelFormat};
 
@@ -29,7 +29,7 @@ fn jpegs_of_every_sampling_and_coding() {
                 for (name, mode) in MODES {
                     let encoder = Encoder::new(&pixels, width, height, PixelFormat::Rgb);
                     let encoder = encoder.quality(80).sampling_factors(vec![luma, chroma, chroma]);
-                    // Refused are those that there is no such file of.
+                    // The encoder refuses combinations that no file can have.
                     let Ok(file) = mode(encoder).encode() else { continue };
                     let label = format!("{width}x{height} {luma:?} {chroma:?} {name}.jpg");
                     files.add(&label, &file);
@@ -43,7 +43,7 @@ fn jpegs_of_every_sampling_and_coding() {
     record("inputs", what, &equal.to_string(), "equal to Pillow's pixels, byte for byte");
 }
 
-/// The bytes behind a marker and its segments' names: tables and scan of a grey JPEG.
+/// The data of all segments with this marker, for the tables and the scan of a grey JPEG.
 fn segments(file: &[u8], marker: u8) -> Vec<&[u8]> {
     let mut found = Vec::new();
     let mut at = 2;
@@ -57,13 +57,13 @@ fn segments(file: &[u8], marker: u8) -> Vec<&[u8]> {
     found
 }
 
-/// What stands between the header of the scan and the end of the image.
+/// The bytes between the scan's header and the end of the image.
 fn coded(file: &[u8]) -> &[u8] {
     let scan = file.windows(2).position(|two| two == b"\xff\xda").unwrap();
     &file[scan + 10..file.len() - 2]
 }
 
-/// A sequential JPEG in which each component has a scan of its own, made of grey ones.
+/// A sequential JPEG with one scan per component, made of grey JPEGs.
 fn one_scan_a_component(
     width: usize,
     height: usize,
@@ -121,7 +121,7 @@ fn jpegs_with_a_scan_for_each_component() {
     assert!(files.hold(|_, _| false) >= 120);
 }
 
-/// The same file with other markers before its tables and other names of its components.
+/// The same file with other markers before its tables and other component names.
 fn marked(file: &[u8], jfif: bool, adobe: Option<u8>, ids: &[u8]) -> Vec<u8> {
     let mut marked = b"\xff\xd8".to_vec();
     if jfif {

@@ -1,4 +1,4 @@
-//! Image files of every kind of what has gone wrong before, made here and held to Pillow's pixels.
+//! Image files of every kind that has caused errors before, made here and compared with Pillow's pixels.
 
 mod bmp;
 mod jpeg;
@@ -11,7 +11,7 @@ use std::path::Path;
 use crate::support::pillow::{Comparison, answers};
 use tempfile::TempDir;
 
-/// Files in a folder of their own.
+/// Files in their own folder.
 struct Files(TempDir);
 
 impl Files {
@@ -27,8 +27,8 @@ impl Files {
         self.0.path()
     }
 
-    /// Holds each file to Pillow's pixels; `may_differ` says of which comparisons that are not the same are fine.
-    /// Gives how many are equal.
+    /// Compares each file with Pillow's pixels. `may_differ` decides which differences are acceptable.
+    /// Returns the number of equal files.
     fn hold(&self, may_differ: impl Fn(&str, &Comparison) -> bool) -> usize {
         let (mut equal, mut failures) = (0, Vec::new());
         for (file, answer) in answers(self.path()) {
@@ -44,7 +44,7 @@ impl Files {
     }
 }
 
-/// Gradients and edges, so that every filter has work to do: `[height, width, channels]`.
+/// Gradients and edges, so that every filter matters: `[height, width, channels]`.
 fn picture(width: usize, height: usize, channels: usize) -> Vec<u8> {
     let mut levels = Vec::with_capacity(width * height * channels);
     for y in 0..height {

@@ -1,4 +1,4 @@
-//! Exif data of every type, byte order and place.
+//! Exif data of every type and byte order, in every place.
 
 use std::io::Write;
 
@@ -8,10 +8,10 @@ use crate::support::images;
 use crate::support::pillow::{self, Comparison};
 use crate::support::reliability::record;
 
-/// The types of a TIFF's numbers that there are, and some that there are not.
+/// The number types of a TIFF, and some invalid ones.
 const TYPES: std::ops::RangeInclusive<u16> = 0..=18;
 
-/// Exif data with one entry, of a type.
+/// Exif data with one entry of type `kind`.
 fn exif(big_endian: bool, kind: u16, value: u8, count: u32) -> Vec<u8> {
     let short = |number: u16| if big_endian { number.to_be_bytes() } else { number.to_le_bytes() };
     let long = |number: u32| if big_endian { number.to_be_bytes() } else { number.to_le_bytes() };
@@ -39,7 +39,7 @@ fn exif(big_endian: bool, kind: u16, value: u8, count: u32) -> Vec<u8> {
     data
 }
 
-/// Exif data with one entry, in numbers of BigTIFF's size.
+/// Exif data with one entry, in BigTIFF's 64-bit form.
 fn big_exif(big_endian: bool) -> Vec<u8> {
     let mut data =
         if big_endian { b"MM\0\x2b\0\x08\0\0".to_vec() } else { b"II\x2b\0\x08\0\0\0".to_vec() };
@@ -61,7 +61,7 @@ fn with_segment(jpeg: &[u8], body: &[u8]) -> Vec<u8> {
     [&jpeg[..2], b"\xff\xe1", &length, body, &jpeg[2..]].concat()
 }
 
-/// An extended WebP with Exif data, of a simple one.
+/// Makes an extended WebP with Exif data from a simple one.
 fn with_exif(webp: &[u8], exif: &[u8]) -> Vec<u8> {
     let part = |name: &[u8; 4], body: &[u8]| {
         let padding = &[0][..body.len() % 2];
@@ -96,7 +96,7 @@ fn orientations_of_every_type_and_byte_order() {
             }
         }
     }
-    // Pillow refuses some pictures for their Exif data, which costs no more than the orientation here.
+    // Pillow refuses some pictures because of their Exif data; here only the orientation is ignored.
     let equal = files.hold(|_, comparison| matches!(comparison, Comparison::Read(_)));
     assert!(equal >= 900, "only {equal}");
     record(

@@ -1,4 +1,4 @@
-//! PNGs that are damaged where Pillow does not look.
+//! PNGs that are damaged in places that Pillow does not check.
 
 use clip_wasm::error::ErrorKind;
 
@@ -13,7 +13,7 @@ pub fn chunk(name: &[u8; 4], body: &[u8]) -> Vec<u8> {
     [&(body.len() as u32).to_be_bytes()[..], &named, &checksum].concat()
 }
 
-/// With a chunk behind the header.
+/// Inserts a chunk after the header.
 pub fn with_chunk(png: &[u8], name: &[u8; 4], body: &[u8]) -> Vec<u8> {
     [&png[..33], &chunk(name, body), &png[33..]].concat()
 }
@@ -57,7 +57,7 @@ fn pngs_that_end_early_or_have_wrong_checksums() {
     );
 }
 
-/// The places of chunks of that name, at their lengths.
+/// The positions of the chunks with this name (of their length fields).
 fn places(png: &[u8], name: &[u8; 4]) -> Vec<usize> {
     let mut at = 8;
     let mut places = Vec::new();
@@ -125,7 +125,7 @@ fn palettes_and_chunks_that_no_decoder_expects() {
         let between = [&png[..data], &chunk(b"ZZZZ", b""), &png[data..]].concat();
         files.add(&format!("an unknown chunk before the data {name}"), &between);
     }
-    // Pillow refuses what has more colours than there are.
+    // Pillow refuses palettes with too many colours.
     let equal = files.hold(|_, comparison| matches!(comparison, Comparison::Read(reason) if reason.contains("palette size")));
     assert!(equal >= 100, "only {equal}");
 }

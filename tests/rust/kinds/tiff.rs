@@ -1,4 +1,4 @@
-//! TIFFs of every kind of pixel, compression and layout.
+//! TIFFs with every kind of pixel, compression and layout.
 
 use clip_wasm::decode::decode;
 
@@ -6,7 +6,7 @@ use super::{Files, picture};
 use crate::support::pillow::Comparison;
 use crate::support::reliability::record;
 
-/// A TIFF of strips or tiles that stand behind its directory.
+/// A TIFF whose strips or tiles follow its directory.
 fn tiff(big_endian: bool, tags: &[(u16, Vec<u32>)], chunks: &[Vec<u8>], is_tiled: bool) -> Vec<u8> {
     let short = |number: u16| if big_endian { number.to_be_bytes() } else { number.to_le_bytes() };
     let long = |number: u32| if big_endian { number.to_be_bytes() } else { number.to_le_bytes() };
@@ -29,7 +29,7 @@ fn tiff(big_endian: bool, tags: &[(u16, Vec<u32>)], chunks: &[Vec<u8>], is_tiled
     let mut behind = Vec::new();
     let start = 8 + 2 + 12 * entries + 4;
     for (tag, values) in &tags {
-        // Every number is a LONG.
+        // Every number is stored as a LONG.
         file.extend([&short(*tag)[..], &short(4), &long(values.len() as u32)].concat());
         if let [value] = values[..] {
             file.extend(long(value));
@@ -65,19 +65,19 @@ type Compress = (u32, fn(&[u8]) -> Vec<u8>);
 const COMPRESSIONS: [Compress; 4] =
     [(1, <[u8]>::to_vec), (5, lzw), (8, deflate), (32773, pack_bits)];
 
-/// Of an image that Pillow takes for another, the file that it reads the same image from.
+/// For an image that Pillow misreads: the name of the file from which it reads the same image correctly.
 fn misread(name: &str) -> Option<String> {
-    // libtiff gives numbers in the processor's byte order, which Pillow reads in the file's.
+    // libtiff returns numbers in the processor's byte order, but Pillow reads them in the file's.
     let numbers = ["1x16 extra [] format 2", "1x32 extra [] format 2", "1x32 extra [] format 3"];
     if name.starts_with("MM") && numbers.iter().any(|numbers| name.contains(numbers)) {
         return Some(name.replacen("MM", "II", 1));
     }
-    // What is not compressed it reads as bytes, where each sample has a plane of its own.
+    // Pillow reads uncompressed planes of 16-bit samples as bytes.
     if name.contains("x16 ") && name.contains("planar true") {
         return Some(name.replace("compression 1 ", "compression 5 "));
     }
-    // What the fourth sample is, is not told: Pillow takes it for alpha, and where it has a plane of its own, libtiff for
-    // another kind of it.
+    // The file does not say what the fourth sample is. Pillow takes it as alpha; if it has its own plane,
+    // libtiff takes it as another kind of alpha.
     name.contains("photometric 2 4x8 extra [] format 1")
         .then(|| name.replace("extra []", "extra [2]"))
 }

@@ -1,4 +1,4 @@
-//! A checkpoint's files as they arrive.
+//! Converts a checkpoint's files as they arrive.
 
 use js_sys::{Function, Uint8Array};
 use wasm_bindgen::prelude::*;
@@ -11,30 +11,30 @@ use crate::model::config::Activation;
 
 #[wasm_bindgen(typescript_custom_section)]
 const COMPANIONS: &str = r#"
-/** The texts of the files that stand beside a checkpoint's weights. */
+/** The texts of the files next to a checkpoint's weights. */
 export interface Companions {
-    /** What the model is called. */
+    /** The model's name. */
     name?: string;
     /** `config.json` of a Hugging Face checkpoint. */
     config?: string;
-    /** `open_clip_config.json` of an open_clip checkpoint. Both may be given: the weights tell which is theirs. */
+    /** `open_clip_config.json` of an open_clip checkpoint. If both are given, the weights' tensor names decide. */
     openClipConfig?: string;
-    /** `preprocessor_config.json`, where there is one. */
+    /** `preprocessor_config.json`, if there is one. */
     preprocessorConfig?: string;
-    /** `processor_config.json`, which has the image processor's settings in newer checkpoints. */
+    /** `processor_config.json`, which contains the image processor's settings in newer checkpoints. */
     processorConfig?: string;
     /** `tokenizer.json` or `vocab.json`. */
     tokenizer?: string;
-    /** `README.md`, whose head may tell the licence. */
+    /** `README.md`; its head may state the licence. */
     modelCard?: string;
-    /** `model.safetensors.index.json` of weights that are in several files. */
+    /** `model.safetensors.index.json` or `pytorch_model.bin.index.json`, if the weights are in several files. */
     index?: string;
 }
 "#;
 
 #[wasm_bindgen]
 extern "C" {
-    /// The files beside a checkpoint's weights, as the TypeScript above has them.
+    /// The files next to a checkpoint's weights; see the TypeScript interface above.
     #[wasm_bindgen(typescript_type = "Companions")]
     pub type Companions;
 
@@ -63,16 +63,17 @@ extern "C" {
     fn index(this: &Companions) -> Option<String>;
 }
 
-/// Makes a GGUF of a checkpoint's files, safetensors or what `torch.save` writes, as they arrive, and holds little of them.
+/// Converts a checkpoint's files, safetensors or written by `torch.save`, to a GGUF as they arrive. Only a
+/// small part of them is in memory at a time.
 #[wasm_bindgen]
 pub struct CheckpointConverter(Converter);
 
 #[wasm_bindgen]
 impl CheckpointConverter {
-    /// `fileType` is how the weights are to be stored, such as `q8_0`; `activation` overrides what the
-    /// checkpoint's configuration says.
+    /// `fileType` is the type in which the weights are stored, such as `q8_0`; `activation` overrides the
+    /// checkpoint's configuration.
     ///
-    /// Throws an `Error` whose `code` is `invalid_input` where one of them has no such name.
+    /// Throws an `Error` with the code `invalid_input` if one of them is unknown.
     #[wasm_bindgen(constructor)]
     pub fn new(
         companions: &Companions,
@@ -97,8 +98,9 @@ impl CheckpointConverter {
         Ok(Self(converter.with_limits(limits.0).seeking()))
     }
 
-    /// Says which parts of the GGUF, as `from, to, from, to, …`, an earlier conversion of the same files to the
-    /// same type has written, so that they are not made again. To be said before the first byte comes.
+    /// Declares which parts of the GGUF an earlier conversion of the same files to the same type has
+    /// written, so that they are not written again: byte offsets as `from, to, from, to, …`, each `to`
+    /// exclusive. Must be called before the first byte is pushed.
     pub fn keep(
         &mut self,
         #[wasm_bindgen(unchecked_param_type = "Float64Array | number[]")] parts: &[f64],
@@ -107,24 +109,27 @@ impl CheckpointConverter {
         self.0.keep(ranges.collect());
     }
 
-    /// The next chunk begins at `position` of the file of weights, behind its header.
+    /// Sets the position in the file of weights, in bytes, at which the next chunk starts. It must be after
+    /// the header.
     pub fn seek(&mut self, position: f64) {
         self.0.seek(position as u64);
     }
 
-    /// The parts of the file of weights that are yet to come, in file order, as `from, to, from, to, …`;
-    /// `undefined` before its header is complete. As long as `sourceSize` is `undefined`, what is wanted is a part
-    /// that the header needs, and is to come next; after it the file goes on where it was.
+    /// The parts of the file of weights that are still needed, in file order, in bytes as
+    /// `from, to, from, to, …`; each `to` is exclusive. `undefined` until the file's header is complete.
+    /// While `sourceSize` is `undefined`, the listed part is needed for the GGUF's header and must be
+    /// pushed next; after it, continue with the file where it was.
     pub fn wanted(&self) -> Option<Vec<f64>> {
         self.0.wanted().map(flat)
     }
 
-    /// Takes the next bytes of a file of weights, and calls `sink` with what is ready of the GGUF: an
-    /// offset in it, and the bytes that stand there, which are the caller's. The header comes first;
-    /// after it offsets are in no order, and each byte comes once.
+    /// Adds the next bytes of a file of weights, and calls `sink` with each part of the GGUF that is ready:
+    /// its offset in the GGUF and its bytes, which `sink` may keep. The header comes first; after it
+    /// offsets are in no order, and each byte comes once.
     ///
-    /// Throws what `sink` throws, or an `Error` with a `code` as soon as the bytes are wrong:
-    /// `not_a_model`, `unsupported_model`, `malformed_model` or `missing_tensor`.
+    /// Throws what `sink` throws, or an `Error` with a `code` as soon as the bytes are found to be invalid:
+    /// `not_a_model`, `unsupported_model`, `malformed_model`, `missing_tensor`, `limit_exceeded` or
+    /// `low_memory`; `internal` if a tensor's bytes are out of order.
     pub fn push(
         &mut self,
         chunk: &[u8],
@@ -143,35 +148,38 @@ impl CheckpointConverter {
         taken.map_err(|error| thrown.unwrap_or_else(|| js_error(error)))
     }
 
-    /// Says that a file is over; the next bytes, if any come, are another's. Files come in any order.
+    /// Declares the end of a file; the next bytes, if any, belong to another file. Files may be in any
+    /// order.
     ///
-    /// Throws an `Error` whose `code` is `truncated_model` where bytes are missing.
+    /// Throws an `Error` with the code `truncated_model` if bytes are missing, or `not_a_model` if it is
+    /// not a file of weights.
     #[wasm_bindgen(js_name = endFile)]
     pub fn end_file(&mut self) -> Result<(), JsValue> {
         self.0.end_file().map_err(js_error)
     }
 
-    /// Says that no further file comes, and ends the converter: `sink` has been given the whole GGUF.
+    /// Declares that there are no more files, and frees the converter. If it does not throw, `sink` has
+    /// received the whole GGUF.
     ///
-    /// Throws an `Error` whose `code` is `truncated_model` where files are missing.
+    /// Throws an `Error` with the code `truncated_model` if files are missing.
     pub fn finish(self) -> Result<(), JsValue> {
         self.0.finish().map_err(js_error)
     }
 
-    /// What the whole GGUF holds, in bytes; known once the first header has come.
+    /// Size of the whole GGUF in bytes; `undefined` until the first header is complete.
     #[wasm_bindgen(getter, js_name = fileSize)]
     pub fn file_size(&self) -> Option<f64> {
         self.0.file_size().map(|bytes| bytes as f64)
     }
 
-    /// Bytes of the GGUF that `sink` has taken.
+    /// Number of bytes of the GGUF that `sink` has received.
     #[wasm_bindgen(getter)]
     pub fn written(&self) -> f64 {
         self.0.written() as f64
     }
 
-    /// Where the last tensor of the file that is coming ends, in bytes; known once its header has come. A
-    /// safetensors file ends there, a checkpoint of torch goes on with the directory of its archive.
+    /// The end of the last tensor of the current file, in bytes; `undefined` until its header is complete.
+    /// A safetensors file ends there; a torch checkpoint continues with the directory of its archive.
     #[wasm_bindgen(getter, js_name = sourceSize)]
     pub fn source_size(&self) -> Option<f64> {
         self.0.source_size().map(|bytes| bytes as f64)

@@ -1,4 +1,4 @@
-//! The encoder, and what it tells of its model.
+//! The encoder, and the description of its model.
 
 use js_sys::{Error as JsError, Float32Array};
 use wasm_bindgen::prelude::*;
@@ -8,43 +8,47 @@ use crate::embedding::Embedding;
 
 #[wasm_bindgen(typescript_custom_section)]
 const MODEL_INFO: &str = r#"
-/** What a model is. Absent values belong to a tower that the file does not have. */
+/** A model's description. A value is `null` if the file lacks the tower it belongs to. */
 export interface ModelInfo {
     name: string | null;
     /** The type most weights are stored in: "q8_0", "f16", … */
     type: string;
-    /** Those that are loaded. */
+    /** The towers that are loaded. */
     towers: ("text" | "vision")[];
-    /** The length of an embedding. */
+    /** The number of components in an embedding. */
     embeddingDimension: number;
-    /** The edge of the square that images are brought to, in pixels. */
+    /** The edge length of the square image that the model reads, in pixels. */
     imageSize: number | null;
     patchSize: number | null;
-    /** In tokens, start and end included. */
+    /** The most tokens of a text, including start and end. */
     contextLength: number | null;
     vocabularySize: number | null;
     activation: "gelu" | "quick_gelu";
-    /** What cosines are multiplied by before a softmax: 100 where the file does not tell. */
+    /** The factor for cosines before a softmax: 100 if the file does not state it. */
     logitScale: number;
-    /** What is done to an image, in this order: resize, crop, rescale, normalise. */
+    /** How an image is prepared, in this order: resize, crop, rescale, normalise. */
     preprocessing: Preprocessing | null;
 }
 "#;
 
 #[wasm_bindgen]
 extern "C" {
-    /// What a model is, as the TypeScript above has it.
+    /// A model's description; see the TypeScript interface above.
     #[wasm_bindgen(typescript_type = "ModelInfo")]
     pub type ModelInfo;
 }
 
-/// A CLIP model that turns images and texts into vectors of one space.
+/// A CLIP model that encodes images and texts as vectors in the same space.
 #[wasm_bindgen]
 pub struct ClipEncoder(pub(super) crate::ClipEncoder);
 
 #[wasm_bindgen]
 impl ClipEncoder {
-    /// The embedding of a text; of unit length if `normalize` says so.
+    /// The embedding of a text: `embeddingDimension` numbers, with unit length if `normalize` is true. A
+    /// text longer than `contextLength` tokens is truncated.
+    ///
+    /// Throws an `Error` with a `code`: `limit_exceeded`, `low_memory`, `missing_tower` for a vision-only
+    /// model, or `malformed_model` if the weights give a vector that is zero or not finite.
     #[wasm_bindgen(js_name = embedText)]
     pub fn embed_text(&self, text: &str, normalize: bool) -> Result<Float32Array, JsValue> {
         js_embedding(self.0.embed_text(text, normalize))
@@ -52,7 +56,8 @@ impl ClipEncoder {
 
     /// The tokens of a text.
     ///
-    /// Throws an `Error` whose `code` is `missing_tower` for a vision-only model.
+    /// Throws an `Error` with a `code`: `limit_exceeded`, `low_memory`, or `missing_tower` for a
+    /// vision-only model.
     pub fn tokenize(&self, text: &str) -> Result<Tokens, JsValue> {
         self.0.tokenize(text).map(Tokens).map_err(js_error)
     }
@@ -66,14 +71,15 @@ impl ClipEncoder {
         js_embedding(self.0.embed_square(pixels, normalize))
     }
 
-    /// Takes over the towers of another encoder, loaded from the same file, and ends it.
+    /// Takes over the towers of another encoder, which must be loaded from the same file, and frees that
+    /// encoder.
     ///
-    /// Throws an `Error` whose `code` is `malformed_model` where the two do not fit.
+    /// Throws an `Error` with the code `malformed_model` if the two do not match.
     pub fn add(&mut self, other: ClipEncoder) -> Result<(), JsValue> {
         self.0.add(other.0).map_err(js_error)
     }
 
-    /// What the model is.
+    /// The model's description.
     #[wasm_bindgen(getter)]
     pub fn info(&self) -> Result<ModelInfo, JsValue> {
         let json =
@@ -88,19 +94,19 @@ pub struct Tokens(crate::model::clip::tokenizer::Tokens);
 
 #[wasm_bindgen]
 impl Tokens {
-    /// Every id, start and end included, unpadded, cut off at the context's length.
+    /// Every id, including start and end, without padding, truncated to the context's length.
     #[wasm_bindgen(getter)]
     pub fn ids(&self) -> Vec<u32> {
         self.0.ids().to_vec()
     }
 
-    /// How many the whole text has, start and end included.
+    /// Number of tokens of the whole, untruncated text, including start and end.
     #[wasm_bindgen(getter)]
     pub fn count(&self) -> usize {
         self.0.count()
     }
 
-    /// Whether the text is cut off.
+    /// Whether the ids are truncated.
     #[wasm_bindgen(getter)]
     pub fn truncated(&self) -> bool {
         self.0.truncated()

@@ -1,25 +1,25 @@
-//! What files and calls may ask for at most.
+//! Limits on what files and calls may request.
 
 use wasm_bindgen::prelude::*;
 
 use super::js_error;
 
-/// What files and calls may ask for at most; docs/limits.md has them by name.
+/// Limits on what files and calls may request; docs/limits.md lists them by name.
 #[wasm_bindgen]
 #[derive(Default)]
 pub struct Limits(pub(super) crate::Limits);
 
 #[wasm_bindgen]
 impl Limits {
-    /// The default ones.
+    /// The default limits.
     #[wasm_bindgen(constructor)]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Raises or lowers one of them.
+    /// Sets the limit called `name` to `most`.
     ///
-    /// Throws an `Error` whose `code` is `invalid_input` where there is none of that name.
+    /// Throws an `Error` with the code `invalid_input` if no limit has this name.
     pub fn set(&mut self, name: &str, most: f64) -> Result<(), JsValue> {
         self.0.set(name, most as u64).map_err(js_error)
     }

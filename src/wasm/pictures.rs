@@ -106,7 +106,7 @@ fn prepare(image: &RgbImage, preprocess: &Preprocess) -> Result<Uint8Array, JsVa
     Ok(Uint8Array::from(&preprocess.resize_and_crop(image)[..]))
 }
 
-/// Whether an image file begins as one of a format that is decoded here.
+/// Whether the bytes start like an image file in a supported format.
 #[wasm_bindgen(js_name = recognizesImage)]
 pub fn recognizes_image(bytes: &[u8]) -> bool {
     decode::recognizes(bytes)

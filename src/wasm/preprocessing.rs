@@ -5,21 +5,21 @@ use wasm_bindgen::prelude::*;
 #[wasm_bindgen(typescript_custom_section)]
 const PREPROCESSING: &str = r#"
 export interface Preprocessing {
-    /** The edge of the square that is cut out of the resized image, in pixels. */
+    /** The edge length of the square that is cut out of the resized image, in pixels. */
     size: number;
-    /** Whether the shorter edge is brought to `resizeTo`, the longer one, or both whatever the shape was. */
+    /** Whether the shorter edge, the longer edge, or both are resized to `resizeTo`. */
     resize: "shortest" | "longest" | "squash" | "none";
-    /** Width and height, in pixels: of "shortest" the same number twice; `null` of "none". */
+    /** Width and height in pixels: the same number twice for "shortest" and "longest", `null` for "none". */
     resizeTo: [number, number] | null;
     interpolation: "box" | "bilinear" | "hamming" | "bicubic" | "lanczos";
     crop: "center";
-    /** The colour of what the resized image does not cover of the square, in levels of 0 to 255. */
+    /** The colour where the resized image does not cover the square, in levels of 0 to 255. */
     fillColor: [number, number, number];
-    /** What a level of 0 to 255 is multiplied by. */
+    /** The factor for each level of 0 to 255. */
     rescaleFactor: number;
-    /** Of red, green and blue, for values that have been rescaled. */
+    /** Mean of red, green and blue, for rescaled values. */
     mean: [number, number, number];
-    /** Of red, green and blue, for values that have been rescaled. */
+    /** Standard deviation of red, green and blue, for rescaled values. */
     std: [number, number, number];
 }
 "#;

@@ -1,4 +1,4 @@
-//! [`ClipEncoder`], the facade: each method names the stages its input goes through.
+//! [`ClipEncoder`], the facade: each method names the stages its input passes through.
 
 use serde::Serialize;
 
@@ -12,7 +12,7 @@ use crate::model::clip::tokenizer::{Tokenizer, Tokens};
 use crate::model::config::{Tower, missing_tower};
 use crate::preprocess::{Preprocess, Resize};
 
-/// A CLIP model that turns images and texts into vectors of one space.
+/// A CLIP model that encodes images and texts as vectors in the same space.
 pub struct ClipEncoder {
     config: ClipConfig,
     limits: Limits,
@@ -22,56 +22,58 @@ pub struct ClipEncoder {
     model: ClipModel,
 }
 
-/// What a model is. Absent values belong to a tower that the file does not have.
+/// A model's description. Values are `None` if the file lacks the tower they belong to.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ModelInfo {
-    /// `general.name`, where the file gives one.
+    /// `general.name`, if the file has one.
     pub name: Option<String>,
-    /// The type most weights are stored in: `q8_0`, `f16`, …
+    /// The type of most of the weights: `q8_0`, `f16`, …
     #[serde(rename = "type")]
     pub file_type: String,
-    /// Those that are loaded: `text`, `vision`.
+    /// The towers that are loaded: `text`, `vision`.
     pub towers: Vec<&'static str>,
-    /// The length of an embedding.
+    /// The number of components in an embedding.
     pub embedding_dimension: usize,
-    /// The edge of the square that images are brought to, in pixels.
+    /// The edge length of the square image that the model reads, in pixels.
     pub image_size: Option<usize>,
-    /// The edge of the squares that an image is cut into, in pixels.
+    /// The edge length of the square patches that an image is cut into, in pixels.
     pub patch_size: Option<usize>,
-    /// In tokens, start and end included.
+    /// The most tokens of a text, including start and end.
     pub context_length: Option<usize>,
-    /// In tokens.
+    /// The number of tokens in the vocabulary.
     pub vocabulary_size: Option<usize>,
     /// `gelu` or `quick_gelu`.
     pub activation: &'static str,
-    /// What cosines are multiplied by before a softmax: 100 where the file does not tell, as OpenAI's models have it.
+    /// The factor for cosines before a softmax: if the file does not state it, 100, as in OpenAI's models.
     pub logit_scale: f32,
-    /// What is done to an image before the vision tower reads it.
+    /// How an image is prepared for the vision tower.
     pub preprocessing: Option<Preprocessing>,
 }
 
-/// The steps are transformers' `CLIPImageProcessor`'s, in this order: resize, crop, rescale, normalise.
+/// How an image is prepared. The steps are those of transformers' `CLIPImageProcessor`, in this order:
+/// resize, crop, rescale, normalise.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Preprocessing {
-    /// The edge of the square that is cut out of the resized image, in pixels.
+    /// The edge length of the square that is cut out of the resized image, in pixels.
     pub size: usize,
-    /// `shortest`, `longest`, `squash` or `none`
+    /// `shortest`, `longest`, `squash` or `none`.
     pub resize: &'static str,
-    /// Width and height that the image is brought to, in pixels: of `shortest` the same number twice.
+    /// Width and height of the resized image, in pixels. The same number twice for `shortest` and
+    /// `longest`, which only fix one edge; `None` for `none`.
     pub resize_to: Option<[usize; 2]>,
     /// `bicubic`, or the name of another of Pillow's filters.
     pub interpolation: &'static str,
-    /// `center`
+    /// Always `center`.
     pub crop: &'static str,
-    /// The colour of what the resized image does not cover of the square, in levels of 0 to 255.
+    /// The colour where the resized image does not cover the square, in levels of 0 to 255.
     pub fill_color: [u8; 3],
-    /// What a level of 0 to 255 is multiplied by.
+    /// The factor for each level of 0 to 255.
     pub rescale_factor: f64,
-    /// Of each channel, for values that have been rescaled.
+    /// Mean of each channel, for rescaled values.
     pub mean: [f32; 3],
-    /// Of each channel, for values that have been rescaled.
+    /// Standard deviation of each channel, for rescaled values.
     pub std: [f32; 3],
 }
 
@@ -94,7 +96,7 @@ impl From<&Preprocess> for Preprocessing {
     }
 }
 
-/// That of OpenAI's models, whose training keeps it from going higher.
+/// The scale of OpenAI's models, whose training clips it to this.
 const LOGIT_SCALE: f32 = 100.0;
 
 impl ClipEncoder {
@@ -109,10 +111,10 @@ impl ClipEncoder {
         Self { config, limits, file_type, tokenizer, preprocess, model }
     }
 
-    /// Takes over the towers of `other`, which has been loaded from the same file as this one.
+    /// Takes over the towers of `other`, which must be loaded from the same file as this encoder.
     ///
     /// # Errors
-    /// `malformed_model` where their embeddings differ in length, as those of one file never do.
+    /// `malformed_model` if their embeddings differ in size, which cannot happen with one file.
     pub fn add(&mut self, other: Self) -> Result<()> {
         let (ours, theirs) = (self.config.projection_dim, other.config.projection_dim);
         if ours != theirs {
@@ -132,16 +134,18 @@ impl ClipEncoder {
         Ok(())
     }
 
-    /// The embedding of an image file's bytes; of unit length if `normalize` says so.
+    /// The embedding of an image file, `[projection_dim]`, f32; of unit length if `normalize` is true.
+    /// `bytes` is a JPEG, PNG, WebP, GIF, BMP or TIFF, decoded with the default [`DecodeOptions`].
     ///
     /// # Errors
-    /// `unsupported_image`, `corrupt_image`, `image_too_large`, `limit_exceeded`, `low_memory`; `missing_tower` for
-    /// a text-only model.
+    /// `unsupported_image`, `corrupt_image`, `image_too_large`, `limit_exceeded`, `low_memory`;
+    /// `missing_tower` for a text-only model; `malformed_model` if the weights give a vector that is zero
+    /// or not finite.
     pub fn embed_image(&self, bytes: &[u8], normalize: bool) -> Result<Embedding> {
         self.embed_image_with(bytes, DecodeOptions::default(), normalize)
     }
 
-    /// The same, decoded otherwise than the reference does.
+    /// Like [`ClipEncoder::embed_image`], with other decoding options.
     ///
     /// # Errors
     /// Those of [`ClipEncoder::embed_image`].
@@ -156,10 +160,12 @@ impl ClipEncoder {
         self.embed_pixels(&image, normalize)
     }
 
-    /// The embedding of an image that something else has decoded.
+    /// The embedding of an image that is already decoded, `[projection_dim]`, f32; of unit length if
+    /// `normalize` is true.
     ///
     /// # Errors
-    /// `image_too_large`, `low_memory`; `missing_tower` for a text-only model.
+    /// `image_too_large`, `low_memory`; `missing_tower` for a text-only model; `malformed_model` if the
+    /// weights give a vector that is zero or not finite.
     pub fn embed_pixels(&self, image: &RgbImage, normalize: bool) -> Result<Embedding> {
         let (preprocess, _) = self.vision()?;
         decode::check_pixels(image.width(), image.height(), &self.limits)?;
@@ -185,11 +191,12 @@ impl ClipEncoder {
         Embedding::new(projection, normalize)
     }
 
-    /// The embedding of a text; of unit length if `normalize` says so. A text that is longer than the
-    /// model reads is cut off.
+    /// The embedding of a text, `[projection_dim]`, f32; of unit length if `normalize` is true. A text
+    /// longer than the model's context is truncated.
     ///
     /// # Errors
-    /// `limit_exceeded`, `low_memory`; `missing_tower` for a vision-only model.
+    /// `limit_exceeded`, `low_memory`; `missing_tower` for a vision-only model; `malformed_model` if the
+    /// weights give a vector that is zero or not finite.
     pub fn embed_text(&self, text: &str, normalize: bool) -> Result<Embedding> {
         let (tokenizer, tower) = self.text()?;
         self.limits.check(Limit::TextBytes, text.len() as u64)?;
@@ -198,7 +205,7 @@ impl ClipEncoder {
         Embedding::new(projection, normalize)
     }
 
-    /// The tokens that a text becomes.
+    /// The token ids of a text, including start and end, truncated to the model's context.
     ///
     /// # Errors
     /// `limit_exceeded`, `low_memory`; `missing_tower` for a vision-only model.
@@ -208,7 +215,7 @@ impl ClipEncoder {
         tokenizer.encode(text)
     }
 
-    /// What the model is.
+    /// The model's description.
     pub fn info(&self) -> ModelInfo {
         let text = self.config.text.as_ref().map(|text| &text.stock);
         let vision = self.config.vision.as_ref().map(|vision| &vision.stock);

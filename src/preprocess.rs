@@ -1,15 +1,15 @@
-//! RGB pixels to the tensor the vision tower reads.
+//! Turns RGB pixels into the tensor that the vision tower reads.
 //!
 //! The reference is `CLIPImageProcessor` of Hugging Face transformers with its PIL backend
-//! (`CLIPImageProcessorPil` in transformers 5), as a model's own files configure it: resize, crop
-//! the centre, rescale, normalise. Pixels equal the reference byte for byte and the tensor bit for
-//! bit. The torchvision backend, transformers' default since version 5, resizes by its own
-//! arithmetic instead. Of open_clip there are its modes of resizing.
+//! (`CLIPImageProcessorPil` in transformers 5), configured by the model's own files: resize, crop the
+//! centre, rescale, normalise. Pixels equal the reference byte for byte, and the tensor equals it bit for
+//! bit. The torchvision backend, transformers' default since version 5, has a different arithmetic for
+//! resizing and is not followed. open_clip's resize modes are supported too.
 //!
-//! Two choices where references disagree. Alpha is gone before this stage, as `load_image` of
-//! transformers drops it; the processor of recent versions of 5, handed an image that still has
-//! alpha, puts it on white. And OpenAI's and open_clip's own transforms round the offset of the
-//! crop half to even where this rounds down, a shift of a pixel for some odd margins.
+//! Two choices where references disagree. Alpha is dropped before this stage, as transformers' `load_image`
+//! does; the processor of recent 5.x versions composites an image that still has alpha over white. And if
+//! the crop's offset ends in a half, OpenAI's and open_clip's own transforms round it to even, while this
+//! rounds down: for some odd margins the crop is one pixel off.
 
 mod filter;
 mod resize;
@@ -20,10 +20,10 @@ use crate::memory;
 pub use filter::Filter;
 use resize::Window;
 
-/// The channels of a pixel and of the tensor.
+/// Number of channels in a pixel and in the tensor.
 const CHANNELS: usize = 3;
 
-/// How an image becomes the tensor of a model, as its files say.
+/// How a model's files say an image becomes its tensor.
 ///
 /// ```
 /// use clip_wasm::{decode::RgbImage, preprocess::Preprocess};
@@ -35,42 +35,44 @@ const CHANNELS: usize = 3;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Preprocess {
-    /// The edge S of the square the model reads, in pixels: what is cut out of the middle of the resized image.
+    /// The edge S of the square that the model reads, in pixels. It is cut out of the middle of the resized
+    /// image.
     pub image_size: usize,
-    /// What the image is brought to before that.
+    /// How the image is resized before that.
     pub resize: Resize,
-    /// What it is resized with.
+    /// The filter for resizing.
     pub filter: Filter,
-    /// The colour of what the resized image does not cover of the square.
+    /// The colour where the resized image does not cover the square.
     pub fill: [u8; 3],
-    /// What a level of 0 to 255 is multiplied by.
+    /// The factor for each level of 0 to 255.
     pub rescale_factor: f64,
-    /// The mean of each channel, for values that have been rescaled.
+    /// The mean of each channel, for rescaled values.
     pub mean: [f32; 3],
-    /// The standard deviation of each channel, for values that have been rescaled.
+    /// The standard deviation of each channel, for rescaled values.
     pub std: [f32; 3],
 }
 
-/// What size an image is brought to.
+/// The size to which an image is resized.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resize {
-    /// The shorter edge becomes so many pixels, the other follows.
+    /// The shorter edge becomes this many pixels; the aspect ratio is kept.
     Shortest(usize),
-    /// The longer edge becomes that of the square that the model reads, the other follows: the image fits in.
+    /// The longer edge becomes the edge of the model's square, so that the image fits in; the aspect ratio
+    /// is kept.
     Longest,
-    /// Both edges become what is said, whatever the shape was.
+    /// Both edges get a fixed size, whatever the aspect ratio was.
     Squash {
         /// In pixels.
         width: usize,
         /// In pixels.
         height: usize,
     },
-    /// It stays as it is.
+    /// The image is not resized.
     None,
 }
 
 impl Resize {
-    /// As open_clip calls it: `shortest`, `longest`, `squash`; or `none`.
+    /// Its name in open_clip: `shortest`, `longest`, `squash`; or `none`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Shortest(_) => "shortest",
@@ -80,7 +82,7 @@ impl Resize {
         }
     }
 
-    /// The width and height that it names, in pixels: of `Shortest` the same number twice.
+    /// The width and height it states, in pixels; the same number twice for `Shortest`.
     pub(crate) fn size(self) -> Option<[usize; 2]> {
         match self {
             Self::Shortest(edge) => Some([edge, edge]),
@@ -91,7 +93,8 @@ impl Resize {
 }
 
 impl Preprocess {
-    /// That of OpenAI's models, transformers' `OPENAI_CLIP_MEAN` and `_STD` among it, for a square of `image_size`.
+    /// The preparation for OpenAI's models, with transformers' `OPENAI_CLIP_MEAN` and `_STD`, for a square
+    /// of `image_size`.
     pub fn openai(image_size: usize) -> Self {
         Self {
             image_size,
@@ -107,7 +110,7 @@ impl Preprocess {
     /// The tensor of an image: `[3, S, S]`, f32, channels first in the order R, G, B, row-major,
     /// each value `(x * rescale_factor - mean) / std`.
     ///
-    /// The memory used is that of the crop, whatever the shape of the image.
+    /// Memory use depends only on the crop, whatever the aspect ratio of the image.
     pub fn apply(&self, image: &RgbImage) -> Vec<f32> {
         self.normalise(&self.resize_and_crop(image))
     }
@@ -124,7 +127,7 @@ impl Preprocess {
         tensor
     }
 
-    /// Fails where there is not enough memory for [`Preprocess::resize_and_crop`].
+    /// Fails if there is not enough memory for [`Preprocess::resize_and_crop`].
     ///
     /// # Errors
     /// `low_memory`
@@ -135,7 +138,7 @@ impl Preprocess {
         memory::probe(&[between, square, square])
     }
 
-    /// Fails where there is not enough memory for [`Preprocess::normalise`].
+    /// Fails if there is not enough memory for [`Preprocess::normalise`].
     ///
     /// # Errors
     /// `low_memory`
@@ -149,7 +152,7 @@ impl Preprocess {
         CHANNELS * self.image_size * self.image_size
     }
 
-    /// The pixels the tensor is made of: RGB8, interleaved, row-major, `[S, S, 3]`.
+    /// The pixels that the tensor is made from: RGB8, interleaved, row-major, `[S, S, 3]`.
     pub fn resize_and_crop(&self, image: &RgbImage) -> Vec<u8> {
         let (size, window, (left, top)) = self.placed(image);
         let pixels = resize::resize(image, size, window, self.filter);
@@ -164,7 +167,8 @@ impl Preprocess {
         square
     }
 
-    /// The size of the resized image, what of it is in the square, and where in the square that begins.
+    /// The size of the resized image, the part of it inside the square, and where in the square that part
+    /// starts.
     fn placed(&self, image: &RgbImage) -> ((u64, u64), Window, (usize, usize)) {
         let size = self.image_size as u64;
         let (width, height) = (u64::from(image.width()), u64::from(image.height()));
@@ -175,7 +179,7 @@ impl Preprocess {
             }
             Resize::Longest => {
                 let ratio = (width as f64 / size as f64).max(height as f64 / size as f64);
-                // Python's rounding.
+                // Python rounds halves to even.
                 let edge = |edge: u64| (edge as f64 / ratio).round_ties_even().max(1.0) as u64;
                 (edge(width), edge(height))
             }
@@ -184,7 +188,8 @@ impl Preprocess {
         };
         let cut = |edge: u64| (edge.saturating_sub(size) / 2, edge.min(size) as usize);
         let ((left, across), (top, down)) = (cut(width), cut(height));
-        // What is left is shared evenly. Where it is odd, open_clip has less of it before, transformers behind.
+        // The rest is split evenly. If it is odd, open_clip has the smaller part before the image,
+        // transformers after it.
         let less_before = self.resize == Resize::Longest;
         let bare = |covered: usize| {
             let bare = self.image_size - covered;
@@ -194,8 +199,8 @@ impl Preprocess {
         ((width, height), window, (bare(across), bare(down)))
     }
 
-    /// What each of the 256 levels becomes, in the reference's precisions: the product with the factor
-    /// in f64, the rest in f32.
+    /// The normalised value of each of the 256 levels, with the reference's precision: the product with the
+    /// factor in f64, the rest in f32.
     fn normalised_levels(&self, channel: usize) -> [f32; 256] {
         let (mean, std) = (self.mean[channel], self.std[channel]);
         std::array::from_fn(|level| ((level as f64 * self.rescale_factor) as f32 - mean) / std)

@@ -1,20 +1,20 @@
-//! Pillow's filters for resizing: what each pixel of the source weighs, by its distance.
+//! Pillow's filters for resizing: the weight of each source pixel, by its distance.
 
 use std::f64::consts::PI;
 
-/// A filter of `PIL.Image.Resampling`. `NEAREST`, which is none, is not among them.
+/// A filter of `PIL.Image.Resampling`, except for `NEAREST`, which does not filter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Filter {
-    /// The mean of the pixels beneath.
+    /// The mean of the covered pixels.
     Box,
     /// A triangle.
     Bilinear,
-    /// A cosine bell on a sinc.
+    /// A sinc windowed by a cosine bell.
     Hamming,
-    /// Keys' cubic convolution, with a = -0.5: CLIP's.
+    /// Keys' cubic convolution, with a = -0.5. CLIP uses this filter.
     #[default]
     Bicubic,
-    /// A windowed sinc of three lobes.
+    /// A windowed sinc with three lobes.
     Lanczos,
 }
 
@@ -22,11 +22,11 @@ pub enum Filter {
 const A: f64 = -0.5;
 
 impl Filter {
-    /// Every one of them.
+    /// Every filter.
     pub const ALL: [Self; 5] =
         [Self::Box, Self::Bilinear, Self::Hamming, Self::Bicubic, Self::Lanczos];
 
-    /// The name that Pillow and torchvision have for it, such as `bicubic`.
+    /// Its name in Pillow and torchvision, such as `bicubic`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Box => "box",
@@ -37,7 +37,7 @@ impl Filter {
         }
     }
 
-    /// The filter of that name.
+    /// The filter with this name.
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|filter| filter.name() == name)
     }
@@ -52,7 +52,7 @@ impl Filter {
         }
     }
 
-    /// What a pixel at a distance of `x` weighs, in the order of operations of Pillow's functions.
+    /// The weight of a pixel at the distance `x`, computed in the same order of operations as in Pillow.
     pub(super) fn weight(self, x: f64) -> f64 {
         let distance = x.abs();
         match self {

@@ -1,8 +1,8 @@
 //! Pillow's resize of 8-bit pixels, bit for bit, computing only a window of the result.
 //!
 //! Everything here follows `src/libImaging/Resample.c` of Pillow 13.0: the antialiasing filters,
-//! weights in fixed point, one pass an axis with 8-bit pixels between the two, and the order of
-//! the passes.
+//! fixed-point weights, one pass per axis with 8-bit pixels between the passes, and the order of the
+//! passes.
 
 #[cfg(any(test, not(all(target_arch = "wasm32", target_feature = "simd128"))))]
 mod scalar;
@@ -20,14 +20,14 @@ use simd128 as twin;
 
 const CHANNELS: usize = 3;
 
-/// The fraction bits of a weight: 32 less 8 for the pixel and 2 for what negative lobes add
+/// The fraction bits of a weight: 32 minus 8 for the pixel and 2 for the overshoot of negative lobes
 /// (`PRECISION_BITS`).
 const PRECISION_BITS: u32 = 32 - 8 - 2;
 
-/// What an accumulator starts at, so that the shift at its end rounds to nearest.
+/// The start value of an accumulator, so that the shift at the end rounds to nearest.
 const HALF: i32 = 1 << (PRECISION_BITS - 1);
 
-/// A part of the resized image: its size and where its first pixel lies in the whole.
+/// A part of the resized image: its size, and the position of its first pixel in the whole image.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Window {
     pub left: u64,
@@ -39,9 +39,8 @@ pub(crate) struct Window {
 /// The pixels of `window` of the image as resized to `width` x `height`: RGB8, interleaved,
 /// row-major, `window.width * window.height * 3` bytes.
 ///
-/// They are what cropping the whole resized image would give. The time and the memory are those
-/// of the window: a 1 x 60,000 image whose resized form has billions of pixels costs no more than
-/// another.
+/// They equal a crop of the whole resized image. Time and memory depend only on the window: a 1 x 60,000
+/// image whose resized form would have billions of pixels costs no more than any other.
 pub(crate) fn resize(
     image: &RgbImage,
     (width, height): (u64, u64),
@@ -53,7 +52,7 @@ pub(crate) fn resize(
     let rows = Axis::new(filter, source_height, height, window.top, window.height);
     let source = Pixels { width: source_width, height: source_height, bytes: image.pixels() };
 
-    // Pillow 13 starts with the axis that removes more, which it judges by this inequality.
+    // Pillow 13 starts with the axis that it shrinks more, by this inequality.
     let shrink_x = source_width as i128 - i128::from(width);
     let shrink_y = source_height as i128 - i128::from(height);
     if shrink_y > 0 && shrink_y > 2 * shrink_x {
@@ -69,8 +68,8 @@ pub(crate) fn resize(
     }
 }
 
-/// The most bytes between the two passes of [`resize`]. Of each axis no more is read than the window takes, and what
-/// the filter reaches beyond it.
+/// The most bytes between the two passes of [`resize`]. On each axis, only the window and the filter's
+/// reach beyond it are read.
 pub(crate) fn most_between(
     image: &RgbImage,
     (width, height): (u64, u64),
@@ -104,8 +103,8 @@ impl Pixels<'_> {
 struct Axis {
     /// For each output position, its first source position and how many weights follow.
     spans: Vec<Span>,
-    /// The weights of all output positions, end to end, with [`PRECISION_BITS`] fraction bits.
-    /// Empty where the size does not change: Pillow then skips the pass.
+    /// The weights of all output positions, one after another, with [`PRECISION_BITS`] fraction bits. Empty
+    /// if the size does not change: Pillow then skips the pass.
     weights: Vec<i32>,
 }
 
@@ -117,7 +116,7 @@ struct Span {
 }
 
 impl Axis {
-    /// The axis that takes `from` pixels to `to`, for the `len` positions that start at `first`.
+    /// The axis that resizes `from` pixels to `to`, for the `len` positions that start at `first`.
     fn new(filter: Filter, from: usize, to: u64, first: u64, len: usize) -> Self {
         if from as u64 == to {
             let spans = (0..len).map(|i| Span { source: first as usize + i, weights: 0, len: 1 });
@@ -134,8 +133,8 @@ impl Axis {
         let mut exact = Vec::new();
         for position in first..first + len as u64 {
             let centre = (position as f64 + 0.5) * scale;
-            // The casts truncate and saturate at zero, as the clamps that follow them in C do.
-            // Only in f32 rounding of sizes above 2^24 can the first lie beyond the last pixel.
+            // The casts truncate and saturate at zero, like the clamps after them in C. Only because f32
+            // rounds sizes above 2^24 can the first pixel be beyond the last one.
             let start = ((centre - support + 0.5) as usize).min(from - 1);
             let end = ((centre + support + 0.5) as usize).clamp(start + 1, from);
             exact.clear();
@@ -148,14 +147,14 @@ impl Axis {
         Self { spans, weights }
     }
 
-    /// The source positions that any output position reads.
+    /// The range of source positions that all outputs together read.
     fn source_range(&self) -> std::ops::Range<usize> {
         let start = self.spans.iter().map(|span| span.source).min().unwrap_or(0);
         let end = self.spans.iter().map(|span| span.source + span.len).max().unwrap_or(0);
         start..end
     }
 
-    /// The same axis over a source whose first `by` positions were left out.
+    /// The same axis for a source without its first `by` positions.
     fn moved_back(mut self, by: usize) -> Self {
         self.spans.iter_mut().for_each(|span| span.source -= by);
         self
@@ -170,7 +169,7 @@ impl Axis {
     }
 }
 
-/// Rounds half away from zero, as `normalize_coeffs_8bpc` does.
+/// Rounds half away from zero, like `normalize_coeffs_8bpc`.
 fn to_fixed(weight: f64) -> i32 {
     let scaled = weight * f64::from(1 << PRECISION_BITS);
     (if weight < 0.0 { scaled - 0.5 } else { scaled + 0.5 }) as i32
@@ -204,7 +203,7 @@ fn resize_rows(source: &Pixels, used: std::ops::Range<usize>, axis: &Axis) -> Ve
             out_row.copy_from_slice(&source.row(span.source)[bytes.clone()]);
             return;
         }
-        // Row by row rather than column by column: each source row is read once, in order.
+        // Row by row, so that each source row is read once, in order.
         let mut sums = vec![HALF; bytes.len()];
         for (y, &tap) in (span.source..).zip(axis.taps(span)) {
             for (sum, &value) in sums.iter_mut().zip(&source.row(y)[bytes.clone()]) {

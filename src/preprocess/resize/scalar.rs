@@ -1,4 +1,4 @@
-//! The horizontal pass as one would teach it.
+//! The horizontal pass in scalar code: the reference for the SIMD code.
 
 use super::{Axis, CHANNELS, HALF, to_pixel};
 

@@ -1,7 +1,8 @@
 //! The horizontal pass in WebAssembly SIMD: eight weights of one channel at a time.
 //!
-//! A weight of 22 fraction bits is no i16, but its halves are, and their products are summed apart: what they give is
-//! exact in i32's wrapping arithmetic, which the sum as a whole does not leave.
+//! A weight with 22 fraction bits does not fit in i16, but its halves do, and the products of each half are
+//! summed separately. Together they are exact in i32's wrapping arithmetic, because the total always fits
+//! in i32.
 
 use std::arch::wasm32::{
     i8x16_shuffle, i16x8, i16x8_load_extend_u8x8, i16x8_narrow_i32x4, i32x4_add, i32x4_dot_i16x8,
@@ -13,23 +14,23 @@ use std::ops::Range;
 
 use super::{Axis, CHANNELS, HALF, PRECISION_BITS};
 
-/// Weights that are taken at once.
+/// Weights processed at once.
 const GROUP: usize = 8;
-/// Pixels that are split at once.
+/// Pixels split into channels at once.
 const RUN: usize = 16;
 
 thread_local! {
-    /// A row's channels, one after the other.
+    /// The channels of a row, one after another.
     static PLANES: RefCell<Vec<u8>> = RefCell::default();
 }
 
 /// The horizontal pass.
 pub(super) struct Columns {
-    /// The pixels of a row that any output reads.
+    /// The pixels of a row that some output reads.
     used: Range<usize>,
-    /// For each output, its first pixel among those and how many groups of weights follow.
+    /// For each output: its first pixel in `used`, and the number of groups of weights that follow.
     spans: Vec<(usize, usize)>,
-    /// The upper and the lower halves of each group's weights, zeros after the last.
+    /// The upper and the lower halves of each group's weights; zeros after the last weight.
     groups: Vec<[v128; 2]>,
 }
 
@@ -48,7 +49,7 @@ impl Columns {
     /// `row` `[source width, 3]` to `out` `[axis.len(), 3]`.
     pub fn weigh(&self, row: &[u8], out: &mut [u8]) {
         PLANES.with_borrow_mut(|planes| {
-            // The last group of weights may reach beyond the last pixel, with zeros for what is there.
+            // The last group of weights may extend beyond the last pixel, with zero weights there.
             let stride = (self.used.len() / RUN + 1) * RUN + GROUP;
             planes.resize(CHANNELS * stride, 0);
             let (red, rest) = planes.split_at_mut(stride);
@@ -65,7 +66,7 @@ impl Columns {
     }
 }
 
-/// `weight = (high << 16) + low` for every `weight` there is, in wrapping arithmetic.
+/// `weight = (high << 16) + low` for every possible weight, in wrapping arithmetic.
 fn halves(weights: &[i32]) -> [v128; 2] {
     let mut halves = [[0; GROUP]; 2];
     for (i, &weight) in weights.iter().enumerate() {
@@ -76,14 +77,14 @@ fn halves(weights: &[i32]) -> [v128; 2] {
     halves.map(|[a, b, c, d, e, f, g, h]| i16x8(a, b, c, d, e, f, g, h))
 }
 
-/// One pixel of the output.
+/// Computes one output pixel.
 #[inline]
 fn weigh(weights: &[[v128; 2]], values: [&[[u8; GROUP]]; CHANNELS]) -> [u8; CHANNELS] {
     let [red, green, blue] = values;
     let mut sums = [[i32x4_splat(0); 2]; CHANNELS];
     for (((halves, red), green), blue) in weights.iter().zip(red).zip(green).zip(blue) {
         for (sums, values) in sums.iter_mut().zip([red, green, blue]) {
-            // SAFETY: it reads the eight bytes that are there.
+            // SAFETY: reads exactly the eight bytes of the array.
             let values = unsafe { i16x8_load_extend_u8x8(values.as_ptr()) };
             for (sum, half) in sums.iter_mut().zip(halves) {
                 *sum = i32x4_add(*sum, i32x4_dot_i16x8(values, *half));
@@ -105,7 +106,7 @@ fn weigh(weights: &[[v128; 2]], values: [&[[u8; GROUP]]; CHANNELS]) -> [u8; CHAN
     [red, green, blue]
 }
 
-/// Each channel of `pixels` for itself, and zeros up to a whole run.
+/// Splits `pixels` into channels, padded with zeros to a multiple of a run.
 fn split(pixels: &[u8], planes: [&mut [u8]; CHANNELS]) {
     let [red, green, blue] = planes.map(|plane| plane.as_chunks_mut::<RUN>().0);
     let (runs, rest) = pixels.as_chunks::<{ CHANNELS * RUN }>();
@@ -114,10 +115,10 @@ fn split(pixels: &[u8], planes: [&mut [u8]; CHANNELS]) {
     let runs = runs.iter().chain([&last]);
     for (((run, red), green), blue) in runs.zip(red).zip(green).zip(blue) {
         let run = run.as_chunks::<RUN>().0;
-        // SAFETY: each reads or writes the sixteen bytes that are there.
+        // SAFETY: each access reads or writes exactly sixteen bytes of a run.
         unsafe {
             let [a, b, c] = [0, 1, 2].map(|i| v128_load(run[i].as_ptr().cast()));
-            // A channel's bytes in the first two vectors, then those in the third as well.
+            // A channel's bytes in the first two vectors, then those in the third too.
             let red_of_two =
                 i8x16_shuffle::<0, 3, 6, 9, 12, 15, 18, 21, 24, 27, 30, 0, 0, 0, 0, 0>(a, b);
             let reds = i8x16_shuffle::<0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 17, 20, 23, 26, 29>(
@@ -155,7 +156,7 @@ mod tests {
         let near = |weight: i32| [weight.wrapping_sub(1), weight, weight.wrapping_add(1)];
         let weights = [0, 1 << 15, -(1 << 15), 1 << 16, 1 << 22, i32::MIN].map(near);
         for &weight in weights.as_flattened() {
-            // Of each product the first sum is that of the first weight alone, for a value of 1.
+            // With 1 in the first lane only, the first sum is the first weight alone.
             let one = i16x8(1, 0, 0, 0, 0, 0, 0, 0);
             let [high, low] = halves(&[weight]).map(|half| i32x4_dot_i16x8(one, half));
             let sum = u32x4_extract_lane::<0>(i32x4_add(i32x4_shl(high, 16), low));

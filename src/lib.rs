@@ -8,8 +8,8 @@
 //! weights  URL or file -> stream (cache, verify) -> format -> model -> cpu::weights
 //! ```
 //!
-//! [`ClipEncoder`] is the facade of the first two flows and [`ModelLoader`] of the third. `wasm` alone
-//! knows JavaScript; everything else builds and is tested natively.
+//! [`ClipEncoder`] is the facade of the first two flows, [`ModelLoader`] of the third. Only `wasm` knows
+//! JavaScript; everything else builds and is tested natively.
 
 // A module of the page has the part of the crate that its bindings lead to.
 #![cfg_attr(not(all(feature = "pictures", feature = "towers")), allow(dead_code))]

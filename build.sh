@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds, serves, tests and measures clip-wasm. Installs what it lacks, or says in one line what to install.
+# Builds, serves, tests and measures clip-wasm. Installs missing tools, or says in one line what to install.
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -35,7 +35,7 @@ need() { command -v "$1" >/dev/null || fail "$1 is missing: $2"; }
 # The version of a crate in Cargo.lock.
 locked() { sed -n "/^name = \"$1\"\$/{n;s/version = \"\(.*\)\"/\1/p;q}" Cargo.lock; }
 
-# Debian's packages, where this user may install them.
+# Installs Debian packages, if this user may.
 install_debian() {
   command -v apt-get >/dev/null && [ "$(id -u)" = 0 ] || return 1
   say "installing $* from Debian"
@@ -50,8 +50,8 @@ need_rust() {
   fi
 }
 
-# A program from the crates registry, with the dependencies that its authors tested. A mirror of the registry may not
-# have them all yet: then with those that it has.
+# Installs a program from the crates registry, with the dependencies that its authors tested. A registry
+# mirror may lack some of those versions; then newer ones are used.
 install_crate() { # CRATE [OPTION...]
   local refusal
   refusal=$(cargo install -q --locked "$@" 2>&1) || cargo install -q "$@" || {
@@ -69,7 +69,8 @@ need_wasm_bindgen() {
   fi
 }
 
-# Tools that only start others, or read a few hundred manifests: compiled without optimisation, in half the time.
+# For tools that only start other programs, or read a few hundred manifests: compiled without optimisation,
+# in half the time.
 install_unoptimised() { CARGO_PROFILE_DEV_DEBUG=false install_crate --debug "$@"; }
 
 need_wasm_pack() {
@@ -84,7 +85,8 @@ need_cargo_deny() {
   install_unoptimised cargo-deny --version 0.20.2
 }
 
-# The sanitizer and the coverage it goes by are unstable flags of the compiler, for which any stable one will do.
+# The sanitizer and its coverage need unstable compiler flags, but any stable compiler accepts them with
+# RUSTC_BOOTSTRAP.
 need_cargo_fuzz() {
   command -v cargo-fuzz >/dev/null && return
   say "installing cargo-fuzz"
@@ -112,8 +114,8 @@ need_browser() {
   export CHROMIUM CHROMEDRIVER
 }
 
-# Firefox with its driver, and WebKit with its own and a screen to show itself on. Where they cannot be had, these
-# fail, and the tests do without.
+# Firefox with its driver, and WebKit with its driver and a virtual display. If they cannot be installed,
+# these functions fail and the tests run without that browser.
 need_firefox() {
   local version=0.37.1
   FIREFOX=$(command -v firefox-esr || command -v firefox || true)
@@ -139,7 +141,7 @@ need_webkit() {
 
 need_python() { need python3 "apt-get install python3 python3-pip"; }
 
-# Rust whose standard library is compiled anew for threads, and with the compiler's unstable flags, so the
+# Rust with rust-src: the standard library is recompiled for threads, with unstable compiler flags, so the
 # version is fixed. Sets THREADS_CARGO.
 need_rust_for_threads() {
   local version=1.95
@@ -196,7 +198,7 @@ build_relaxed() { # NAME RELAXED_NAME COMMAND...
   local name=$1 relaxed=$2 folder=target/modules/$2
   shift 2
   if [ ! -d "$folder" ]; then
-    # What it depends on is compiled already.
+    # The dependencies are compiled already.
     rm -rf "$folder.part"
     cp -a "target/modules/$name" "$folder.part"
     mv "$folder.part" "$folder"
@@ -232,7 +234,7 @@ build_faster() {
       build_relaxed simd128-threads relaxed-threads "${cargo[@]}" "${towers[@]}"
     } &
     threads=$!
-    trap 'kill 0' INT # which what runs in the background does not hear
+    trap 'kill 0' INT # background jobs do not receive Ctrl-C
   else
     rm -rf www/pkg/*-threads
     say "WITHOUT THREADS: Rust 1.95 with its rust-src is not to be had, so the page runs on one thread"
@@ -261,7 +263,7 @@ single() {
   node packaging/single.mjs
 }
 
-# Each target for so many seconds, two at a time. What they find stays in fuzz/artifacts.
+# Runs each target for that many seconds, two at a time. Failing inputs stay in fuzz/artifacts.
 fuzz() { # SECONDS TARGET...
   need_rust
   need_cargo_fuzz
@@ -302,7 +304,7 @@ serve() { # PORT
   wait $server
 }
 
-# The model that comes with the page: drawn, trained and converted from nothing but a seed.
+# The page's own model: drawn, trained and converted from a seed.
 demo() {
   need_rust
   need_python

@@ -1,11 +1,11 @@
-# Makes in $CLIP_TEST_DATA the models that tests run on, once. Sourced by tests/run.sh.
+# Makes the models that the tests run on in $CLIP_TEST_DATA, once. Sourced by tests/run.sh and others.
 
 python3 tests/support/fetch.py "$CLIP_TEST_DATA"
 cargo build -q --release --features cli --bin clip-wasm --example seeded_model
 convert() { target/release/clip-wasm convert "$CLIP_TEST_DATA/$1" --type "$2" "${@:4}" -o "$CLIP_TEST_DATA/$3"; }
 seed() { target/release/examples/seeded_model "$1" "$2" "$CLIP_TEST_DATA/tokenizer.json" "$CLIP_TEST_DATA/$3"; }
 
-# What the data depends on: when it changes, everything seeded is made anew.
+# The recipe that the data depends on: when it changes, all seeded data is made again.
 recipe=$(cat tests/data.sh tests/support/seeded.rs examples/seeded_model.rs src/convert.rs src/convert/*.rs \
   src/format/{gguf,safetensors,torch,torch/pickle,weights}.rs src/model/*.rs src/model/*/*.rs | sha256sum)
 if [ "$(cat "$CLIP_TEST_DATA/recipe" 2>/dev/null)" != "$recipe" ]; then
@@ -28,8 +28,8 @@ if [ "$(cat "$CLIP_TEST_DATA/recipe" 2>/dev/null)" != "$recipe" ]; then
   printf '%s\n' "$recipe" >"$CLIP_TEST_DATA/recipe"
 fi
 
-# Pictures for the tests of meaning, drawn with a seed that the demo model was not trained with, and
-# that model in f32.
+# Pictures for the tests of meaning, drawn with a seed that the demo model was not trained with, and the
+# demo model in f32 and q8_0.
 demo=examples/demo_model
 recipe=$(cat tests/data.sh $demo/{draw,scenes,shapes}.py $demo/shapes-and-colours/* src/convert.rs src/convert/*.rs | sha256sum)
 if [ "$(cat "$CLIP_TEST_DATA/demo/recipe" 2>/dev/null)" != "$recipe" ]; then
@@ -44,7 +44,7 @@ if [ "$(cat "$CLIP_TEST_DATA/demo/recipe" 2>/dev/null)" != "$recipe" ]; then
   printf '%s\n' "$recipe" >"$CLIP_TEST_DATA/demo/recipe"
 fi
 
-# What the browser's vectors must equal.
+# The vectors that the browser must reproduce.
 target/release/clip-wasm embed --model "$CLIP_TEST_DATA/tiny-gelu.q8_0.gguf" \
   --text "a photo of a cat" --text "" --text "привет, 世界 😀" \
   --image www/check/rocket.jpg --image www/check/horse.png \

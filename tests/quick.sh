@@ -1,4 +1,4 @@
-# What is worth running after every change: no browser, and no computation at full size. Sourced by build.sh.
+# The tests worth running after every change: no browser, and no full-size models. Sourced by build.sh.
 
 need_rust
 need_python

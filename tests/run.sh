@@ -1,4 +1,4 @@
-# Every test there is. Sourced by build.sh, which has the functions that install what is missing.
+# Runs all tests. Sourced by build.sh, which has the functions that install missing tools.
 
 need_rust
 need_python
@@ -12,7 +12,7 @@ need_cargo_deny
 
 say "what the crates depend on: licences, bans, sources"
 deny() { # MANIFEST
-  # A rule of deny.toml that one of the two graphs does not need is no fault.
+  # A rule of deny.toml that only one of the two dependency graphs needs is not an error.
   local cargo_deny=(cargo deny --manifest-path "$1" --config deny.toml --locked check
     -A unused-wrapper -A unmatched-skip -A license-not-encountered)
   "${cargo_deny[@]}" licenses bans sources
@@ -28,11 +28,11 @@ for manifest in Cargo.toml fuzz/Cargo.toml; do
   if [ -e "$manifest" ]; then deny "$manifest"; fi
 done
 
-# The wasm tests carry their models with them, so even to lint them takes the data.
+# The wasm tests embed their models, so even linting them needs the data.
 say "test data"
 . tests/data.sh
 
-# What is noted down for docs/reliability.md is to be of this run alone.
+# The facts for docs/reliability.md must come from this run only.
 rm -f "$CLIP_TEST_DATA/reliability.jsonl"
 
 say "formatting and lints"
@@ -42,7 +42,7 @@ cargo clippy --release --target $WASM --lib --tests --example kernels -- -D warn
 cargo clippy --release --target $WASM --features relaxed-simd --lib -- -D warnings
 
 say "the crate's documentation and package"
-# What the lints have read of the dependencies is of the release profile.
+# In the release profile, because that is how the lints have already compiled the dependencies.
 RUSTDOCFLAGS="-D warnings" cargo doc -q --release --features cli --no-deps
 RUSTDOCFLAGS="-D warnings" cargo doc -q --release --no-deps --target $WASM
 cargo package -q --no-verify --allow-dirty
@@ -52,7 +52,7 @@ cargo test --release --features cli
 cargo fmt --check --manifest-path fuzz/Cargo.toml
 
 say "wasm tests in Chromium, isolated"
-# A module of this size takes longer to load than the runner's default of 20 seconds allows.
+# A module of this size takes longer to load than the runner's default timeout of 20 seconds.
 export WASM_BINDGEN_TEST_TIMEOUT=300
 wasm_pack_test() {
   wasm-pack test --headless --chrome --chromedriver "$CHROMEDRIVER" --release "$@"
@@ -72,7 +72,8 @@ package
 single
 say "types of the page's JavaScript, against the module's"
 npm run --silent check
-# One browser at a time: two cores are too few for more, and tests would time out. A file that takes twenty minutes hangs.
+# One browser at a time: two cores are too few for more, and tests would time out. A test file that takes
+# twenty minutes is stuck.
 node_test() { node --test --test-concurrency=1 --test-timeout=1200000 "$@"; }
 say "the library, the page and its hosts in Chromium"
 node_test tests/browser/library/ tests/browser/page/ tests/browser/host/

@@ -248,7 +248,7 @@ fn vocabulary(
     }
     if tokens < rows && file.get("model").is_none() {
         let message = format!(
-            "vocab.json has {tokens} of the {rows} tokens; put the model's tokenizer.json beside its weights, it contains the added tokens"
+            "vocab.json has {tokens} of the {rows} tokens; put the model's tokenizer.json beside its weights for the added tokens"
         );
         return Err(Error::new(ErrorKind::MalformedModel, message));
     }

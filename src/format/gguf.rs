@@ -404,5 +404,5 @@ fn type_of_code(code: u32) -> Option<GgmlDType> {
 
 fn type_code(dtype: GgmlDType) -> u32 {
     let known = TYPE_CODES.iter().find(|(_, known)| *known == dtype);
-    known.map(|(code, _)| *code).expect("every type that is written stands in the table")
+    known.map(|(code, _)| *code).expect("every type that is written is in the table")
 }

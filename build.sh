@@ -155,9 +155,9 @@ need_rust_for_threads() {
   fi
 }
 
-# The page has a module that reads pictures, and one with the towers, which is built four ways, with and without relaxed
-# SIMD and threads: www/lib/engine/builds.js chooses. RUSTFLAGS would replace the flags in .cargo/config.toml, SIMD
-# among them.
+# The page has a module that reads pictures, and one with the towers. The towers are built in four variants, with and
+# without relaxed SIMD and threads; www/lib/engine/builds.js chooses one. RUSTFLAGS would replace the flags in
+# .cargo/config.toml, including SIMD.
 build_module() { # NAME FOLDER COMMAND...
   compile_module "$@"
   finish_module "$1" "$2"
@@ -168,7 +168,7 @@ compile_module() { # NAME FOLDER COMMAND...
   local module=$folder/$WASM/page/clip_wasm.wasm
   shift 2
   env -u RUSTFLAGS CARGO_TARGET_DIR="$folder" "$@"
-  # The next module of this folder takes its place.
+  # The next module that is compiled in this folder overwrites it.
   if [ ! -e "$folder/$name.wasm" ] || [ "$module" -nt "$folder/$name.wasm" ]; then cp "$module" "$folder/$name.wasm"; fi
 }
 
@@ -176,24 +176,24 @@ finish_module() { # NAME FOLDER
   local name=$1 module=target/modules/$2/$1.wasm made=target/modules/$2/bindgen-$1 into=www/pkg/$1 options=()
   if [ -e "$into/clip_wasm_bg.wasm" ] && [ "$into/clip_wasm_bg.wasm" -nt "$module" ]; then return; fi
   rm -rf "$made" "$into.part"
-  # Pictures that break their instance get a new one.
+  # A picture can break its instance of the module, which is then replaced.
   if [ "$name" = pictures ]; then options=(--experimental-reset-state-function); fi
   wasm-bindgen --target web --out-name clip_wasm "${options[@]}" --out-dir "$made" "$module"
   node_modules/.bin/wasm-opt -O3 "$made/clip_wasm_bg.wasm" -o "$made/clip_wasm_bg.wasm"
   mkdir -p "$into.part"
   cp "$made"/clip_wasm{.js,.d.ts,_bg.wasm} "$into.part/"
-  # At once: a page may be served meanwhile.
+  # In one step, because the page may be served meanwhile.
   rm -rf "$into"
   mv "$into.part" "$into"
 }
 
-# Cargo's command for a module. The two have the same dependencies, and are compiled beside each other in one folder.
+# Cargo's arguments for a module. The two modules share their dependencies, so they are compiled in one target folder.
 module_command() { # FEATURE
   printf '%s\n' rustc --profile page --lib --crate-type cdylib --target $WASM --no-default-features --features "$1"
 }
 
-# The towers with relaxed SIMD, beside those without. In a folder that they shared, each would take the place of the
-# other and be compiled every time, for it is a flag of the compiler that tells them apart.
+# The towers with relaxed SIMD. They need a target folder of their own: only a compiler flag tells them from those
+# without, so in a shared folder the two would overwrite each other and be recompiled every time.
 build_relaxed() { # NAME RELAXED_NAME COMMAND...
   local name=$1 relaxed=$2 folder=target/modules/$2
   shift 2
@@ -203,11 +203,11 @@ build_relaxed() { # NAME RELAXED_NAME COMMAND...
     cp -a "target/modules/$name" "$folder.part"
     mv "$folder.part" "$folder"
   fi
-  # The flag is for the crate as a whole: nothing is inlined into code that has a feature of its own.
+  # The flag applies to the whole crate: code without a target feature cannot be inlined into a function that has it.
   build_module "$relaxed" "$relaxed" "$@" --features relaxed-simd -- -C target-feature=+relaxed-simd
 }
 
-# What a page needs in every browser.
+# The modules that run in every browser.
 build_first() {
   need_rust
   need_wasm_bindgen
@@ -222,13 +222,13 @@ build_first() {
   wait "$finishing" || fail "the module simd128 does not build"
 }
 
-# What is faster where it runs.
+# The variants that are faster in browsers that can run them.
 build_faster() {
   say "building the modules with relaxed SIMD and threads (6 minutes the first time)"
   local threads=
   if need_rust_for_threads; then
     local cargo=(env RUSTC_BOOTSTRAP=1 "${THREADS_CARGO[@]}" --config .cargo/threads.toml -Zbuild-std=panic_abort,std)
-    # Beside the other: what takes longest, optimisation of a module as a whole, takes one core.
+    # In parallel with the others: the slowest step, whole-module optimisation, uses only one core.
     {
       build_module simd128-threads simd128-threads "${cargo[@]}" "${towers[@]}"
       build_relaxed simd128-threads relaxed-threads "${cargo[@]}" "${towers[@]}"

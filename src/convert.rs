@@ -1,7 +1,10 @@
 //! Converts a checkpoint of safetensors or of torch, in chunks of any size, to GGUF in clip.cpp's layout.
 
+mod companions;
 #[cfg(not(target_arch = "wasm32"))]
 mod directory;
+mod file_type;
+mod output;
 mod piece;
 mod plan;
 mod scale;
@@ -9,10 +12,11 @@ mod scale;
 use std::collections::VecDeque;
 use std::ops::Range;
 
-use candle_core::quantized::GgmlDType;
-
+pub use crate::convert::companions::Companions;
 #[cfg(not(target_arch = "wasm32"))]
 pub use crate::convert::directory::convert;
+pub use crate::convert::file_type::{FILE_TYPES, FileType};
+use crate::convert::output::Output;
 use crate::convert::piece::Part;
 use crate::convert::plan::{Plan, Target};
 use crate::convert::scale::{Scale, Waiting};
@@ -23,73 +27,9 @@ use crate::limits::Limits;
 use crate::memory;
 use crate::model::config::Activation;
 
-/// The type of the 2-D weights. 1-D tensors stay f32 and the patch embedding is f16, as in clip.cpp's own
-/// files.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FileType {
-    /// Its name on the command line, such as `q8_0`.
-    pub name: &'static str,
-    /// ggml's type.
-    pub dtype: GgmlDType,
-    /// The value of `general.file_type`, from clip.cpp's converter.
-    code: u32,
-}
-
-/// Every type that can be written.
-pub const FILE_TYPES: [FileType; 7] = [
-    FileType { name: "f32", dtype: GgmlDType::F32, code: 0 },
-    FileType { name: "f16", dtype: GgmlDType::F16, code: 1 },
-    FileType { name: "q4_0", dtype: GgmlDType::Q4_0, code: 2 },
-    FileType { name: "q4_1", dtype: GgmlDType::Q4_1, code: 3 },
-    FileType { name: "q5_0", dtype: GgmlDType::Q5_0, code: 6 },
-    FileType { name: "q5_1", dtype: GgmlDType::Q5_1, code: 7 },
-    FileType { name: "q8_0", dtype: GgmlDType::Q8_0, code: 8 },
-];
-
-impl FileType {
-    /// The type with this name, such as `q8_0`.
-    ///
-    /// # Errors
-    /// `invalid_input` if there is no such type.
-    pub fn named(name: &str) -> Result<Self> {
-        let known = FILE_TYPES.into_iter().find(|known| known.name == name);
-        known.ok_or_else(|| {
-            let names = FILE_TYPES.map(|known| known.name).join(", ");
-            Error::new(ErrorKind::InvalidInput, format!("the file type must be one of {names}"))
-        })
-    }
-}
-
-/// The texts of the files next to a checkpoint's weights. If both configurations are given, the weights'
-/// tensor names decide which of them is read.
-#[derive(Clone, Debug, Default)]
-pub struct Companions {
-    /// The model's name, for `general.name`.
-    pub name: String,
-    /// `config.json` of a Hugging Face checkpoint.
-    pub config: Option<String>,
-    /// `open_clip_config.json`.
-    pub open_clip_config: Option<String>,
-    /// `preprocessor_config.json`. If this and the next are absent, images are prepared as for OpenAI's
-    /// models.
-    pub preprocessor_config: Option<String>,
-    /// `processor_config.json`, which contains the image processor's settings in newer checkpoints.
-    pub processor_config: Option<String>,
-    /// `tokenizer.json` or `vocab.json`.
-    pub tokenizer: Option<String>,
-    /// `README.md`; its head may state the licence.
-    pub model_card: Option<String>,
-    /// `model.safetensors.index.json` or `pytorch_model.bin.index.json`, if the weights are in several
-    /// files.
-    pub index: Option<String>,
-}
-
 /// Receives the GGUF: bytes, and their offset in the file. Offsets are not in order; each byte is passed
 /// once.
 pub type Sink<'a> = dyn FnMut(u64, &[u8]) -> Result<()> + 'a;
-
-/// Bytes are passed to the sink in pieces of about this size.
-const OUTPUT_BYTES: usize = 1 << 18;
 
 /// Converts files of weights, safetensors or written by `torch.save`, to a GGUF as they arrive. Pass each
 /// file's bytes with [`Converter::push`], call [`Converter::end_file`] after each file, and
@@ -139,15 +79,6 @@ struct Tensors {
     parts: VecDeque<Part>,
     /// The bytes of the current part so far.
     partial: Vec<u8>,
-}
-
-/// Converted bytes that have not been passed to the sink yet.
-#[derive(Default)]
-struct Output {
-    offset: u64,
-    bytes: Vec<u8>,
-    /// Number of bytes passed to the sink.
-    written: u64,
 }
 
 impl Converter {
@@ -312,7 +243,7 @@ impl Converter {
 
     /// Number of bytes of the GGUF that the sink has received.
     pub fn written(&self) -> u64 {
-        self.output.written
+        self.output.written()
     }
 
     /// The end of the last tensor of the current file, in bytes; known when its header has been read. A
@@ -360,7 +291,7 @@ impl Converter {
             let target = &plan.targets[piece.target];
             !self.keeps(&target.stored()) && !self.keeps(&piece.stored(target))
         });
-        if self.output.written == 0 {
+        if self.output.written() == 0 {
             self.output.put(0, &std::mem::take(&mut plan.header));
             self.output.flush(sink)?;
             self.pad_kept(&plan, sink)?;
@@ -441,35 +372,10 @@ impl Converter {
             let next = tensors.parts.front();
             let goes_on = !ends
                 && matches!(next, Some(Part::Piece(piece)) if piece.offset == self.output.end());
-            if !goes_on || self.output.bytes.len() >= OUTPUT_BYTES {
+            if !goes_on || self.output.is_full() {
                 self.output.flush(sink)?;
             }
         }
-        Ok(())
-    }
-}
-
-impl Output {
-    /// Appends to the pending bytes; if there are none, the bytes start at `offset`.
-    fn put(&mut self, offset: u64, bytes: &[u8]) {
-        if self.bytes.is_empty() {
-            self.offset = offset;
-        }
-        self.bytes.extend_from_slice(bytes);
-    }
-
-    fn pad_to(&mut self, end: u64) {
-        self.bytes.resize((end - self.offset) as usize, 0);
-    }
-
-    fn end(&self) -> u64 {
-        self.offset + self.bytes.len() as u64
-    }
-
-    fn flush(&mut self, sink: &mut Sink) -> Result<()> {
-        sink(self.offset, &self.bytes)?;
-        self.written += self.bytes.len() as u64;
-        self.bytes.clear();
         Ok(())
     }
 }

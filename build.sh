@@ -172,16 +172,20 @@ compile_module() { # NAME FOLDER COMMAND...
   if [ ! -e "$folder/$name.wasm" ] || [ "$module" -nt "$folder/$name.wasm" ]; then cp "$module" "$folder/$name.wasm"; fi
 }
 
-finish_module() { # NAME FOLDER
+finish_module() { # NAME FOLDER [unoptimised]
   local name=$1 module=target/modules/$2/$1.wasm made=target/modules/$2/bindgen-$1 into=www/pkg/$1 options=()
   if [ -e "$into/clip_wasm_bg.wasm" ] && [ "$into/clip_wasm_bg.wasm" -nt "$module" ]; then return; fi
   rm -rf "$made" "$into.part"
   # A picture can break its instance of the module, which is then replaced.
   if [ "$name" = pictures ]; then options=(--experimental-reset-state-function); fi
   wasm-bindgen --target web --out-name clip_wasm "${options[@]}" --out-dir "$made" "$module"
-  node_modules/.bin/wasm-opt -O3 "$made/clip_wasm_bg.wasm" -o "$made/clip_wasm_bg.wasm"
+  if [ "${3:-}" != unoptimised ]; then
+    node_modules/.bin/wasm-opt -O3 "$made/clip_wasm_bg.wasm" -o "$made/clip_wasm_bg.wasm"
+  fi
   mkdir -p "$into.part"
   cp "$made"/clip_wasm{.js,.d.ts,_bg.wasm} "$into.part/"
+  # Looks out of date, so that the next call optimises it.
+  if [ "${3:-}" = unoptimised ]; then touch -d 2000-01-01 "$into.part/clip_wasm_bg.wasm"; fi
   # In one step, because the page may be served meanwhile.
   rm -rf "$into"
   mv "$into.part" "$into"
@@ -212,19 +216,21 @@ build_first() {
   need_rust
   need_wasm_bindgen
   need_node_packages
-  say "building the modules that every browser runs, in www/pkg (3 minutes the first time)"
+  say "building the modules that every browser runs, in www/pkg (4 minutes the first time)"
   mapfile -t pictures < <(module_command pictures)
   mapfile -t towers < <(module_command towers)
   compile_module simd128 simd128 cargo "${towers[@]}"
-  finish_module simd128 simd128 &
-  local finishing=$!
-  build_module pictures simd128 cargo "${pictures[@]}"
-  wait "$finishing" || fail "the module simd128 does not build"
+  compile_module pictures simd128 cargo "${pictures[@]}"
+  local name
+  for name in simd128 pictures; do
+    # A page that works comes first; its modules are optimised behind it.
+    if [ ! -e "www/pkg/$name" ]; then finish_module "$name" simd128 unoptimised; fi
+  done
 }
 
 # The variants that are faster in browsers that can run them.
 build_faster() {
-  say "building the modules with relaxed SIMD and threads (6 minutes the first time)"
+  say "building the modules with relaxed SIMD and threads, and optimising the others (8 minutes the first time)"
   local threads=
   if need_rust_for_threads; then
     local cargo=(env RUSTC_BOOTSTRAP=1 "${THREADS_CARGO[@]}" --config .cargo/threads.toml -Zbuild-std=panic_abort,std)
@@ -239,6 +245,8 @@ build_faster() {
     rm -rf www/pkg/*-threads
     say "WITHOUT THREADS: Rust 1.95 with its rust-src is not to be had, so the page runs on one thread"
   fi
+  finish_module simd128 simd128
+  finish_module pictures simd128
   build_relaxed simd128 relaxed cargo "${towers[@]}"
   [ -z "$threads" ] || wait "$threads" || fail "the modules for several threads do not build"
   trap - INT

@@ -10,8 +10,6 @@ pub mod kernels;
 mod linear;
 mod norm;
 mod text;
-#[allow(unsafe_code, reason = "work is shared from the caller's stack frame")]
-pub(crate) mod threads;
 mod vision;
 #[cfg(any(target_arch = "wasm32", test))]
 pub(crate) mod warm_up;

@@ -31,6 +31,8 @@ mod loader;
 mod memory;
 pub mod model;
 pub mod preprocess;
+#[allow(unsafe_code, reason = "work is shared from the caller's stack frame")]
+mod threads;
 #[cfg(target_arch = "wasm32")]
 pub mod wasm;
 

@@ -66,7 +66,7 @@ pub fn has_room(bytes: f64) -> bool {
 #[cfg(all(feature = "towers", target_feature = "atomics"))]
 #[wasm_bindgen(js_name = joinPool)]
 pub fn join_pool() {
-    crate::cpu::threads::POOL.join()
+    crate::threads::POOL.join()
 }
 
 /// Runs the kernels so that the browser optimises them while a model is being loaded. Takes about 30 ms of

@@ -18,7 +18,7 @@ pub use pack::{Int8Matrix, Packing, Run};
 pub use product::{int8_matmul, packing};
 pub use quantise::Activations;
 
-use crate::cpu::threads::POOL;
+use crate::threads::POOL;
 
 /// Values that share a scale.
 pub const BLOCK: usize = 32;

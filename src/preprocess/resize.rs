@@ -11,8 +11,8 @@ mod scalar;
 mod simd128;
 
 use super::filter::Filter;
-use crate::cpu::threads::POOL;
 use crate::decode::RgbImage;
+use crate::threads::POOL;
 #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
 use scalar as twin;
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]

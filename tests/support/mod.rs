@@ -3,6 +3,7 @@
 
 pub mod allocator;
 pub mod counting;
+pub mod headers;
 pub mod images;
 pub mod pillow;
 pub mod reliability;

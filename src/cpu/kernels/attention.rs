@@ -6,8 +6,8 @@ use std::ops::Range;
 use super::float::{Panels, softmax, tile};
 use super::output::{Columns, Output};
 use super::{PANEL, ROWS};
-use crate::cpu::threads::POOL;
 use crate::error::Result;
+use crate::threads::POOL;
 
 /// The heads of a layer: `softmax(q k^T / sqrt(head_dim)) v` each.
 #[derive(Clone, Copy, Debug)]

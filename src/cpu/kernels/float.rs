@@ -10,9 +10,9 @@
 
 use super::output::{Columns, Finish, Output};
 use super::{PANEL, ROWS, split};
-use crate::cpu::threads::POOL;
 use crate::error::Result;
 use crate::memory;
+use crate::threads::POOL;
 
 /// Number of partial sums that run side by side and are added at the end.
 const LANES: usize = 8;

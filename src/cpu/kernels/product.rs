@@ -15,7 +15,7 @@ use super::output::{Finish, Finishing, Output};
 use super::pack::{Int8Matrix, Packing, Run};
 use super::quantise::Activations;
 use super::{PANEL, ROWS, split};
-use crate::cpu::threads::POOL;
+use crate::threads::POOL;
 
 /// Sums of [`ROWS`] rows times a panel's outputs.
 pub(super) type Tile = [[f32; PANEL]; ROWS];

@@ -10,9 +10,9 @@ mod simd128;
 
 use super::pack::Run;
 use super::{BLOCK, ROWS};
-use crate::cpu::threads::POOL;
 use crate::error::Result;
 use crate::memory;
+use crate::threads::POOL;
 
 #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
 use scalar::quantise_rows;

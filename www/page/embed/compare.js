@@ -3,11 +3,11 @@
 import { softmax } from "../../lib/client/classify.js";
 import { similarity } from "../../clip.js";
 import { elementById, newElement } from "../shell/elements.js";
-import { label } from "../shell/labels.js";
+import { label } from "./input.js";
 import { header, pictureHeader, scrolling } from "../shell/tables.js";
 
 /** @import { ModelInfo } from "../../clip.js" */
-/** @import { Embedded } from "./result.js" */
+/** @import { Embedded } from "./input.js" */
 
 /**
  * An image with each text, in the order of the texts.

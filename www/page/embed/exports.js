@@ -1,6 +1,6 @@
 // The result as files: the endpoint's JSON, and what notebooks and spreadsheets read.
 
-/** @import { Embedded } from "./result.js" */
+/** @import { Embedded } from "./input.js" */
 
 /**
  * @typedef {object} Format

@@ -3,7 +3,7 @@
 import { elementById, newElement } from "../shell/elements.js";
 import { showError } from "../shell/notice.js";
 
-/** @import { Input } from "./view.js" */
+/** @import { Input } from "./input.js" */
 
 /** @typedef {"sample" | "drawing"} Slot a place for one picture of the page's own, which the next replaces */
 

@@ -3,20 +3,12 @@
 import { hideComparison, showComparison } from "./compare.js";
 import { elementById, newElement } from "../shell/elements.js";
 import { FORMATS, json as writeJson, numbers } from "./exports.js";
-import { label } from "../shell/labels.js";
+import { label } from "./input.js";
 import { modelName } from "../model/names.js";
 import { strip } from "./strip.js";
 
 /** @import { ClipEncoder } from "../../clip.js" */
-
-/**
- * @typedef {object} Embedded an input with its vector
- * @property {"text" | "image"} kind
- * @property {string} source the text, or the image's name
- * @property {string} [picture] the URL of an image
- * @property {number[]} vector
- * @property {number} milliseconds
- */
+/** @import { Embedded } from "./input.js" */
 
 const HEAD = 3;
 const TAIL = 1;

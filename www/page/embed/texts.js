@@ -3,7 +3,7 @@
 import { elementById, newElement } from "../shell/elements.js";
 import { showError } from "../shell/notice.js";
 
-/** @import { Input } from "./view.js" */
+/** @import { Input } from "./input.js" */
 
 const field = elementById("texts", HTMLTextAreaElement);
 const errors = elementById("text-errors", HTMLUListElement);

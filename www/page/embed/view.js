@@ -9,20 +9,9 @@ import { ResultPanel } from "./result.js";
 import { SampleStrip } from "./samples.js";
 import { TextList } from "./texts.js";
 
-/** @import { ClipEncoder, Embeddings, EmbedOptions } from "../../clip.js" */
+/** @import { ClipEncoder } from "../../clip.js" */
 /** @import { ModelPanel } from "../model/view.js" */
-/** @import { Embedded } from "./result.js" */
-
-/**
- * A text or an image on the page. Each is embedded by itself, so that one that fails costs no other.
- * @typedef {object} Input
- * @property {"text" | "image"} kind
- * @property {string} source the text, or the image's name
- * @property {string} [picture] the URL of an image
- * @property {"sample" | "drawing" | null} [slot] of an image: `null` for the user's own
- * @property {(encoder: ClipEncoder, options: EmbedOptions) => Promise<Embeddings>} embed
- * @property {(state: "idle" | "busy" | "done" | "failed", error?: unknown) => void} show
- */
+/** @import { Embedded, Input } from "./input.js" */
 
 const form = elementById("inputs", HTMLFormElement);
 const normalize = elementById("normalize", HTMLInputElement);

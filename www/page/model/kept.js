@@ -5,7 +5,7 @@ import { elementById, newElement } from "../shell/elements.js";
 import { showError } from "../shell/notice.js";
 import { megabytes } from "../../lib/shared/units.js";
 
-/** @import { KeptModel } from "../../lib/store/store.js" */
+/** @import { KeptModel } from "../../clip.js" */
 
 const panel = elementById("kept", HTMLDetailsElement);
 const summary = elementById("kept-summary", HTMLElement);

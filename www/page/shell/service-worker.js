@@ -7,11 +7,12 @@ import { showOffline } from "./offline.js";
 import { isSingleFile } from "./resources.js";
 import { showTraffic } from "./traffic.js";
 
-/** @import { ModelPanel } from "../model/view.js" */
+/** @import { ClipEncoder } from "../../clip.js" */
 
 /**
  * From the next visit on the page needs no network, and is isolated where its host does not see to it: see sw.js.
- * @param {ModelPanel} model what answers requests to the endpoint
+ * @param {{ encoderAtHand: () => Promise<ClipEncoder | null>, forget: () => void }} model what answers requests to the
+ *   endpoint
  */
 export async function installServiceWorker(model) {
   showTraffic();

@@ -236,7 +236,7 @@ async function missingFiles() {
 /** URLs of all that a visit without a network needs. */
 function files() {
   const build = WebAssembly.validate(RELAXED_DOT) ? "relaxed" : "simd128";
-  const modules = ["clip_wasm.js", "clip_wasm_bg.wasm"].map((file) => `pkg/${build}/${file}`);
+  const modules = ["pictures", build].flatMap((name) => ["clip_wasm.js", "clip_wasm_bg.wasm"].map((file) => `pkg/${name}/${file}`));
   return [...PAGE, ...modules].map(here);
 }
 

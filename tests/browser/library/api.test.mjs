@@ -5,7 +5,7 @@ import { readFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
-import { FIXTURES, Site, TINY_MODEL } from "../support/browser.mjs";
+import { FIXTURES, modelWorkers, Site, TINY_MODEL } from "../support/browser.mjs";
 import { status, withoutLength } from "../support/server.mjs";
 
 /** @import { TestContext } from "node:test" */
@@ -217,7 +217,7 @@ describe("a batch of images on a page without threads", () => {
     assert.equal(new Set(one.map(String)).size, 24);
     assert.deepEqual(all, Array.from({ length: 40 }, () => one).flat());
     assert.deepEqual(again, one);
-    assert.equal(page.workers().length, 1 + Math.min(availableParallelism() - 1, 3));
+    assert.equal(modelWorkers(page).length, 1 + Math.min(availableParallelism() - 1, 3));
     assert.equal(site.hub.requests.length, 1, "they read what the first has kept");
   });
 
@@ -229,7 +229,7 @@ describe("a batch of images on a page without threads", () => {
       const single = await ClipEncoder.load(modelUrl, { threads: 1 });
       await single.embedImage(images);
     })()`);
-    assert.equal(page.workers().length, 2);
+    assert.equal(modelWorkers(page).length, 2);
   });
 
   test("fails with the error of the first input that fails, and the next call works", async (t) => {

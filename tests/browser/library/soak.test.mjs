@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { setTimeout as pause } from "node:timers/promises";
 import { record } from "../../reliability/record.mjs";
-import { FIXTURES, PHOTOS, REPOSITORY, Site, TEST_DATA, TINY_MODEL } from "../support/browser.mjs";
+import { FIXTURES, modelWorkers, PHOTOS, REPOSITORY, Site, TEST_DATA, TINY_MODEL } from "../support/browser.mjs";
 import { apiPage } from "../support/loads.mjs";
 import { runPlain } from "../support/plain.mjs";
 import { megabytes, Processes, trend } from "../support/processes.mjs";
@@ -108,7 +108,7 @@ test(`${INPUTS} inputs through one encoder, one in ten of them bad`, { timeout: 
   const measured = { wasm: /** @type {number[]} */ ([]), page: /** @type {number[]} */ ([]), worker: /** @type {number[]} */ ([]), resident: /** @type {number[]} */ ([]) };
   for (let pass = 0; pass < passes; pass++) {
     assert.deepEqual(await page.evaluate("pass()"), [], `pass ${pass}`);
-    measured.wasm.push(Number(await page.workers()[0]?.evaluate("wasmMemory.buffer.byteLength")));
+    measured.wasm.push(Number(await modelWorkers(page)[0]?.evaluate("wasmMemory.buffer.byteLength")));
     measured.page.push(await processes.pageHeap());
     measured.worker.push(await processes.workerHeaps());
     measured.resident.push(await processes.resident());

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { after, describe, test } from "node:test";
 import { setTimeout as pause } from "node:timers/promises";
 import { record } from "../../reliability/record.mjs";
-import { TEST_DATA } from "../support/browser.mjs";
+import { modelWorkers, TEST_DATA } from "../support/browser.mjs";
 import { apiPage, kept, load, openApi } from "../support/loads.mjs";
 import { status } from "../support/server.mjs";
 import { waitUntil } from "../support/waiting.mjs";
@@ -291,7 +291,7 @@ describe("memory", () => {
     const url = serve({ silentAfter: (from) => (from === 0 ? 1_000_000 : Infinity) });
     await page.evaluate(`void (window.loading = outcomeOf("${url}", { idleTimeout: 60_000 }))`);
     await waitUntil("what has come is kept", async () => (await kept(page))[0]?.keptSize === 1_000_000);
-    await page.workers()[0]?.evaluate("self.close()");
+    await modelWorkers(page)[0]?.evaluate("self.close()");
     const { code, message } = await page.evaluate("loading");
     assert.equal(code, "worker_failed");
     assert.match(message, /has ended the encoder's worker; load the model again/);

@@ -275,6 +275,14 @@ export class ClipPage {
 }
 
 /**
+ * The workers of a page that hold a model, the oldest first.
+ * @param {Page} page
+ */
+export function modelWorkers(page) {
+  return page.workers().filter((worker) => worker.url().endsWith("/model-worker.js"));
+}
+
+/**
  * The code that an error on the page shows.
  * @param {Locator} error
  * @returns {Promise<string | null>}

@@ -6,7 +6,7 @@ import { abortedError, ClipError } from "../shared/error.js";
 import { deviceMemory } from "../shared/memory.js";
 import { untilAborted } from "../shared/waiting.js";
 
-/** @import { PictureParams } from "../shared/protocol.js" */
+/** @import { PictureParams, Prepared } from "../shared/protocol.js" */
 
 const MOST_WORKERS = 4;
 /** Of the device's memory, what there has to be for each worker: a large photo takes some 150 MB while it is read. */
@@ -17,8 +17,10 @@ const LONGEST = 120_000;
 export class PicturePool {
   /** @type {WorkerConnection[]} that wait for a picture */
   #idle = [];
-  /** @type {Set<WorkerConnection>} */
-  #all = new Set();
+  /** What the first worker has compiled: the others, and those that take the place of a broken one, start at once. @type {WebAssembly.Module | undefined} */
+  #module;
+  /** With whether it has read a picture yet. @type {Map<WorkerConnection, boolean>} */
+  #all = new Map();
   /** @type {(() => void)[]} calls that wait for a worker, the oldest first */
   #waiting = [];
   /** @type {ClipError | null} why there are no workers any more */
@@ -45,9 +47,13 @@ export class PicturePool {
       timer = setTimeout(() => reject(new ClipError("corrupt_image", message)), LONGEST);
     }));
     let isAtWork = true;
-    const answer = worker.call("prepare", params).finally(() => (isAtWork = false));
+    const isFirst = !this.#all.get(worker);
+    const answer = worker.call("prepare", isFirst ? { ...params, module: this.#module } : params).finally(() => (isAtWork = false));
     try {
-      return await untilAborted(Promise.race([answer, tooLong]), signal);
+      const { pixels, module } = /** @type {Prepared} */ (await untilAborted(Promise.race([answer, tooLong]), signal));
+      this.#module ??= module;
+      this.#all.set(worker, true);
+      return pixels;
     } catch (error) {
       if (this.#ended) throw this.#ended;
       if (!(error instanceof WorkerDeath)) throw error;
@@ -65,7 +71,7 @@ export class PicturePool {
   end(error) {
     if (this.#ended) return;
     this.#ended = error;
-    for (const worker of this.#all) worker.end(error);
+    for (const worker of this.#all.keys()) worker.end(error);
     for (const wake of this.#waiting) wake();
   }
 
@@ -81,7 +87,7 @@ export class PicturePool {
       if (idle) return idle;
       if (this.#all.size < this.#most) {
         const worker = new WorkerConnection("pictures");
-        this.#all.add(worker);
+        this.#all.set(worker, false);
         return worker;
       }
       /** @type {() => void} */

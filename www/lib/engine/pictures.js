@@ -8,7 +8,7 @@ import { picturesBuild } from "./pictures-build.js";
 /** @import { PictureParams } from "../shared/protocol.js" */
 /** @import { PictureBindings } from "./pictures-build.js" */
 
-/** @typedef {Omit<PictureParams, "image">} Preparation how a picture is read */
+/** @typedef {Omit<PictureParams, "image" | "module">} Preparation how a picture is read */
 
 /**
  * Bytes of memory beyond which an instance is replaced. WebAssembly gives no memory back, and a photo of a phone,
@@ -33,14 +33,20 @@ export class Pictures {
   }
 
   /**
-   * Fetches the module.
+   * Fetches the module, unless it is given.
+   * @param {WebAssembly.Module} [given]
    * @returns {Promise<Pictures>} Rejects as {@link import("./compile.js").compile} does
    */
-  static async start() {
+  static async start(given) {
     const build = picturesBuild();
-    const [bindings, module] = await Promise.all([build.bindings(), build.compile()]);
+    const [bindings, module] = await Promise.all([build.bindings(), given ?? build.compile()]);
     await bindings.default({ module_or_path: module });
     return new Pictures(bindings, module);
+  }
+
+  /** The compiled module, for other workers. */
+  get module() {
+    return this.#module;
   }
 
   /** Bytes of memory that the instance has. */

@@ -98,6 +98,7 @@
 
 /**
  * @typedef {object} PictureParams
+ * @property {WebAssembly.Module} [module] what another worker has compiled, in the first call of this one
  * @property {Blob | Uint8Array} image a file's bytes
  * @property {Preprocessing} preprocessing of the model
  * @property {"exif" | "ignore"} orientation
@@ -129,9 +130,16 @@
  */
 
 /**
+ * A picture as a model reads it.
+ * @typedef {object} Prepared
+ * @property {Uint8Array} pixels `[S, S, 3]`, RGB
+ * @property {WebAssembly.Module} [module] if this worker has compiled it just now
+ */
+
+/**
  * What a pictures' worker can be asked for.
  * @typedef {object} PictureMethods
- * @property {(params: PictureParams) => Promise<Uint8Array>} prepare `[S, S, 3]`, RGB
+ * @property {(params: PictureParams) => Promise<Prepared>} prepare
  */
 
 /**

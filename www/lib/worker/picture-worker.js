@@ -6,14 +6,20 @@ import { Pictures } from "../engine/pictures.js";
 import { ClipError, codeOf } from "../shared/error.js";
 import { checkLimit } from "../shared/limits.js";
 
+/** @import { Preparation } from "../engine/pictures.js" */
 /** @import { PictureMethods } from "../shared/protocol.js" */
 
 /** @type {Promise<Pictures> | undefined} */
 let starting;
+/** Whether the page has the compiled module. */
+let isShared = false;
 
-/** The module, started by the first picture; asked for again if it did not come. */
-function pictures() {
-  starting ??= Pictures.start().catch((cause) => {
+/**
+ * The module, started by the first picture; asked for again if it did not come.
+ * @param {WebAssembly.Module} [given]
+ */
+function pictures(given) {
+  starting ??= Pictures.start(given).catch((cause) => {
     starting = undefined;
     if (codeOf(cause) !== null) throw cause;
     throw new ClipError("network", `the WebAssembly module that reads pictures does not start: ${cause}; try again`, { cause });
@@ -23,23 +29,37 @@ function pictures() {
 
 /** @type {PictureMethods} */
 const methods = {
-  async prepare({ image, ...how }) {
+  async prepare({ image, module: given, ...how }) {
+    isShared ||= given !== undefined;
     const size = image instanceof Blob ? image.size : image.length;
     checkLimit("imageBytes", size, "bytes of the image's file", how.limits);
-    const [bytes, module] = await Promise.all([image instanceof Blob ? readBlob(image) : image, pictures()]);
-    try {
-      return module.prepareFile(bytes, how);
-    } catch (error) {
-      // No browser makes the reference's pixels of a format that is decoded here, though not in this variant.
-      if (codeOf(error) !== "unsupported_image" || module.recognizes(bytes)) throw error;
-      const pixels = await decodeInBrowser(new Blob([/** @type {BlobPart} */ (bytes)]), how.orientation, how.alpha);
-      if (!pixels) throw error;
-      return module.preparePixels(pixels, how);
-    }
+    const [bytes, reader] = await Promise.all([image instanceof Blob ? readBlob(image) : image, pictures(given)]);
+    const pixels = await read(reader, bytes, how);
+    if (isShared) return { pixels };
+    isShared = true;
+    return { pixels, module: reader.module };
   },
 };
 
 serveCalls(methods);
+
+/**
+ * @param {Pictures} reader
+ * @param {Uint8Array} bytes of a file
+ * @param {Preparation} how
+ * @returns {Promise<Uint8Array>} `[S, S, 3]`, RGB
+ */
+async function read(reader, bytes, how) {
+  try {
+    return reader.prepareFile(bytes, how);
+  } catch (error) {
+    // No browser makes the reference's pixels of a format that is decoded here, though not in this variant.
+    if (codeOf(error) !== "unsupported_image" || reader.recognizes(bytes)) throw error;
+    const pixels = await decodeInBrowser(new Blob([/** @type {BlobPart} */ (bytes)]), how.orientation, how.alpha);
+    if (!pixels) throw error;
+    return reader.preparePixels(pixels, how);
+  }
+}
 
 /**
  * @param {Blob} blob

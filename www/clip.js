@@ -34,20 +34,25 @@ import { Store } from "./lib/store/store.js";
 export { ClipError, errorJson, similarity };
 
 /**
- * What the hosted endpoint prints: one list an input, in input order.
+ * What the hosted endpoint returns: one vector for each input, in input order.
  * @typedef {{ data: number[][], status_code: 200 }} Embeddings
  */
 
 /**
- * What became of one image: its vector, or why it has none.
+ * The result for one image: its vector, or the error.
  * @typedef {{ index: number, vector: Float32Array } | { index: number, error: ClipError }} Embedded
  */
 
 /**
- * Every method rejects with a {@link ClipError}, whose `code` is stable. A failed call leaves the encoder as it was.
- * With `worker_failed` too: what the encoder runs in has stopped, as for want of memory, and it starts anew by itself;
- * calls that had not begun, and later ones, wait for it. What no longer starts ends with `encoder_lost`, as every call
- * does then: load the model anew.
+ * Every method rejects with a {@link ClipError}, whose `code` is stable. A failed call leaves the encoder as it was. A
+ * call that needs a tower whose loading has failed rejects with the error of that load.
+ *
+ * Any call can reject with these codes:
+ * - `aborted`: its signal has aborted.
+ * - `closed`: {@link ClipEncoder.close} was called.
+ * - `worker_failed`: the worker stopped, for example because memory ran out. The encoder restarts by itself; queued and
+ *   later calls wait for it.
+ * - `encoder_lost`: the worker could not be restarted. Every later call fails in the same way: load the model again.
  */
 export class ClipEncoder {
   #worker;
@@ -56,7 +61,7 @@ export class ClipEncoder {
   #info;
   #memory;
   #limits;
-  /** @type {Promise<void>} of what is coming, if anything is */
+  /** @type {Promise<void>} of the towers that are still loading, if there are any */
   #loading = Promise.resolve();
 
   /**
@@ -77,30 +82,42 @@ export class ClipEncoder {
   }
 
   /**
-   * What the model is, and which of its towers are loaded.
+   * What is known of the model, and which of its towers are loaded.
    * @returns {Readonly<ModelInfo>}
    */
   get info() {
     return this.#info;
   }
 
-  /** Bytes of memory that the module has, and of them those of the weights; its values of the moment come on top. */
+  /**
+   * Bytes of memory that the module has, and how many of them are the weights. The values of a running call are extra.
+   */
   get memory() {
     return this.#memory;
   }
 
   /**
-   * Streams CLIP weights into a new worker. What comes from a URL is kept on the way: an interrupted load goes on
-   * where it was, and the next visit needs no network.
-   * @param {string | URL | Blob | Uint8Array | ArrayBuffer | File[]} source a GGUF file, as a URL, relative to the
-   *   page, or as it is; or a checkpoint of Hugging Face transformers or open_clip, as the URL of its `.safetensors`
-   *   file (or of `model.safetensors.index.json`), or of its `pytorch_model.bin` or `open_clip_pytorch_model.bin` (or of
-   *   `pytorch_model.bin.index.json`), with the files of its configuration and tokenizer beside it, or as all these files
-   *   in a list. A checkpoint is converted as it comes, and the GGUF is what is kept. In Node a path
-   *   does for a URL
-   * @param {LoadOptions & { threads?: number }} [options] `threads`: at most; as many as the processor has cores, up
-   *   to 8, if absent. A page that is not cross-origin isolated has one, whatever is asked for; see sw.js
-   * @returns {Promise<ClipEncoder>}
+   * Streams CLIP weights into a new worker. Bytes from a URL are stored as they arrive: an interrupted load resumes
+   * where it stopped, and the next visit needs no network.
+   *
+   * Rejects with
+   * - `invalid_input` or `empty_input` if the source or an option is invalid;
+   * - `network`, `http_status` or `io` if the file cannot be read;
+   * - `not_a_model`, `unsupported_model`, `truncated_model`, `malformed_model`, `missing_tensor` or `corrupt_model` if
+   *   the file is not a CLIP model, or is damaged; `missing_tower` if it lacks a tower that was asked for;
+   * - `limit_exceeded` if the model exceeds one of the limits, `low_memory` if this device has too little memory for
+   *   it;
+   * - `no_wasm`, `not_wasm` or `worker_failed` if the worker or its WebAssembly module cannot start;
+   * - `aborted` if the signal aborts.
+   * @param {string | URL | Blob | Uint8Array | ArrayBuffer | File[]} source a GGUF file or a checkpoint. A GGUF file is
+   *   given as a URL, relative to the page, or as its bytes. A checkpoint is one of Hugging Face transformers or
+   *   open_clip. It is given as the URL of its `.safetensors`, `pytorch_model.bin` or `open_clip_pytorch_model.bin`
+   *   file, or of the index of several (`model.safetensors.index.json`, `pytorch_model.bin.index.json`), with the files
+   *   of its configuration and tokenizer in the same folder; or as a list of all these files. It is converted while it
+   *   is downloaded, and only the GGUF is stored. In Node a path can take the place of a URL
+   * @param {LoadOptions & { threads?: number }} [options] `threads`: how many at most. The default is the number of the
+   *   processor's cores, up to 8. A page that is not cross-origin isolated always has one; see sw.js
+   * @returns {Promise<ClipEncoder>} with option `first`, as soon as that tower is loaded
    */
   static async load(source, { threads = defaultThreads(), ...options } = {}) {
     if (source instanceof File && isWeightsName(source.name)) source = [source];
@@ -108,10 +125,10 @@ export class ClipEncoder {
     if (Array.isArray(source)) requireList(source, (file) => file instanceof File, "a File");
     else if (!(source instanceof Blob)) source = absoluteUrl(source);
     if (!Number.isInteger(threads) || threads < 1) {
-      throw new ClipError("invalid_input", `threads is ${threads}, not a whole number from 1 on`);
+      throw new ClipError("invalid_input", `threads is ${threads}; it must be a whole number, 1 or more`);
     }
     if (typeof source === "string") refuseHubPages(source);
-    // Such a URL is the page's own: on one opened from a disk, not even its worker may read it.
+    // A blob: URL belongs to the page: if the page was opened from a disk, not even its worker may read it.
     if (typeof source === "string" && source.startsWith("blob:")) source = await (await download(source, { signal: options.signal })).blob();
     const params = loadParams(source, threads, options);
     const { signal, onProgress, onWarning = printWarning } = options;
@@ -124,7 +141,7 @@ export class ClipEncoder {
       const onEarly = (/** @type {Loaded} */ loaded) => {
         const early = new ClipEncoder(worker, params, loaded);
         early.#loading = whole.then((loaded) => early.#take(loaded));
-        early.#loading.catch(() => {}); // it is told to whoever waits for it
+        early.#loading.catch(() => {}); // callers that wait for it get the error
         resolve((encoder = early));
       };
       const whole = worker.open({ onProgress, onWarning, onEarly, signal });
@@ -133,16 +150,16 @@ export class ClipEncoder {
   }
 
   /**
-   * Settles when all that was asked for has come, or has failed to; what has come before goes on working. After a
-   * `worker_replaced` warning, when it has come again.
+   * Resolves when all towers that were asked for are loaded, and rejects if that fails; towers that are loaded already
+   * keep working. After a `worker_replaced` warning, resolves when the model is loaded again.
    */
   get loaded() {
     return this.#loading.then(() => this.#worker.ready);
   }
 
   /**
-   * Loads further towers of the same file. What the encoder has already goes on working meanwhile, and calls that
-   * need what is coming wait for it.
+   * Loads further towers of the same file. Loaded towers keep working meanwhile; calls that need a tower that is still
+   * loading wait for it. Rejects with the same codes as {@link ClipEncoder.load}.
    * @param {Tower[]} towers
    * @param {Pick<LoadOptions, "onProgress" | "onWarning" | "signal">} [options]
    * @returns {Promise<void>}
@@ -165,9 +182,14 @@ export class ClipEncoder {
   }
 
   /**
+   * Embeds texts. A text that is longer than the model's context is truncated.
+   *
+   * Rejects with `invalid_input` or `empty_input` if `texts` is not a list of strings or is empty, `limit_exceeded` if
+   * a text has too many bytes, `missing_tower` if the text tower is not loaded, `low_memory` if memory runs out, and
+   * the codes that any call can reject with.
    * @param {string[]} texts
    * @param {EmbedOptions} [options]
-   * @returns {Promise<Embeddings>}
+   * @returns {Promise<Embeddings>} for each text a vector of `info.embeddingDimension` numbers
    */
   async embedText(texts, { normalize = true, onProgress = () => {}, signal } = {}) {
     requireTexts(texts);
@@ -181,11 +203,20 @@ export class ClipEncoder {
   }
 
   /**
-   * A page without threads that has 16 images or more to embed loads the model again in workers beside the first,
-   * as many as there are cores and room for, and they stay until the encoder is closed; `threads: 1` forbids it.
+   * Embeds images. On a page without threads, 16 images or more make the encoder load the model into further workers,
+   * up to 3, if there are cores and memory for them. They stay until the encoder is closed; `threads: 1` forbids them.
+   *
+   * Rejects with the error of the first image that fails:
+   * - `invalid_input` or `empty_input` if `images` or an option is invalid;
+   * - `network`, `http_status` or `io` if an image cannot be read, or the module that reads images cannot be fetched;
+   * - `unsupported_image`, `corrupt_image`, `image_too_large` or `limit_exceeded` if it cannot be decoded;
+   * - `missing_tower` if the vision tower is not loaded;
+   * - `low_memory` if memory runs out;
+   * - the codes that any call can reject with, and `no_wasm` or `not_wasm` if the module that reads images cannot
+   *   start.
    * @param {ImageSource[]} images
    * @param {EmbedOptions & ImageOptions} [options]
-   * @returns {Promise<Embeddings>}
+   * @returns {Promise<Embeddings>} for each image a vector of `info.embeddingDimension` numbers
    */
   async embedImage(images, { onProgress = () => {}, ...options } = {}) {
     requireImages(images);
@@ -196,12 +227,13 @@ export class ClipEncoder {
   }
 
   /**
-   * The vectors of many images, each as soon as it is ready, in the order in which they become so. An image that
-   * fails stops no other; only what would fail for all (`aborted`, `closed`, `encoder_lost`, `missing_tower`)
-   * ends the iteration, with that error. Whoever stops taking has no more images read than a few ahead.
+   * Embeds many images and yields each vector as soon as it is ready, in no fixed order. If an image fails, its error
+   * is yielded and the others go on; the codes are those of {@link ClipEncoder.embedImage}. Only an error that every
+   * image would have ends the iteration: `aborted`, `closed`, `encoder_lost`, `missing_tower`, and `invalid_input` or
+   * `empty_input` for the arguments. If you stop iterating, at most a few more images are read.
    * @param {ImageSource[]} images
    * @param {Omit<EmbedOptions, "onProgress"> & ImageOptions} [options]
-   * @returns {AsyncGenerator<Embedded, void, void>}
+   * @returns {AsyncGenerator<Embedded, void, void>} vectors of `info.embeddingDimension` numbers
    */
   async *embedEach(images, options = {}) {
     requireImages(images);
@@ -214,7 +246,10 @@ export class ClipEncoder {
   }
 
   /**
-   * Zero-shot classification: which of the labels fits an image best. Labels are embedded anew by each call.
+   * Zero-shot classification: which of the labels fits an image best. Each call embeds the labels again.
+   *
+   * Rejects with `invalid_input` or `empty_input` if the labels or an option are invalid, and with the codes of
+   * {@link ClipEncoder.embedText} and {@link ClipEncoder.embedImage}.
    * @param {ImageSource[]} images
    * @param {string[]} labels
    * @param {ClassifyOptions & ImageOptions} [options]
@@ -237,7 +272,8 @@ export class ClipEncoder {
   }
 
   /**
-   * The tokens that texts become, as Hugging Face's CLIPTokenizer gives them.
+   * The tokens of texts, the same as from Hugging Face's CLIPTokenizer. Rejects with the same codes as
+   * {@link ClipEncoder.embedText}.
    * @param {string[]} texts
    * @param {{ signal?: AbortSignal }} [options]
    * @returns {Promise<TokenizedText[]>}
@@ -267,14 +303,14 @@ export class ClipEncoder {
     };
   }
 
-  /** Waits for the vision tower if it is coming; otherwise its absence fails here, before any picture is read. */
+  /** Waits for the vision tower if it is still loading. If there is none, fails here, before any picture is read. */
   async #requireVision() {
     await this.#waitFor("vision");
     if (!this.#info.preprocessing) await this.#worker.call("embedPixels", { pixels: new Uint8Array(), normalize: true });
   }
 
   /**
-   * Waits for a tower that is coming; the worker says so where none is.
+   * Waits for a tower that is still loading. If none is loading, the worker fails the call with `missing_tower`.
    * @param {Tower} tower
    */
   async #waitFor(tower) {
@@ -284,14 +320,14 @@ export class ClipEncoder {
     });
   }
 
-  /** Ends the workers, which frees the model's memory. Calls that still wait fail with `closed`. */
+  /** Ends the workers, which frees the model's memory. Pending and later calls fail with `closed`. */
   close() {
     const closed = new ClipError("closed", "the encoder is closed; load a model again");
     this.#worker.end(closed);
     this.#end(closed);
   }
 
-  /** @param {ClipError} error for what waits */
+  /** @param {ClipError} error that pending calls fail with */
   #end(error) {
     this.#helpers.end(error);
     this.#pictures.end(error);
@@ -299,7 +335,7 @@ export class ClipEncoder {
 }
 
 /**
- * The models that are kept on this device, by the URLs they were loaded from.
+ * The models that are stored on this device, with the URLs they were loaded from.
  * @returns {Promise<KeptModel[]>}
  */
 export async function keptModels() {
@@ -307,7 +343,7 @@ export async function keptModels() {
 }
 
 /**
- * Deletes what is kept of a model. Fails with `in_use` while it is being loaded.
+ * Deletes a stored model. Rejects with `in_use` while the model is being loaded.
  * @param {string | URL} url
  * @returns {Promise<void>}
  */
@@ -315,7 +351,7 @@ export async function deleteKeptModel(url) {
   const address = absoluteUrl(url);
   const store = await Store.open();
   await modelLock(address, { ifAvailable: true }, async (lock) => {
-    if (!lock && globalThis.navigator?.locks) throw new ClipError("in_use", "this model is being loaded; try again when it has come");
+    if (!lock && globalThis.navigator?.locks) throw new ClipError("in_use", "this model is being loaded; try again when it is loaded");
     await store?.delete(address);
   });
 }
@@ -326,8 +362,8 @@ function printWarning({ message }) {
 }
 
 /**
- * Without this the browser may delete what is kept when the disk fills up. It may refuse, or, as Firefox does, ask the
- * user; who has not done anything on the page yet is not to be asked for anything.
+ * Without this the browser may delete stored models when the disk fills up. It may refuse, or ask the user, as Firefox
+ * does; so users who have not interacted with the page yet are not asked.
  */
 function askToPersist() {
   const { storage, userActivation } = globalThis.navigator ?? {};

@@ -203,7 +203,7 @@ test("a worker that ends is replaced, with its threads, and what waits is answer
     const waiting = vectors(clip);
     const { code, message } = await running;
     assert.equal(code, "worker_failed");
-    assert.match(message, /ended with code 1; the encoder starts anew by itself/);
+    assert.match(message, /ended with code 1; the encoder restarts by itself/);
     assertExpected(await waiting);
     assert.equal(warnings.length, round);
   }

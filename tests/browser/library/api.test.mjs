@@ -378,7 +378,7 @@ describe("a worker that dies", () => {
       outcomes.push((await (await ClipEncoder.load(new Blob(["any"]))).embedText(["again"])).data);
       return outcomes;
     })()`);
-    const failure = { code: "worker_failed", message: "the encoder stopped (RuntimeError: unreachable), perhaps because memory ran out; the encoder starts anew by itself, and the next call works: leave out an input that brings this again, or make it smaller" };
+    const failure = { code: "worker_failed", message: "the encoder stopped (RuntimeError: unreachable), perhaps because memory ran out; the encoder restarts by itself, and the next call works: if an input causes this again, leave it out or make it smaller" };
     assert.deepEqual(outcome, [[[1, 0]], failure, [[1, 0]], [[1, 0]], [[1, 0]], [[1, 0]]]);
   });
 
@@ -389,13 +389,13 @@ describe("a worker that dies", () => {
     await clip.texts.fill("fine\ntrap\nafter");
     await clip.embed();
     assert.equal(await clip.page.locator("#text-errors code").textContent(), "worker_failed");
-    assert.match(String(await clip.page.locator("#text-errors").textContent()), /Line 2: .+starts anew by itself/);
-    assert.match(String(await clip.page.locator("#model-note").textContent()), /^the encoder stopped .+; another worker takes its place and loads the model again$/);
+    assert.match(String(await clip.page.locator("#text-errors").textContent()), /Line 2: .+restarts by itself/);
+    assert.match(String(await clip.page.locator("#model-note").textContent()), /^the encoder stopped .+; another worker replaces it and loads the model again$/);
     assert.match(String(await clip.modelState.textContent()), /^Ready/);
     assert.deepEqual(await clip.legend(), ["“fine”", "“after”"]);
     await clip.texts.fill("trap\ntrap\ntrap\ntrap\nafter");
     await clip.embed();
-    assert.match(String(await clip.page.locator("#text-errors").textContent()), /Line 4: .+load the model anew/);
+    assert.match(String(await clip.page.locator("#text-errors").textContent()), /Line 4: .+load the model again/);
     assert.match(String(await clip.modelState.textContent()), /was lost/);
     await clip.texts.fill("fine\nafter");
     await clip.embed();

@@ -18,7 +18,7 @@ const ISOLATION = { "cross-origin-opener-policy": "same-origin", "cross-origin-e
 const OTHER_MODEL = join(REPOSITORY, "www/models/demo.gguf");
 const MODEL = "/m.gguf";
 /** What is said of a call that a worker has died of. */
-const FAILED = /starts anew by itself, and the next call works: leave out an input that brings this again/;
+const FAILED = /restarts by itself, and the next call works: if an input causes this again/;
 
 /** @type {Site} */
 let site;
@@ -114,7 +114,7 @@ describe("a worker that dies is replaced", () => {
       }
       assert.equal(got[6][0].count, 4);
       assert.equal(warnings.length, 2, warnings.join("\n"));
-      assert.match(warnings[0], /^worker_replaced: .+; another worker takes its place and loads the model again$/);
+      assert.match(warnings[0], /^worker_replaced: .+; another worker replaces it and loads the model again$/);
       assert.equal(info[1], info[0]);
       assert.equal(memory[2], 0, "no worker is left");
       assert.deepEqual(loads, ["all", "all", "all"]);
@@ -155,7 +155,7 @@ describe("a worker that dies is replaced", () => {
     const codes = outcomes.map((/** @type {string} */ told) => told.split(":")[0]);
     const [failed, lost] = ["worker_failed", "encoder_lost"];
     assert.deepEqual(codes, [failed, "vector", failed, failed, failed, "vector", failed, failed, failed, lost, lost]);
-    assert.match(outcomes.at(-1), /as did the 3 workers before it; load the model anew/);
+    assert.match(outcomes.at(-1), /as did the 3 workers before it; load the model again/);
     assert.equal(warnings.length, 7);
     assert.equal(loads.length, 8);
     assert.equal(held, 0, "no worker is left");
@@ -241,9 +241,9 @@ describe("a load during which the worker dies", () => {
   });
 
   for (const [name, spoil, expected] of /** @type {const} */ ([
-    ["a server that has no more than 404", () => site.hub.answer(MODEL, status(404)), /could not be loaded again: .+ answered 404.*; load the model anew$/],
-    ["another model at its address", () => serve(OTHER_MODEL), /could not be loaded again: another model is at its address now; load the model anew$/],
-    ["workers that die", () => setFates(site.own, Array(9).fill("end")), /as did the 3 workers before it; load the model anew$/],
+    ["a server that has no more than 404", () => site.hub.answer(MODEL, status(404)), /could not be loaded again: .+ answered 404.*; load the model again$/],
+    ["another model at its address", () => serve(OTHER_MODEL), /could not be loaded again: another model is at its address now; load the model again$/],
+    ["workers that die", () => setFates(site.own, Array(9).fill("end")), /as did the 3 workers before it; load the model again$/],
   ])) {
     test(`the second time, for ${name}, loses the encoder and says why`, async (t) => {
       const { page } = await mortalPage(t);

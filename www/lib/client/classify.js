@@ -1,4 +1,4 @@
-// Zero-shot classification, as CLIP's paper has it: which of some labels fits an image best, by their texts' vectors.
+// Zero-shot classification, as in CLIP's paper: compares an image with the vectors of the labels' texts.
 
 import { ClipError } from "../shared/error.js";
 import { requireList, requireTexts, typeOf } from "./inputs.js";
@@ -9,15 +9,15 @@ import { similarity } from "./similarity.js";
  * @typedef {object} Classification
  * @property {string} label
  * @property {number} score the cosine of the image with the label's texts
- * @property {number} probability among all the labels given: they add up to 1, even where none fits
+ * @property {number} probability among the given labels. The probabilities add up to 1, even if no label fits
  */
 
 const PLACE = "{}";
 
 /**
  * @param {string[]} labels
- * @param {string | string[] | null} template with `{}` where the label goes; `null` for labels that are whole texts
- * @returns {string[][]} for each label the texts that stand for it
+ * @param {string | string[] | null} template with `{}` in the label's place; `null` if the labels are whole texts
+ * @returns {string[][]} the texts of each label
  */
 export function promptsOf(labels, template) {
   requireTexts(labels);
@@ -36,7 +36,7 @@ export function requireScale(scale) {
 }
 
 /**
- * The mean of unit vectors: of its direction, which is all that a cosine asks for.
+ * The mean of unit vectors. It does not have unit length, but a cosine depends only on its direction.
  * @param {number[][]} vectors at least one
  * @returns {number[]}
  */
@@ -49,7 +49,7 @@ export function meanOf(vectors) {
  * @param {number[]} image
  * @param {string[]} labels
  * @param {number[][]} vectors of the labels
- * @param {number} scale of the cosines before the softmax
+ * @param {number} scale that the cosines are multiplied by before the softmax
  * @returns {Classification[]} the best first
  */
 export function classificationOf(image, labels, vectors, scale) {

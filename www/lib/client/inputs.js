@@ -1,4 +1,4 @@
-// What the public methods are given: checked, and made ready for a worker.
+// Checks the inputs of the public methods, and prepares them for a worker.
 
 import { download, readBody } from "../shared/download.js";
 import { ClipError } from "../shared/error.js";
@@ -7,7 +7,7 @@ import { environment } from "../shared/environment.js";
 /** @import { LimitOptions } from "../shared/protocol.js" */
 
 
-/** @typedef {Blob | Uint8Array | ArrayBuffer | URL | string} ImageSource a string is a URL; in Node, one or a path */
+/** @typedef {Blob | Uint8Array | ArrayBuffer | URL | string} ImageSource a string is a URL; in Node, a URL or a path */
 
 /**
  * @param {unknown} inputs
@@ -55,7 +55,7 @@ export function requireChoice(name, value, choices) {
 
 /**
  * @param {unknown} value
- * @returns {string} to go on with "is"
+ * @returns {string} a noun phrase for an error message, such as "a list"
  */
 export function typeOf(value) {
   if (value === null || value === undefined) return String(value);
@@ -78,7 +78,8 @@ function isImageSource(input) {
  * @param {ImageSource} source
  * @param {LimitOptions} limits
  * @param {AbortSignal | undefined} signal
- * @returns {Promise<Blob | Uint8Array<ArrayBuffer>>} what does not change any more: the caller's bytes are copied
+ * @returns {Promise<Blob | Uint8Array<ArrayBuffer>>} the caller's bytes are copied, so later changes to them have no
+ *   effect
  */
 export async function openImage(source, limits, signal) {
   if (source instanceof Blob) return source;

@@ -1,4 +1,4 @@
-// The options of the public methods: their types, their defaults and what they may be.
+// The options of the public methods: types, defaults and checks.
 
 import { ClipError } from "../shared/error.js";
 import { absoluteUrl, requireChoice, requireTowers } from "./inputs.js";
@@ -9,58 +9,61 @@ import { environment } from "../shared/environment.js";
 
 /**
  * @typedef {object} LoadOptions
- * @property {Tower[]} [towers] only these, where a text or an image is all that is to be embedded: where the
- *   server gives parts of a file, no more is fetched. Both, or those that the file has, if absent
- * @property {Tower} [first] the tower that is to come first, where both are loaded: the encoder is given as soon as
- *   it has come, the other goes on loading, calls that need it wait, and {@link ClipEncoder.loaded} tells its end
- * @property {string} [type] that a checkpoint is converted to: `q8_0` if absent, or f32, f16, q5_1, q5_0, q4_1, q4_0
- * @property {"gelu" | "quick_gelu"} [activation] of a checkpoint whose configuration does not tell, or is wrong
- * @property {number} [size] bytes of the file, for progress where the server does not tell
- * @property {string} [sha256] of the file, in hexadecimal: what differs is refused and not kept
- * @property {(string | URL)[]} [mirrors] further addresses of the same file, asked in turn when the one before fails
- * @property {boolean} [keep] whether to keep what comes from a URL for the next visit, which is the default where there
- *   is a place for it: not in Node, and not on a page opened from a disk
- * @property {number} [idleTimeout] milliseconds without a byte after which a connection is taken up anew; 20 s if
- *   absent
- * @property {boolean} [ignoreMemory] whether to load what this device is not likely to have memory for
- * @property {LimitOptions} [limits] what the model, and every image and text it is given, may ask for at most, where
- *   not the defaults: `{ pixels: 200_000_000 }`. docs/limits.md has them all. What exceeds one fails with
+ * @property {Tower[]} [towers] the towers to load, such as `["text"]` if only texts will be embedded. If the server
+ *   supports range requests, the rest of the file is not fetched. By default, both, or those that the file has
+ * @property {Tower} [first] the tower to load first if both are loaded: `load` resolves as soon as this tower is ready.
+ *   The other one continues to load, and calls that need it wait; {@link ClipEncoder.loaded} settles when it is done
+ * @property {string} [type] that a checkpoint is converted to: `q8_0` by default, or f32, f16, q5_1, q5_0, q4_1, q4_0
+ * @property {"gelu" | "quick_gelu"} [activation] of a checkpoint, if its configuration does not give it or is wrong
+ * @property {number} [size] bytes of the file, for progress if the server does not send the size
+ * @property {string} [sha256] of the file, in hexadecimal. A file with another hash is refused with `corrupt_model` and
+ *   not stored
+ * @property {(string | URL)[]} [mirrors] further URLs of the same file, each tried when the one before fails
+ * @property {boolean} [keep] whether to store what is loaded from a URL for the next visit. By default, yes, except in
+ *   Node and on a page opened from a disk
+ * @property {number} [idleTimeout] milliseconds without a byte after which a connection is closed and opened again;
+ *   20 000 by default
+ * @property {boolean} [ignoreMemory] whether to load a model that this device probably has too little memory for
+ * @property {LimitOptions} [limits] limits that differ from the defaults, for the model and for every image and text,
+ *   such as `{ pixels: 200_000_000 }`. docs/limits.md lists them. A call that exceeds one rejects with
  *   `image_too_large` or `limit_exceeded`
- * @property {(progress: Progress) => void} [onProgress]
- * @property {(warning: Warning) => void} [onWarning] told what went wrong where the model runs all the same: that it is
- *   not kept (`not_kept`), or, as long as the encoder lives, that its worker had to be replaced (`worker_replaced`). It
- *   is printed to the console if absent
+ * @property {(progress: Progress) => void} [onProgress] called with the progress of the load
+ * @property {(warning: Warning) => void} [onWarning] called when something went wrong although the model works: it is
+ *   not stored (`not_kept`), or its worker had to be replaced (`worker_replaced`), which can happen as long as the
+ *   encoder exists. By default, warnings are printed to the console
  * @property {AbortSignal} [signal]
  */
 
 /**
  * @typedef {object} EmbedOptions
- * @property {boolean} [normalize] to unit length (L2), which is the default; otherwise the raw projection
- * @property {(progress: EmbedProgress) => void} [onProgress] told after each input
+ * @property {boolean} [normalize] whether vectors are scaled to unit length (L2). `true` by default; `false` gives the
+ *   raw projection
+ * @property {(progress: EmbedProgress) => void} [onProgress] called after each input
  * @property {AbortSignal} [signal]
  */
 
 /** @typedef {{ done: number, total: number }} EmbedProgress in inputs */
 
 /**
- * What the references disagree on. The defaults are those of Pillow's `convert("RGB")` and transformers' `load_image`.
+ * Choices on which the reference implementations disagree. The defaults are those of Pillow's `convert("RGB")` and
+ * transformers' `load_image`.
  * @typedef {object} ImageOptions
- * @property {"exif" | "ignore"} [orientation] whether an image is turned as its EXIF or XMP says, which is the
- *   default, or taken as it is stored; a TIFF is always turned
- * @property {"drop" | "white" | "black"} [alpha] whether transparency is dropped, which is the default, so that the
- *   colour beneath shows, or laid over white or black
+ * @property {"exif" | "ignore"} [orientation] whether an image is rotated as its EXIF or XMP says, which is the
+ *   default, or used as it is stored. A TIFF is always rotated
+ * @property {"drop" | "white" | "black"} [alpha] what happens to transparency: it is dropped, which is the default, so
+ *   that the colour of transparent pixels shows, or the image is placed on white or black
  */
 
 /**
  * @typedef {object} ClassifyOptions
- * @property {string | string[] | null} [template] the text that stands for a label, with `{}` where the label goes:
- *   "a photo of a {}" if absent. Of several the mean of their vectors counts. `null` takes labels as whole texts
- * @property {number} [logitScale] what cosines are multiplied by before the softmax; the model's own if absent
- * @property {(progress: EmbedProgress) => void} [onProgress] told after each text and each image
+ * @property {string | string[] | null} [template] the text of a label, with `{}` in the label's place: "a photo of a
+ *   {}" by default. Of several templates, the mean of their vectors is used. With `null`, the labels are whole texts
+ * @property {number} [logitScale] factor for the cosines before the softmax; the model's own by default
+ * @property {(progress: EmbedProgress) => void} [onProgress] called after each text and each image
  * @property {AbortSignal} [signal]
  */
 
-/** Of many cores some are slow and some are wanted elsewhere, and what cannot be shared comes to weigh more. */
+/** With more threads, slow or busy cores and the parts that cannot be shared outweigh the gain. */
 const MOST_THREADS = 8;
 
 export function defaultThreads() {
@@ -97,7 +100,7 @@ export function loadParams(source, threads, { type = "q8_0", activation, towers,
 }
 
 /**
- * How each image is read and embedded.
+ * The options for reading and embedding an image, checked and with their defaults.
  * @param {EmbedOptions & ImageOptions} options
  */
 export function imageParams({ normalize = true, orientation = "exif", alpha = "drop" }) {

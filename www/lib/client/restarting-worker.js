@@ -17,7 +17,7 @@ import { untilAborted } from "../shared/waiting.js";
 
 /** Workers that may die one after the other, with no call answered between them. */
 const MOST_DEATHS = 3;
-/** Milliseconds that a worker may take to be gone: Chromium gives threads that sleep two seconds. */
+/** Milliseconds that an ended worker may take to be gone: Chromium gives sleeping threads two seconds. */
 const LAST_BREATH = 3000;
 /** @type {Tower[]} */
 const TOWERS = ["text", "vision"];
@@ -26,26 +26,26 @@ export class RestartingWorker {
   #params;
   #onWarning;
   #connection = this.#connect();
-  /** @type {Loaded | null} what has come, which is what another worker is to have */
+  /** @type {Loaded | null} what is loaded, and what a replacement worker has to load */
   #loaded = null;
-  /** @type {Tower[] | undefined} that have come; all of the file's, if undefined */
+  /** @type {Tower[] | undefined} that are loaded; all of the file's, if undefined */
   #towers;
   #deaths = 0;
   /** @type {Promise<void>} resolves when the replacement worker has loaded the model; never rejects */
   #ready = Promise.resolve();
-  /** @type {Promise<unknown>} of the call that the worker is at, or is to have last */
+  /** @type {Promise<unknown>} of the last call in the queue */
   #last = Promise.resolve();
   #stopWaiting = () => {};
-  /** @type {ClipError | null} why there will be no worker any more */
+  /** @type {ClipError | null} why there will be no further worker */
   #ended = null;
   /** @type {(error: ClipError) => void} */
   #tellEnd = () => {};
-  /** Resolves with the reason when there will be no worker any more. @type {Promise<ClipError>} */
+  /** Resolves with the reason when there will be no further worker. @type {Promise<ClipError>} */
   over = new Promise((resolve) => (this.#tellEnd = resolve));
 
   /**
    * @param {LoadParams} params
-   * @param {(warning: Warning) => void} onWarning told when a worker is replaced
+   * @param {(warning: Warning) => void} onWarning called when a worker is replaced
    */
   constructor(params, onWarning) {
     this.#params = params;
@@ -58,7 +58,7 @@ export class RestartingWorker {
   }
 
   /**
-   * Loads the model, once. Where that fails before anything has come, the worker is ended.
+   * Loads the model; called once. If that fails before a tower is loaded, the worker is ended.
    * @param {LoadCallbacks} callbacks
    * @returns {Promise<Loaded>}
    */
@@ -86,7 +86,7 @@ export class RestartingWorker {
   }
 
   /**
-   * Loads further towers of the same file, beside the calls. Where the worker dies meanwhile, it is tried once more.
+   * Loads further towers of the same file while calls go on. If the worker dies meanwhile, tries once more.
    * @param {Tower[]} towers
    * @param {LoadCallbacks} callbacks
    * @returns {Promise<Loaded>}
@@ -96,10 +96,10 @@ export class RestartingWorker {
   }
 
   /**
-   * One call at a time: so it is known which one a worker has died of. Those behind it go to the next worker.
+   * Runs one call at a time, so that it is known which call killed a worker. Queued calls go to the next worker.
    * @param {string} method
    * @param {object} params
-   * @param {{ signal?: AbortSignal }} [options] `signal` ends the waiting; what the worker has begun runs to its end
+   * @param {{ signal?: AbortSignal }} [options] `signal` ends the waiting; a call that has begun still runs to its end
    * @returns {Promise<any>}
    */
   async call(method, params, { signal } = {}) {
@@ -109,7 +109,7 @@ export class RestartingWorker {
   }
 
   /**
-   * Ends the worker and with it the model's memory; what waits, and what comes after, fails with `error`.
+   * Ends the worker, which frees the model's memory. Pending and later calls fail with `error`.
    * @param {ClipError} error
    */
   end(error) {
@@ -142,7 +142,7 @@ export class RestartingWorker {
   /**
    * @param {Tower[]} towers
    * @param {LoadCallbacks} callbacks
-   * @param {boolean} suspect whether a worker has died of it already
+   * @param {boolean} suspect whether this load may have killed a worker already
    * @returns {Promise<Loaded>}
    */
   async #loadMore(towers, callbacks, suspect) {
@@ -182,14 +182,14 @@ export class RestartingWorker {
 
   /** @param {WorkerDeath} death */
   #replace(death) {
-    if (!this.#loaded) return; // there is nothing to go on with
+    if (!this.#loaded) return; // nothing is loaded that another worker could load again
     if (++this.#deaths > MOST_DEATHS) {
       this.#lose(`${death.message}, as did the ${MOST_DEATHS} workers before it`);
       return;
     }
     this.#ready = this.#restore(this.#connection, this.#loaded, death);
-    const message = `${death.message}; another worker takes its place and loads the model again`;
-    queueMicrotask(() => this.#onWarning({ code: "worker_replaced", message })); // by itself, lest it throws
+    const message = `${death.message}; another worker replaces it and loads the model again`;
+    queueMicrotask(() => this.#onWarning({ code: "worker_replaced", message })); // apart, because it may throw
   }
 
   /**
@@ -198,7 +198,7 @@ export class RestartingWorker {
    * @param {WorkerDeath} death
    */
   async #restore(dead, wanted, death) {
-    // Both at once would take the memory twice.
+    // Two workers at once would need the memory twice.
     await new Promise((resolve) => {
       const timer = setTimeout(resolve, LAST_BREATH);
       this.#stopWaiting = () => resolve(clearTimeout(timer));
@@ -212,7 +212,7 @@ export class RestartingWorker {
       if (identity(info) !== identity(wanted.info)) throw new Error("another model is at its address now");
     } catch (error) {
       if (this.#ended) return;
-      if (error instanceof WorkerDeath) await this.#ready; // of the next
+      if (error instanceof WorkerDeath) await this.#ready; // of the next replacement
       else this.#lose(`${death.message}, and the model could not be loaded again: ${/** @type {Error} */ (error).message}`, error);
     }
   }
@@ -222,7 +222,7 @@ export class RestartingWorker {
    * @param {unknown} [cause]
    */
   #lose(message, cause) {
-    this.end(new ClipError("encoder_lost", `${message}; load the model anew`, { cause }));
+    this.end(new ClipError("encoder_lost", `${message}; load the model again`, { cause }));
   }
 
   /**
@@ -230,12 +230,12 @@ export class RestartingWorker {
    * @returns {ClipError}
    */
   #failure({ message }) {
-    return this.#ended ?? new ClipError("worker_failed", `${message}; the encoder starts anew by itself, and the next call works: leave out an input that brings this again, or make it smaller`);
+    return this.#ended ?? new ClipError("worker_failed", `${message}; the encoder restarts by itself, and the next call works: if an input causes this again, leave it out or make it smaller`);
   }
 }
 
 /**
- * What tells one model from another, however it has come.
+ * What distinguishes one model from another. Size and hash are left out: they can depend on how it was loaded.
  * @param {Loaded["info"]} info
  */
 function identity({ size, sha256, ...info }) {
@@ -243,7 +243,7 @@ function identity({ size, sha256, ...info }) {
 }
 
 /**
- * Progress that does not go back where a load begins again.
+ * Progress that does not go back when a load starts again.
  * @param {(progress: Progress) => void} [tell]
  * @returns {(progress: Progress) => void}
  */

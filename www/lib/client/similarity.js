@@ -1,4 +1,4 @@
-// Vectors held against one another.
+// Compares vectors.
 
 import { ClipError } from "../shared/error.js";
 import { typeOf } from "./inputs.js";
@@ -6,11 +6,11 @@ import { typeOf } from "./inputs.js";
 /** @typedef {number[] | Float32Array} Vector */
 
 /**
- * The cosine of two vectors, in -1 to 1; 0 where one of them has no direction. They need not have unit length.
- * Of two lists of vectors, all cosines: a row for each of `a`, a column for each of `b`.
+ * The cosine of two vectors, from -1 to 1; 0 if one of them has length 0. They need not have unit length.
+ * For two lists of vectors, all cosines: a row for each vector of `a`, a column for each vector of `b`.
  *
- * Throws a {@link ClipError}: `empty_input` for a list or a vector of nothing, `invalid_input` for what is no
- * vector and for vectors that differ in length, as those of different models do.
+ * Throws a {@link ClipError}: `empty_input` for an empty list or vector, `invalid_input` for a value that is not a
+ * vector, and for vectors of different lengths, which come from different models.
  * @overload
  * @param {Vector} a
  * @param {Vector} b
@@ -32,7 +32,7 @@ export function similarity(a, b) {
   requireSome(b);
   if (!isList(a) && !isList(b)) return cosine(withNorm(a), withNorm(b));
   if (!isList(a) || !isList(b)) {
-    throw new ClipError("invalid_input", "one is a vector and the other a list of vectors; put the one in a list, too");
+    throw new ClipError("invalid_input", "one argument is a vector and the other a list of vectors; put the vector in a list too");
   }
   const columns = b.map(withNorm);
   return a.map(withNorm).map((row) => columns.map((column) => cosine(row, column)));
@@ -46,12 +46,12 @@ function isList(value) {
   return typeof value[0] !== "number";
 }
 
-/** @param {unknown} value a vector or a list of vectors, as far as it can be told */
+/** @param {unknown} value that should be a vector or a list of vectors */
 function requireSome(value) {
   if (!Array.isArray(value) && !(value instanceof Float32Array)) {
     throw new ClipError("invalid_input", `expected a vector or a list of vectors, but got ${typeOf(value)}`);
   }
-  if (value.length === 0) throw new ClipError("empty_input", "there is no vector, or one without components, to compare");
+  if (value.length === 0) throw new ClipError("empty_input", "there is nothing to compare: a list or a vector is empty");
 }
 
 /**
@@ -72,7 +72,7 @@ function withNorm(vector) {
 function cosine(a, b) {
   const [length, other] = [a.vector.length, b.vector.length];
   if (length !== other) {
-    throw new ClipError("invalid_input", `vectors of ${length} and of ${other} components do not compare: are they of two models?`);
+    throw new ClipError("invalid_input", `vectors of ${length} and ${other} components cannot be compared: do they come from different models?`);
   }
   return dot(a.vector, b.vector) / (a.norm * b.norm || 1);
 }

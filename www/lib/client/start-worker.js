@@ -1,4 +1,4 @@
-// How this page starts a worker. Every address is written out, because bundlers recognise only that.
+// How this page starts a worker. Every URL is written out in full, because bundlers recognise only that.
 
 import { ClipError } from "../shared/error.js";
 import { isForeign, startForeign } from "../shared/foreign-worker.js";
@@ -8,7 +8,7 @@ import { isForeign, startForeign } from "../shared/foreign-worker.js";
 /** The scripts, relative to this file. */
 export const SCRIPTS = { model: "../worker/model-worker.js", pictures: "../worker/picture-worker.js" };
 
-/** Where a browser's way does not exist, another is put in its place: see node.js. */
+/** Starts workers in a browser. node.js replaces `start` in Node. */
 export const workers = {
   /**
    * @param {WorkerKind} kind
@@ -21,7 +21,7 @@ export const workers = {
       if (kind === "model") return new Worker(new URL("../worker/model-worker.js", import.meta.url), { type: "module", name });
       return new Worker(new URL("../worker/picture-worker.js", import.meta.url), { type: "module", name });
     } catch (cause) {
-      throw new ClipError("worker_failed", `this page may start no worker, which the encoder needs: ${cause}`, { cause });
+      throw new ClipError("worker_failed", `this page cannot start a worker, which the encoder needs: ${cause}`, { cause });
     }
   },
 };

@@ -148,7 +148,7 @@ describe("with addresses of its own", () => {
     ["pkg/*.wasm", "not_wasm", /is not a WebAssembly module, but text\/html/],
     ["models/demo.gguf", "not_a_model", /is a web page, not a model file/],
     ["models.json", "not_json", /models\.json is no JSON \(text\/html/],
-    ["lib/worker/model-worker.js", "worker_failed", /model-worker\.js does not come as JavaScript/],
+    ["lib/worker/model-worker.js", "worker_failed", /does not send lib\/worker\/model-worker\.js as JavaScript/],
   ])) {
     test(`and if that is ${path}, the page says so: ${code}`, async (t) => {
       const host = await hosted(t, { answer: (asked) => (asked === `/${path}` || (path === "pkg/*.wasm" && asked.endsWith(".wasm")) ? file(join(WWW, "index.html")) : null) });

@@ -15,7 +15,7 @@ const MEMORY_EACH = 2 ** 30;
 const LONGEST = 120_000;
 
 export class PicturePool {
-  /** @type {WorkerConnection[]} that wait for a picture */
+  /** @type {WorkerConnection[]} that have no picture to read */
   #idle = [];
   /** What the first worker has compiled: the others, and those that take the place of a broken one, start at once. @type {WebAssembly.Module | undefined} */
   #module;
@@ -23,7 +23,7 @@ export class PicturePool {
   #all = new Map();
   /** @type {(() => void)[]} calls that wait for a worker, the oldest first */
   #waiting = [];
-  /** @type {ClipError | null} why there are no workers any more */
+  /** @type {ClipError | null} why the workers have ended */
   #ended = null;
   #most = Math.max(1, Math.min(environment.cores() - 1, MOST_WORKERS, Math.floor(deviceMemory() / MEMORY_EACH)));
 
@@ -33,7 +33,7 @@ export class PicturePool {
   }
 
   /**
-   * Reads a picture as a model wants it. A failure is this picture's alone; a worker is started for the first one.
+   * Reads a picture and prepares it for a model. Starts a worker if none is idle. A failure affects only this picture.
    * @param {PictureParams} params
    * @param {AbortSignal} [signal] ends the waiting, and the work too
    * @returns {Promise<Uint8Array>} `[S, S, 3]`, RGB
@@ -57,7 +57,7 @@ export class PicturePool {
     } catch (error) {
       if (this.#ended) throw this.#ended;
       if (!(error instanceof WorkerDeath)) throw error;
-      throw new ClipError("worker_failed", `${error.message}; try again, or leave this picture out or make it smaller. The encoder goes on working`);
+      throw new ClipError("worker_failed", `${error.message}; try again, or leave this picture out or make it smaller. The encoder keeps working`);
     } finally {
       clearTimeout(timer);
       this.#release(worker, isAtWork);
@@ -65,7 +65,7 @@ export class PicturePool {
   }
 
   /**
-   * Ends the workers; what waits, and what comes after, fails with `error`.
+   * Ends the workers. Pending and later calls fail with `error`.
    * @param {ClipError} error
    */
   end(error) {
@@ -77,7 +77,7 @@ export class PicturePool {
 
   /**
    * @param {AbortSignal} [signal]
-   * @returns {Promise<WorkerConnection>} that nobody else uses
+   * @returns {Promise<WorkerConnection>} that no other call uses
    */
   async #worker(signal) {
     for (;;) {

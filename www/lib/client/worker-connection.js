@@ -1,4 +1,5 @@
-// The page's end of one worker: calls it, hears its progress, gives up a call, ends it, and notices when it dies.
+// The page's connection to one worker: calls it, receives its progress, aborts calls, ends it, and notices when it
+// dies.
 
 import { SCRIPTS, workers } from "./start-worker.js";
 import { abortedError, ClipError } from "../shared/error.js";
@@ -8,18 +9,18 @@ import { insistently } from "../shared/retry-start.js";
 /** @import { Answer, Loaded, Progress, Warning } from "../shared/protocol.js" */
 
 
-/** @type {Record<WorkerKind, string>} in messages */
+/** @type {Record<WorkerKind, string>} names for error messages */
 const NAMES = { model: "the encoder's worker", pictures: "the worker that reads pictures" };
 
 /**
- * Why a worker may not start: a browser does not say.
+ * Why a worker may not have started: the browser does not give the reason.
  * @param {WorkerKind} kind
  */
 const notStarted = (kind) =>
-  `it does not start, because lib/${SCRIPTS[kind].replace("../", "")} does not come as JavaScript, or the page's ` +
+  `it does not start, because the server does not send lib/${SCRIPTS[kind].replace("../", "")} as JavaScript, or the page's ` +
   "Content-Security-Policy forbids it (worker-src 'self' allows it)";
 
-/** What calls fail with that a worker leaves unanswered when it dies. */
+/** The error of a call that was not answered before its worker died. */
 export class WorkerDeath extends Error {
   /**
    * @param {string} message how it died, as a clause
@@ -43,29 +44,29 @@ export class WorkerDeath extends Error {
  * @property {() => void} forgetSignal
  */
 
-/** Milliseconds that a worker has to put its things away. */
+/** Milliseconds that a worker has to store what it has loaded. */
 const LEAVE = 5000;
 
 export class WorkerConnection {
   #kind;
-  /** Of the lock that the worker holds as long as it lives. */
+  /** The name of the lock that the worker holds as long as it lives. */
   #name = `clip-wasm worker ${Date.now()} ${Math.random()}`;
-  /** @type {Worker | null} `null` where none may be started */
+  /** @type {Worker | null} `null` if the page cannot start one */
   #worker = null;
-  /** No longer waits for the worker's start. */
+  /** Stops waiting for the worker's start. */
   #stopStarting = () => {};
   #nextId = 0;
   /** @type {Map<number, Call>} */
   #calls = new Map();
   #onDeath;
-  /** @type {ClipError | WorkerDeath | null} why there is no worker any more */
+  /** @type {ClipError | WorkerDeath | null} why the worker has ended */
   #ended = null;
-  /** @type {Promise<unknown>[]} of the worker and of each of its threads, where the browser tells */
+  /** @type {Promise<unknown>[]} the ends of the worker and of its threads, if the browser reports them */
   #ends = [];
 
   /**
    * @param {WorkerKind} kind
-   * @param {(death: WorkerDeath) => void} [onDeath] told of it before the calls that wait are
+   * @param {(death: WorkerDeath) => void} [onDeath] called before the pending calls are rejected
    */
   constructor(kind, onDeath = () => {}) {
     this.#kind = kind;
@@ -74,7 +75,7 @@ export class WorkerConnection {
   }
 
   /**
-   * Rejects at once when `signal` aborts; a computation that has begun still runs to its end, a load does not.
+   * Rejects at once when `signal` aborts. A computation that has begun still runs to its end; a load is aborted.
    * Rejects with a {@link WorkerDeath} when the worker dies.
    * @param {string} method
    * @param {object} params
@@ -102,7 +103,7 @@ export class WorkerConnection {
   }
 
   /**
-   * Ends the worker and with it the model's memory; what waits, and what comes after, fails with `error`.
+   * Ends the worker, which frees the model's memory. Pending and later calls fail with `error`.
    * @param {ClipError} error
    */
   end(error) {
@@ -113,8 +114,8 @@ export class WorkerConnection {
   }
 
   /**
-   * Ends it as {@link end} does, but leaves the worker a moment to keep what has come of an aborted load: in the Cache
-   * API it is written by the piece.
+   * Ends it as {@link end} does, but first gives the worker a moment to store the bytes of an aborted load: the Cache
+   * API can only write whole pieces.
    * @param {ClipError} error
    */
   leave(error) {
@@ -139,14 +140,14 @@ export class WorkerConnection {
   }
 
   /**
-   * Begins the worker, and asks of it what waits.
-   * @returns {Promise<void>} settles with its first message, or with the event of its failure before that
+   * Starts the worker, and sends it the pending calls.
+   * @returns {Promise<void>} resolves with its first message, or rejects with the error event if it fails before that
    */
   #start() {
     return new Promise((resolve, reject) => {
       this.#stopStarting = resolve;
       if (this.#ended) return resolve();
-      this.#worker?.terminate(); // it may have got as far as a script that throws
+      this.#worker?.terminate(); // the one before may be running, with a script that threw an error
       let started = false;
       let worker;
       try {
@@ -191,13 +192,13 @@ export class WorkerConnection {
     else this.#take(id)?.resolve(result);
   }
 
-  /** A worker that the browser ends, as for want of memory, says nothing; but its lock is free then. */
+  /** If the browser ends a worker, for example for lack of memory, there is no event; but its lock becomes free. */
   async #watch() {
     await navigator.locks.request(this.#name, () => this.#die(`the browser has ended ${NAMES[this.#kind]}`));
   }
 
   /**
-   * A worker that waits for one of its threads hears nothing, so a thread that stops says so here.
+   * While a worker waits for its threads it cannot receive messages, so a thread that stops reports it to the page.
    * @param {MessagePort} thread
    */
   #watchThread(thread) {
@@ -215,13 +216,13 @@ export class WorkerConnection {
 
   /**
    * @param {string} message
-   * @param {number} [culprit] the call that it died of; any may have been where it is not known
+   * @param {number} [culprit] the call that killed it; if it is not known, every pending call is a suspect
    */
   #die(message, culprit) {
     if (this.#ended) return;
     const bystander = new WorkerDeath(message, false);
     this.#ended = bystander;
-    // First of all, so that its memory is free before another worker takes as much.
+    // Before anything else, so that its memory is free before another worker needs as much.
     this.#stop();
     this.#onDeath(bystander);
     for (const id of [...this.#calls.keys()]) {

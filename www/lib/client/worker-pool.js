@@ -1,4 +1,4 @@
-// Workers beside an encoder's first, each with the same model, for batches on pages that may have no threads.
+// Further workers with the same model, for batches on pages that cannot have threads.
 
 import { WorkerConnection, WorkerDeath } from "./worker-connection.js";
 import { asClipError, ClipError } from "../shared/error.js";
@@ -8,32 +8,33 @@ import { environment } from "../shared/environment.js";
 /** @import { RestartingWorker } from "./restarting-worker.js" */
 /** @import { LoadParams } from "../shared/protocol.js" */
 
-/** @typedef {Pick<RestartingWorker, "call">} Caller what can be asked to embed */
+/** @typedef {Pick<RestartingWorker, "call">} Caller a worker that embeds */
 
 /** Inputs for which it pays to load the model again: smaller batches finish before extra workers are ready. */
 const WORTHWHILE = 16;
 const MOST_HELPERS = 3;
-/** The part of the device's memory that all workers together may take. */
+/** The share of the device's memory that all workers together may use. */
 const MEMORY_SHARE = 0.25;
-/** Results that wait for whoever takes them one by one, at most, before no further input is begun. */
+/** At most so many results wait for the caller; then no further input is begun. */
 const MOST_WAITING = 8;
-/** What fails with these fails for every other input too. */
+/** An error with one of these codes would occur for every other input too. */
 const OF_EVERY_INPUT = ["encoder_lost", "closed", "aborted", "missing_tower"];
-/** WorkerPool that may die before there are no more: the device may not have the room for them. */
+/** After so many deaths, no more workers are started: the device may have too little memory for them. */
 const MOST_DEATHS = 3;
 
 /**
- * What is done to each input of a batch: made ready beside the workers, some inputs ahead, then embedded by one.
+ * The work on a batch. Each input is prepared outside of these workers, some inputs ahead, and then embedded by one of
+ * them.
  * @template Input, T
  * @typedef {object} Work
  * @property {number} count of inputs
- * @property {number} ahead how many are made ready beyond the one that is wanted
+ * @property {number} ahead how many inputs are prepared beyond the next one
  * @property {(index: number) => Promise<Input>} prepare
  * @property {(worker: Caller, input: Input) => Promise<T>} embed
  */
 
 /**
- * What became of one input.
+ * The result of one input, or its error.
  * @template T
  * @typedef {{ index: number, value: T } | { index: number, error: ClipError }} Outcome
  */
@@ -42,17 +43,17 @@ export class WorkerPool {
   #params;
   #most;
   #deaths = 0;
-  /** @type {Map<WorkerConnection, Promise<boolean>>} whether its model has been loaded; where it cannot be, it stays */
+  /** @type {Map<WorkerConnection, Promise<boolean>>} whether the model is loaded; a failed helper keeps its entry */
   #helpers = new Map();
 
   /**
    * @param {LoadParams} params how the first worker loaded the model
-   * @param {{ threads: number, memory: { memory: number } }} loaded what the first worker has, in bytes
+   * @param {{ threads: number, memory: { memory: number } }} loaded the first worker's threads, and its memory in bytes
    */
   constructor(params, { threads, memory }) {
     const room = Math.floor((deviceMemory() * MEMORY_SHARE) / memory.memory) - 1;
     this.#params = params;
-    // Threads use the cores already, and whoever asked for one is to have one.
+    // Threads use the cores already; and if the caller asked for one thread, one worker is all there may be.
     this.#most = threads > 1 || params.threads === 1 ? 0 : Math.min(environment.cores() - 1, MOST_HELPERS, room);
   }
 
@@ -83,8 +84,8 @@ export class WorkerPool {
   }
 
   /**
-   * The outcome of each input as soon as it is known, in no order. An input that fails stops no other, unless it fails
-   * for a reason that all share. When the caller stops taking outcomes, no more inputs are begun.
+   * Yields the outcome of each input as soon as it is known, in no fixed order. If an input fails, the others go on,
+   * unless its error would occur for every input. When the caller stops iterating, no more inputs are begun.
    * @template Input, T
    * @param {Work<Input, T>} work
    * @param {Caller} first
@@ -106,7 +107,7 @@ export class WorkerPool {
       await writer.write(outcome);
       return true;
     };
-    // It rejects where nobody reads any more.
+    // Writing rejects when nobody reads any more.
     const untaken = () => false;
     this.#run(work, first, (outcome) => tell(outcome).catch(untaken))
       .then(() => writer.close())
@@ -125,8 +126,7 @@ export class WorkerPool {
   }
 
   /**
-   * The first worker begins, and helpers take their share as soon as they are ready, until `tell` says that it
-   * wants no more.
+   * The first worker begins, and helpers join in as soon as they are ready, until `tell` resolves with `false`.
    * @template Input, T
    * @param {Work<Input, T>} work
    * @param {Caller} first
@@ -140,7 +140,7 @@ export class WorkerPool {
     const inputOf = (/** @type {number} */ index) => {
       while (inputs.length < Math.min(index + 1 + ahead, count)) {
         const input = prepare(inputs.length);
-        input.catch(() => {}); // its failure is told when its turn comes
+        input.catch(() => {}); // a failure is reported when this input is the next
         inputs.push(input);
       }
       const input = /** @type {Promise<Input>} */ (inputs[index]);
@@ -177,11 +177,11 @@ export class WorkerPool {
     for (const [helper, ready] of this.#helpers) {
       ready.then((isReady) => isReady && running.push(takeFor(helper)));
     }
-    // It grows while it is waited for.
+    // The list grows meanwhile, so a Promise.all would miss helpers that join later.
     for (let index = 0; index < running.length; index++) await running[index];
   }
 
-  /** @param {ClipError} error for the calls that wait */
+  /** @param {ClipError} error that pending calls fail with */
   end(error) {
     this.#most = 0;
     for (const helper of this.#helpers.keys()) helper.end(error);
@@ -203,7 +203,7 @@ export class WorkerPool {
   }
 
   /**
-   * By another one, when next there is as much to do.
+   * Forgets a helper, so that the next large batch starts another one.
    * @param {WorkerConnection} helper that has died
    */
   #replace(helper) {

@@ -1,4 +1,5 @@
-// The hosted endpoint, without a server: its requests, and OpenAI's for embeddings, answered by an encoder of a page.
+// The hosted endpoint without a server: an encoder of a page answers its requests, and OpenAI's requests for
+// embeddings.
 
 import { ClipError, errorJson } from "./clip.js";
 import { ENDPOINT_PATHS, endsWithPath } from "./lib/shared/endpoint-paths.js";
@@ -7,12 +8,12 @@ import { environment } from "./lib/shared/environment.js";
 /** @import { ClipEncoder, Embeddings } from "./clip.js" */
 
 /**
- * What answers: an encoder, or a function that is asked at every request and gives `null` where there is none.
+ * An encoder, or a function that is called for every request and gives the encoder, or `null` if there is none.
  * @typedef {ClipEncoder | (() => ClipEncoder | null | Promise<ClipEncoder | null>)} EncoderSource
  */
 
 /**
- * A request as sw.js passes it on.
+ * A request as sw.js passes it to a page.
  * @typedef {{ url: string, method: string, contentType: string | null, body: Blob }} PassedRequest
  */
 
@@ -30,10 +31,10 @@ const INTERFACES = [
   { path: endsWithPath(ENDPOINT_PATHS.openAi), answer: embedForOpenAi, failure: openAiError },
 ];
 
-/** Inputs of a request to `/v1/embeddings`, as OpenAI has it. */
+/** Inputs of a request to `/v1/embeddings` at most: OpenAI's own limit. */
 const MOST_INPUTS = 2048;
 
-/** A field of the request that is wrong. */
+/** The error of an invalid field of a request. */
 class FieldError extends ClipError {
   /**
    * @param {string} field
@@ -46,18 +47,19 @@ class FieldError extends ClipError {
 }
 
 /**
- * Has this page answer what is sent to `api/predict/file/…`, `api/predict/nlp/…` and `v1/embeddings` in the folder of
- * the service worker sw.js, which the page has registered. From then on `fetch` reaches them, in this page and in
- * others of that folder.
+ * Lets this page answer requests to `api/predict/file/…`, `api/predict/nlp/…` and `v1/embeddings` in the folder of the
+ * service worker sw.js, which the page has registered. From then on `fetch` reaches them, from this page and from
+ * others in that folder.
  * @param {EncoderSource} encoder
- * @param {{ onError?: (error: unknown) => void }} [options] `onError`: told why a request was not answered with 200
- * @returns {Promise<() => void>} what ends it. Rejects with `no_service_worker` where none is registered for the page
+ * @param {{ onError?: (error: unknown) => void }} [options] `onError` is called with the error of each request that is
+ *   not answered with 200
+ * @returns {Promise<() => void>} a function that stops answering. Rejects with `no_service_worker` if the page has none
  */
 export async function serveEndpoint(encoder, { onError } = {}) {
   const container = environment.serviceWorkers();
   const registration = await container?.getRegistration();
   if (!container || !registration) {
-    throw new ClipError("no_service_worker", 'no service worker passes requests on: await navigator.serviceWorker.register("sw.js") first, on https or localhost');
+    throw new ClipError("no_service_worker", 'this page has no service worker to pass requests on: await navigator.serviceWorker.register("sw.js") first, on https or localhost');
   }
   const encoderNow = typeof encoder === "function" ? encoder : () => encoder;
   const listen = async (/** @type {MessageEvent} */ { data, ports: [port] }) => {
@@ -72,7 +74,7 @@ export async function serveEndpoint(encoder, { onError } = {}) {
 }
 
 /**
- * Whether requests to a URL are answered by a page, where a service worker passes them on.
+ * Whether a page answers requests to a URL, if a service worker passes them on.
  * @param {string} url
  */
 export function isEndpoint(url) {
@@ -81,11 +83,11 @@ export function isEndpoint(url) {
 }
 
 /**
- * Answers one request, wherever it comes from.
+ * Answers one request from any source.
  * @param {Request} request
  * @param {ClipEncoder} encoder
  * @param {{ onError?: (error: unknown) => void }} [options] as for {@link serveEndpoint}
- * @returns {Promise<Response>} JSON, whatever goes wrong
+ * @returns {Promise<Response>} JSON, for errors too. It never rejects
  */
 export async function answerRequest(request, encoder, { onError } = {}) {
   const { pathname } = new URL(request.url);
@@ -119,12 +121,13 @@ async function replyTo({ url, method, contentType, body }, encoderNow, onError) 
     return { status: response.status, headers: [...response.headers], body: await response.text() };
   } catch (error) {
     onError?.(error);
-    return null; // it has no encoder, though it should
+    return null; // getting the encoder failed, which is the same as having none
   }
 }
 
 /**
- * At the first visit the service worker comes after the page, and would pass nothing on.
+ * On the first visit the service worker starts after the page, and would pass no requests on. This makes it take
+ * control.
  * @param {ServiceWorkerContainer} container
  */
 async function takeControl(container) {
@@ -139,11 +142,11 @@ async function takeControl(container) {
 
 /** @returns {Promise<never>} */
 async function refusePath() {
-  throw new ClipError("not_found", "nothing is at this path: see the README for those that are answered", { statusCode: 404 });
+  throw new ClipError("not_found", "there is no endpoint at this path: the README lists the paths", { statusCode: 404 });
 }
 
 /**
- * `multipart/form-data`, each field `predict_file` an image.
+ * The body is `multipart/form-data`; each field `predict_file` is an image.
  * @param {Request} request
  * @param {ClipEncoder} encoder
  * @returns {Promise<Embeddings>}
@@ -164,7 +167,7 @@ async function embedFiles(request, encoder) {
 }
 
 /**
- * `{"inputs": [text, …]}`
+ * The body is `{"inputs": [text, …]}`.
  * @param {Request} request
  * @param {ClipEncoder} encoder
  * @returns {Promise<Embeddings>}
@@ -185,7 +188,7 @@ async function embedForOpenAi(request, encoder) {
   if (format !== "float" && format !== "base64") throw new FieldError("encoding_format", 'encoding_format is neither "float" nor "base64"');
   const { embeddingDimension, name } = encoder.info;
   if (dimensions !== undefined && dimensions !== embeddingDimension) {
-    throw new FieldError("dimensions", `dimensions can only be ${embeddingDimension}, as this model has it: its vectors cannot be shortened`);
+    throw new FieldError("dimensions", `dimensions must be ${embeddingDimension}: the vectors of this model cannot be shortened`);
   }
   const inputs = inputsOf(input);
   const { vectors, tokens } = await embedMixed(inputs, encoder);
@@ -205,10 +208,10 @@ async function embedForOpenAi(request, encoder) {
 function inputsOf(input) {
   const inputs = Array.isArray(input) ? input : [input];
   if (inputs.length === 0) throw new FieldError("input", "input is empty");
-  if (inputs.length > MOST_INPUTS) throw new FieldError("input", `input has ${inputs.length} entries, and at most ${MOST_INPUTS} are taken`);
+  if (inputs.length > MOST_INPUTS) throw new FieldError("input", `input has ${inputs.length} entries; the limit is ${MOST_INPUTS}`);
   for (const [index, entry] of inputs.entries()) {
     if (typeof entry === "string") continue;
-    const what = typeof entry === "number" || Array.isArray(entry) ? "token ids, which this endpoint does not take: send the text itself" : "no string";
+    const what = typeof entry === "number" || Array.isArray(entry) ? "token ids, which this endpoint does not accept: send the text itself" : "not a string";
     throw new FieldError("input", Array.isArray(input) ? `input ${index} is ${what}` : `input is ${what}`);
   }
   return inputs;
@@ -217,7 +220,8 @@ function inputsOf(input) {
 /**
  * @param {string[]} inputs texts, and images as `data:image/…` URLs
  * @param {ClipEncoder} encoder
- * @returns {Promise<{ vectors: number[][], tokens: number }>} in the order of the inputs; `tokens` of the texts
+ * @returns {Promise<{ vectors: number[][], tokens: number }>} the vectors in the order of the inputs, and the number of
+ *   the texts' tokens
  */
 async function embedMixed(inputs, encoder) {
   const images = inputs.map(imageOf);
@@ -236,7 +240,7 @@ async function embedMixed(inputs, encoder) {
 /**
  * @param {string} input
  * @param {number} index
- * @returns {Uint8Array | null} the bytes of an image's `data:` URL; `null` for a text
+ * @returns {Uint8Array | null} the bytes of an image given as a `data:` URL; `null` for a text
  */
 function imageOf(input, index) {
   const [start, base64] = /^data:image\/[^,]*?(;base64)?,/i.exec(input) ?? [];
@@ -282,7 +286,7 @@ async function readJson(request) {
   } catch (cause) {
     throw new ClipError("invalid_input", `the body is not JSON: ${cause instanceof Error ? cause.message : cause}`, { cause });
   }
-  if (typeof json !== "object" || json === null || Array.isArray(json)) throw new ClipError("invalid_input", "the body is JSON, but no object");
+  if (typeof json !== "object" || json === null || Array.isArray(json)) throw new ClipError("invalid_input", "the body is JSON, but not an object");
   return /** @type {Record<string, unknown>} */ (json);
 }
 
@@ -293,5 +297,5 @@ async function readJson(request) {
 function requireType(request, type) {
   const given = request.headers.get("content-type");
   if (given?.split(";")[0]?.trim().toLowerCase() === type) return;
-  throw new ClipError("unsupported_media_type", `the body is to be ${type}, but its Content-Type is ${given ?? "missing"}`, { statusCode: 415 });
+  throw new ClipError("unsupported_media_type", `the body must be ${type}, but its Content-Type is ${given ?? "missing"}`, { statusCode: 415 });
 }

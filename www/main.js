@@ -1,4 +1,4 @@
-// The page: the model panel, the views below it, and what reaches all of them.
+// The page: the model panel, the views below it, and what concerns them all: the shortcut, drops, pastes.
 
 import { elementById } from "./page/shell/elements.js";
 import { EmbedView } from "./page/embed/view.js";
@@ -38,7 +38,7 @@ function listenForDrops() {
     document.body.classList.add("dragging");
   });
   document.addEventListener("dragleave", (event) => {
-    // Leaving the window, not just passing from one element to the next.
+    // Only when the pointer leaves the window, not when it moves from one element to the next.
     if (!event.relatedTarget) document.body.classList.remove("dragging");
   });
   document.addEventListener("drop", (event) => {
@@ -58,7 +58,7 @@ function listenForPaste() {
 }
 
 /**
- * A model's files go to its panel, the others to the view.
+ * Passes a model's files to the model panel, and other files to the current view.
  * @param {DataTransfer} transfer
  */
 function take(transfer) {

@@ -1,4 +1,4 @@
-// The API in Node: that of clip.js, with sources that may be paths, threads for workers, and nothing kept.
+// The API in Node: that of clip.js, but sources can be paths, workers are threads of Node, and no model is stored.
 
 import { availableParallelism } from "node:os";
 import { pathToFileURL } from "node:url";
@@ -16,13 +16,13 @@ Object.assign(environment, {
   absoluteUrl: (/** @type {string | URL} */ url) => (isUrl(url) ? new URL(url) : pathToFileURL(url)).href,
 });
 workers.start = (kind, name) => {
-  // Written out, because bundlers recognise only that.
+  // The URLs are written out in full, because bundlers recognise only that.
   const script = { model: new URL("./lib/worker/model-worker.js", import.meta.url), pictures: new URL("./lib/worker/picture-worker.js", import.meta.url) };
   return new NodeWorker(script[kind], { name }).asWorker();
 };
 
 /**
- * Whether it is no path: a drive's letter is no scheme.
+ * Whether it is a URL and not a path. A scheme has two characters at least, so a drive's letter is not one.
  * @param {string | URL} url
  * @returns {url is URL}
  */

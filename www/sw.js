@@ -1,7 +1,9 @@
-// The service worker: keeps the page for visits without a network; makes it cross-origin isolated, so that its
-// encoder may use threads, on hosts that do not send the headers for it; has requests to the hosted endpoint's paths
-// answered by an open page that has an encoder, see endpoint.js; and tells pages what their requests send. The first
-// two from the visit after the one that installs it. Weights go past it: see lib/store/store.js.
+// The service worker:
+// - stores the page for visits without a network;
+// - isolates the page (cross-origin), so that its encoder can use threads, if the host does not send the headers;
+// - passes requests to the hosted endpoint's paths to an open page that has an encoder: see endpoint.js;
+// - tells pages how many bytes their requests send.
+// The first two work from the visit after the one that installs it. It does not handle weights: see lib/store/store.js.
 
 const worker = /** @type {ServiceWorkerGlobalScope} */ (/** @type {unknown} */ (self));
 
@@ -9,7 +11,7 @@ const ISOLATION = {
   "cross-origin-opener-policy": "same-origin",
   "cross-origin-embedder-policy": "require-corp",
 };
-/** What the browser isolates. */
+/** The destinations of requests whose responses need these headers. */
 const ISOLATED = ["document", "iframe", "worker"];
 
 const CACHE = "clip-wasm-page";
@@ -145,16 +147,16 @@ const OPENAI_ENDPOINT = /^v1\/embeddings\/?$/;
 const PAGE_URLS = new Set([...PAGE, ...LATER].map(here));
 
 const MOST_BODY_BYTES = 64 << 20;
-/** Milliseconds in which a page says that it has heard, if it listens at all. */
+/** Milliseconds within which a page confirms a request, if it listens at all. */
 const PATIENCE = 1000;
-/** Milliseconds between looks whether the page that answers is still open. */
+/** Milliseconds between checks whether the page that answers is still open. */
 const LOOK = 1000;
-/** Milliseconds for an answer: the browser ends a worker that takes longer than five minutes. */
+/** Milliseconds that an answer may take: the browser ends a service worker after five minutes. */
 const LONGEST_ANSWER = 240_000;
 
-/** Pages that did not listen when they were last asked, by their ids. @type {Set<string>} */
+/** The ids of pages that did not confirm the last request. @type {Set<string>} */
 const deaf = new Set();
-/** Whether any of the page's own files came from what is kept, for want of a network, since the page was last opened. */
+/** Whether any of the page's files came from this cache, because the network failed, since the page was last opened. */
 let recalled = false;
 
 worker.addEventListener("install", (event) => {
@@ -167,7 +169,7 @@ worker.addEventListener("message", (event) => {
   const reply = (/** @type {unknown} */ message) => ports[0]?.postMessage(message);
   if (data?.method === "serve" && source instanceof Client) {
     deaf.delete(source.id);
-    // So that the endpoint is there at the first visit too.
+    // So that the endpoint works on the first visit too.
     event.waitUntil(worker.clients.claim().catch(() => {}).then(() => reply("serving")));
   }
   if (data?.method === "kept") event.waitUntil(missingFiles().then((missing) => reply({ missing, recalled })));
@@ -190,14 +192,15 @@ worker.addEventListener("fetch", (event) => {
 });
 
 /**
- * Whether a URL is one of the page's own files: what else lies in this worker's scope is its site's business.
+ * Whether a URL is one of the page's own files. The worker's scope may have other files of the site, which it leaves
+ * alone.
  * @param {string} url
  */
 function isPage(url) {
   return url.startsWith(here("pkg/")) || PAGE_URLS.has(plain(url));
 }
 
-/** @param {string} path from this file on */
+/** @param {string} path relative to this file */
 function here(path) {
   return new URL(path, worker.location.href).href;
 }
@@ -209,8 +212,9 @@ function plain(url) {
 }
 
 /**
- * Keeps what there is: who uses the API alone has no page. Of the module the build that this visit runs; the one
- * with threads is kept when a later visit asks for it, and one without a network does without.
+ * Stores the files that exist: a site that uses only the API has no page. Of the module's builds, stores the one that
+ * this visit runs. The build with threads is stored when a later visit fetches it; until then, visits without a network
+ * run without threads.
  */
 async function keepPage() {
   const cache = await caches.open(CACHE);
@@ -218,7 +222,7 @@ async function keepPage() {
 }
 
 /**
- * What a visit without a network would lack; it is asked for once more.
+ * Files that a visit without a network would lack. Tries to fetch them once more.
  * @returns {Promise<string[]>}
  */
 async function missingFiles() {
@@ -233,7 +237,7 @@ async function missingFiles() {
   return files().filter((_, index) => !kept[index]);
 }
 
-/** URLs of all that a visit without a network needs. */
+/** The URLs of all files that a visit without a network needs. */
 function files() {
   const build = WebAssembly.validate(RELAXED_DOT) ? "relaxed" : "simd128";
   const modules = ["pictures", build].flatMap((name) => ["clip_wasm.js", "clip_wasm_bg.wasm"].map((file) => `pkg/${name}/${file}`));
@@ -241,7 +245,7 @@ function files() {
 }
 
 /**
- * From the network, so that a new version of the page is never missed; from the last visit where there is none.
+ * Fetches a file from the network, so that a new version of the page is never missed; from the cache if that fails.
  * @param {FetchEvent} event
  * @returns {Promise<Response>}
  */
@@ -251,13 +255,13 @@ async function fetchOrRecall(event) {
   const kept = await cache.match(url);
   try {
     const response = await fetch(event.request);
-    // A file may have come from the browser's own cache, without any network.
+    // Only a navigation shows that the network works: other files may come from the browser's own cache.
     if (event.request.mode === "navigate") recalled = false;
-    // A part of a file is not kept.
+    // A part of a file (206) is not stored.
     if (response.status === 200 && !(kept && isSame(response, kept))) event.waitUntil(cache.put(url, response.clone()));
     return response;
   } catch (error) {
-    // One that was given up says nothing of the network.
+    // An aborted request does not mean that the network is down.
     if (event.request.signal.aborted || !kept) throw error;
     recalled = true;
     return kept;
@@ -275,11 +279,11 @@ function isSame(one, other) {
 
 /** @param {Response} response */
 function isolated(response) {
-  // A redirect, which the browser follows by another request.
+  // A redirect: the browser follows it with another request.
   if (response.type === "opaqueredirect") return response;
   const { body, status, statusText } = response;
   const headers = new Headers(response.headers);
-  // A host that isolates the page may do it with `credentialless`, which allows more.
+  // If the host isolates the page with `credentialless`, keep that: it allows more.
   const isIsolated = headers.get("cross-origin-embedder-policy") === "credentialless";
   for (const [name, value] of Object.entries(ISOLATION)) {
     if (!(isIsolated && headers.has(name))) headers.set(name, value);
@@ -298,7 +302,8 @@ function isEndpoint(url, paths = ENDPOINT) {
 }
 
 /**
- * Asks the page that made the request, then the others, until one has an encoder: a service worker can start none.
+ * Asks the page that made the request, then the others, until one has an encoder: a service worker cannot start
+ * workers, so it cannot have one itself.
  * @param {FetchEvent} event
  * @returns {Promise<Response>}
  */
@@ -306,20 +311,20 @@ async function answerFromPage({ request, clientId }) {
   const { url, method } = request;
   const body = await request.blob();
   if (body.size > MOST_BODY_BYTES) {
-    return failure(url, 413, "body_too_large", `the body has ${body.size} bytes, and at most ${MOST_BODY_BYTES} are taken: send fewer or smaller inputs`);
+    return failure(url, 413, "body_too_large", `the body has ${body.size} bytes; the limit is ${MOST_BODY_BYTES}: send fewer or smaller inputs`);
   }
   const asked = { url, method, contentType: request.headers.get("content-type"), body };
   for (const page of await openPages(clientId)) {
     const answer = deaf.has(page.id) ? null : await ask(page, asked);
     if (answer) return answer;
   }
-  deaf.clear(); // one may only have been busy
-  return failure(url, 503, "no_encoder", "no open page of this site has a model: open the page, load one, and ask again");
+  deaf.clear(); // a page may only have been busy
+  return failure(url, 503, "no_encoder", "no open page of this site has a model: open the page, load a model, and try again");
 }
 
 /**
- * @param {string} [first] the id of the page that is to come first
- * @returns {Promise<readonly WindowClient[]>} of this worker's scope, the last used first
+ * @param {string} [first] the id of the page to put first
+ * @returns {Promise<readonly WindowClient[]>} in this worker's scope, then the most recently used first
  */
 async function openPages(first) {
   const pages = await worker.clients.matchAll({ type: "window", includeUncontrolled: true });
@@ -330,7 +335,7 @@ async function openPages(first) {
 /**
  * @param {WindowClient} page
  * @param {{ url: string, method: string, contentType: string | null, body: Blob }} asked
- * @returns {Promise<Response | null>} `null` where the page does not listen, has no encoder, or is closed
+ * @returns {Promise<Response | null>} `null` if the page does not listen, has no encoder, or is closed
  */
 function ask(page, asked) {
   return new Promise((resolve) => {
@@ -361,7 +366,7 @@ function ask(page, asked) {
 }
 
 /**
- * An error in the form of the interface that was asked: see endpoint.js.
+ * An error in the format of the interface that the request is for: see endpoint.js.
  * @param {string} url
  * @param {number} status
  * @param {string} code
@@ -375,7 +380,7 @@ function failure(url, status, code, message) {
 }
 
 /**
- * Tells the page how many bytes a request of its sends; what a worker sends is told to all.
+ * Tells the page how many bytes its request sends. If the request comes from a worker, tells all pages.
  * @param {FetchEvent} event
  */
 function countBody(event) {

@@ -248,16 +248,16 @@ describe("what is wrong with a request is said", () => {
     { what: "a text without its type", path: NLP, init: { body: "{}" }, status: 415, code: "unsupported_media_type", message: /application\/json.*text\/plain/ },
     { what: "JSON for files", path: FILE, init: { headers: json, body: "{}" }, status: 415, code: "unsupported_media_type", message: /multipart\/form-data/ },
     { what: "half of a JSON", path: NLP, init: { headers: json, body: `{"inputs": [` }, status: 400, code: "invalid_input", message: /not JSON/ },
-    { what: "a list", path: NLP, init: { headers: json, body: `["a cat"]` }, status: 400, code: "invalid_input", message: /no object/ },
+    { what: "a list", path: NLP, init: { headers: json, body: `["a cat"]` }, status: 400, code: "invalid_input", message: /not an object/ },
     { what: "no inputs", path: NLP, init: { headers: json, body: `{}` }, status: 400, code: "invalid_input", message: /inputs is not a list/ },
     { what: "inputs that are none", path: NLP, init: { headers: json, body: `{"inputs": []}` }, status: 400, code: "empty_input", message: /empty/ },
     { what: "a number for a text", path: NLP, init: { headers: json, body: `{"inputs": ["a", 3]}` }, status: 400, code: "invalid_input", message: /input 1 is a number/ },
     { what: "a form that is none", path: FILE, init: { headers: form, body: "no form" }, status: 400, code: "invalid_input", message: /boundary/ },
-    { what: "no input", path: OPENAI, init: { headers: json, body: `{"model": "clip"}` }, status: 400, code: "invalid_input", message: /input is no string/, param: "input" },
+    { what: "no input", path: OPENAI, init: { headers: json, body: `{"model": "clip"}` }, status: 400, code: "invalid_input", message: /input is not a string/, param: "input" },
     { what: "token ids", path: OPENAI, init: { headers: json, body: `{"input": [320, 1125]}` }, status: 400, code: "invalid_input", message: /input 0 is token ids.*send the text/, param: "input" },
     { what: "lists of token ids", path: OPENAI, init: { headers: json, body: `{"input": ["a", [320]]}` }, status: 400, code: "invalid_input", message: /input 1 is token ids/, param: "input" },
     { what: "too many inputs", path: OPENAI, init: { headers: json, body: JSON.stringify({ input: Array(2049).fill("a") }) }, status: 400, code: "invalid_input", message: /2049.*2048/, param: "input" },
-    { what: "other dimensions", path: OPENAI, init: { headers: json, body: `{"input": "a", "dimensions": 32}` }, status: 400, code: "invalid_input", message: /only be 64/, param: "dimensions" },
+    { what: "other dimensions", path: OPENAI, init: { headers: json, body: `{"input": "a", "dimensions": 32}` }, status: 400, code: "invalid_input", message: /must be 64/, param: "dimensions" },
     { what: "another encoding", path: OPENAI, init: { headers: json, body: `{"input": "a", "encoding_format": "int8"}` }, status: 400, code: "invalid_input", message: /base64/, param: "encoding_format" },
     { what: "base64 that is none", path: OPENAI, init: { headers: json, body: `{"input": "data:image/png;base64,!"}` }, status: 400, code: "invalid_input", message: /cannot be decoded/, param: "input" },
     { what: "a picture that is none", path: OPENAI, init: { headers: json, body: `{"input": "data:image/png;base64,AAAA"}` }, status: 415, code: "unsupported_image", message: /./, param: null },
@@ -313,7 +313,7 @@ describe("what is wrong with a request is said", () => {
     await clip.chooseOrigin("Any URL");
     const hosted = await post(clip.page, NLP, { inputs: ["a cat"] });
     assert.deepEqual([hosted.status, hosted.json.status_code, hosted.json.error.code], [503, 503, "no_encoder"]);
-    assert.match(hosted.json.error.message, /open the page, load one/);
+    assert.match(hosted.json.error.message, /open the page, load a model/);
     const openAi = await post(clip.page, OPENAI, { input: "a cat" });
     assert.deepEqual([openAi.status, openAi.json.error.type, openAi.json.error.code], [503, "server_error", "no_encoder"]);
     await clip.loadTinyModel();

@@ -57,7 +57,7 @@ describe("a download goes on where it was", () => {
     const url = serve({ silentAfter: (from) => (from === 0 ? 2_000_000 : 0) });
     const { code, message } = await load(page, url, { idleTimeout: 200 });
     assert.equal(code, "network");
-    assert.match(message, new RegExp(`nothing has come from .+ for 0\\.2 s, after 2000000 of ${size} bytes; try again`));
+    assert.match(message, new RegExp(`no data from .+ for 0\\.2 s, after 2000000 of ${size} bytes; try again`));
     assert.equal((await kept(page))[0].keptSize, 2_000_000);
     serve();
     assertRight(await load(page, url));

@@ -166,7 +166,7 @@ describe("what has come is kept", () => {
     const outcome = await load(page, serve());
     assertRight(outcome);
     assert.equal(outcome.warnings.length, 1);
-    assert.match(String(outcome.warnings[0]), /^not_kept: .+ takes 5 MB where this site may still keep 2 MB; delete/);
+    assert.match(String(outcome.warnings[0]), /^not_kept: .+ takes 5 MB, but this site has only 2 MB of storage left; delete/);
     assert.deepEqual(await kept(page), []);
     record({ section: "faults", what: "a full disk, before a download", tried: "2 MB of room for 5 MB", outcome: "nothing is kept; the model runs, with a warning" });
   });

@@ -1,13 +1,13 @@
-// What a place to store files in has to offer: types only.
+// The interface of a place that stores files: types only.
 
 /**
- * @typedef {object} Folder what is kept of one file
- * @property {number} pieceSize bytes of a piece at most; where there is no such bound, it is written anywhere
+ * @typedef {object} Folder the stored pieces of one file
+ * @property {number} pieceSize bytes of a piece at most. If it is `Infinity`, a piece can be written at any position
  * @property {() => Promise<{ name: string, size: number }[]>} list
- * @property {(name: string) => Promise<string | null>} readText `null` where there is none
+ * @property {(name: string) => Promise<string | null>} readText `null` if there is no such entry
  * @property {(name: string, text: string) => Promise<void>} writeText
  * @property {(name: string) => Promise<PieceReader>} reader
- * @property {(name: string, size: number) => Promise<PieceWriter>} writer of a piece that has so many bytes
+ * @property {(name: string, size: number) => Promise<PieceWriter>} writer of a piece that has `size` bytes already
  */
 
 /** @typedef {{ read: (from: number, to: number) => Promise<Uint8Array>, close: () => void }} PieceReader */

@@ -1,4 +1,4 @@
-// The Cache API as a store, where there is no private file system: an entry for each piece.
+// Stores files in the Cache API, for browsers without a private file system: an entry for each piece.
 
 import { ClipError } from "../shared/error.js";
 
@@ -6,7 +6,7 @@ import { ClipError } from "../shared/error.js";
 
 /**
  * @param {string} name
- * @returns {Promise<Backend>} rejects where the browser has none, or forbids it
+ * @returns {Promise<Backend>} rejects if the browser has no Cache API, or forbids it
  */
 export async function openCache(name) {
   const cache = await caches.open(name);
@@ -23,13 +23,13 @@ export async function openCache(name) {
   };
 }
 
-/** An entry of the cache is written as a whole, so what comes is gathered for so long. */
+/** Bytes of a piece. An entry of the cache can only be written as a whole, so bytes are collected up to this size. */
 const CACHE_PIECE = 8 << 20;
 
 /** @implements {Folder} */
 class CacheFolder {
   pieceSize = CACHE_PIECE;
-  /** The piece that is being written, one after the other. @type {Uint8Array<ArrayBuffer> | null} */
+  /** The piece that is being written; reused for the next. @type {Uint8Array<ArrayBuffer> | null} */
   #buffer = null;
   #cache;
   #id;
@@ -95,7 +95,7 @@ class CacheFolder {
   /** @param {string} name */
   async #bytes(name) {
     const response = await this.#match(name);
-    if (!response) throw new ClipError("io", "what was kept of the model is gone; load it again");
+    if (!response) throw new ClipError("io", "the stored copy of the model is gone; load it again");
     return new Uint8Array(await response.arrayBuffer());
   }
 
@@ -116,7 +116,7 @@ class CacheFolder {
 
 /**
  * @param {string} path
- * @returns {string} an address that no server has
+ * @returns {string} a URL that no server has
  */
 function addressOf(path) {
   return `https://kept.invalid/${path}`;

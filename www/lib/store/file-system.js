@@ -1,12 +1,12 @@
-// The origin private file system as a store: a directory for each file, and a file in it for each piece.
+// Stores files in the origin private file system: a directory for each file, and in it a file for each piece.
 
 import { isDomException } from "../shared/error.js";
 
 /** @import { Backend, Folder } from "./backend.js" */
 
 /**
- * The errors of a file that another tab or worker is using: its handle is taken, or it changed while it was read. After a
- * moment it is free again, also where the worker was ended.
+ * The errors of a file that another tab or worker is using: its handle is taken, or it changed while it was read. It is
+ * free again after a moment, even if that worker was terminated.
  */
 const IN_USE = ["NoModificationAllowedError", "NotReadableError"];
 const HANDLE_TRIES = 40;
@@ -14,7 +14,7 @@ const HANDLE_PAUSE = 50;
 
 /**
  * @param {string} name
- * @returns {Promise<Backend>} rejects where the browser has none, or forbids it as in a private window
+ * @returns {Promise<Backend>} rejects if the browser has no such file system, or forbids it, as in a private window
  */
 export async function openFileSystem(name) {
   const origin = await navigator.storage.getDirectory();
@@ -90,9 +90,9 @@ class FileSystemFolder {
   async reader(name) {
     const file = await (await this.#directory()).getFileHandle(name);
     try {
-      // Several may read so at a time, in browsers that know the mode.
+      // In browsers that support this mode, several workers can read at a time.
       const handle = await openHandle(file, { mode: "read-only" });
-      // One for all chunks: a new one each would be as much garbage as the model is large.
+      // One buffer for all chunks: a new one for each would add up to the size of the model before it is collected.
       let buffer = new Uint8Array();
       return {
         async read(/** @type {number} */ from, /** @type {number} */ to) {
@@ -136,7 +136,7 @@ class FileSystemFolder {
 }
 
 /**
- * @typedef {object} SyncHandle what the DOM types lack outside of workers
+ * @typedef {object} SyncHandle a `FileSystemSyncAccessHandle`, which the DOM types do not have outside of workers
  * @property {(bytes: Uint8Array, options: { at: number }) => number} read
  * @property {(bytes: Uint8Array, options: { at: number }) => number} write
  * @property {(size: number) => void} truncate

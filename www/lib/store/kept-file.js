@@ -1,5 +1,5 @@
-// What is kept of one file: pieces, each of which begins somewhere in it and has no gap, so that what has come of an
-// interrupted download, or of one tower, is there at the next visit.
+// The stored parts of one file. They are pieces without gaps, each with its position in the file, so that an
+// interrupted download, or the load of one tower, can be continued at the next visit.
 
 import { merged, pairs } from "../shared/ranges.js";
 
@@ -7,38 +7,38 @@ import { merged, pairs } from "../shared/ranges.js";
 /** @import { Tower } from "../shared/protocol.js" */
 
 /**
- * What is known of a file, written before its first byte.
+ * What is known of a file. It is written before the file's first byte.
  * @typedef {object} About
  * @property {string} url
- * @property {number | null} size bytes of the whole file, `null` where its server did not tell
+ * @property {number | null} size bytes of the whole file, `null` if its server did not send the size
  * @property {string | null} etag
- * @property {string | null} sha256 of the whole file, once it has been found right
- * @property {Tower[]} towers that have come, one by one
- * @property {boolean} whole whether all towers that the file has have come
- * @property {Conversion} [conversion] of a file that is made here from a checkpoint, and written in no order
+ * @property {string | null} sha256 of the whole file, once it has been verified
+ * @property {Tower[]} towers that have been loaded one by one
+ * @property {boolean} whole whether all towers of the file have been loaded
+ * @property {Conversion} [conversion] of a file that is converted here from a checkpoint, and written in any order
  */
 
 /**
  * @typedef {object} Conversion
- * @property {number} version of what conversions make
+ * @property {number} version of the conversion's output
  * @property {number[]} done the parts that are written, as `from, to, from, to, …`
  * @property {(string | null)[]} etags of the checkpoint's files
  */
 
 /** @typedef {{ from: number, to: number }} Piece bytes of the file */
 
-/** Beside the pieces, whose names are numbers. */
+/** The entry beside the pieces, whose names are numbers. */
 const ABOUT = "about.json";
 
-/** What is kept of one file. */
+/** The stored parts of one file. */
 export class KeptFile {
   #folder;
   #remove;
-  /** In their order. */
+  /** Sorted by position. */
   #pieces;
-  /** Where the piece begins that is being read, or written. @type {{ start: number, reader: PieceReader } | null} */
+  /** The piece that is open for reading. @type {{ start: number, reader: PieceReader } | null} */
   #reading = null;
-  /** @type {{ start: number, writer: PieceWriter } | null} */
+  /** The piece that is open for writing. @type {{ start: number, writer: PieceWriter } | null} */
   #writing = null;
 
   /**
@@ -68,12 +68,12 @@ export class KeptFile {
     return new KeptFile(folder, pieces.sort((a, b) => a.from - b.from), about, remove);
   }
 
-  /** Whether it may be written in any order. */
+  /** Whether the file can be written in any order. */
   get anyOrder() {
     return this.#folder.pieceSize === Infinity;
   }
 
-  /** Bytes. */
+  /** Bytes that are stored. */
   get keptSize() {
     let size = 0;
     let end = 0;
@@ -85,7 +85,7 @@ export class KeptFile {
   }
 
   /**
-   * How far the file is kept from a place on; the place itself where it is not.
+   * The end of the stored bytes that begin at a position; the position itself if none are stored there.
    * @param {number} position
    */
   keptTo(position) {
@@ -95,17 +95,17 @@ export class KeptFile {
   }
 
   /**
-   * Where the next piece after a place begins.
-   * @param {number} position not kept itself
+   * The start of the next piece after a position.
+   * @param {number} position that is not stored itself
    */
   nextPiece(position) {
     return this.#pieces.find(({ from }) => from > position)?.from ?? Infinity;
   }
 
   /**
-   * @param {number} position which is kept
+   * @param {number} position that is stored
    * @param {number} end
-   * @returns {Promise<Uint8Array>} bytes from there on, at most to `end`; the next call may overwrite them
+   * @returns {Promise<Uint8Array>} bytes from `position` on, at most to `end`; the next call may overwrite them
    */
   async read(position, end) {
     const piece = this.#pieces.findLast(({ from, to }) => from <= position && position < to);
@@ -120,7 +120,7 @@ export class KeptFile {
   }
 
   /**
-   * Says what the file is, which has to be known before anything of it is kept.
+   * Writes what is known of the file. This must come before its first byte.
    * @param {About} about
    */
   async describe(about) {
@@ -129,7 +129,7 @@ export class KeptFile {
   }
 
   /**
-   * Keeps bytes; those that are kept already, a second time not.
+   * Stores bytes. Skips those that are stored already.
    * @param {number} position
    * @param {Uint8Array} bytes
    * @returns {Promise<void>}
@@ -156,20 +156,20 @@ export class KeptFile {
     if (room < bytes.length) await this.write(position + room, bytes.subarray(room));
   }
 
-  /** The parts that are kept, as `from, to, from, to, …`. */
+  /** The ranges that are stored, as `from, to, from, to, …`. */
   parts() {
     return merged(this.#pieces);
   }
 
   /**
-   * Where the stored piece begins that a part belongs to: what is written in no order is all in one.
+   * The start of the stored piece that has a part. A file that is written in any order is one piece.
    * @param {Piece} piece
    */
   #startOf(piece) {
     return this.about?.conversion ? 0 : piece.from;
   }
 
-  /** Leaves its files, so that others may have them. Reading and writing open them again. */
+  /** Closes the files, so that others can open them. Reading and writing open them again. */
   async close() {
     const [reading, writing] = [this.#reading, this.#writing];
     this.#reading = null;
@@ -178,11 +178,11 @@ export class KeptFile {
     await writing?.writer.close();
   }
 
-  /** Deletes everything of it. */
+  /** Deletes everything that is stored of the file. */
   async remove() {
     this.#reading?.reader.close();
     this.#reading = null;
-    await this.#writing?.writer.close().catch(() => {}); // what could not be written is deleted with the rest
+    await this.#writing?.writer.close().catch(() => {}); // a failed write does not matter: everything is deleted
     this.#writing = null;
     this.#pieces = [];
     /** @type {{ about: About | null }} */ (this).about = null;
@@ -197,7 +197,7 @@ function sizeOf({ from, to }) {
 
 /**
  * @param {Folder} folder
- * @returns {Promise<About | null>} `null` also where it was cut short: then what is kept cannot be trusted
+ * @returns {Promise<About | null>} `null` also if the entry is incomplete: then the stored pieces cannot be trusted
  */
 export async function readAbout(folder) {
   const text = await folder.readText(ABOUT);

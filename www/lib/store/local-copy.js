@@ -1,5 +1,5 @@
-// This device's copy of a model's file. What goes wrong with it is a warning, not a failed load: the copy is given up,
-// and the model works without.
+// This device's copy of a model's file. If storing it fails, that is a warning, not a failed load: the copy is deleted,
+// and the model works without it.
 
 import { Store } from "./store.js";
 import { isDomException } from "../shared/error.js";
@@ -27,7 +27,7 @@ export class LocalCopy {
   }
 
   /**
-   * @param {string} key what the file is kept under: its URL
+   * @param {string} key that the file is stored under, such as its URL
    * @param {{ keep: boolean, sha256?: string, onWarning: (warning: Warning) => void }} options
    * @returns {Promise<LocalCopy>}
    */
@@ -37,7 +37,7 @@ export class LocalCopy {
     try {
       const kept = await (await Store.open())?.file(key);
       if (!kept) copy.#warn("this browser keeps no files for this page");
-      // The page asks for another file at this address than when it was kept.
+      // The page now expects another file at this URL than the stored one.
       if (kept?.about?.sha256 && sha256 && kept.about.sha256 !== sha256) await kept.remove();
       copy.#kept = kept ?? null;
     } catch (error) {
@@ -46,23 +46,23 @@ export class LocalCopy {
     return copy;
   }
 
-  /** Whether anything is kept, or will be. */
+  /** Whether the file is stored, or will be. */
   get keeps() {
     return this.#kept !== null;
   }
 
-  /** What is known of the file, `null` where nothing of it is kept. */
+  /** What is known of the file, `null` if nothing of it is stored. */
   get about() {
     return this.#kept?.about ?? null;
   }
 
-  /** The parts that are kept, as `from, to, from, to, …`. */
+  /** The ranges that are stored, as `from, to, from, to, …`. */
   parts() {
     return this.#kept?.parts() ?? [];
   }
 
   /**
-   * How far the file is kept from a place on; the place itself where it is not.
+   * The end of the stored bytes that begin at a position; the position itself if none are stored there.
    * @param {number} position
    */
   keptTo(position) {
@@ -70,8 +70,8 @@ export class LocalCopy {
   }
 
   /**
-   * Where the next piece after a place begins.
-   * @param {number} position not kept itself
+   * The start of the next piece after a position.
+   * @param {number} position that is not stored itself
    */
   nextPiece(position) {
     return this.#kept?.nextPiece(position) ?? Infinity;
@@ -80,7 +80,7 @@ export class LocalCopy {
   /**
    * @param {number} position
    * @param {number} end
-   * @returns {Promise<Uint8Array | null>} bytes from there on, at most to `end`; `null` where none are kept
+   * @returns {Promise<Uint8Array | null>} bytes from `position` on, at most to `end`; `null` if none are stored
    */
   async read(position, end) {
     if (this.keptTo(position) === position) return null;
@@ -94,7 +94,7 @@ export class LocalCopy {
   /**
    * @param {number} position
    * @param {Uint8Array} bytes
-   * @param {() => Partial<About>} describe what is known of the file, asked for before its first bytes are kept
+   * @param {() => Partial<About>} describe what is known of the file; called before its first bytes are stored
    */
   async write(position, bytes, describe) {
     await this.#attempt(async (kept) => {
@@ -107,7 +107,7 @@ export class LocalCopy {
     });
   }
 
-  /** @param {(about: About) => About} change of what is known of the file */
+  /** @param {(about: About) => About} change to what is known of the file */
   async change(change) {
     await this.#attempt(async (kept) => {
       const about = kept.about && change(kept.about);
@@ -116,7 +116,7 @@ export class LocalCopy {
   }
 
   /**
-   * Says that all of these towers, or of all that the file has, have come.
+   * Records that these towers, or all towers of the file, have been loaded.
    * @param {Tower[] | undefined} towers
    */
   async complete(towers) {
@@ -126,31 +126,31 @@ export class LocalCopy {
     });
   }
 
-  /** Leaves its files; reading and writing open them again. */
+  /** Closes the files; reading and writing open them again. */
   async close() {
     await this.#attempt((kept) => kept.close());
   }
 
-  /** Deletes everything of the file, to keep it anew. */
+  /** Deletes everything that is stored of the file. Later writes store it again. */
   async restart() {
     await this.#attempt((kept) => kept.remove());
   }
 
-  /** Deletes everything of the file, and keeps nothing more. */
+  /** Deletes everything that is stored of the file. Later writes do nothing. */
   async discard() {
     await this.#attempt((kept) => kept.remove());
     this.#kept = null;
   }
 
   /**
-   * Looks before anything is written: a full disk serves nobody.
+   * Checks the room before anything is written, so that a file that does not fit does not fill the disk.
    * @param {KeptFile} kept
    * @param {About} about
    */
   async #hasRoom(kept, about) {
     if (about.conversion && !kept.anyOrder) {
       this.#kept = null;
-      this.#warn("this browser has no file system for this page, in which a converted model could be written");
+      this.#warn("this browser has no file system for this page, which a converted model needs");
       return false;
     }
     const { quota = Infinity, usage = 0 } = (await navigator.storage?.estimate?.()) ?? {};
@@ -158,7 +158,7 @@ export class LocalCopy {
     if (quota - usage >= wanted) return true;
     this.#kept = null;
     const room = megabytes(Math.max(0, quota - usage), 0);
-    this.#warn(`it takes ${megabytes(wanted, 0)} where this site may still keep ${room}; delete kept models to make room`);
+    this.#warn(`it takes ${megabytes(wanted, 0)}, but this site has only ${room} of storage left; delete kept models to make room`);
     return false;
   }
 
@@ -170,7 +170,7 @@ export class LocalCopy {
       await work(kept);
     } catch (error) {
       this.#kept = null;
-      // Half of it would take the room and not be enough.
+      // Half a model would use storage and be of no use.
       await kept.remove().catch(() => {});
       const full = isDomException(error, "QuotaExceededError");
       this.#warn(full ? "the disk, or this site's share of it, is full; delete kept models to make room" : String(error));
@@ -184,7 +184,7 @@ export class LocalCopy {
 }
 
 /**
- * Whether all that a load wants has been kept.
+ * Whether everything that a load needs is stored.
  * @param {string} key
  * @param {{ towers?: Tower[], sha256?: string }} wanted
  */

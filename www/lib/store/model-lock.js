@@ -1,9 +1,9 @@
-// The lock by which tabs and workers share what is stored of a model.
+// The lock with which tabs and workers share a stored model.
 
 import { isDomException } from "../shared/error.js";
 
 /**
- * The Web Lock of a model: whoever adds to what is kept of it, or deletes it, has it alone; readers share it.
+ * The Web Lock of a stored model: exclusive for adding to it or deleting it, shared for reading it.
  * @template T
  * @param {string} url
  * @param {LockOptions} options
@@ -18,7 +18,7 @@ export async function modelLock(url, options, work) {
     return work(lock);
   });
   return lock.catch((error) => {
-    // A frame without an origin of its own has no locks, nor anything that they would guard.
+    // A frame without an origin of its own has no locks, and no storage that they would protect.
     if (asked || !isDomException(error, "SecurityError")) throw error;
     return work(null);
   });

@@ -10,17 +10,17 @@ import { openFileSystem } from "./file-system.js";
 /** @import { Tower } from "../shared/protocol.js" */
 
 /**
- * A model that is kept, whole or in part.
+ * A model that is stored, whole or in part.
  * @typedef {object} KeptModel
  * @property {string} url
- * @property {number | null} size bytes of the whole file, `null` where its server did not tell
- * @property {number} keptSize bytes of it that are kept
- * @property {Tower[]} towers that have come, one by one
- * @property {boolean} whole whether all that the file has have come
- * @property {boolean} verified whether its SHA-256 has been found right
+ * @property {number | null} size bytes of the whole file, `null` if its server did not send the size
+ * @property {number} keptSize bytes of it that are stored
+ * @property {Tower[]} towers that have been loaded one by one
+ * @property {boolean} whole whether all towers of the file have been loaded
+ * @property {boolean} verified whether its SHA-256 has been verified
  */
 
-/** In the browser's storage. */
+/** The name of the directory, or of the cache. */
 const NAME = "clip-wasm-models";
 
 export class Store {
@@ -32,10 +32,10 @@ export class Store {
   }
 
   /**
-   * @returns {Promise<Store | null>} `null` where this browser, or this page, keeps nothing
+   * @returns {Promise<Store | null>} `null` if this browser stores nothing for this page
    */
   static async open() {
-    if (!globalThis.crypto?.subtle) return null; // neither is there then: the page is not secure
+    if (!globalThis.crypto?.subtle) return null; // the page is not a secure context, so it has neither storage
     for (const open of [openFileSystem, openCache]) {
       try {
         return new Store(await open(NAME));
@@ -47,7 +47,8 @@ export class Store {
   }
 
   /**
-   * What is kept of the file at a URL, perhaps nothing yet. Only its holder writes: see {@link modelLock}.
+   * The stored parts of the file at a URL, perhaps none yet. Only the holder of the lock may write: see
+   * {@link modelLock}.
    * @param {string} url
    * @returns {Promise<KeptFile>}
    */
@@ -77,7 +78,7 @@ export class Store {
   }
 
   /**
-   * Deletes what is kept of a file.
+   * Deletes the stored parts of a file.
    * @param {string} url
    */
   async delete(url) {

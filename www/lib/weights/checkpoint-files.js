@@ -1,5 +1,5 @@
-// The files of a checkpoint as Hugging Face and open_clip publish them: those of the weights, which are read as they
-// come, and the texts beside them.
+// The files of a checkpoint as Hugging Face and open_clip publish them: the weights, which are read as a stream, and
+// the text files beside them.
 
 import { openWeights } from "./sources.js";
 import { download, readBody } from "../shared/download.js";
@@ -12,12 +12,14 @@ import { isIndexName, isWeightsName, KINDS } from "../shared/weight-file-names.j
 /**
  * @typedef {object} Checkpoint
  * @property {Weights[]} files of weights; several where they are sharded
- * @property {number | null} size bytes of all of them, `null` where nobody tells
+ * @property {number | null} size bytes of all of them, `null` if it is not known
  * @property {{ name: string, config?: string, openClipConfig?: string, preprocessorConfig?: string, processorConfig?: string, tokenizer?: string, modelCard?: string, index?: string }} companions
- *   the texts of the files beside them
+ *   the contents of the files beside the weights
  */
 
-/** What stands beside the weights, by the name that the converter has for it; of two names the first that is there. */
+/**
+ * The files beside the weights, by the converter's names for them. Of two file names, the first that exists is used.
+ */
 const COMPANIONS = /** @type {const} */ ({
   config: ["config.json"],
   openClipConfig: ["open_clip_config.json"],
@@ -40,7 +42,7 @@ export function isCheckpoint(source) {
 /**
  * @param {string | File[]} source the URL of the weights or of their index, or files
  * @param {WeightsOptions} options
- * @param {(string | null)[]} etags of the files of an earlier conversion, which is to go on
+ * @param {(string | null)[]} etags of the files of an earlier conversion that is to be continued
  * @returns {Promise<Checkpoint>}
  */
 export async function openCheckpoint(source, options, etags) {
@@ -90,7 +92,7 @@ async function openFiles(files, options) {
   const weights = files.filter(({ name }) => kind?.weights.test(name)).sort((a, b) => (a.name < b.name ? -1 : 1));
   const first = weights[0];
   if (!first) {
-    throw new ClipError("not_a_model", "none of the files is a .safetensors or a pytorch_model.bin: choose the weights with the files beside them");
+    throw new ClipError("not_a_model", "none of the files is a .safetensors or a pytorch_model.bin: choose the weights together with the files beside them");
   }
   const folder = first.webkitRelativePath.split("/").at(-2);
   /** @type {Checkpoint["companions"]} */
@@ -113,7 +115,7 @@ async function openFiles(files, options) {
 
 /**
  * @param {string} url
- * @returns {string} the repository's name on the Hub, the folder's elsewhere
+ * @returns {string} on the Hub, the name of the repository; elsewhere, the name of the folder
  */
 function nameOf(url) {
   const parts = new URL(url).pathname.split("/").map(decoded);
@@ -122,8 +124,8 @@ function nameOf(url) {
 }
 
 /**
- * @param {string} part of an address
- * @returns {string} as it is where its percent signs encode nothing
+ * @param {string} part of a URL
+ * @returns {string} unchanged if its percent signs encode nothing
  */
 function decoded(part) {
   try {
@@ -136,7 +138,7 @@ function decoded(part) {
 /**
  * @param {string} url
  * @param {WeightsOptions} options
- * @returns {Promise<string | null>} `null` where there is no such file
+ * @returns {Promise<string | null>} `null` if there is no such file
  */
 async function optionalText(url, options) {
   try {
@@ -159,8 +161,8 @@ async function downloadText(url, { signal, limits }) {
 /**
  * @param {unknown} name
  * @param {string} url
- * @returns {boolean} whether it names a file of the same folder: `..`, `//host` and `http:host` do not. Fails where it
- *   makes no address
+ * @returns {boolean} whether it names a file of the same folder: `..`, `//host` and `http:host` do not. Throws if it is
+ *   not a valid URL
  */
 function isBeside(name, url) {
   if (typeof name !== "string" || !isWeightsName(name)) return false;
@@ -182,7 +184,7 @@ function parseIndex(text, url) {
       return { files, size: typeof metadata?.total_size === "number" ? metadata.total_size : null };
     }
   } catch {
-    // Said below.
+    // The error is thrown below.
   }
-  throw new ClipError("malformed_model", `${url} names no files beside it; use another checkpoint`);
+  throw new ClipError("malformed_model", `${url} does not list weight files in its own folder; use another checkpoint`);
 }

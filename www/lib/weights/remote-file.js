@@ -1,48 +1,49 @@
-// A file on a server, or on several that have the same one, read from any place on. A connection that is cut,
-// or over which nothing more comes, is taken up again where it was.
+// A file on a server, or on several servers that have the same file, read from any position. If a connection breaks, or
+// no more bytes arrive, a new connection continues at the same position.
 
 import { download } from "../shared/download.js";
 import { abortedError, ClipError, webPageError } from "../shared/error.js";
 import { pause } from "../shared/waiting.js";
 
-/** The file is another than the one whose bytes came before. */
+/** The file is not the one whose bytes were read before. */
 export class FileChanged extends Error {}
 
-/** Tries after a failure, until bytes come again. */
+/** Retries after a failure, until bytes arrive again. */
 const RETRIES = 5;
-/** Fewer while no server has answered at all: more likely the address is wrong. */
+/** Fewer retries if no server has answered yet: then the URL is probably wrong. */
 const FIRST_RETRIES = 2;
-/** Milliseconds before the first of them; doubled before each further one. */
+/** Milliseconds before the first retry; doubled before each further one. */
 const FIRST_PAUSE = 250;
-/** Bytes that are read and passed over rather than asking anew for what comes after them. */
+/** A gap of at most so many bytes is read and skipped; for a larger one, a new request is made. */
 const NEAR = 256 << 10;
 
-/** What is read at a time at most, and held. WebKit gives all that has come meanwhile as one chunk. */
+/** Bytes read at a time, at most. WebKit gives everything that has arrived meanwhile as one chunk. */
 const BUFFER_BYTES = 2 << 20;
-/** Codes of failures that another try does not mend. */
+/** Codes of failures that a retry does not fix. */
 const PERMANENT = ["not_a_model", "io"];
-/** HTTP's own transient answers: too early, too many requests, and a server's own troubles. */
+/** Client errors that are temporary: request timeout, too early, too many requests. */
 const TRANSIENT_STATUS = [408, 425, 429];
 
 /**
- * An answer that is being read.
+ * A response that is being read.
  * @typedef {object} Connection
  * @property {{ read: () => Promise<Uint8Array | null> }} reader
  * @property {AbortController} abort
  * @property {number} position of its next byte in the file
- * @property {number} end where it stops at the latest
- * @property {Uint8Array | null} rest read already, and not given yet
+ * @property {number} end position at which it stops at the latest
+ * @property {Uint8Array | null} rest bytes that are read already but not returned yet
  */
 
 /**
  * @typedef {object} RemoteOptions
- * @property {number | null} size bytes, as whoever offers the file has it
- * @property {number | null} toldSize bytes, as a server told with what is kept of the file already
- * @property {string | null} etag of what is kept already, from the first of the addresses
- * @property {RequestCache} cache the browser's own cache: what is kept here need not lie there too
- * @property {number} idleTimeout milliseconds without a byte after which a connection counts as cut
+ * @property {number | null} size bytes, as the caller of the API gave it
+ * @property {number | null} toldSize bytes, as a server sent it when the stored part was fetched
+ * @property {string | null} etag of the stored part, from the first of the URLs
+ * @property {RequestCache} cache how to use the browser's own cache: stored files need not be in it too
+ * @property {number} idleTimeout milliseconds without a byte after which a connection counts as broken
  * @property {AbortSignal} signal
- * @property {(position: number, bytes: Uint8Array) => Promise<void>} passed told what was read on the way to a place
+ * @property {(position: number, bytes: Uint8Array) => Promise<void>} passed called with bytes that were read and
+ *   skipped
  */
 
 export class RemoteFile {
@@ -51,15 +52,15 @@ export class RemoteFile {
   #idleTimeout;
   #signal;
   #passed;
-  /** Which of the addresses is asked. */
+  /** Index of the URL in use. */
   #index = 0;
-  /** Of the address that is asked. */
+  /** Of the file at the URL in use. */
   #etag;
   #answered = false;
   #failures = 0;
-  /** Whether the server gives parts; `null` until it was asked. @type {boolean | null} */
+  /** Whether the server answers range requests; `null` if that is not known yet. @type {boolean | null} */
   #givesParts = null;
-  /** What a server told of the file's size. */
+  /** The file's size as a server sent it. */
   #toldSize;
   /** @type {Connection | null} */
   #connection = null;
@@ -76,19 +77,19 @@ export class RemoteFile {
     this.#signal = signal;
     this.#passed = passed;
     this.#toldSize = toldSize;
-    /** Bytes of the whole file, as far as anybody tells. @type {number | null} */
+    /** Bytes of the whole file, if known. @type {number | null} */
     this.size = toldSize ?? size;
   }
 
-  /** Of the file as the first of the addresses has it. */
+  /** Of the file at the first of the URLs; `null` if another one is in use. */
   get etag() {
     return this.#index === 0 ? this.#etag : null;
   }
 
   /**
-   * The next bytes from a place on, `null` at the file's end. The next read may overwrite them.
+   * The next bytes from a position on, `null` at the file's end. The next read may overwrite them.
    * @param {number} position
-   * @param {number} end at most to there
+   * @param {number} end at which they stop at the latest
    * @returns {Promise<Uint8Array | null>}
    */
   async read(position, end) {
@@ -120,7 +121,7 @@ export class RemoteFile {
   }
 
   /**
-   * Waits before the next try, or gives up.
+   * Waits before the next retry, goes on to the next URL, or gives up.
    * @param {unknown} error
    */
   async #recover(error) {
@@ -142,7 +143,7 @@ export class RemoteFile {
   }
 
   /**
-   * A connection that is at `position` or will come there.
+   * A connection that is at `position` or before it.
    * @param {number} position
    * @param {number} end
    */
@@ -162,7 +163,7 @@ export class RemoteFile {
       const headers = asksPart ? this.#rangeHeaders(url, position, end) : {};
       const response = await download(url, { signal: abort.signal, headers, cache: this.#cache });
       if (response.headers.get("content-type")?.startsWith("text/html")) {
-        // Where bytes have come already, it is this answer that is wrong, not the address.
+        // If bytes were read before, this response is wrong, not the URL.
         throw position === 0 ? webPageError(url) : new ClipError("network", `${url} answered with a web page instead of the rest of the file; try again`);
       }
       const from = this.#understand(response, url, asksPart, position, end);
@@ -173,7 +174,7 @@ export class RemoteFile {
       return this.#connection;
     } catch (error) {
       abort.abort();
-      // The file ends before what was kept of it does.
+      // The file is shorter than its stored part.
       if (statusOf(error) === 416) throw new FileChanged();
       throw watch.fired && !this.#signal.aborted ? this.#idleError(position) : error;
     } finally {
@@ -182,8 +183,8 @@ export class RemoteFile {
   }
 
   /**
-   * `If-Range` makes a changed file come whole. Between origins it would need the server's leave to be sent, so
-   * there the answer's ETag alone is compared.
+   * With `If-Range`, the server sends the whole file if it has changed. Across origins this header needs the server's
+   * permission (CORS), so there only the response's ETag is compared.
    * @param {string} url
    * @param {number} position
    * @param {number} end
@@ -197,13 +198,13 @@ export class RemoteFile {
   }
 
   /**
-   * Checks what an answer is, and learns from it.
+   * Checks a response, and learns the file's size and ETag from it.
    * @param {Response} response
    * @param {string} url
    * @param {boolean} askedPart
    * @param {number} position
    * @param {number} end
-   * @returns {number} where its body begins in the file
+   * @returns {number} the position in the file at which its body begins
    */
   #understand(response, url, askedPart, position, end) {
     const etag = response.headers.get("etag");
@@ -214,8 +215,8 @@ export class RemoteFile {
       const expected = Math.min(end, this.#toldSize ?? Infinity) - position;
       const wrong = range ? Number(range[1]) !== position : length !== null && expected < Infinity && length !== expected;
       if (!askedPart || wrong) {
-        this.#givesParts = false; // it does not understand: the whole is asked for
-        throw new ClipError("network", `${url} answered with another part of the file than was asked for; use another address`);
+        this.#givesParts = false; // the server does not handle ranges correctly: from now on, request the whole file
+        throw new ClipError("network", `${url} sent another part of the file than was asked for; use another address`);
       }
       this.#learnSize(range && range[3] !== "*" ? Number(range[3]) : null);
     } else {
@@ -226,7 +227,7 @@ export class RemoteFile {
     return response.status === 206 ? position : 0;
   }
 
-  /** @param {number | null} size as an answer tells */
+  /** @param {number | null} size from a response */
   #learnSize(size) {
     if (size === null) return;
     if (this.#toldSize !== null && this.#toldSize !== size) throw new FileChanged();
@@ -252,12 +253,12 @@ export class RemoteFile {
         })
         .finally(watch.stop);
       if (!value) {
-        // Not every browser makes an error of fewer bytes than were announced.
+        // If fewer bytes arrive than were announced, not every browser reports an error.
         const whole = Math.min(connection.end, this.size ?? connection.position);
         if (connection.position < whole) throw this.#cutError(connection.position);
         return null;
       }
-      // More than was announced: the length was that of a compressed body.
+      // More bytes than announced: the announced length was that of a compressed body.
       if (this.size !== null && connection.position + value.length > this.size) {
         this.#toldSize = null;
         this.size = null;
@@ -273,7 +274,7 @@ export class RemoteFile {
     return bytes;
   }
 
-  /** @param {AbortController} abort of a connection that may be silent for so long and no longer */
+  /** @param {AbortController} abort of a connection, which is aborted when the idle timeout has passed */
   #watch(abort) {
     const watch = { fired: false, stop: () => clearTimeout(timer) };
     const timer = setTimeout(() => {
@@ -286,7 +287,7 @@ export class RemoteFile {
   /** @param {number} position */
   #idleError(position) {
     const seconds = this.#idleTimeout / 1000;
-    return new ClipError("network", `nothing has come from ${this.#url} for ${seconds} s, after ${this.#upTo(position)}; try again`);
+    return new ClipError("network", `no data from ${this.#url} for ${seconds} s, after ${this.#upTo(position)}; try again`);
   }
 
   /**
@@ -309,7 +310,7 @@ export class RemoteFile {
 
 /**
  * @param {unknown} error
- * @returns {number} the HTTP status that it tells of, or 0
+ * @returns {number} the HTTP status that caused it, or 0
  */
 function statusOf(error) {
   const cause = error instanceof ClipError ? error.cause : null;
@@ -317,7 +318,7 @@ function statusOf(error) {
 }
 
 /**
- * The same for a file however it was compressed on its way, as servers derive it.
+ * The ETag without the parts that servers add when they compress the file.
  * @param {string} etag
  */
 function plainEtag(etag) {
@@ -325,8 +326,8 @@ function plainEtag(etag) {
 }
 
 /**
- * The length of the body as it will be read, as far as the headers that we may see tell.
- * Content-Length counts compressed bytes where there is a Content-Encoding.
+ * The length of the body as it will be read, if the visible headers give it. With a Content-Encoding, Content-Length
+ * counts compressed bytes.
  * @param {Response} response
  * @returns {number | null}
  */
@@ -337,8 +338,8 @@ function contentLength(response) {
 }
 
 /**
- * Reads into one buffer where the browser can: chunks of their own come to as much as the model before they are
- * collected.
+ * Reads into one buffer if the browser can do that: separate chunks would add up to the size of the model before they
+ * are collected.
  * @param {ReadableStream<Uint8Array>} body
  * @returns {{ read: () => Promise<Uint8Array | null> }} the next bytes, `null` at the end
  */
@@ -354,7 +355,7 @@ function readerOf(body) {
       },
     };
   } catch {
-    // No byte stream, as in Safari, or where a service worker has made the answer.
+    // Not a byte stream: in Safari, or if a service worker made the response.
     const reader = body.getReader();
     return {
       async read() {

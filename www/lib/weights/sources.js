@@ -1,5 +1,5 @@
-// Weights from a URL or a file, read from any place on. What comes from a URL is kept on the way, and what is
-// kept is not fetched again. JavaScript never holds more than one chunk.
+// Weights from a URL or a file, read from any position. Bytes from a URL are stored as they arrive, and stored bytes
+// are not fetched again. JavaScript never holds more than one chunk.
 
 import { ClipError, webPageError } from "../shared/error.js";
 import { LocalCopy } from "../store/local-copy.js";
@@ -7,16 +7,16 @@ import { RemoteFile } from "./remote-file.js";
 /** @import { LimitOptions, Tower, Warning } from "../shared/protocol.js" */
 
 
-/** Bytes that are read at once from a disk. */
+/** Bytes that are read at a time from a disk. */
 const CHUNK = 1 << 20;
 
 /**
  * @typedef {object} WeightsOptions
- * @property {number} [size] bytes of the file, for a server that does not tell
+ * @property {number} [size] bytes of the file, if the server does not send the size
  * @property {string} [sha256] of the whole file
- * @property {string[]} mirrors further addresses of the same file
- * @property {string | null} [etag] of the file that is to go on, where nothing of it is kept as it is
- * @property {boolean} keep whether to keep what comes, and to use what is kept
+ * @property {string[]} mirrors further URLs of the same file
+ * @property {string | null} [etag] of a file that an earlier conversion has read in part, and that is not stored itself
+ * @property {boolean} keep whether to store the bytes, and to use stored ones
  * @property {number} idleTimeout milliseconds
  * @property {LimitOptions} limits
  * @property {AbortSignal} signal
@@ -26,18 +26,18 @@ const CHUNK = 1 << 20;
 /**
  * @typedef {object} Weights
  * @property {string} name the URL or the file's name
- * @property {number | null} size bytes, as far as anybody tells
- * @property {string | null} [etag] as its server tells it
- * @property {string | null} sha256 of the whole file, where it has been found right, now or before
- * @property {(position: number, end: number) => Promise<Uint8Array | null>} read the next bytes from a place on, at
- *   most to `end`; `null` at the file's end. They may be overwritten by the next call
- * @property {boolean} rereads whether what has been read can be read again without a server
- * @property {(from: number, to: number) => boolean} hasAll whether all of this part is at hand without a server
- * @property {(towers: Tower[] | undefined) => Promise<void>} complete says that all of these towers, or of all that
- *   the file has, has come
- * @property {(sha256: string) => Promise<void>} verify says that this SHA-256 is right
- * @property {() => Promise<void>} close leaves what it has open; reading opens it again
- * @property {() => Promise<void>} discard keeps nothing of it: it is wrong
+ * @property {number | null} size bytes, if known
+ * @property {string | null} [etag] from its server
+ * @property {string | null} sha256 of the whole file, if it has been verified, now or before
+ * @property {(position: number, end: number) => Promise<Uint8Array | null>} read the next bytes from a position on, at
+ *   most to `end`; `null` at the file's end. The next call may overwrite them
+ * @property {boolean} rereads whether bytes that have been read can be read again without a server
+ * @property {(from: number, to: number) => boolean} hasAll whether this whole range can be read without a server
+ * @property {(towers: Tower[] | undefined) => Promise<void>} complete records that these towers, or all towers of the
+ *   file, have been loaded
+ * @property {(sha256: string) => Promise<void>} verify records that the file has this SHA-256
+ * @property {() => Promise<void>} close closes files and connections; reading opens them again
+ * @property {() => Promise<void>} discard deletes what is stored of it, because it is invalid
  */
 
 /**
@@ -52,7 +52,7 @@ export async function openWeights(source, options) {
 
 /**
  * @param {string} name
- * @param {LocalCopy} copy of a file that has been made here
+ * @param {LocalCopy} copy of a file that was converted here
  * @returns {Weights}
  */
 export function openStored(name, copy) {
@@ -133,7 +133,7 @@ class RemoteWeights {
   async close() {
     this.#remote.close();
     await this.#copy.close();
-    // What was announced may have been the length of a compressed body.
+    // The announced size may have been that of a compressed body.
     await this.#copy.change((about) => ({ ...about, size: this.size }));
   }
 
@@ -152,7 +152,7 @@ class RemoteWeights {
 }
 
 /**
- * A file that was made here, and lies nowhere else.
+ * A file that was converted here, and is stored only here.
  * @implements {Weights}
  */
 class StoredWeights {
@@ -166,7 +166,7 @@ class StoredWeights {
   constructor(name, copy) {
     this.name = name;
     this.#copy = copy;
-    /** Of the checkpoint's weights, which is what is asked for. */
+    /** Of the checkpoint's weights, not of this file: that is the hash that the caller knows. */
     this.sha256 = copy.about?.sha256 ?? null;
   }
 

@@ -147,7 +147,7 @@ describe("with addresses of its own", () => {
   for (const [path, code, says] of /** @type {const} */ ([
     ["pkg/*.wasm", "not_wasm", /is not a WebAssembly module, but text\/html/],
     ["models/demo.gguf", "not_a_model", /is a web page, not a model file/],
-    ["models.json", "not_json", /models\.json is no JSON \(text\/html/],
+    ["models.json", "not_json", /models\.json did not return JSON \(text\/html/],
     ["lib/worker/model-worker.js", "worker_failed", /does not send lib\/worker\/model-worker\.js as JavaScript/],
   ])) {
     test(`and if that is ${path}, the page says so: ${code}`, async (t) => {

@@ -76,7 +76,7 @@ describe("a Content-Security-Policy of the host", () => {
 
   let passed = 0;
   for (const [name, headers, code, says] of /** @type {[string, () => Record<string, string>, string, RegExp][]} */ ([
-    ["WebAssembly", () => strictBut("script-src", "'self'"), "no_wasm", /WebAssembly.*may not run here.*'wasm-unsafe-eval' allows it/],
+    ["WebAssembly", () => strictBut("script-src", "'self'"), "no_wasm", /WebAssembly, which cannot run here.*'wasm-unsafe-eval' allows it/],
     ["workers", () => strictBut("worker-src", "'none'"), "worker_failed", /does not start.*worker-src 'self' allows it/],
     ["requests", () => strictBut("connect-src", "'none'"), "network", /no answer from .*models\.json.*Content-Security-Policy forbids it \(connect-src\)/],
     ["whatever is no trusted type", () => policy(`${STRICT}; require-trusted-types-for 'script'`), "worker_failed", /cannot start a worker.*TrustedScriptURL/],

@@ -1,4 +1,4 @@
-// What is asked of a wasm module of either kind, before anything is copied into its memory.
+// What both wasm modules need before anything is copied into their memory.
 
 import { ClipError } from "../shared/error.js";
 /** @import { LimitOptions } from "../shared/protocol.js" */
@@ -7,20 +7,20 @@ import { ClipError } from "../shared/error.js";
 /** @typedef {Pick<typeof import("../../pkg/pictures/clip_wasm.js"), "Limits" | "hasRoom">} CommonBindings */
 
 /**
- * Refuses what there is no memory for: a copy that fails would end the module.
+ * Refuses bytes that there is no memory for: a copy that fails would end the module.
  * @param {CommonBindings} bindings
  * @param {number} bytes
  */
 export function requireRoom(bindings, bytes) {
   if (bindings.hasRoom(bytes)) return;
-  throw new ClipError("low_memory", `there is no memory for ${bytes} bytes more; close other pages, or use a smaller model or image`);
+  throw new ClipError("low_memory", `there is no memory for ${bytes} more bytes; close other pages, or use a smaller model or image`);
 }
 
 /**
  * @template {CommonBindings} B
  * @param {B} bindings
  * @param {LimitOptions} limits
- * @returns {InstanceType<B["Limits"]>} the defaults, and what differs from them
+ * @returns {InstanceType<B["Limits"]>} the defaults, changed by `limits`
  */
 export function limitsOf(bindings, limits) {
   const all = /** @type {InstanceType<B["Limits"]>} */ (new bindings.Limits());

@@ -1,4 +1,4 @@
-// The builds of the towers' module, and which of them run here. Every address is written out, because bundlers
+// The builds of the towers' module, and which of them run here. Every URL is written out in full, because bundlers
 // recognise only that.
 
 import { compile } from "./compile.js";
@@ -22,7 +22,7 @@ const SINGLE_BUILDS = {
 };
 
 /**
- * Builds whose memory threads share, by their names.
+ * Builds with threads, which share the module's memory, by their names.
  * @type {Record<string, Build<ThreadsBindings>>}
  */
 const THREADS_BUILDS = {
@@ -37,7 +37,7 @@ const THREADS_BUILDS = {
 };
 
 /**
- * For one thread, the fastest first.
+ * The builds for one thread, the fastest first.
  * @returns {Build<SingleBindings>[]}
  */
 export function singleBuilds() {
@@ -46,7 +46,7 @@ export function singleBuilds() {
 }
 
 /**
- * For several threads, the fastest first: their names, for {@link threadsBuild}.
+ * The names of the builds for several threads, the fastest first. {@link threadsBuild} gives the builds.
  * @returns {string[]}
  */
 export function threadsBuilds() {

@@ -9,19 +9,19 @@ import { ClipError } from "../shared/error.js";
  * @typedef {{ bindings: () => Promise<Bindings>, compile: () => Promise<WebAssembly.Module> }} Build
  */
 
-/** What every WebAssembly module begins with, and a whole module without anything in it. */
+/** The first bytes of every WebAssembly module. By themselves they are a valid, empty module. */
 const EMPTY_MODULE = new Uint8Array([0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00]);
 
 /**
  * @param {URL} url
- * @returns {Promise<WebAssembly.Module>} Rejects with `network` or `http_status` if it does not come, `no_wasm` if the
- *   browser may compile no module at all, and `not_wasm` if something else comes
+ * @returns {Promise<WebAssembly.Module>} rejects with `network` or `http_status` if it cannot be fetched, `no_wasm` if
+ *   the browser cannot compile any module, and `not_wasm` if the file is not a module
  */
 export async function compile(url) {
   await requireWasm();
   const response = await download(url.href);
   const type = response.headers.get("content-type");
-  // Only what has the right type can be compiled while it comes, and not every host knows the type.
+  // Only a response with this type can be compiled while it arrives, and not every host sends the type.
   if (type === "application/wasm") return WebAssembly.compileStreaming(response);
   const bytes = await response.arrayBuffer();
   const isWasm = new Uint8Array(bytes, 0, Math.min(4, bytes.byteLength)).every((byte, i) => byte === EMPTY_MODULE[i]);
@@ -35,7 +35,7 @@ async function requireWasm() {
   } catch (cause) {
     throw new ClipError(
       "no_wasm",
-      "WebAssembly, in which the encoder is written, may not run here: the page's Content-Security-Policy forbids it " +
+      "the encoder is WebAssembly, which cannot run here: the page's Content-Security-Policy forbids it " +
         "(script-src 'wasm-unsafe-eval' allows it), or this browser has it switched off",
       { cause },
     );

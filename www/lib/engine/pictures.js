@@ -1,5 +1,5 @@
-// The pictures' module: one instance, replaced when a picture has broken it or made it large. It holds nothing between
-// two pictures, so a new instance costs milliseconds.
+// The pictures' module: one instance, which is replaced when a picture has crashed it or made its memory large. It
+// keeps nothing between two pictures, so a new instance takes only milliseconds.
 
 import { limitsOf, requireRoom } from "./bindings.js";
 import { ClipError } from "../shared/error.js";
@@ -100,9 +100,9 @@ export class Pictures {
     }
   }
 
-  /** Puts a new instance in the place of this one. */
+  /** Replaces the instance by a new one. */
   #renew() {
     this.#bindings.__wbg_reset_state();
-    this.#memory = this.#bindings.initSync({ module: this.#module }).memory; // starts none, but gives the one there is
+    this.#memory = this.#bindings.initSync({ module: this.#module }).memory; // the reset has started the instance; this returns it
   }
 }

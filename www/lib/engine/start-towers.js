@@ -22,33 +22,33 @@ const PAGE_BYTES = 65_536;
 const MOST_PAGES = 65_536;
 /** More than the module asks for at its start. */
 const FIRST_PAGES = 64;
-/** What the allocator may have taken before it is asked for all. */
+/** Pages that the allocator may have used already when the rest is reserved. */
 const TAKEN_PAGES = 32;
-/** Bytes of memory for a byte of the file where it grows most: 4 bits and their scales, packed into 8. */
+/** Bytes of memory for a byte of the file, at most: 4-bit weights and their scales are packed into 8 bits. */
 const MEMORY_PER_FILE = 2.25;
-/** For images on their way, and for the layers' values. What is reserved and not used costs nothing. */
+/** For images, and for the layers' values. Reserved memory that is not used costs nothing. */
 const WORKING_BYTES = 2 ** 30;
-/** The size taken for a file whose size nobody tells. */
+/** The size that is assumed if a file's size is not known. */
 const UNKNOWN_FILE_BYTES = 500_000_000;
 
 /**
- * Starts the fastest build for so many threads that this site has and this browser runs. A build that is missing, as
- * while a site is being built, is no reason to fail while there is another.
- * Fails if no module can be fetched, and if the browser has no WebAssembly SIMD.
- * @param {number} threads at most. More than one take a page that is cross-origin isolated, and an engine that then
+ * Starts the fastest build that this site has and this browser runs. If a build is missing, for example because a site
+ * is only partly built, tries the next one. Rejects if no module can be fetched, or if the browser has no WebAssembly
+ * SIMD.
+ * @param {number} threads at most. More than one need a page that is cross-origin isolated, and a browser that then
  *   shares memory
- * @param {Promise<number | null>} fileSize bytes of the model, `null` if nobody tells
+ * @param {Promise<number | null>} fileSize bytes of the model, `null` if not known
  * @returns {Promise<Module>}
  */
 export async function startTowers(threads, fileSize) {
-  // Some engines isolate a page and yet share no memory, as WebKitGTK: the build would be fetched in vain.
+  // Some engines, such as WebKitGTK, isolate a page but do not share memory: the build would be fetched for nothing.
   const sharesMemory = crossOriginIsolated && typeof SharedArrayBuffer === "function";
   for (const name of threads > 1 && sharesMemory ? threadsBuilds() : []) {
     try {
       return await startThreads(name, threads, fileSize);
     } catch (error) {
       console.warn(`clip-wasm does not run its build ${name}: ${error}`);
-      // More memory than this browser shares: every build with threads needs as much.
+      // The browser cannot share this much memory, and every build with threads needs as much.
       if (error instanceof RangeError) break;
     }
   }
@@ -86,7 +86,7 @@ async function startThreads(name, threads, fileSize) {
   const maximum = Math.min(FIRST_PAGES + TAKEN_PAGES + Math.ceil(bytes / PAGE_BYTES), MOST_PAGES);
   const memory = new WebAssembly.Memory({ initial: FIRST_PAGES, maximum, shared: true });
   await bindings.default({ module_or_path: module, memory });
-  // All of it now, while nobody shares it: not every browser lets memory grow under running threads.
+  // Reserve everything now, before threads share it: not every browser lets memory grow while threads run.
   if (!bindings.reserve((maximum - FIRST_PAGES - TAKEN_PAGES) * PAGE_BYTES)) throw new RangeError("too little memory");
   const started = Promise.allSettled(Array.from({ length: threads - 1 }, () => insistently(() => startThread({ module, memory, build: name }))));
   return {
@@ -107,14 +107,14 @@ async function startThread(shared) {
   const { port1, port2 } = new MessageChannel();
   await new Promise((resolve, reject) => {
     const fail = (/** @type {Event} */ event) => {
-      event.preventDefault(); // or it would be this worker's failure too
+      event.preventDefault(); // otherwise this worker would fail too
       worker.terminate();
       reject(event);
     };
     worker.addEventListener("error", fail);
     worker.addEventListener("message", ({ data }) => {
       worker.removeEventListener("error", fail);
-      // What it has asked servers for, and whence the page hears of its end.
+      // Its requests, and the port on which it reports its end to the page.
       self.postMessage({ ...data, thread: port1 }, { transfer: [port1] });
       resolve(undefined);
     });

@@ -1,4 +1,4 @@
-// A thread of the wasm module: from its first message on, it works for the one that sent it.
+// A thread of the wasm module: after its first message, it works for the worker that sent it.
 
 import { threadsBuild } from "./builds.js";
 import { requestedUrls } from "../shared/requests.js";
@@ -11,14 +11,14 @@ self.addEventListener("message", async (event) => {
   const build = threadsBuild(name);
   if (!build) return;
   const bindings = await build.bindings().catch((error) => {
-    setTimeout(() => { throw error; }); // where whoever started it hears of it
+    setTimeout(() => { throw error; }); // so that the worker that started this thread gets an error event
   });
   if (!bindings) return;
   const { initSync, joinPool } = bindings;
   initSync({ module, memory });
   self.postMessage({ requests: requestedUrls(performance) });
   try {
-    joinPool(); // returns never, but by a trap
+    joinPool(); // never returns, except by a trap
   } catch (error) {
     page?.postMessage(String(error));
   }

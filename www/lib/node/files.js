@@ -1,4 +1,4 @@
-// `fetch` for `file:` URLs too, which Node's own refuses: in parts where parts are asked for, as from a good server.
+// A `fetch` that also reads `file:` URLs, which Node's own refuses. It answers range requests, as a server does.
 
 import { createReadStream } from "node:fs";
 import { stat } from "node:fs/promises";
@@ -6,13 +6,13 @@ import { Readable } from "node:stream";
 import { fileURLToPath } from "node:url";
 import { ClipError } from "../shared/error.js";
 
-/** Bytes that are read at once. */
+/** Bytes that are read at a time. */
 const CHUNK = 1 << 20;
 
 /**
  * @param {string} url absolute
  * @param {RequestInit} [options]
- * @returns {Promise<Response>} fails with `io` where there is no such file
+ * @returns {Promise<Response>} rejects with `io` if there is no such file
  */
 export async function fetchOrRead(url, options = {}) {
   if (!url.startsWith("file:")) return fetch(url, options);

@@ -1,4 +1,5 @@
-// What a thread of Node runs first: it gives worker.js and thread.js the surroundings of a browser's worker.
+// The first script of a thread in Node: it provides the globals of a browser's worker, and then imports the worker's
+// script.
 
 import { availableParallelism, totalmem } from "node:os";
 import { parentPort, workerData } from "node:worker_threads";
@@ -11,11 +12,11 @@ const { script, name } = /** @type {{ script: string, name: string }} */ (worker
 
 environment.fetch = fetchOrRead;
 
-// All of it is this thread's own: the process that uses the library sees nothing of it.
+// These globals exist only in this thread: the program that uses the library does not see them.
 const surroundings = {
   self: globalThis,
   name,
-  // Memory may be shared here without ado.
+  // In Node, memory can always be shared.
   crossOriginIsolated: true,
   navigator: { hardwareConcurrency: availableParallelism(), deviceMemory: totalmem() / 2 ** 30 },
   Worker: NodeWorker,

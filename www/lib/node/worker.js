@@ -1,4 +1,4 @@
-// A thread of Node with the face of a browser's worker, as whoever starts it sees it.
+// A thread of Node with the interface of a browser's `Worker`.
 
 import { Worker as Thread } from "node:worker_threads";
 
@@ -11,7 +11,7 @@ export class NodeWorker extends EventTarget {
    */
   constructor(script, { name = "" } = {}) {
     super();
-    // Of the process's options none is meant for it, and with some it would not start.
+    // Without the process's own options: they are not meant for this thread, and some would keep it from starting.
     const options = { workerData: { script: script.href, name }, execArgv: [] };
     this.#thread = new Thread(new URL("./thread.js", import.meta.url), options);
     this.#thread.on("message", (data) => this.dispatchEvent(new MessageEvent("message", { data })));
@@ -20,7 +20,7 @@ export class NodeWorker extends EventTarget {
     this.#thread.on("exit", (code) => this.#fail("error", `it has ended with code ${code}`));
   }
 
-  /** For those who know it as the DOM's; what is missing here is not used. */
+  /** The same object, typed as the DOM's `Worker`. The members that are missing are not used. */
   asWorker() {
     return /** @type {Worker} */ (/** @type {unknown} */ (this));
   }

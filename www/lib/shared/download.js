@@ -1,11 +1,11 @@
-// One GET whose failures have codes: no answer is `network`, an answer other than 2xx `http_status`
-// with the response as its cause.
+// One GET request, with a code for each failure: `network` if there is no response, `http_status` if its status is not
+// 2xx, with the response as the error's cause.
 
 import { abortedError, ClipError } from "./error.js";
 import { environment } from "./environment.js";
 
 /**
- * A JSON file. Rejects with `not_json` where something else comes, as a web page from hosts that know no 404.
+ * A JSON file. Rejects with `not_json` for anything else, such as the web page that some hosts send instead of a 404.
  * @param {string} url absolute
  * @returns {Promise<any>}
  */
@@ -15,14 +15,14 @@ export async function downloadJson(url) {
     return await response.json();
   } catch (cause) {
     const type = response.headers.get("content-type") ?? "without a type";
-    throw new ClipError("not_json", `${url} is no JSON (${type}): it is not in its place there`, { cause });
+    throw new ClipError("not_json", `${url} did not return JSON (${type}); the file is probably missing at that address`, { cause });
   }
 }
 
 /**
  * @param {string} url absolute
  * @param {{ signal?: AbortSignal, headers?: Record<string, string>, cache?: RequestCache }} [options]
- * @returns {Promise<Response>} an answer with status 2xx, its body unread
+ * @returns {Promise<Response>} a response with status 2xx, its body unread
  */
 export async function download(url, { signal, headers, cache } = {}) {
   let response;
@@ -34,7 +34,7 @@ export async function download(url, { signal, headers, cache } = {}) {
     throw new ClipError(
       "network",
       `no answer from ${url}: the network is down, the address is wrong, ` +
-        "that server does not let other sites read it (CORS), or a Content-Security-Policy forbids it (connect-src)",
+        "the server does not let other sites read it (CORS), or a Content-Security-Policy forbids it (connect-src)",
       { cause },
     );
   }
@@ -46,11 +46,11 @@ export async function download(url, { signal, headers, cache } = {}) {
 }
 
 /**
- * The body of an answer. Rejects with `network` where the connection ends before it does.
+ * The body of a response. Rejects with `network` if the connection ends too early.
  * @param {Response} response
- * @param {string} url its address
- * @param {(bytes: number) => void} check throws where so many are too many; asked when they are announced, and as they
- *   come
+ * @param {string} url of the response
+ * @param {(bytes: number) => void} check throws if so many bytes are too many; called with the announced length, and
+ *   then for each chunk
  * @param {AbortSignal} [signal] of its request
  * @returns {Promise<Blob>}
  */

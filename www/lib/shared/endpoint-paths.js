@@ -1,6 +1,6 @@
-// The paths at which the hosted endpoint and OpenAI's API answer, relative to where they are served.
+// The paths of the hosted endpoint and of OpenAI's API, relative to the folder that serves them.
 
-/** Regular expressions, without anchors and without the slash that may end a path. */
+/** Regular expressions, without anchors and without the slash that may follow. */
 export const ENDPOINT_PATHS = {
   files: "api/predict/file/[^/]+/[^/]+",
   texts: "api/predict/nlp/[^/]+/[^/]+",
@@ -9,7 +9,7 @@ export const ENDPOINT_PATHS = {
 
 /**
  * @param {string} path of {@link ENDPOINT_PATHS}
- * @returns {RegExp} that a URL's path matches which ends with it
+ * @returns {RegExp} that matches a URL's path if it ends with `path`
  */
 export function endsWithPath(path) {
   return new RegExp(`/${path}/?$`);

@@ -1,6 +1,6 @@
-// The errors of the JavaScript side: the codes of src/error.rs and those that only a browser meets.
+// The errors of the JavaScript side: the codes of src/error.rs, and codes that only occur in a browser.
 
-/** What a code says in HTTP's terms. The wasm module brings its own with each of its errors. */
+/** The HTTP status of each code. Errors of the wasm module have their own. */
 const STATUS_CODES = /** @type {const} */ ({
   empty_input: 400,
   invalid_input: 400,
@@ -21,7 +21,7 @@ const STATUS_CODES = /** @type {const} */ ({
 });
 
 /**
- * An error with a stable code. `name` is `AbortError` for `aborted`, as the web platform has it.
+ * An error with a stable code. `name` is `AbortError` for `aborted`, as on the web platform.
  */
 export class ClipError extends Error {
   /**
@@ -49,7 +49,7 @@ export function isDomException(error, name) {
 }
 
 /**
- * An error as the endpoint prints it.
+ * An error as the endpoint returns it.
  * @param {unknown} error
  * @returns {{ error: { code: string, message: string }, status_code: number }}
  */
@@ -59,7 +59,7 @@ export function errorJson(error) {
 }
 
 /**
- * Whatever was thrown, as an error with a code.
+ * Any thrown value as an error with a code.
  * @param {unknown} error
  * @returns {ClipError}
  */
@@ -70,7 +70,7 @@ export function asClipError(error) {
 }
 
 /**
- * The error of a call that its AbortSignal ended.
+ * The error of a call that was aborted by its AbortSignal.
  * @param {AbortSignal} signal
  * @returns {ClipError}
  */
@@ -79,7 +79,7 @@ export function abortedError(signal) {
 }
 
 /**
- * The error of a web page where a model was expected.
+ * The error for a web page in place of a model.
  * @param {string} name the address or the file's name
  * @returns {ClipError}
  */
@@ -91,7 +91,7 @@ export function webPageError(name) {
 }
 
 /**
- * The code of an error of ours or of the wasm module's.
+ * The code of one of our errors, or of the wasm module's.
  * @param {unknown} error
  * @returns {string | null}
  */

@@ -1,16 +1,16 @@
-// Workers of a library that lies on another origin than the page, as on a CDN. A browser starts only scripts of the
-// page's own origin, but what it starts may import any other.
+// Workers of a library that is on another origin than the page, such as a CDN. A browser starts workers only from
+// scripts of the page's own origin, but such a script may import others.
 
 /** @param {string} url of one of the library's modules */
 export function isForeign(url) {
-  // `location` would do but for sandboxed frames. Node has no origin.
+  // Not `location`: in sandboxed frames it gives another origin. Node has no origin.
   return globalThis.origin !== undefined && new URL(url).origin !== globalThis.origin;
 }
 
 /**
- * A worker that imports a module in its own time, and keeps for it what it is sent meanwhile: from a page without an
- * origin, as in a sandboxed frame, browsers start no module.
- * @param {string} address as in a script
+ * A script that imports a module, and holds messages back until the module is loaded. A page without an origin, such as
+ * a sandboxed frame, cannot start a module worker.
+ * @param {string} address of the module, as a JavaScript string literal
  */
 const importing = (address) => `
 const early = [];
@@ -25,8 +25,8 @@ import(${address}).then(
 );`;
 
 /**
- * @param {string} file of a module
- * @param {string} base the address of another one beside it
+ * @param {string} file of a module, relative to `base`
+ * @param {string} base the URL of another module
  * @param {string} [name]
  */
 export function startForeign(file, base, name) {

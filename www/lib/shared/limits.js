@@ -1,5 +1,5 @@
-// What files and calls may ask for at most: docs/limits.md says why so much. Most are the wasm module's to check; what
-// is copied into its memory is checked here, before it is.
+// Limits on what files and calls may ask for; docs/limits.md gives the reasons. The wasm module checks most of them.
+// The size of anything that is copied into its memory is checked here first.
 
 import { ClipError } from "./error.js";
 /** @import { LimitOptions } from "./protocol.js" */
@@ -40,17 +40,17 @@ export function requireLimits(limits) {
   if (limits === null || typeof limits !== "object") throw new ClipError("invalid_input", "limits is not an object of names and numbers");
   for (const [name, most] of Object.entries(limits)) {
     if (!Object.hasOwn(LIMITS, name)) {
-      throw new ClipError("invalid_input", `there is no limit "${name}"; one of ${Object.keys(LIMITS).join(", ")}`);
+      throw new ClipError("invalid_input", `there is no limit "${name}"; the limits are ${Object.keys(LIMITS).join(", ")}`);
     }
     if (!Number.isSafeInteger(most) || most < 0) {
-      throw new ClipError("invalid_input", `the limit ${name} is ${most}, not a whole number from 0 on`);
+      throw new ClipError("invalid_input", `the limit ${name} is ${most}; it must be a whole number, 0 or more`);
     }
   }
   return { ...limits };
 }
 
 /**
- * Refuses what the module would refuse too, but after it had been read or copied.
+ * Refuses a size that the module would refuse too, but only after everything was read or copied.
  * @param {"imageBytes" | "textBytes" | "jsonBytes" | "files"} name
  * @param {number} asked
  * @param {string} what

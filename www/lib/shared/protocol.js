@@ -1,12 +1,12 @@
-// Every message that crosses a worker's border, and every type in one. It imports only the types that are generated
-// from Rust.
+// Every message between a page and a worker, and every type in one. It imports only the types that are generated from
+// Rust.
 //
 // The page calls a worker, and the worker answers:
 //   {id, method, params} -> {id, progress | warning | early}* -> {id, result} | {id, error}
-//   {id, abort: true}       gives up a call that listens for it
+//   {id, abort: true}       aborts a call, if the call supports that
 //   {alive: true}           once, when the worker holds the Web Lock that has its name
-//   {requests: [URL, …]}    what the worker asks servers for
-//   {thread: MessagePort}   for each thread of the module: its end, if it fails
+//   {requests: [URL, …]}    URLs that the worker has requested
+//   {thread: MessagePort}   for each thread of the module: a port that reports its end, if it fails
 
 /** @typedef {"text" | "vision"} Tower */
 
@@ -15,8 +15,8 @@
 /**
  * Where a model comes from.
  * @typedef {object} Origin
- * @property {number | null} size bytes of its GGUF, also of one that was converted here
- * @property {string | null} sha256 of its file, if one was asked for and has been found right, now or at an earlier visit
+ * @property {number | null} size bytes of its GGUF, even if it was converted here
+ * @property {string | null} sha256 of its file, if one was given and has been verified, now or at an earlier visit
  * @property {string | null} source the URL it was loaded from
  */
 
@@ -48,7 +48,7 @@
  */
 
 /**
- * What a load of a model is asked for.
+ * The parameters of a load.
  * @typedef {object} LoadParams
  * @property {string | Blob | File[]} source
  * @property {string} type that a checkpoint is converted to
@@ -66,7 +66,7 @@
  */
 
 /**
- * What a load has brought.
+ * The result of a load.
  * @typedef {object} Loaded
  * @property {ModelInfo} info
  * @property {number} threads
@@ -74,8 +74,8 @@
  */
 
 /**
- * Bytes loaded so far, and the total; `null` if nobody tells it. Neither goes back, and both count what is read of the
- * file, whether it comes from a server or is stored already.
+ * Bytes loaded so far, and the total; `null` if it is not known. Neither decreases, and both count all bytes that are
+ * read of the file, from a server or from this device's storage.
  * @typedef {object} Progress
  * @property {number} loaded
  * @property {number | null} total
@@ -112,7 +112,7 @@
  */
 
 /**
- * What a call can say before its result, and hear.
+ * What a call can report before its result, and the signal that aborts it.
  * @typedef {object} Exchange
  * @property {(progress: Progress) => void} onProgress
  * @property {(warning: Warning) => void} onWarning
@@ -121,7 +121,7 @@
  */
 
 /**
- * What the model's worker can be asked for.
+ * The methods of a model worker.
  * @typedef {object} ModelMethods
  * @property {(params: LoadParams, exchange: Exchange) => Promise<Loaded>} load the first towers, or further ones
  * @property {(params: { text: string, normalize: boolean }) => Float32Array} embedText
@@ -137,13 +137,13 @@
  */
 
 /**
- * What a pictures' worker can be asked for.
+ * The methods of a picture worker.
  * @typedef {object} PictureMethods
  * @property {(params: PictureParams) => Promise<Prepared>} prepare
  */
 
 /**
- * What a worker tells its page.
+ * A message from a worker to its page.
  * @typedef {object} Answer
  * @property {true} [alive]
  * @property {string[]} [requests]

@@ -1,5 +1,4 @@
-// Ranges of a file's bytes as flat lists, `from, to, from, to, …`, in file order: the form in which the wasm module
-// gives and takes them.
+// Ranges of a file's bytes as flat lists, `from, to, from, to, …`, in file order: the form that the wasm module uses.
 
 /**
  * @param {Iterable<number>} ranges
@@ -40,7 +39,7 @@ export function without(ranges, others) {
 }
 
 /**
- * @param {{ from: number, to: number }[]} parts sorted by where they begin; they may touch and overlap
+ * @param {{ from: number, to: number }[]} parts sorted by their starts; they may touch and overlap
  * @returns {number[]} the same bytes as ranges that neither touch nor overlap
  */
 export function merged(parts) {

@@ -1,15 +1,15 @@
-// What a worker asks servers for: told to its page, which cannot see it otherwise.
+// Reports a worker's requests to its page, which cannot see them otherwise.
 
-/** Told of the URLs that this page's workers ask for, as they do: a `CustomEvent<string[]>` named `requests`. */
+/** Dispatches a `CustomEvent<string[]>` named `requests` with the URLs that this page's workers request. */
 export const workerRequests = new EventTarget();
 
-/** Tells this worker's page of every request that the worker makes, those before this call too. */
+/** Reports every request of this worker to its page, those before this call too. */
 export function reportRequests() {
   observeRequests((urls) => self.postMessage({ requests: urls }));
 }
 
 /**
- * What the page or worker at hand asks servers for.
+ * Observes the requests of this page or worker.
  * @param {(urls: string[]) => void} onRequests
  */
 export function observeRequests(onRequests) {
@@ -23,5 +23,5 @@ export function observeRequests(onRequests) {
  */
 export function requestedUrls(timeline) {
   const urls = timeline.getEntriesByType("resource").map(({ name }) => name);
-  return urls.filter((url) => /^https?:/.test(url)); // not what is in memory
+  return urls.filter((url) => /^https?:/.test(url)); // not blob: and data: URLs
 }

@@ -1,17 +1,17 @@
-// Starts workers, again where their scripts do not come.
+// Starts workers, and tries again if a script fails to load.
 
-/** Starts after the first. */
+/** Retries after the first start. */
 const RETRIES = 2;
 
-/** Settles when nobody is at a further start. */
+/** Tail of the retry queue: retries run one at a time. */
 let turn = Promise.resolve();
 
 /**
- * Of starts that fail at first, one is tried again at a time: a script that did not come may come the next time, and
- * in WebKit, of workers that start at once on a page that its service worker isolates, only the first can import.
+ * Retries a start that fails, one worker at a time. A script that failed to load may load the next time. And in WebKit,
+ * if several workers start at once on a page that its service worker isolates, only the first can import modules.
  * @template T
- * @param {() => Promise<T>} start settles when the worker has said something, or has failed
- * @returns {Promise<T>} rejects as the last start does
+ * @param {() => Promise<T>} start resolves with the worker's first message, or rejects if it fails before
+ * @returns {Promise<T>} rejects with the error of the last start
  */
 export async function insistently(start) {
   let outcome = start();

@@ -1,8 +1,8 @@
-// Sizes and times, as people read them.
+// Sizes and times as text.
 
 /**
  * @param {number} count bytes
- * @param {number} [digits] behind the point
+ * @param {number} [digits] after the decimal point
  * @returns {string} decimal, as browsers show downloads
  */
 export function megabytes(count, digits = 1) {

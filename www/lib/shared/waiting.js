@@ -1,4 +1,4 @@
-// Waiting that an AbortSignal ends.
+// Waiting that an AbortSignal can end.
 
 import { environment } from "./environment.js";
 import { abortedError } from "./error.js";

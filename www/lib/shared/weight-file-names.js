@@ -1,10 +1,11 @@
-// Which files are a checkpoint's weights, by their names and addresses.
+// Recognises a checkpoint's weights by their file names and URLs.
 
 import { ClipError } from "./error.js";
 
 /**
- * What weights are called, and the index of several files of them. torch's are known by their whole name: other files
- * end in `.bin` too, optimizers and GGUFs among them. Of two kinds in one folder the first is taken.
+ * The names of weights, and of the index if there are several files. torch's weights are recognised by their whole
+ * name, because other files end in `.bin` too, such as optimizers and GGUFs. If a folder has two kinds, the first is
+ * used.
  */
 export const KINDS = [
   { weights: /\.safetensors$/i, index: /\.safetensors\.index\.json$/i },
@@ -24,8 +25,7 @@ export function isIndexName(path) {
 const HUB_HOSTS = ["huggingface.co", "www.huggingface.co", "hf.co"];
 
 /**
- * Throws where an address is that of a page of Hugging Face's Hub, which answers it with nothing that another site may
- * read.
+ * Throws if a URL is that of a page of Hugging Face's Hub: another site may not read the response.
  * @param {string} url absolute
  */
 export function refuseHubPages(url) {

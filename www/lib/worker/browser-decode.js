@@ -1,20 +1,20 @@
-// Images that only the browser decodes (AVIF, HEIC, …): file bytes -> pixels.
+// Decodes images in formats that only the browser can read (AVIF, HEIC, …): file bytes -> pixels.
 
 import { ClipError } from "../shared/error.js";
 
 /** @typedef {(bitmap: ImageBitmap) => ImageData | null | Promise<ImageData | null>} Reader */
 
-/** A PNG of one pixel, red 200, green 100, blue 50 under an alpha of 1, in base64. */
+/** A PNG of one pixel: red 200, green 100, blue 50, alpha 1. In base64. */
 const FAINT = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mM4kWLECAAEtgFgJ6CDyQAAAABJRU5ErkJggg==";
 const FAINT_PIXEL = [200, 100, 50, 1];
 
 /**
  * @param {Blob} image
- * @param {"exif" | "ignore"} orientation whether it is turned as its container or its EXIF says
- * @param {"drop" | "white" | "black"} alpha what is to become of it
- * @returns {Promise<ImageData | null>} not premultiplied; null for what this browser cannot decode either
- * @throws {ClipError} `unsupported_image` where alpha is to be dropped and the browser does not give the colours
- *   beneath it
+ * @param {"exif" | "ignore"} orientation whether to rotate the image as its container or its EXIF says
+ * @param {"drop" | "white" | "black"} alpha what to do with transparency
+ * @returns {Promise<ImageData | null>} not premultiplied; `null` if this browser cannot decode the image either
+ * @throws {ClipError} `unsupported_image` if alpha is to be dropped and the browser does not give the colours of
+ *   transparent pixels
  */
 export async function decodeInBrowser(image, orientation, alpha) {
   let bitmap;
@@ -22,18 +22,18 @@ export async function decodeInBrowser(image, orientation, alpha) {
     bitmap = await open(image, orientation);
     const pixels = readCanvas(bitmap);
     if (!pixels || isOpaque(pixels)) return pixels;
-    // A canvas multiplies colours by alpha, so under a low one they are lost.
+    // A canvas multiplies colours by alpha, so the colours of nearly transparent pixels are lost.
     const read = await exactReader();
     const exact = await read?.(bitmap);
     if (exact) return exact;
     if (alpha !== "drop") return pixels;
   } catch {
-    // Besides what is no image to this browser, one with more pixels than a canvas takes.
+    // The browser cannot decode the image, or it has more pixels than a canvas can have.
     return null;
   } finally {
     bitmap?.close();
   }
-  const message = "this browser does not give the colours of this image where it is transparent; save it as PNG, or have it laid over white or black";
+  const message = "this browser does not give the colours of this image's transparent pixels; save it as PNG, or set the option alpha to white or black";
   throw new ClipError("unsupported_image", message, { statusCode: 415 });
 }
 
@@ -42,7 +42,7 @@ export async function decodeInBrowser(image, orientation, alpha) {
  * @param {"exif" | "ignore"} orientation
  */
 function open(image, orientation) {
-  // Pixels as the file has them: no colour management, as the Python reference does none.
+  // Pixels as they are in the file: no colour management, because the Python reference does none.
   return createImageBitmap(image, {
     imageOrientation: orientation === "ignore" ? "none" : "from-image",
     premultiplyAlpha: "none",
@@ -59,7 +59,7 @@ function isOpaque({ data }) {
 /** @type {Promise<Reader | null> | undefined} */
 let chosen;
 
-/** The way to a bitmap's pixels that loses nothing in this browser. */
+/** A way to read a bitmap's pixels without loss in this browser. */
 function exactReader() {
   return (chosen ??= chooseReader().catch(() => null));
 }
@@ -97,7 +97,7 @@ function readTexture(bitmap) {
   const bytes = new Uint8Array(pixels.data.buffer);
   gl.readPixels(0, 0, width, height, gl.RGBA, gl.UNSIGNED_BYTE, bytes);
   const isRead = gl.getError() === gl.NO_ERROR;
-  // Browsers keep few contexts, and end the oldest.
+  // Browsers allow only a few contexts at a time, and end the oldest.
   gl.getExtension("WEBGL_lose_context")?.loseContext();
   return isRead ? pixels : null;
 }

@@ -1,4 +1,4 @@
-// Converts a checkpoint, as its bytes come, to the GGUF that is loaded and stored.
+// Converts a checkpoint, while its bytes arrive, to the GGUF that is loaded and stored.
 
 import { refuseTooLarge } from "./device-memory.js";
 import { Meter } from "./progress.js";
@@ -16,24 +16,27 @@ import { bytesIn, pairs } from "../shared/ranges.js";
  * @typedef {object} ConversionOptions
  * @property {string} type of the weights, such as `q8_0`
  * @property {"gelu" | "quick_gelu" | undefined} activation
- * @property {Tower[] | undefined} towers those to be loaded; all are converted
- * @property {string | undefined} sha256 of the weights' one file
+ * @property {Tower[] | undefined} towers to load; all are converted
+ * @property {string | undefined} sha256 of the weights, if they are one file
  * @property {boolean} ignoreMemory
  * @property {LimitOptions} limits
- * @property {boolean} goesOn whether what is kept of an earlier conversion is part of this one
+ * @property {boolean} goesOn whether this conversion continues an earlier one, whose output is stored
  * @property {(header: { weightsSize: number, fileSize: number }) => void} onHeader
  * @property {(progress: Progress) => void} onProgress
  * @property {AbortSignal} signal
  */
 
-/** Milliseconds after which another note is taken of what is kept of the GGUF. */
+/** Milliseconds between two notes of which parts of the GGUF are stored. */
 const NOTE_EVERY = 300;
 
-/** Of what a conversion makes. What an earlier version has kept is made anew: its images may be prepared wrongly. */
+/**
+ * Version of the conversion's output. Output of an earlier version is not used: it may describe image preparation
+ * wrongly.
+ */
 export const CONVERSION = 2;
 
 /**
- * What a converted checkpoint is kept under.
+ * The key under which a converted checkpoint is stored.
  * @param {string} url
  * @param {{ type: string, activation?: string }} options
  */
@@ -42,7 +45,7 @@ export function checkpointKey(url, { type, activation }) {
 }
 
 /**
- * Converts and loads in one go. What an earlier conversion has kept is not fetched again.
+ * Converts and loads in one pass. Parts that an earlier conversion has stored are not fetched again.
  * @param {Module} module
  * @param {Checkpoint} checkpoint
  * @param {LocalCopy} copy of the GGUF
@@ -73,7 +76,7 @@ export async function loadCheckpoint(module, { files, size, companions }, copy, 
     const made = [];
     requireRoom(module.bindings, bytes.length);
     converter.push(bytes, (offset, bytes) => void made.push([offset, bytes]));
-    // What was kept before is left until there is something in its place.
+    // The old copy is deleted only when there is something new to store.
     if (replaces && made.length > 0) {
       replaces = false;
       await copy.restart();
@@ -94,7 +97,7 @@ export async function loadCheckpoint(module, { files, size, companions }, copy, 
   for (const file of files) {
     let position = 0;
     while (converter.sourceSize === undefined) {
-      // The scale of the logits may stand anywhere, and is needed first.
+      // The logit scale can be anywhere in the file, but is needed first.
       const apart = converter.wanted();
       const [from, to] = apart ? [Number(apart[0]), Number(apart[1])] : [position, Infinity];
       if (apart) converter.seek(from);
@@ -112,7 +115,7 @@ export async function loadCheckpoint(module, { files, size, companions }, copy, 
       onHeader({ weightsSize: loader.residentSize, fileSize: Number(converter.fileSize) });
       for (const [from, to] of pairs(resumed)) await giveKept(copy, loader, from, to);
     }
-    // To the end for the hash, which behind the last tensor only the file itself tells.
+    // The hash needs every byte, up to the end of the file, which can be after the last tensor.
     const wanted = hash ? [position, Infinity] : [...(converter.wanted() ?? [])];
     const left = bytesIn(wanted);
     if (files.length === 1) meter.total = left < Infinity ? meter.loaded + left : (file.size ?? converter.sourceSize ?? null);
@@ -149,7 +152,7 @@ async function giveKept(copy, loader, from, to) {
   loader.seek(from);
   for (let position = from; position < to; ) {
     const bytes = await copy.read(position, Math.min(to, position + (1 << 20)));
-    if (!bytes) throw new ClipError("io", "what was kept of the model cannot be read; load it again");
+    if (!bytes) throw new ClipError("io", "the stored copy of the model cannot be read; load it again");
     loader.push(bytes);
     position += bytes.length;
   }

@@ -1,5 +1,5 @@
-// Weights -> the towers of a model: reads what they need of a file, in file order, and nothing else where its
-// source gives parts.
+// Weights -> the towers of a model: reads the parts of a file that the towers need, in file order. If the source
+// supports ranges, reads nothing else.
 
 import { refuseTooLarge } from "./device-memory.js";
 import { Meter } from "./progress.js";
@@ -14,25 +14,25 @@ import { bytesIn, pairs, without } from "../shared/ranges.js";
 
 /**
  * @typedef {object} LoadingOptions
- * @property {Tower[] | undefined} towers those that the file has, if absent
- * @property {Tower | undefined} first the tower that is to come before the other, where the file has both
+ * @property {Tower[] | undefined} towers to load; if undefined, those that the file has
+ * @property {Tower | undefined} first the tower to load before the other, if the file has both
  * @property {string | undefined} sha256 of the whole file
  * @property {Uint8Array | null} start the file's first bytes, which have been read already
- * @property {boolean} ignoreMemory whether to try what the device is not likely to have room for
+ * @property {boolean} ignoreMemory whether to load a model that this device probably has too little memory for
  * @property {LimitOptions} limits
- * @property {(header: { weightsSize: number, fileSize: number }) => void} onHeader told what the weights take, in
- *   bytes of memory, and what the file holds, in bytes
+ * @property {(header: { weightsSize: number, fileSize: number }) => void} onHeader called with the bytes of
+ *   memory that the weights take, and the bytes of the file
  * @property {(progress: Progress) => void} onProgress
  * @property {AbortSignal} signal
  */
 
-/** More than the header of most models; where one tower alone is wanted, what is asked for first. */
+/** More than the header of most models. If only some towers are wanted, this much is requested at a time. */
 const HEADER_BYTES = 2 << 20;
-/** Some bytes of a file belong to no tensor; where no more are missing than these, they are read for the hash's sake. */
+/** Some bytes of a file belong to no tensor. If at most this many are missing, they are read for the hash too. */
 const REMAINDER = 1 << 20;
 
 /**
- * How far to ask for while the header is not complete.
+ * How far to read ahead while the header is not complete.
  * @param {Tower[] | undefined} towers
  * @param {number} position
  */
@@ -41,7 +41,8 @@ export function headerEnd(towers, position) {
 }
 
 /**
- * With `first` there are two stages, that tower and the other; otherwise one. Each is given as soon as it has come.
+ * With `first` there are two stages, that tower and the other; otherwise one. Yields each stage as soon as it is
+ * loaded.
  * @param {Module} module
  * @param {Weights} weights
  * @param {LoadingOptions} options
@@ -50,7 +51,7 @@ export function headerEnd(towers, position) {
 export async function* loadTowers(module, weights, { towers, first, start, sha256, ignoreMemory, limits, onHeader, onProgress, signal }) {
   const loader = new module.bindings.ModelLoader(limitsOf(module.bindings, limits), towers);
   const meter = new Meter(onProgress);
-  /** @type {Sha256 | null} of a file that is read in one go; one that is not is read once more at the end */
+  /** @type {Sha256 | null} of a file that is read in one pass; otherwise the file is read once more at the end */
   let hash = sha256 === undefined || weights.sha256 !== null || (first && weights.rereads) ? null : new module.bindings.Sha256();
 
   let position = 0;
@@ -76,7 +77,7 @@ export async function* loadTowers(module, weights, { towers, first, start, sha25
   }
   const { towers: found, fileSize, residentSize } = loader;
   if (!found || !fileSize || !residentSize) {
-    loader.finish(); // which says what is wrong
+    loader.finish(); // throws the error that says what is wrong
     throw new ClipError("truncated_model", `${weights.name} has no header; load it again`);
   }
   if (!ignoreMemory) refuseTooLarge(residentSize);
@@ -88,7 +89,7 @@ export async function* loadTowers(module, weights, { towers, first, start, sha25
   if (!verifies) hash = null;
   const stages = first && !hash && found.length > 1 && found.includes(first) ? [first, undefined] : [undefined];
   const parts = stages.map((tower) => [...(loader.wanted(tower) ?? [])]);
-  // What lies between the first one's parts is taken with them.
+  // The first tower's ranges can include bytes of the other in between: these are not read twice.
   if (parts[1]) parts[1] = without(parts[1], /** @type {number[]} */ (parts[0]));
   if (hash) parts[0] = [position, size];
 
@@ -103,7 +104,7 @@ export async function* loadTowers(module, weights, { towers, first, start, sha25
 }
 
 /**
- * The SHA-256 of a file that is kept, but for little of it.
+ * The SHA-256 of a file of which all, or nearly all, is stored.
  * @param {Module} module
  * @param {Weights} weights
  * @param {AbortSignal} signal

@@ -1,4 +1,4 @@
-// The loop of a worker: a message is a call of one of its methods. shared/protocol.js has the messages.
+// A worker's message loop: each message calls one of its methods. shared/protocol.js defines the messages.
 
 import { abortedError, codeOf } from "../shared/error.js";
 import { reportRequests } from "../shared/requests.js";
@@ -8,7 +8,7 @@ import { reportRequests } from "../shared/requests.js";
 /** @typedef {Record<string, (params: any, exchange: Exchange) => unknown>} Methods */
 
 /**
- * Answers the messages of this worker's page from now on.
+ * Answers the messages of this worker's page.
  * @param {object} methods
  */
 export function serveCalls(methods) {
@@ -57,8 +57,8 @@ function isPlain(value) {
 }
 
 /**
- * An error without a code of ours came out of the machinery: a wasm trap, after which the memory of the instance can no
- * longer be trusted, or a bug here. Either way this worker cannot go on.
+ * An error without one of our codes is either a wasm trap, after which the memory of the instance can no longer be
+ * trusted, or a bug. In both cases this worker cannot go on.
  * @param {unknown} error
  * @returns {ErrorMessage}
  */

@@ -1,4 +1,4 @@
-// A worker that reads pictures, and holds no model. Whatever a stranger's file does, no more than this worker ends.
+// A worker that reads pictures, and holds no model. If a malicious file crashes it, nothing else is lost.
 
 import { decodeInBrowser } from "./browser-decode.js";
 import { serveCalls } from "./message-loop.js";
@@ -15,7 +15,7 @@ let starting;
 let isShared = false;
 
 /**
- * The module, started by the first picture; asked for again if it did not come.
+ * The module, started by the first picture; fetched again if that failed.
  * @param {WebAssembly.Module} [given]
  */
 function pictures(given) {
@@ -53,7 +53,8 @@ async function read(reader, bytes, how) {
   try {
     return reader.prepareFile(bytes, how);
   } catch (error) {
-    // No browser makes the reference's pixels of a format that is decoded here, though not in this variant.
+    // For a variant of a known format that our decoder does not support, no browser gives the same pixels as the
+    // reference, so the error stands.
     if (codeOf(error) !== "unsupported_image" || reader.recognizes(bytes)) throw error;
     const pixels = await decodeInBrowser(new Blob([/** @type {BlobPart} */ (bytes)]), how.orientation, how.alpha);
     if (!pixels) throw error;

@@ -1,4 +1,4 @@
-// How far a load is, and how fast.
+// Measures the progress and the speed of a load.
 
 /** @import { Progress } from "../shared/protocol.js" */
 

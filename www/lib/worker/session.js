@@ -24,25 +24,25 @@ const CHANGES = 3;
 const WRONG_FILE = ["not_a_model", "unsupported_model", "truncated_model", "malformed_model", "missing_tensor", "corrupt_model"];
 
 /**
- * A model on its way.
+ * A load that is under way.
  * @typedef {{ load: () => Promise<void>, discard: () => Promise<void>, close: () => Promise<void> }} Reading
  */
 
 export class Session {
   /** @type {Module | null} started by the first `load` */
   #module = null;
-  /** @type {ClipEncoder | null} set by the first `load`, which comes before every other call */
+  /** @type {ClipEncoder | null} set by the first `load`, which precedes every other call */
   #encoder = null;
   /** @type {LimitOptions} */
   #limits = {};
-  /** Bytes of memory that the weights take, or will take when all have come. */
+  /** Bytes of memory that the weights take, or will take when all are loaded. */
   #weightsSize = 0;
   /** @type {Origin} */
   #origin = { size: null, sha256: null, source: null };
 
   /**
-   * Loads the first towers, or further ones. Sessions that find all they want stored read it side by side; one that has
-   * to fetch something is alone with the model's storage.
+   * Loads the first towers, or further ones. Sessions that find everything stored read at the same time; a session that
+   * has to fetch something has the model's storage to itself.
    * @param {LoadParams} params
    * @param {Exchange} exchange
    * @returns {Promise<Loaded>}
@@ -145,7 +145,7 @@ export class Session {
     const load = async () => {
       const start = weights.read(0, headerEnd(params.towers, 0));
       const fileSize = start.then(() => params.size ?? weights.size);
-      fileSize.catch(() => {}); // it is the load's failure, below
+      fileSize.catch(() => {}); // `await start`, below, reports it
       const module = (this.#module ??= await openModule(params.threads, fileSize));
       const { towers, first, sha256, ignoreMemory, limits } = params;
       const options = { towers, first, sha256, ignoreMemory, limits, start: await start, onHeader: this.#onHeader, ...exchange };
@@ -171,7 +171,7 @@ export class Session {
     const kept = copy.about?.conversion;
     const isCurrent = kept?.version === CONVERSION;
     if (copy.about?.whole && isCurrent) return this.#readingOf(openStored(key, copy), { ...params, sha256: undefined }, exchange);
-    // A hash is of all the bytes, also of those of an earlier visit, which are gone.
+    // The hash needs all bytes of the checkpoint, but those that an earlier visit has read are not stored.
     const goesOn = isCurrent && !params.sha256;
     const checkpoint = await openCheckpoint(source, { ...params, ...exchange }, goesOn ? kept.etags : []);
     const load = async () => {
@@ -209,7 +209,7 @@ export class Session {
     };
   }
 
-  /** @param {string} text of which every character takes at least a byte, and every unit of UTF-16 at most three */
+  /** @param {string} text whose UTF-8 form takes between one and three bytes for each unit of UTF-16 */
   #checkText(text) {
     checkLimit("textBytes", text.length, "bytes of a text", this.#limits);
     requireRoom(this.#theModule().bindings, 3 * text.length);
@@ -245,7 +245,7 @@ async function openModule(threads, fileSize) {
     module.bindings.warmUp();
     return module;
   } catch (cause) {
-    await fileSize; // whose failure is not the module's
+    await fileSize; // if this fails, report its error: it is not the module's
     if (codeOf(cause) !== null) throw cause;
     throw new ClipError("worker_failed", `the WebAssembly module does not start: ${cause}`);
   }

@@ -2,6 +2,7 @@
 
 import { ClipError, errorJson } from "../../clip.js";
 import { DrawingPad } from "./drawing.js";
+import { untilAborted } from "../../lib/shared/waiting.js";
 import { elementById } from "../shell/elements.js";
 import { ImageList } from "./images.js";
 import { showError } from "../shell/notice.js";
@@ -153,17 +154,4 @@ export class EmbedView {
     else if (errors.length) this.#result.showError(errorJson(errors[0]));
     return embedded.length + errors.length > 0;
   }
-}
-
-/**
- * @template T
- * @param {Promise<T>} promise
- * @param {AbortSignal} signal
- * @returns {Promise<T>}
- */
-function untilAborted(promise, signal) {
-  return new Promise((resolve, reject) => {
-    signal.addEventListener("abort", () => reject(new ClipError("aborted", "stopped")));
-    promise.then(resolve, reject);
-  });
 }

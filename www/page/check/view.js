@@ -1,4 +1,4 @@
-// The Check view: reference photos and captions on this device, with this file, beside the cosines that are published.
+// The Check view: embeds reference photos and captions on this device, and compares their cosines with published ones.
 
 import { ClipError, errorJson, similarity } from "../../clip.js";
 import { download } from "../../lib/shared/download.js";
@@ -12,17 +12,17 @@ import { header, pictureHeader, scrolling } from "../shell/tables.js";
 /** @import { ModelPanel } from "../model/view.js" */
 
 /**
- * Cosines that somebody has printed.
+ * Published cosines.
  * @typedef {object} Reference
- * @property {string} of whose cosines these are, to go on after "the cosines of"
+ * @property {string} of whose cosines these are: a phrase that can follow "the cosines of"
  * @property {string} source
  * @property {string} prefix of each text
- * @property {number} decimals that its cosines are to be read with
- * @property {string[]} images their paths, or the names of some that stand beside the file
+ * @property {number} decimals of the published cosines
+ * @property {string[]} images paths, or names of files in the same folder
  * @property {string[]} texts
  * @property {number[][]} cosine a row for each text, a column for each image
  * @property {{ float: number, quantised: number }} tolerance by how much a cosine may differ
- * @property {Partial<ModelInfo>} model what a model has to be so as to give these
+ * @property {Partial<ModelInfo>} model properties that a model must have to give these cosines
  */
 
 /** @typedef {{ name: string, url: string, own: number, vector: number[] }} Photo `own` is its column in the table */
@@ -48,7 +48,7 @@ export class CheckView {
     stopButton.addEventListener("click", () => this.#running?.abort());
   }
 
-  /** Nothing is dropped on it. */
+  /** This view takes no dropped files. */
   take() {}
 
   async #run() {
@@ -91,7 +91,7 @@ async function embedTexts(encoder, { prefix, texts }, signal) {
 }
 
 /**
- * Photos that the site does not have are left out.
+ * Leaves out photos that the site does not have.
  * @param {ClipEncoder} encoder
  * @param {Reference} reference
  * @param {AbortSignal} signal
@@ -148,7 +148,7 @@ function report(reference, { info, threads }, texts, photos, seconds) {
 }
 
 /**
- * What speaks for other cosines, as far as the model's configuration tells.
+ * Why the cosines may differ, as far as the model's configuration shows.
  * @param {Reference} reference
  * @param {ModelInfo} info
  */
@@ -188,7 +188,7 @@ function table({ texts, decimals }, photos, cosines, published, tolerance) {
  * @param {number} cosine
  * @param {number} published
  * @param {number} tolerance
- * @param {number} decimals of what is published
+ * @param {number} decimals of the published cosine
  */
 function cell(cosine, published, tolerance, decimals) {
   const wrong = !(Math.abs(cosine - published) <= tolerance);

@@ -1,4 +1,4 @@
-// The comparison: the cosine of every image with every text, and what the texts' chances are where one is right.
+// The comparison: the cosine of every image with every text, and how likely each text is if exactly one is right.
 
 import { softmax } from "../../lib/client/classify.js";
 import { similarity } from "../../clip.js";
@@ -14,13 +14,13 @@ import { header, pictureHeader, scrolling } from "../shell/tables.js";
  * @typedef {{ image: Embedded, cosines: number[], probabilities: number[] }} Column
  */
 
-/** Beyond this, a table is no longer something to look at. */
+/** A larger table is too large to read. */
 const MOST_CELLS = 2000;
 
 const place = elementById("comparison", HTMLElement);
 
 /**
- * Shows the table where there are both images and texts, and nothing otherwise.
+ * Shows the table if there are both images and texts.
  * @param {Embedded[]} embedded
  * @param {Pick<ModelInfo, "logitScale">} model
  */
@@ -32,7 +32,7 @@ export function showComparison(embedded, { logitScale }) {
   if (cells === 0 || cells > MOST_CELLS) return;
   let columns = images.map((image) => compare(image, texts, logitScale));
   if (columns[0] && columns.length === 1) {
-    // One image's texts stand in the order of how well they fit.
+    // For one image, the texts are sorted by how well they fit.
     const { image, cosines } = columns[0];
     texts = [...cosines.keys()].sort((a, b) => Number(cosines[b]) - Number(cosines[a])).map((index) => /** @type {Embedded} */ (texts[index]));
     columns = [compare(image, texts, logitScale)];
@@ -58,7 +58,7 @@ function compare(image, texts, logitScale) {
 }
 
 /**
- * In a sentence, for one image; a table of several speaks for itself.
+ * The result in a sentence, for one image; with several, the table is enough.
  * @param {Embedded[]} texts
  * @param {Column[]} columns
  */
@@ -78,7 +78,7 @@ function verdict(texts, columns) {
 function meaning(texts, logitScale) {
   const cosine = "The cosine says how close an image and a text are in meaning; between a photo and its caption, CLIP seldom gives more than 0.35.";
   const factor = Math.round(logitScale * 10) / 10;
-  const percent = ` The percentages say how likely each text is if exactly one of these ${texts.length} is right (softmax of ${factor} × cosine): they compare the texts, and say nothing of texts that are not here.`;
+  const percent = ` The percentages say how likely each text is if exactly one of these ${texts.length} is right (softmax of ${factor} × cosine): they compare these texts, and say nothing about others.`;
   return newElement("p", { class: "about" }, texts.length > 1 ? cosine + percent : cosine);
 }
 

@@ -1,11 +1,11 @@
-// The drawing pad: a small canvas whose picture is an input like any other.
+// The drawing pad: a small canvas. Its picture is an input like any other.
 
 import { elementById, newElement } from "../shell/elements.js";
 
 /** @typedef {{ x: number, y: number }} Point in the canvas's own pixels */
 /** @typedef {{ colour: string, width: number, points: Point[] }} Stroke */
 
-/** sRGB, by the names the demo model knows them by. */
+/** Colours in sRGB, with the names that the demo model knows. */
 const COLOURS = {
   black: "#18181b", red: "#d62626", orange: "#f6861c", yellow: "#fad830", green: "#30963c", cyan: "#38c8d4",
   blue: "#2a54cc", purple: "#7c34a6", pink: "#f68cba", brown: "#764824", gray: "#8a8a8d", white: "#f8f8f6",
@@ -48,7 +48,7 @@ export class DrawingPad {
     this.#paint();
   }
 
-  /** An empty sheet. */
+  /** Removes all strokes. */
   clear() {
     if (this.#strokes.length) this.#replace([]);
   }
@@ -117,7 +117,7 @@ export class DrawingPad {
     }
     const strokes = this.#strokes.length;
     canvas.toBlob((blob) => {
-      // Another stroke may have been drawn meanwhile, and tells for itself.
+      // If another stroke was drawn meanwhile, it makes its own call.
       if (blob && strokes === this.#strokes.length) this.#onChange(new File([blob], "drawing.png", { type: "image/png" }));
     });
   }

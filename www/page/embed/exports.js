@@ -1,10 +1,10 @@
-// The result as files: the endpoint's JSON, and what notebooks and spreadsheets read.
+// The result as files: the endpoint's JSON, and formats for notebooks and spreadsheets.
 
 /** @import { Embedded } from "./input.js" */
 
 /**
  * @typedef {object} Format
- * @property {string} name as the menu has it
+ * @property {string} name in the menu
  * @property {string} extension
  * @property {string} type MIME
  * @property {(embedded: Embedded[]) => string | Uint8Array<ArrayBuffer>} write
@@ -20,7 +20,7 @@ export const FORMATS = [
 
 /**
  * @param {Embedded[]} embedded
- * @returns {string} what the endpoint answers, a vector a line
+ * @returns {string} the endpoint's response, with one vector per line
  */
 export function json(embedded) {
   const lines = embedded.map(({ vector }) => `  [${numbers(vector)}]`);
@@ -29,19 +29,19 @@ export function json(embedded) {
 
 /**
  * @param {number[]} vector
- * @returns {string} as the endpoint separates them
+ * @returns {string} separated as in the endpoint's response
  */
 export function numbers(vector) {
   return vector.map((value) => JSON.stringify(value)).join(", ");
 }
 
-/** A line for each input: what it was, and its vector. @param {Embedded[]} embedded */
+/** A line for each input, with the input and its vector. @param {Embedded[]} embedded */
 function jsonLines(embedded) {
   const lines = embedded.map(({ kind, source, vector }) => JSON.stringify({ [kind]: source, embedding: vector }));
   return `${lines.join("\n")}\n`;
 }
 
-/** As RFC 4180 has it: a head, then a row for each input, with one column for each component. @param {Embedded[]} embedded */
+/** RFC 4180: a header, then a row for each input, with a column for each component. @param {Embedded[]} embedded */
 function csv(embedded) {
   const width = embedded[0]?.vector.length ?? 0;
   const head = ["kind", "input", ...Array(width).keys()];

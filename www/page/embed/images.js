@@ -1,11 +1,11 @@
-// The images: a thumbnail each, with its state and its error.
+// The list of images: a thumbnail for each, with its state and its error.
 
 import { elementById, newElement } from "../shell/elements.js";
 import { showError } from "../shell/notice.js";
 
 /** @import { Input } from "./input.js" */
 
-/** @typedef {"sample" | "drawing"} Slot a place for one picture of the page's own, which the next replaces */
+/** @typedef {"sample" | "drawing"} Slot a place for one of the page's own pictures; the next one replaces it */
 
 const list = elementById("thumbnails", HTMLUListElement);
 const picker = elementById("image-files", HTMLInputElement);
@@ -36,7 +36,7 @@ export class ImageList {
 
   /**
    * @param {Slot} slot
-   * @param {File | null} file takes the place of what the slot holds; `null` empties it
+   * @param {File | null} file that replaces the picture in the slot; `null` empties the slot
    */
   put(slot, file) {
     const held = this.#thumbnails.find((thumbnail) => thumbnail.slot === slot);
@@ -114,7 +114,7 @@ class Thumbnail {
 
     this.#picture = newElement("img", { alt: "", src: this.picture });
     const frame = newElement("div", { class: "frame" }, this.#picture);
-    // A format this browser does not show may still be one that the module decodes.
+    // The module may decode a format that this browser cannot show.
     this.#picture.addEventListener("error", () => {
       frame.dataset.format = file.name.split(".").pop()?.slice(0, 5) ?? "?";
       this.#picture.remove();

@@ -1,4 +1,4 @@
-// The result: the endpoint's JSON, folded for reading, whole when copied or downloaded.
+// The result: the endpoint's JSON. Long vectors are folded on the page, and complete when copied or downloaded.
 
 import { hideComparison, showComparison } from "./compare.js";
 import { elementById, newElement } from "../shell/elements.js";
@@ -12,7 +12,7 @@ import { strip } from "./strip.js";
 
 const HEAD = 3;
 const TAIL = 1;
-/** Of more vectors than this, strips would take longer to paint than to be looked at. */
+/** No strips beyond this number of vectors: they would take too long to paint. */
 const MOST_STRIPS = 200;
 
 const heading = elementById("result-heading", HTMLElement);
@@ -25,7 +25,7 @@ const downloadButton = elementById("download", HTMLButtonElement);
 const formatMenu = elementById("format", HTMLSelectElement);
 
 export class ResultPanel {
-  /** What Copy copies. */
+  /** The text that the Copy button copies. */
   #whole = "";
   /** @type {Embedded[]} */
   #embedded = [];
@@ -42,7 +42,7 @@ export class ResultPanel {
    * @param {ClipEncoder} encoder
    * @param {object} about
    * @param {number} about.failures inputs that have no vector
-   * @param {string} about.caution what to know of this model before believing its vectors, or nothing
+   * @param {string} about.caution what this model does not know, if the result needs that warning; otherwise empty
    */
   show(embedded, encoder, { failures, caution }) {
     summary.textContent = summarise(embedded, encoder, failures);
@@ -59,7 +59,7 @@ export class ResultPanel {
   }
 
   /**
-   * @param {{ error: { code: string, message: string }, status_code: number }} error as the endpoint has it
+   * @param {{ error: { code: string, message: string }, status_code: number }} error as the endpoint returns it
    */
   showError(error) {
     summary.textContent = "No input could be embedded.";
@@ -77,7 +77,7 @@ export class ResultPanel {
     copyButton.textContent = "Copy JSON";
   }
 
-  /** Brings the result into view: on a narrow screen it is below the fold. */
+  /** Scrolls to the result: on a narrow screen it is below the fold. */
   reveal() {
     heading.scrollIntoView({ block: "nearest" });
   }
@@ -86,7 +86,7 @@ export class ResultPanel {
     try {
       await navigator.clipboard.writeText(this.#whole);
     } catch {
-      // Without a secure context or the permission: by selection, which copies unfolded too.
+      // No secure context, or no permission: copy by selection, which copies the complete text too.
       getSelection()?.selectAllChildren(json);
       document.execCommand("copy");
     }
@@ -100,13 +100,13 @@ export class ResultPanel {
     const { extension, type, write } = format;
     const url = URL.createObjectURL(new Blob([write(this.#embedded)], { type }));
     newElement("a", { href: url, download: `embeddings.${extension}` }).click();
-    // Only once the browser has taken it.
+    // Not before the browser has read it.
     setTimeout(() => URL.revokeObjectURL(url), 60_000);
   }
 }
 
 /**
- * One line of the list; the middle of a long vector is a button that unfolds it.
+ * One line of the JSON. The middle of a long vector is a button that unfolds it.
  * @param {number[]} vector
  * @param {number} index
  * @param {number[][]} vectors
@@ -128,7 +128,7 @@ function foldedVector(vector, index, vectors) {
 }
 
 /**
- * What is selected by hand is copied as it would read unfolded.
+ * Copies a selection with its folded parts complete.
  * @param {ClipboardEvent} event
  */
 function copyUnfolded(event) {
@@ -143,7 +143,7 @@ function copyUnfolded(event) {
 }
 
 /**
- * What the input was, its vector as a strip, and what there is to say of it.
+ * An item of the legend: the input, its vector as a strip, the norm and the time.
  * @param {Embedded} embedded
  * @param {boolean} drawn
  * @returns {HTMLLIElement}

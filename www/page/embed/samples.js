@@ -1,4 +1,4 @@
-// The sample pictures: one click fills in a picture and captions to tell apart.
+// The sample pictures: one click adds a picture and captions to choose from.
 
 import { download } from "../../lib/shared/download.js";
 import { elementById, newElement } from "../shell/elements.js";
@@ -6,10 +6,10 @@ import { addressOf } from "../shell/resources.js";
 
 /**
  * @typedef {object} Sample an entry of samples.json
- * @property {string} image from the page on
- * @property {string[]} captions of which one is right
+ * @property {string} image path, relative to the page
+ * @property {string[]} captions, one of which is right
  */
-/** @typedef {{ samples: Sample[], drawing: string[] }} SampleFile `drawing`: captions for what the user draws */
+/** @typedef {{ samples: Sample[], drawing: string[] }} SampleFile `drawing`: captions for the user's drawing */
 /** @typedef {{ file: File, captions: string[] }} Example */
 
 const section = elementById("samples", HTMLElement);
@@ -27,7 +27,7 @@ export class SampleStrip {
   }
 
   /**
-   * Shows the samples, and chooses the first. A page without them works all the same.
+   * Shows the samples, and chooses the first. If they are missing, the rest of the page still works.
    * @returns {Promise<void>}
    */
   async open() {

@@ -1,8 +1,8 @@
-// A vector as a strip: a bar for each component, up or down and the darker the larger.
+// A vector as a strip: a bar for each component, up if it is positive, down if it is negative.
 
 import { newElement } from "../shell/elements.js";
 
-/** Of the strip, in CSS pixels. */
+/** Of the strip, in pixels. */
 const HEIGHT = 22;
 
 /**
@@ -17,8 +17,8 @@ export function strip(vector) {
 }
 
 /**
- * Half of CLIP's vectors have one or two components far larger than all others, beside which those would not be
- * seen: heights go by the square root.
+ * The height of a bar is the square root of its component: half of CLIP's vectors have one or two components that are
+ * so much larger than the others that those would not be visible.
  * @param {HTMLCanvasElement} canvas
  * @param {number[]} vector
  */
@@ -28,7 +28,7 @@ function paint(canvas, vector) {
   const middle = canvas.height / 2;
   for (const [x, value] of vector.entries()) {
     const height = Math.sqrt(Math.abs(value) / largest) * middle;
-    // Both are read on paper and on ink, so that the strip need not be painted anew when the scheme changes.
+    // Both colours are visible on a light and on a dark page, so the strip need not be painted again when that changes.
     pen.fillStyle = value > 0 ? "#2f8f86" : "#c2703d";
     pen.fillRect(x, value > 0 ? middle - height : middle, 1, height);
   }

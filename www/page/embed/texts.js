@@ -1,4 +1,4 @@
-// The text field: one input a line, and what went wrong with which.
+// The text field: one input per line, and the errors of the lines that failed.
 
 import { elementById, newElement } from "../shell/elements.js";
 import { showError } from "../shell/notice.js";
@@ -9,7 +9,7 @@ const field = elementById("texts", HTMLTextAreaElement);
 const errors = elementById("text-errors", HTMLUListElement);
 
 export class TextList {
-  /** What the page itself has written into the field. */
+  /** The text that the page itself has written into the field. */
   #suggested = "";
 
   constructor() {
@@ -27,7 +27,7 @@ export class TextList {
     errors.replaceChildren();
   }
 
-  /** @returns {Input[]} the lines with something on them */
+  /** @returns {Input[]} the lines that are not empty */
   inputs() {
     errors.replaceChildren();
     return field.value.split("\n").flatMap((line, index) => {

@@ -1,4 +1,4 @@
-// The Embed view: gathers the inputs, embeds them one by one, and shows each result where it belongs.
+// The Embed view: collects the inputs, embeds them one by one, and shows the results and the errors.
 
 import { ClipError, errorJson } from "../../clip.js";
 import { DrawingPad } from "./drawing.js";
@@ -40,9 +40,9 @@ export class EmbedView {
     },
   });
   #result = new ResultPanel();
-  /** @type {AbortController | null} of the run that is on */
+  /** @type {AbortController | null} of the current run */
   #running = null;
-  /** Whether the inputs have changed since, and are to be embedded too. */
+  /** Whether the inputs have changed since the run began, so that another run must follow. */
   #again = false;
 
   /** @param {ModelPanel} model */
@@ -64,26 +64,26 @@ export class EmbedView {
     this.#images.add(files);
   }
 
-  /** What Embed does. */
+  /** The action of the Embed button. */
   async runAndReveal() {
     if (this.#running) return;
     if (await this.#run()) this.#result.reveal();
   }
 
-  /** Keeps the result up with a sample or a drawing, where that costs no download. */
+  /** Updates the result after a new sample or drawing, if that needs no download. */
   async #runUnasked() {
     if (this.#running) {
       this.#again = true;
       return;
     }
     const atHand = await this.#model.isAtHand();
-    if (this.#running) this.#again = true; // since it was looked at
+    if (this.#running) this.#again = true; // a run began while this waited
     if (this.#running || !atHand) return;
     if (this.#texts.inputs().length + this.#images.inputs().length > 0) await this.#run();
   }
 
   /**
-   * Texts first, then images, as the command line has it.
+   * Embeds texts first, then images, in the same order as the command line.
    * @returns {Promise<boolean>} whether there is something new to see
    */
   async #run() {

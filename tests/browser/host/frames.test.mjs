@@ -9,7 +9,7 @@ import { cosines, errorShown, hosted, launch, launchWithSettings, newPage, wante
 /** @import { Answer } from "../support/server.mjs" */
 
 /** What Search says where nothing can be kept. */
-const NOT_KEPT = /^What is indexed from now on is not kept for the next visit/;
+const NOT_KEPT = /^Pictures that are indexed from now on are not kept for the next visit/;
 const READABLE = { "access-control-allow-origin": "*" };
 
 /** @type {Browser} */

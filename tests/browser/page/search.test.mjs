@@ -344,7 +344,7 @@ describe("at the next visit", () => {
     await search.search("a red circle");
     await search.hits.first().getByRole("button", { name: /open$/ }).click();
     const about = search.page.locator("#picture-about");
-    assert.match(String(await about.textContent()), /Only its thumbnail is kept/);
+    assert.match(String(await about.textContent()), /Only its thumbnail is stored/);
     await search.page.getByRole("button", { name: "Close" }).click();
     await search.page.locator("#search-kept-summary").click();
     await search.page.getByRole("button", { name: "Open Holidays again" }).click();
@@ -454,7 +454,7 @@ test("where the device has no more room, indexing goes on in memory, and the pag
   await session.send("Storage.overrideQuotaForOrigin", { origin: site.own.origin, quotaSize: 1 });
   await search.choose(makeFolder("quota"));
   await search.indexed(60);
-  await search.note.filter({ hasText: "not kept for the next visit: this device has no more room" }).waitFor();
+  await search.note.filter({ hasText: "not kept for the next visit: this device has no more storage" }).waitFor();
   assert.equal((await search.search("three yellow triangles"))[0]?.name, "shapes-0-017.png");
   assert.equal(await search.page.locator("#search-hits img").count(), 48, "with their thumbnails");
   await session.send("Storage.overrideQuotaForOrigin", { origin: site.own.origin });

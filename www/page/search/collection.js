@@ -1,4 +1,4 @@
-// The indexed pictures of one model: their vectors at hand to be searched, and kept for the next visit.
+// The indexed pictures of one model: their vectors are in memory for searching, and stored for the next visit.
 
 import { VectorMatrix } from "./nearest.js";
 import { fullPath } from "./folder.js";
@@ -7,7 +7,7 @@ import { fullPath } from "./folder.js";
 /** @import { Picture } from "./folder.js" */
 /** @import { Ranking } from "./nearest.js" */
 
-/** Pictures that are written at once, and the milliseconds that fewer wait at most. */
+/** Pictures that are written at once. Fewer are written after this many milliseconds at the latest. */
 const BATCH = 64;
 const LATEST = 2000;
 
@@ -20,9 +20,9 @@ export class Collection {
   #entries = [];
   /** @type {Map<string, number>} rows by full path */
   #rows = new Map();
-  /** @type {NewEntry[]} yet to be written */
+  /** @type {NewEntry[]} not written yet */
   #waiting = [];
-  /** @type {Map<string, ArrayBuffer>} by full path, of pictures that are not written yet, or cannot be */
+  /** @type {Map<string, ArrayBuffer>} by full path, of pictures that are not written yet, or cannot be written */
   #thumbnails = new Map();
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #timer;
@@ -44,10 +44,10 @@ export class Collection {
   }
 
   /**
-   * @param {PictureDatabase | null} database where nothing can be kept, all is in memory only
+   * @param {PictureDatabase | null} database `null` if nothing can be stored: then everything is in memory only
    * @param {Model} model
    * @param {number} dimension of its vectors
-   * @param {(error: unknown) => void} onLost told once, when no more can be written
+   * @param {(error: unknown) => void} onLost called once, when writing fails
    */
   static async open(database, model, dimension, onLost) {
     const collection = new Collection(database, model, dimension, onLost);
@@ -60,19 +60,19 @@ export class Collection {
     return collection;
   }
 
-  /** Pictures. */
+  /** Number of pictures. */
   get count() {
     return this.#entries.length;
   }
 
-  /** @param {Picture} picture whether this very file has a vector */
+  /** Whether exactly this version of a file has a vector. @param {Picture} picture */
   has(picture) {
     const entry = this.#entries[this.#rows.get(fullPath(picture)) ?? -1];
     return entry?.size === picture.file.size && entry.lastModified === picture.file.lastModified;
   }
 
   /**
-   * @param {Picture} picture takes the place of an earlier file of the same name
+   * @param {Picture} picture replaces an earlier file with the same full path
    * @param {Float32Array} vector of unit length
    * @param {ArrayBuffer | null} thumbnail a JPEG file
    */
@@ -86,7 +86,7 @@ export class Collection {
     else this.#timer ??= setTimeout(() => this.flush(), LATEST);
   }
 
-  /** Writes what waits to be written. */
+  /** Writes the pictures that are not written yet. */
   flush() {
     clearTimeout(this.#timer);
     this.#timer = undefined;
@@ -96,7 +96,7 @@ export class Collection {
     return this.#written;
   }
 
-  /** @param {ArrayLike<number>} vector @returns {Ranking} of all pictures */
+  /** Ranks all pictures by how near they are to a vector. @param {ArrayLike<number>} vector @returns {Ranking} */
   rank(vector) {
     return this.#matrix.rank(vector);
   }
@@ -128,8 +128,8 @@ export class Collection {
   }
 
   /**
-   * Lets go of a folder's pictures, or of all. What is kept of them is the database's to delete, when nothing of
-   * them is written any more.
+   * Removes a folder's pictures from memory, or all. After that nothing more is written of them, and the caller can
+   * delete them from the database.
    * @param {string} [folder]
    */
   async drop(folder) {

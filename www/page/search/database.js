@@ -1,4 +1,4 @@
-// What is kept of indexed pictures between visits, in IndexedDB: vectors by model, thumbnails, and folders.
+// Stores indexed pictures between visits, in IndexedDB: vectors by model, thumbnails, and folders.
 
 import { ClipError } from "../../clip.js";
 
@@ -7,15 +7,15 @@ import { ClipError } from "../../clip.js";
  * @typedef {object} Entry
  * @property {string} folder
  * @property {string} path
- * @property {number} size bytes of the file, and when it was changed: a file that differs in these is embedded anew
- * @property {number} lastModified milliseconds since 1970
+ * @property {number} size bytes of the file. If the size or the date differs, the file is embedded again
+ * @property {number} lastModified when the file was changed, in milliseconds since 1970
  */
 
 /** @typedef {Entry & { vector: Float32Array }} EmbeddedEntry */
 
-/** @typedef {EmbeddedEntry & { thumbnail: ArrayBuffer | null }} NewEntry with a JPEG file, where there could be one */
+/** @typedef {EmbeddedEntry & { thumbnail: ArrayBuffer | null }} NewEntry with a JPEG file, if one could be made */
 
-/** @typedef {{ key: string, name: string }} Model `key`: the same for the same weights only */
+/** @typedef {{ key: string, name: string }} Model `key` differs if the weights differ */
 
 /** @typedef {Model & { folder: string, count: number }} FolderCount pictures of a folder that one model has embedded */
 
@@ -24,7 +24,7 @@ const VERSION = 1;
 /** Vectors read at a time. */
 const PAGE = 1000;
 
-/** By model, folder and path; a picture's thumbnail is the same for every model. */
+/** Vectors are stored by model, folder and path. A picture's thumbnail is the same for every model. */
 const STORES = /** @type {const} */ (["models", "vectors", "thumbnails", "folders"]);
 
 export class PictureDatabase {
@@ -35,7 +35,7 @@ export class PictureDatabase {
     this.#database = database;
   }
 
-  /** Rejects where this browser keeps nothing, as some do in private windows. */
+  /** Rejects if this browser stores nothing, as some do in private windows. */
   static async open() {
     const request = indexedDB.open(NAME, VERSION);
     request.addEventListener("upgradeneeded", () => {
@@ -48,7 +48,7 @@ export class PictureDatabase {
 
   /**
    * @param {Model} model
-   * @returns {AsyncGenerator<EmbeddedEntry[], void, void>} a part at a time
+   * @returns {AsyncGenerator<EmbeddedEntry[], void, void>} at most {@link PAGE} at a time
    */
   async *entries({ key }) {
     let range = within(key);
@@ -68,7 +68,7 @@ export class PictureDatabase {
   }
 
   /**
-   * All or none of them. Rejects with the browser's error, such as a `QuotaExceededError`.
+   * Writes all entries or none. Rejects with the browser's error, such as a `QuotaExceededError`.
    * @param {Model} model
    * @param {NewEntry[]} entries
    */
@@ -122,7 +122,7 @@ export class PictureDatabase {
   }
 
   /**
-   * Deletes what is kept of a folder, for every model.
+   * Deletes everything that is stored of a folder, for every model.
    * @param {string} folder
    */
   async forget(folder) {
@@ -144,7 +144,7 @@ export class PictureDatabase {
 }
 
 /**
- * Every model with each of its folders, read without their thousands of vectors.
+ * Every model with each of its folders. It skips from folder to folder, without reading thousands of vectors.
  * @param {IDBObjectStore} vectors
  * @returns {Promise<[key: string, folder: string][]>}
  */
@@ -164,7 +164,7 @@ function foldersOf(vectors) {
   });
 }
 
-/** @param {string[]} start of the keys; every list is beyond every string that may follow */
+/** @param {string[]} start of the keys. In IndexedDB's order an array is greater than every string that can follow */
 function within(...start) {
   return IDBKeyRange.bound(start, [...start, []]);
 }

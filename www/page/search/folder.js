@@ -1,20 +1,20 @@
-// The pictures of a folder, however it was given: picked, dropped, or by a handle that was kept.
+// The pictures of a folder that was picked, dropped, or opened with a stored handle.
 
 import { ClipError } from "../../clip.js";
 
 /**
  * A picture to index. Its bytes stay on the disk until they are needed.
  * @typedef {object} Picture
- * @property {string} folder the name of the outermost folder; empty for a file given by itself
+ * @property {string} folder the name of the outermost folder; empty for a single file
  * @property {string} path below that folder
  * @property {File} file
  */
 
 /**
- * Something given to be indexed.
+ * A folder, or single files, to be indexed.
  * @typedef {object} Source
  * @property {string} folder
- * @property {FileSystemDirectoryHandle} [handle] by which the folder can be opened again at the next visit
+ * @property {FileSystemDirectoryHandle} [handle] with which the folder can be opened again at the next visit
  * @property {() => AsyncGenerator<Picture | Unread, void, void>} pictures
  */
 
@@ -23,10 +23,10 @@ import { ClipError } from "../../clip.js";
  * @typedef {{ folder: string, path: string, error: ClipError }} Unread
  */
 
-/** Where the operating system does not tell the type. */
+/** For files whose type the operating system does not give. */
 const IMAGE_NAME = /\.(jpe?g|jpe|jfif|png|apng|webp|gif|bmp|dib|tiff?|avif|hei[cf])$/i;
 
-/** What is dropped among pictures and is not meant for the index. */
+/** Files that may be dropped together with pictures, but are not for the index. */
 const MODEL_NAME = /\.(gguf|safetensors|bin|json)$/i;
 
 /**
@@ -34,20 +34,20 @@ const MODEL_NAME = /\.(gguf|safetensors|bin|json)$/i;
  * @returns {boolean} whether it is likely to be a picture that the encoder takes
  */
 function isPicture({ name, type }) {
-  if (name.startsWith(".")) return false; // such as the ._ twins that macOS leaves on other disks
+  if (name.startsWith(".")) return false; // such as the ._ files that macOS writes to other disks
   return IMAGE_NAME.test(name) || (type.startsWith("image/") && type !== "image/svg+xml");
 }
 
 /**
  * @param {{ folder: string, path: string }} picture
- * @returns {string} its name from the outermost folder on, which no other has
+ * @returns {string} its path from the outermost folder on, which is unique
  */
 export function fullPath({ folder, path }) {
   return `${folder}/${path}`;
 }
 
 /**
- * @param {string | undefined} folder any if absent
+ * @param {string | undefined} folder; `undefined` for any folder
  * @param {string} path the full one
  */
 export function isWithin(folder, path) {
@@ -64,7 +64,7 @@ export function sourcesOfFiles(files) {
   for (const file of files) {
     const [folder = "", ...rest] = file.webkitRelativePath.split("/");
     const path = rest.join("/") || file.name;
-    // Whoever gives a file by itself wants that file, or to hear why not.
+    // A single file is always tried, even if it does not look like a picture: the user wants it, or the reason why not.
     const isWanted = folder ? isPicture(file) && !rest.some((name) => name.startsWith(".")) : !MODEL_NAME.test(file.name);
     if (!isWanted) continue;
     const pictures = folders.get(folder) ?? [];
@@ -79,9 +79,9 @@ export function sourcesOfFiles(files) {
 }
 
 /**
- * To be called while the event is on: the browser takes a transfer's contents away after it.
+ * Must be called during the event: afterwards the browser empties the transfer.
  * @param {DataTransfer} transfer
- * @returns {{ sources: Promise<Source[]>, single: File | null }} `single`: the file, where that is all there is
+ * @returns {{ sources: Promise<Source[]>, single: File | null }} `single`: the file, if it is the only one
  */
 export function sourcesOfTransfer(transfer) {
   const given = [...transfer.items]
@@ -110,7 +110,7 @@ async function openAll(given) {
 }
 
 /**
- * Only Chromium has it; of all that is dropped only this can be kept for the next visit.
+ * A handle can be stored for the next visit. Only Chromium gives one for a dropped folder.
  * @param {DataTransferItem} item
  * @returns {Promise<FileSystemHandle | null>}
  */
@@ -119,7 +119,7 @@ async function handleOf(item) {
   try {
     return (await getter.getAsFileSystemHandle?.()) ?? null;
   } catch {
-    return null; // the entry serves as well
+    return null; // the entry can be used instead
   }
 }
 

@@ -1,4 +1,5 @@
-// What is indexed on this device: listed by folder, opened again where the browser allows it, and forgotten at a click.
+// The list of folders that are indexed on this device, with buttons that open them again, if the browser can do that,
+// or forget them.
 
 import { elementById, newElement } from "../shell/elements.js";
 import { showError } from "../shell/notice.js";
@@ -9,7 +10,7 @@ import { pictures } from "./progress.js";
 /**
  * @typedef {object} Contents
  * @property {FolderCount[]} counts
- * @property {Map<string, FileSystemDirectoryHandle>} closed folders that can be opened again, and are not open
+ * @property {Map<string, FileSystemDirectoryHandle>} closed folders that are not open, but can be opened again
  */
 
 const panel = elementById("search-kept", HTMLDetailsElement);
@@ -29,7 +30,7 @@ export class FolderList {
    */
   constructor(actions) {
     this.#actions = actions;
-    reopenNote.hidden = "showDirectoryPicker" in window; // which gives what can be kept of a folder
+    reopenNote.hidden = "showDirectoryPicker" in window; // it gives handles, which can be stored
     forgetAllButton.addEventListener("click", () => {
       this.#forget("Forget everything that is indexed, for every model? The pictures themselves stay where they are.");
     });
@@ -54,7 +55,7 @@ export class FolderList {
    * @param {FileSystemDirectoryHandle | undefined} handle
    */
   #item(folder, models, handle) {
-    const name = folder || "Pictures given by themselves";
+    const name = folder || "Single pictures";
     const about = models.map(({ count, name }) => `${pictures(count)} for ${name}`).join(", ");
     const item = newElement("li", {}, newElement("span", { class: "name" }, name), newElement("span", { class: "hint" }, about));
     if (handle) {

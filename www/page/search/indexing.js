@@ -1,4 +1,5 @@
-// The indexing: pictures wait in a queue, are embedded by all of the encoder's workers, and go to the collection.
+// The indexing: takes pictures from a queue, embeds them with all of the encoder's workers, and adds them to a
+// collection.
 
 import { errorJson } from "../../clip.js";
 import { fullPath, isWithin } from "./folder.js";
@@ -9,20 +10,20 @@ import { makeThumbnail } from "./thumbnail.js";
 /** @import { Picture } from "./folder.js" */
 
 /**
- * Where pictures go, and what embeds them.
+ * The collection that pictures are added to, and the encoder that embeds them.
  * @typedef {object} Target
  * @property {Collection} collection
  * @property {() => Promise<ClipEncoder>} encoder of the collection's model
- * @property {() => void} onEncoderLost it does not start anew any more: the next call of `encoder` gives another
+ * @property {() => void} onEncoderLost called when the encoder cannot restart; the next call of `encoder` gives another
  */
 
-/** Pictures that the encoder is given at once. */
+/** Pictures that are passed to the encoder at once. */
 const CHUNK = 64;
-/** Encoders lost one after the other, without a picture done between them, before it is given up. */
+/** After so many lost encoders in a row, with no picture done in between, indexing stops. */
 const MOST_LOSSES = 3;
-/** Thumbnails made at once: each takes a whole decoded picture of memory. */
+/** Thumbnails made at once: each needs the memory of a whole decoded picture. */
 const LANES = 2;
-/** Pictures over which the speed is measured, at least and at most. */
+/** The speed is measured over at least and at most so many pictures. */
 const LEAST_MEASURED = 6;
 const MOST_MEASURED = 50;
 
@@ -32,9 +33,9 @@ export class Indexing {
   #target = null;
   /** @type {Map<string, Picture>} by full path */
   #queue = new Map();
-  /** @type {AbortController | null} of the run that is on */
+  /** @type {AbortController | null} of the current run */
   #running = null;
-  /** @type {number[]} when the last pictures were done, in milliseconds */
+  /** @type {number[]} times at which the last pictures were done, in milliseconds */
   #times = [];
 
   /** Pictures done since the queue was last empty, failures included. */
@@ -60,7 +61,7 @@ export class Indexing {
     return this.done + this.#queue.size;
   }
 
-  /** Pictures a second; `null` until there is something to measure. */
+  /** Pictures per second; `null` until enough are done to measure it. */
   get speed() {
     const [first, last] = [this.#times[0], this.#times.at(-1)];
     if (first === undefined || last === undefined || last === first || this.#times.length < LEAST_MEASURED) return null;
@@ -68,7 +69,7 @@ export class Indexing {
   }
 
   /**
-   * Puts pictures in the queue, and goes on with it.
+   * Adds pictures to the queue, and starts or resumes the indexing.
    * @param {Target} target
    * @param {Iterable<Picture>} pictures
    */
@@ -91,7 +92,7 @@ export class Indexing {
     this.#onChange();
   }
 
-  /** What is being computed is given up, and nothing more comes. */
+  /** Aborts what is being computed. Its pictures stay in the queue. */
   pause() {
     if (!this.#running) return;
     this.#running.abort();
@@ -99,7 +100,7 @@ export class Indexing {
     this.#onChange();
   }
 
-  /** Takes a folder's pictures out of the queue, or all. @param {string} [folder] */
+  /** Removes a folder's pictures from the queue, or all. @param {string} [folder] */
   drop(folder) {
     const goesOn = this.state === "running";
     this.pause();
@@ -156,7 +157,7 @@ export class Indexing {
         if (signal.aborted || errorJson(error).error.code !== "encoder_lost") throw error;
         losses = this.done > before ? 1 : losses + 1;
         if (losses > MOST_LOSSES) throw error;
-        // Perhaps one picture is too much for it: alone, it shows which, and costs no other.
+        // One picture may be killing the encoder: retry each alone to find it without failing the others.
         if (pictures.length === 1 && pictures[0]) this.#settle(pictures[0], error);
         size = 1;
         target.onEncoderLost();
@@ -201,7 +202,7 @@ export class Indexing {
    */
   #settle(picture, error) {
     const path = fullPath(picture);
-    if (this.#queue.get(path) === picture) this.#queue.delete(path); // unless a newer file waits
+    if (this.#queue.get(path) === picture) this.#queue.delete(path); // unless a newer version of the file is queued
     if (error) this.fail(path, error);
     this.done++;
     this.#times.push(performance.now());

@@ -1,12 +1,12 @@
-// Vectors of one length in one matrix, and how near each is to another vector.
+// A matrix of vectors of the same length, ranked by how near each is to another vector.
 
 import { ClipError } from "../../clip.js";
 
-/** Rows that a matrix has room for at first; then it doubles. */
+/** Rows that a new matrix has room for. When it is full, the room doubles. */
 const FIRST_ROWS = 256;
 
 /**
- * Rows by falling score; of equal ones the lower row first.
+ * Rows by descending score; for equal scores, the lower row first.
  * @typedef {object} Ranking
  * @property {Uint32Array} rows
  * @property {Float32Array} scores by row
@@ -14,10 +14,10 @@ const FIRST_ROWS = 256;
 
 export class VectorMatrix {
   #dimension;
-  /** `[rows, dimension]`, f32; rows beyond {@link VectorMatrix.count} are room. */
+  /** `[rows, dimension]`, f32; rows from {@link VectorMatrix.count} on are not used yet. */
   #values;
 
-  /** Vectors. */
+  /** Number of vectors. */
   count = 0;
 
   /** @param {number} dimension of every vector */
@@ -29,7 +29,7 @@ export class VectorMatrix {
   /**
    * Fails with `invalid_input` for a vector of another length.
    * @param {ArrayLike<number>} vector of unit length
-   * @param {number} [row] whose vector it replaces; it is a new last row if absent
+   * @param {number} [row] whose vector it replaces; by default it is added as a new last row
    * @returns {number} the row
    */
   put(vector, row = this.count) {
@@ -50,7 +50,7 @@ export class VectorMatrix {
     return this.#values.slice(row * this.#dimension, (row + 1) * this.#dimension);
   }
 
-  /** @param {number[]} rows rising; they become the first, and all others go */
+  /** Keeps only these rows, in the same order. @param {number[]} rows ascending */
   keepOnly(rows) {
     for (const [to, from] of rows.entries()) {
       const start = from * this.#dimension;
@@ -60,7 +60,7 @@ export class VectorMatrix {
   }
 
   /**
-   * All rows. Between unit vectors the score is the cosine.
+   * Ranks all rows. For unit vectors the score is the cosine.
    * @param {ArrayLike<number>} vector
    * @returns {Ranking}
    */
@@ -87,7 +87,7 @@ export class VectorMatrix {
   /** @param {ArrayLike<number>} vector */
   #requireLength({ length }) {
     if (length === this.#dimension) return;
-    throw new ClipError("invalid_input", `a vector has ${length} components where the others have ${this.#dimension}; index the pictures anew`);
+    throw new ClipError("invalid_input", `a vector has ${length} components, but the others have ${this.#dimension}; index the pictures again`);
   }
 }
 

@@ -1,4 +1,5 @@
-// What is to be known before a search: what the model does not know, what it has not indexed, what others have.
+// The note above the search: what the model does not know, which pictures it has not indexed, and which are indexed for
+// other models.
 
 import { elementById, newElement } from "../shell/elements.js";
 import { pictures } from "./progress.js";
@@ -10,11 +11,11 @@ const indexButton = newElement("button", { type: "button" });
 
 /**
  * @param {object} facts
- * @param {string} facts.warning in a sentence; empty for none
- * @param {string} facts.limits of what the model knows, likewise
- * @param {FolderCount[]} facts.others what is kept for other models than the one in use
+ * @param {string} facts.warning a sentence; empty for none
+ * @param {string} facts.limits a sentence about what the model does not know; empty for none
+ * @param {FolderCount[]} facts.others what is stored for models that are not in use
  * @param {boolean} facts.isLoaded whether a model is in use
- * @param {number} facts.missing pictures at hand that the model in use has not indexed
+ * @param {number} facts.missing number of open pictures that are not indexed for the model in use
  * @param {() => void} facts.onIndex
  */
 export function showNote({ warning, limits, others, isLoaded, missing, onIndex }) {

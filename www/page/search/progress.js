@@ -1,4 +1,4 @@
-// How far the indexing is: its state, speed and time left, the button that pauses it, and what has failed.
+// The progress of the indexing: its state, speed and time left, the button that pauses it, and the files that failed.
 
 import { errorJson } from "../../clip.js";
 import { elementById, newElement } from "../shell/elements.js";
@@ -6,7 +6,7 @@ import { duration } from "../../lib/shared/units.js";
 
 /** @import { Indexing } from "./indexing.js" */
 
-/** Failures that are listed; a disk that is gone would make thousands of them. */
+/** Failures that are listed: if a disk is removed, there can be thousands. */
 const MOST_FAILURES = 50;
 
 const state = elementById("search-state", HTMLElement);
@@ -30,11 +30,11 @@ export class IndexingProgress {
     });
   }
 
-  /** @param {string} rest what is to be said where no indexing is on */
+  /** @param {string} rest the text to show when nothing is being indexed */
   show(rest) {
     const { state: stage, total, done, speed } = this.#indexing;
     const running = stage === "running";
-    // A live region: only what changes seldom belongs in it.
+    // A live region, which screen readers read aloud: it only shows text that seldom changes.
     if (running) say(`Indexing ${pictures(total)}…`);
     else say(stage === "paused" ? `Paused, with ${pictures(total - done)} to go.` : rest);
 
@@ -47,7 +47,7 @@ export class IndexingProgress {
     pauseButton.textContent = running ? "Pause" : "Resume";
     bar.max = total || 1;
     bar.value = done;
-    if (stage === "idle" && document.activeElement === pauseButton) state.focus(); // the button goes
+    if (stage === "idle" && document.activeElement === pauseButton) state.focus(); // the button is about to be hidden
     for (const element of [pauseButton, bar]) element.classList.toggle("absent", stage === "idle");
     this.#showFailures();
   }

@@ -1,4 +1,4 @@
-// The question put to the indexed pictures, by words or by a picture, and what is said of the answer.
+// The search form: searches the indexed pictures by words or by a picture, and describes the result.
 
 import { ClipError, errorJson } from "../../clip.js";
 import { elementById } from "../shell/elements.js";
@@ -19,15 +19,15 @@ const errorPlace = elementById("query-error", HTMLElement);
 /**
  * What is searched.
  * @typedef {object} Subject
- * @property {() => Promise<{ encoder: ClipEncoder, collection: Collection }>} open loads the model where need be
+ * @property {() => Promise<{ encoder: ClipEncoder, collection: Collection }>} open loads the model if necessary
  * @property {() => void} onEncoderLost
- * @property {(entry: Entry) => File | null} fileOf a picture, where its folder has been opened in this visit
+ * @property {(entry: Entry) => File | null} fileOf a picture, if its folder has been opened in this visit
  */
 
 export class Query {
   #subject;
   #results;
-  /** Counts the searches: only the last one's result is shown. */
+  /** Counts the searches: only the result of the last one is shown. */
   #searches = 0;
 
   /** @param {Subject} subject */
@@ -56,7 +56,7 @@ export class Query {
     await this.#search(file.name, async (encoder) => (await encoder.embedImage([file])).data[0]);
   }
 
-  /** Takes back what is shown, of pictures that are no longer there. */
+  /** Removes the result, because its pictures are no longer indexed. */
   clear() {
     this.#results.clear();
     showError(errorPlace);
@@ -72,7 +72,7 @@ export class Query {
   }
 
   /**
-   * @param {string} name of what is looked for
+   * @param {string} name of the text or the picture that is searched for
    * @param {(encoder: ClipEncoder) => Promise<ArrayLike<number> | undefined>} embed
    */
   async #search(name, embed) {
@@ -81,7 +81,7 @@ export class Query {
     summary.textContent = "Searching…";
     try {
       const { encoder, collection } = await this.#subject.open();
-      summary.textContent = "Searching…"; // which opening another model's pictures has taken back
+      summary.textContent = "Searching…"; // opening another model's pictures has cleared it
       if (collection.count === 0) {
         throw new ClipError("empty_input", "nothing is indexed for this model yet: drop a folder of pictures first");
       }

@@ -1,4 +1,4 @@
-// What a search has found: thumbnails by falling score, and a picture in full when it is clicked.
+// The result of a search: thumbnails by descending score, and the full picture when one is clicked.
 
 import { elementById, newElement } from "../shell/elements.js";
 import { fullPath } from "./folder.js";
@@ -7,7 +7,7 @@ import { fullPath } from "./folder.js";
 /** @import { Entry } from "./database.js" */
 /** @import { Ranking } from "./nearest.js" */
 
-/** Results shown at first, and by each press of the button for more. */
+/** Results shown at first, and added by each press of the "Show more" button. */
 const PAGE = 48;
 
 const list = elementById("search-hits", HTMLOListElement);
@@ -20,8 +20,8 @@ const likeButton = elementById("picture-like", HTMLButtonElement);
 
 /**
  * @typedef {object} Sources
- * @property {(entry: Entry) => File | null} fileOf a picture, where its folder has been opened in this visit
- * @property {(entry: Entry, vector: Float32Array) => void} onLike when pictures like one are asked for
+ * @property {(entry: Entry) => File | null} fileOf a picture, if its folder has been opened in this visit
+ * @property {(entry: Entry, vector: Float32Array) => void} onLike called to search for pictures like this one
  */
 
 export class ResultList {
@@ -31,7 +31,7 @@ export class ResultList {
   #shown = 0;
   /** @type {string[]} URLs of the thumbnails */
   #urls = [];
-  /** @type {string | null} the URL of the picture in full */
+  /** @type {string | null} the URL of the full picture */
   #fullUrl = null;
   /** @type {() => void} */
   #searchLikeShown = () => {};
@@ -45,7 +45,7 @@ export class ResultList {
       list.children[first]?.querySelector("button")?.focus();
     });
     dialog.addEventListener("click", (event) => {
-      if (event.target === dialog) dialog.close(); // what is around it
+      if (event.target === dialog) dialog.close(); // a click on the backdrop
     });
     dialog.addEventListener("close", () => {
       dialogFrame.replaceChildren();
@@ -141,7 +141,7 @@ export class ResultList {
     }
     dialogName.textContent = fullPath(entry).replace(/^\//, "");
     const parts = [`Score ${score.toFixed(3)}.`];
-    if (!file) parts.push("Only its thumbnail is kept: open its folder again to see it in full.");
+    if (!file) parts.push("Only its thumbnail is stored: open its folder again to see the full picture.");
     dialogAbout.textContent = parts.join(" ");
     this.#searchLikeShown = () => this.#sources.onLike(entry, vector);
     dialog.showModal();
@@ -149,7 +149,7 @@ export class ResultList {
 }
 
 /**
- * A square with the thumbnail, or with the file's format where there is none.
+ * A square with the thumbnail, or with the file's format if there is no thumbnail.
  * @param {Entry} entry
  * @param {string} url
  */

@@ -1,14 +1,14 @@
-// A picture, small: what is kept of it beside its vector.
+// Makes the thumbnail of a picture, which is stored with its vector.
 
-/** Pixels of the shorter edge, which a square on the page needs, and of the longer one at most. */
+/** Pixels of the shorter edge, as many as a square on the page needs, and of the longer edge at most. */
 const SHORTER_EDGE = 160;
 const LONGER_EDGE = 320;
-/** JPEG, which every browser writes; a hundred of these take one megabyte. */
+/** JPEG, because every browser can write it. A hundred thumbnails take one megabyte. */
 const FORMAT = { type: "image/jpeg", quality: 0.8 };
 
 /**
  * @param {Blob} file
- * @returns {Promise<ArrayBuffer | null>} a JPEG file; `null` for a format that this browser does not show
+ * @returns {Promise<ArrayBuffer | null>} a JPEG file; `null` for a format that this browser cannot show
  */
 export async function makeThumbnail(file) {
   let bitmap;

@@ -1,4 +1,4 @@
-// The Search view: indexes folders of pictures with the model chosen, and finds pictures by words or by a picture.
+// The Search view: indexes folders of pictures with the chosen model, and finds pictures by words or by a picture.
 
 import { ClipError, errorJson } from "../../clip.js";
 import { isDomException } from "../../lib/shared/error.js";
@@ -28,21 +28,21 @@ export class SearchView {
   #model;
   /** @type {Promise<PictureDatabase | null>} */
   #database;
-  /** Why nothing more is kept, said once. */
+  /** Why nothing more is stored; shown once. */
   #lost = "";
-  /** @type {ClipEncoder | null} whose model the collection is of, or will be */
+  /** @type {ClipEncoder | null} for whose model the collection is, or is being opened */
   #encoder = null;
   /** @type {Promise<Collection> | null} */
   #opening = null;
   /** @type {Collection | null} */
   #collection = null;
-  /** @type {Map<string, Picture>} those opened in this visit, by full path */
+  /** @type {Map<string, Picture>} pictures that were opened in this visit, by full path */
   #opened = new Map();
   /** @type {FolderCount[]} */
   #kept = [];
-  /** @type {Map<string, FileSystemDirectoryHandle>} of folders of earlier visits too */
+  /** @type {Map<string, FileSystemDirectoryHandle>} of folders, those of earlier visits included */
   #handles = new Map();
-  /** What goes on before pictures can be indexed. */
+  /** What is happening before pictures can be indexed, as a text. */
   #stage = "";
   #wasIndexing = false;
   #indexing = new Indexing(() => this.#showIndexing());
@@ -80,7 +80,7 @@ export class SearchView {
 
   /**
    * @param {File[]} files
-   * @param {DataTransfer} transfer folders and pictures to index, or a picture by itself, to search by
+   * @param {DataTransfer} transfer folders and pictures to index, or a single picture to search by
    */
   take(files, transfer) {
     if (files.length === 0) return;
@@ -89,7 +89,7 @@ export class SearchView {
     else sources.then((sources) => this.#index(sources));
   }
 
-  /** Shows what is indexed for the model in use, where that costs no download. */
+  /** Shows what is indexed for the model in use, if that needs no download. */
   async #followModel() {
     try {
       if (await this.#model.isAtHand()) await this.#collectionOf(await this.#model.encoder());
@@ -100,7 +100,7 @@ export class SearchView {
   }
 
   /**
-   * The collection of an encoder's model, which is shown from then on.
+   * Opens the collection of an encoder's model, and shows it.
    * @param {ClipEncoder} encoder
    * @returns {Promise<Collection>}
    */
@@ -118,12 +118,12 @@ export class SearchView {
    * @returns {Promise<Collection>}
    */
   async #open(encoder) {
-    await encoder.loaded.catch(() => {}); // what is known of a model is known when all of it has come
+    await encoder.loaded.catch(() => {}); // the model's info is complete only when all of it is loaded
     const model = modelOf(encoder.info);
     if (this.#collection?.model.key === model.key) return this.#collection;
     const database = await this.#database;
     const collection = await Collection.open(database, model, encoder.info.embeddingDimension, (error) => this.#lose(error));
-    if (encoder !== this.#encoder && this.#opening) return this.#opening; // another has been chosen meanwhile
+    if (encoder !== this.#encoder && this.#opening) return this.#opening; // another model has been chosen meanwhile
     if (this.#collection) {
       this.#indexing.drop();
       this.#query.clear();
@@ -137,7 +137,7 @@ export class SearchView {
     const { showDirectoryPicker } = /** @type {{ showDirectoryPicker?: (options: object) => Promise<FileSystemDirectoryHandle> }} */ (window);
     if (!showDirectoryPicker) return folderInput.click();
     try {
-      // Unlike the input it asks no question about an upload, and the folder can be opened again.
+      // Unlike the input, it does not ask about an upload, and the folder can be opened again.
       const handle = await showDirectoryPicker({ id: "pictures", mode: "read" });
       await this.#index([sourceOfHandle(handle)]);
     } catch (error) {
@@ -180,11 +180,11 @@ export class SearchView {
 
   /**
    * @param {Source} source
-   * @returns {Promise<string[]>} full paths of what it has
+   * @returns {Promise<string[]>} full paths of its pictures
    */
   async #read({ folder, handle, pictures: read }) {
     const paths = [];
-    if (folder) this.#indexing.forgetFailures(folder); // all of it is tried again
+    if (folder) this.#indexing.forgetFailures(folder); // all its pictures are tried again
     for await (const found of read()) {
       if ("error" in found) {
         this.#indexing.fail(fullPath(found), found.error);
@@ -220,7 +220,7 @@ export class SearchView {
   /**
    * @param {Collection} collection
    * @param {Iterable<string>} paths
-   * @returns {Picture[]} those of them that it has no vector of
+   * @returns {Picture[]} those that have no vector in the collection
    */
   #missing(collection, paths) {
     return [...paths].flatMap((path) => {
@@ -229,7 +229,7 @@ export class SearchView {
     });
   }
 
-  /** @param {string} [folder] all if absent */
+  /** @param {string} [folder] by default, all folders */
   async #forget(folder) {
     this.#indexing.drop(folder);
     for (const path of [...this.#opened.keys()]) if (isWithin(folder, path)) this.#opened.delete(path);
@@ -242,15 +242,15 @@ export class SearchView {
     await this.#refresh();
   }
 
-  /** @param {unknown} error of writing what is to be kept */
+  /** @param {unknown} error of writing to the database */
   #lose(error) {
     const isFull = isDomException(error, "QuotaExceededError");
-    const reason = isFull ? "this device has no more room for them" : errorJson(error).error.message;
-    this.#lost ||= `What is indexed from now on is not kept for the next visit: ${reason}.`;
+    const reason = isFull ? "this device has no more storage for them" : errorJson(error).error.message;
+    this.#lost ||= `Pictures that are indexed from now on are not kept for the next visit: ${reason}.`;
     this.#showIndexing();
   }
 
-  /** Reads again what is kept, and shows it. */
+  /** Reads what is stored again, and shows it. */
   async #refresh() {
     const database = await this.#database;
     try {
@@ -266,7 +266,7 @@ export class SearchView {
     this.#showIndexing();
   }
 
-  /** @returns {FolderCount[]} of the model in use, kept or not */
+  /** @returns {FolderCount[]} of the model in use, stored or not */
   #ownCounts() {
     const collection = this.#collection;
     return collection ? [...collection.folders()].map(([folder, count]) => ({ ...collection.model, folder, count })) : [];
@@ -316,7 +316,7 @@ export class SearchView {
 }
 
 /**
- * By what a model is known again. The name and the address stand in where the file's hash is not known.
+ * Identifies a model by its file's hash, or, if that is not known, by its name and URL.
  * @param {ModelInfo} info
  * @returns {Model}
  */

@@ -113,7 +113,7 @@ describe("the list of what is kept", () => {
     await clip.page.locator("#model-bytes").filter({ hasText: "2.0 MB" }).waitFor();
     await clip.page.getByRole("button", { name: "Cancel" }).click();
     await clip.page.locator("#kept-summary").filter({ hasText: "1 model, 2.0 MB" }).click();
-    assert.match(String(await clip.page.locator("#kept li").textContent()), /2\.0 MB · in part of 4\.6 MB; loading goes on from there/);
+    assert.match(String(await clip.page.locator("#kept li").textContent()), /2\.0 MB · in part of 4\.6 MB; loading continues from there/);
     await clip.loadTinyModel();
     assert.match(String(site.hub.ranges[1]), /^2000000-/);
   });
@@ -124,7 +124,7 @@ describe("texts before images", () => {
     const clip = await site.newPage(t);
     site.hub.parts(MODEL, TINY_MODEL, { silentAfter: (from) => (from === 0 ? 4_450_000 : 1e9) });
     await clip.loadUrl(site.hub.origin + MODEL);
-    await clip.modelState.filter({ hasText: "images as soon as the rest has come" }).waitFor();
+    await clip.modelState.filter({ hasText: "images as soon as the rest is loaded" }).waitFor();
     await clip.texts.fill("a photo of a cat");
     await clip.embed();
     assert.equal((await clip.copied()).data.length, 1);
@@ -158,7 +158,7 @@ describe("a device with little memory", () => {
     await clip.page.getByRole("button", { name: "Load", exact: true }).click();
     await clip.modelError.waitFor();
     assert.equal(await shownCode(clip.modelError), "low_memory");
-    await clip.page.getByRole("button", { name: "Load it all the same" }).click();
+    await clip.page.getByRole("button", { name: "Load it anyway" }).click();
     await clip.ready();
     assert.equal(await clip.page.locator("#model-offer").isVisible(), false);
     await reopen(clip);
@@ -183,7 +183,7 @@ describe("a device with little memory", () => {
     await page.goto(site.own.origin);
     const note = page.locator("#model-note");
     await note.waitFor();
-    assert.match(String(await note.textContent()), /broke down while it loaded Large · q8_0, perhaps for want of memory/);
+    assert.match(String(await note.textContent()), /crashed while it loaded Large · q8_0, perhaps because memory ran out/);
     await page.getByRole("button", { name: "Load Small · q8_0 · 2.4 MB" }).click();
     await page.locator("#model-state").filter({ hasText: "Ready" }).waitFor();
     await page.reload();

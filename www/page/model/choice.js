@@ -1,4 +1,4 @@
-// The form in which a model is chosen: from the menu, by its address, or as files.
+// The form for choosing a model: from the menu, by its URL, or as files.
 
 import { ClipError } from "../../clip.js";
 import { downloadJson } from "../../lib/shared/download.js";
@@ -13,12 +13,12 @@ import { addressOf } from "../shell/resources.js";
  * @property {string} description
  * @property {number} parameters
  * @property {string} licence
- * @property {string} url absolute, or from the page on
+ * @property {string} url absolute, or relative to the page
  * @property {number} [size] bytes
  * @property {string} [sha256]
- * @property {string[]} [mirrors] further addresses, as `url`
- * @property {boolean} [builtIn] it comes with the page and is small: nobody need be asked before it is loaded
- * @property {string} [limits] what it does not know, for whoever shows it something else
+ * @property {string[]} [mirrors] further URLs, in the same form as `url`
+ * @property {boolean} [builtIn] whether it is part of the page and small, so that it can be loaded without asking
+ * @property {string} [limits] a sentence about what the model does not know, shown with the user's own inputs
  */
 
 /**
@@ -41,14 +41,14 @@ const about = elementById("model-about", HTMLElement);
 export class ModelChoice {
   /** @type {MenuEntry[]} */
   #entries = [];
-  /** @type {File[]} chosen last, if they are several */
+  /** @type {File[]} the last choice of several files */
   #files = [];
 
   get menu() {
     return menu;
   }
 
-  /** Fills the menu. Rejects if models.json does not come; the other ways of choosing a model still work. */
+  /** Fills the menu. Rejects if models.json cannot be loaded; the other ways to choose a model still work. */
   async showMenu() {
     this.#entries = await downloadJson(addressOf("models.json"));
     for (const { name, type, size, builtIn } of this.#entries) {
@@ -57,7 +57,7 @@ export class ModelChoice {
     }
   }
 
-  /** Shows the fields of the way that is chosen, and what is known of the model. */
+  /** Shows the fields for the chosen origin, and a description of the model. */
   show() {
     const origin = this.#origin();
     for (const field of /** @type {NodeListOf<HTMLElement>} */ (form.querySelectorAll(".field"))) {
@@ -86,7 +86,7 @@ export class ModelChoice {
     this.#setOrigin("menu");
   }
 
-  /** @param {string} url of an entry; another changes nothing */
+  /** @param {string} url of an entry; any other URL changes nothing */
   setEntryAt(url) {
     const index = this.#entries.findIndex((entry) => addressOf(entry.url) === url);
     if (index >= 0) menu.selectedIndex = index;
@@ -103,14 +103,14 @@ export class ModelChoice {
 
   /**
    * @param {string} url
-   * @returns {string} as the menu calls it
+   * @returns {string} its name in the menu, or the URL itself
    */
   nameOf(url) {
     const entry = this.#entries.find((entry) => addressOf(entry.url) === url);
     return entry ? `${entry.name} · ${entry.type}` : url;
   }
 
-  /** What is chosen now. @returns {Choice | null} */
+  /** The current choice. @returns {Choice | null} */
   now() {
     switch (this.#origin()) {
       case "url":
@@ -130,7 +130,7 @@ export class ModelChoice {
   #chosenFiles() {
     const files = [...(fileField.files ?? [])];
     if (files.length < 2) return files[0] ? { source: files[0] } : null;
-    // The same list for the same files: that is how a loaded model is known again.
+    // Return the same list for the same files: the page compares lists to see whether a model is loaded already.
     const same = this.#files.length === files.length && this.#files.every((file, i) => file === files[i]);
     if (!same) this.#files = files;
     return { source: this.#files };

@@ -1,4 +1,4 @@
-// What is kept on this device: listed with its size, and deleted at a click.
+// The list of models that are stored on this device, with their sizes and buttons that delete them.
 
 import { deleteKeptModel, keptModels } from "../../clip.js";
 import { elementById, newElement } from "../shell/elements.js";
@@ -12,10 +12,10 @@ const summary = elementById("kept-summary", HTMLElement);
 const list = elementById("kept-list", HTMLUListElement);
 const errorPlace = elementById("kept-error", HTMLElement);
 
-/** @param {(url: string) => string} nameOf what a URL is called on the page */
+/** @param {(url: string) => string} nameOf the name on the page of the model at a URL */
 export async function showKept(nameOf) {
   const models = await keptModels().catch(() => []);
-  panel.classList.toggle("absent", models.length === 0); // its place is kept, so that nothing moves
+  panel.classList.toggle("absent", models.length === 0); // it still takes up space, so that nothing moves
   const total = models.reduce((sum, { keptSize }) => sum + keptSize, 0);
   const count = models.length === 1 ? "1 model" : `${models.length} models`;
   summary.textContent = `Kept on this device: ${count}, ${megabytes(total)}`;
@@ -45,8 +45,8 @@ function item(model, nameOf) {
 
 /** @param {KeptModel} model */
 function stateOf({ whole, towers, size, verified }) {
-  if (whole || towers.length === 2) return verified ? "whole, its SHA-256 is right" : "whole";
+  if (whole || towers.length === 2) return verified ? "whole, SHA-256 verified" : "whole";
   const of = size === null ? "" : ` of ${megabytes(size)}`;
   if (towers.length === 1) return `${towers[0] === "text" ? "texts" : "images"} only${of}`;
-  return `in part${of}; loading goes on from there`;
+  return `in part${of}; loading continues from there`;
 }

@@ -1,11 +1,11 @@
-// Whether the page broke down in its last load: a tab that dies for want of memory leaves its mark behind.
+// Finds out whether the page crashed during its last load: a tab that dies for lack of memory does not remove its mark.
 
 const MARK = "clip-wasm-loading";
 
 /**
- * Marks a load that has begun.
+ * Marks that a load has begun.
  * @param {string} name
- * @returns {() => void} to be called when it has ended, well or not
+ * @returns {() => void} removes the mark; to be called when the load has succeeded or failed
  */
 export function markLoad(name) {
   let release = () => {};
@@ -16,17 +16,17 @@ export function markLoad(name) {
     release();
   };
   remember(name);
-  addEventListener("pagehide", end); // closed by the user, not broken down
-  navigator.locks?.request(MARK, () => ended).catch(() => {}); // where it is forbidden, so is what it guards
+  addEventListener("pagehide", end); // closed by the user, not crashed
+  navigator.locks?.request(MARK, () => ended).catch(() => {}); // if locks are forbidden, so is localStorage
   return end;
 }
 
-/** @returns {Promise<string | null>} what was being loaded when the page broke down, told once */
+/** @returns {Promise<string | null>} what was being loaded when the page crashed; reported only once */
 export async function lastLoadDied() {
   const name = recall();
   if (!name || !navigator.locks) return null;
   const { held = [] } = await navigator.locks.query();
-  if (held.some((lock) => lock.name === MARK)) return null; // another tab is at it
+  if (held.some((lock) => lock.name === MARK)) return null; // another tab is loading it
   remember(null);
   return name;
 }
@@ -37,7 +37,7 @@ function remember(name) {
     if (name === null) localStorage.removeItem(MARK);
     else localStorage.setItem(MARK, name);
   } catch {
-    // Without storage nothing is recognised, and nothing else is lost.
+    // Without storage a crash is not recognised; everything else works.
   }
 }
 

@@ -1,4 +1,4 @@
-// What a model is called, and what it takes.
+// A model's name on the page, and the inputs that it takes.
 
 /** @import { ModelInfo } from "../../clip.js" */
 
@@ -11,7 +11,7 @@ export function modelName({ name, type }) {
 }
 
 /**
- * What a model takes: some files have one tower only.
+ * The inputs that a model takes: some files have only one tower.
  * @param {ModelInfo} info
  * @returns {string}
  */

@@ -1,4 +1,4 @@
-// How far a load is.
+// Shows the progress of a load.
 
 import { duration, megabytes } from "../../lib/shared/units.js";
 import { elementById } from "../shell/elements.js";

@@ -1,4 +1,4 @@
-// The model panel: choose one, load it with progress, cancel, and say what is ready.
+// The model panel: chooses a model, loads it with progress, cancels a load, and shows which model is ready.
 
 import { ClipEncoder, ClipError } from "../../clip.js";
 import { megabytes } from "../../lib/shared/units.js";
@@ -21,10 +21,10 @@ const note = elementById("model-note", HTMLElement);
 const errorPlace = elementById("model-error", HTMLElement);
 const offer = elementById("model-offer", HTMLElement);
 
-/** Smaller models that are offered where one is too large. */
+/** How many smaller models are offered if one is too large. */
 const MOST_OFFERS = 2;
 
-/** Tells `ready` each time another model has come. */
+/** Dispatches `ready` each time another model is loaded. */
 export class ModelPanel extends EventTarget {
   #choice = new ModelChoice();
   /** @type {Promise<void>} */
@@ -33,9 +33,9 @@ export class ModelPanel extends EventTarget {
   #loaded = null;
   /** @type {Load | null} */
   #loading = null;
-  /** @type {string | File | File[] | null} what failed to load last */
+  /** @type {string | File | File[] | null} the source that failed to load last */
   #failed = null;
-  /** @type {AbortController | null} of the images' half, while it is still coming */
+  /** @type {AbortController | null} of the vision tower's load, while it goes on */
   #rest = null;
 
   constructor() {
@@ -54,8 +54,8 @@ export class ModelPanel extends EventTarget {
   }
 
   /**
-   * The encoder of the model chosen, loading it first where need be. After a failed load, the model
-   * from before goes on serving until another is chosen.
+   * The encoder of the chosen model, which is loaded first if necessary. After a failed load, the model from before is
+   * used until another is chosen.
    * @returns {Promise<ClipEncoder>}
    */
   async encoder() {
@@ -68,18 +68,18 @@ export class ModelPanel extends EventTarget {
     return this.#load();
   }
 
-  /** Whether the model in use is the one that comes with the page. */
+  /** Whether the model in use is part of the page. */
   get isBuiltIn() {
     return this.#loaded?.builtIn ?? false;
   }
 
-  /** What the model in use does not know; empty for one that knows the world. */
+  /** A sentence about what the model in use does not know; empty for a general model. */
   get limits() {
     return this.#loaded?.limits ?? "";
   }
 
   /**
-   * Whether the model chosen is ready, or comes with the page.
+   * Whether the chosen model is loaded, or is part of the page.
    * @returns {Promise<boolean>}
    */
   async isAtHand() {
@@ -89,7 +89,7 @@ export class ModelPanel extends EventTarget {
   }
 
   /**
-   * The encoder in use; where there is none, that of the model chosen if it comes with the page.
+   * The encoder in use; if there is none, that of the chosen model if it is part of the page.
    * @returns {Promise<ClipEncoder | null>}
    */
   async encoderAtHand() {
@@ -98,7 +98,7 @@ export class ModelPanel extends EventTarget {
   }
 
   /**
-   * Chooses a model's files, as when they are dropped on the page, and loads them.
+   * Chooses a model's files, for example when they are dropped on the page, and loads them.
    * @param {File[]} files
    */
   loadFiles(files) {
@@ -107,7 +107,7 @@ export class ModelPanel extends EventTarget {
     this.#load().catch(() => {}); // said in the panel
   }
 
-  /** The encoder does not start anew any more: the next call loads its model again. */
+  /** Forgets an encoder that cannot restart any more; the next call loads its model again. */
   forget() {
     this.#loaded = null;
     this.#showChoice();
@@ -115,7 +115,7 @@ export class ModelPanel extends EventTarget {
   }
 
   /**
-   * Two callers share one load. It gives the encoder as soon as texts can be embedded; images wait for the rest.
+   * Two callers share one load. It resolves as soon as texts can be embedded; images wait for the rest.
    * @param {{ ignoreMemory?: boolean }} [options]
    */
   async #load({ ignoreMemory } = {}) {
@@ -175,7 +175,7 @@ export class ModelPanel extends EventTarget {
       await encoder.loaded;
     } catch (error) {
       if (this.#rest === abort) this.#showFailure(error);
-      if (this.#loaded?.encoder === encoder) this.#loaded.whole = false; // Load gets the rest
+      if (this.#loaded?.encoder === encoder) this.#loaded.whole = false; // the Load button loads the rest
     } finally {
       loaded();
       if (this.#rest === abort) {
@@ -187,13 +187,13 @@ export class ModelPanel extends EventTarget {
   }
 
   /**
-   * The encoder starts anew: calls wait, and whoever looks is told why.
+   * The encoder restarts: calls wait, and the panel says why.
    * @param {ClipEncoder} encoder
    */
   async #followReplacement(encoder) {
     if (this.#loading || this.#loaded?.encoder !== encoder) return;
     state.textContent = "Loading the model again…";
-    await encoder.loaded.catch(() => {}); // said where it was asked for
+    await encoder.loaded.catch(() => {}); // the call that needed it shows the error
     this.#showState();
   }
 
@@ -204,7 +204,7 @@ export class ModelPanel extends EventTarget {
     showKept((url) => this.#choice.nameOf(url));
   }
 
-  /** Smaller models, and the one chosen all the same. */
+  /** Offers smaller models, and to load the chosen one anyway. */
   #showOffer() {
     const size = this.#choice.now()?.size ?? Infinity;
     const buttons = this.#choice.smallerThan(size).slice(0, MOST_OFFERS).map((entry) => {
@@ -215,19 +215,19 @@ export class ModelPanel extends EventTarget {
         return this.#load();
       });
     });
-    buttons.push(button("Load it all the same", () => this.#load({ ignoreMemory: true })));
+    buttons.push(button("Load it anyway", () => this.#load({ ignoreMemory: true })));
     offer.replaceChildren(...buttons);
     offer.hidden = false;
   }
 
-  /** A load that took the page with it is recognised at the next visit. */
+  /** If the last load crashed the page, says so at the next visit. */
   async #recallDeath() {
     const name = await lastLoadDied();
     if (!name || this.#loading || this.#loaded) return;
     this.#choice.setEntryAt(name);
     this.#showChoice();
     this.#showNote(
-      `The last time, the page broke down while it loaded ${this.#choice.nameOf(name)}, perhaps for want of memory. ` +
+      `Last time, the page crashed while it loaded ${this.#choice.nameOf(name)}, perhaps because memory ran out. ` +
         "Close other tabs, or choose a smaller model.",
     );
     this.#showOffer();
@@ -265,7 +265,7 @@ export class ModelPanel extends EventTarget {
     this.#showChoice();
     loadButton.disabled ||= loading;
     this.#showState();
-    // The keyboard's place goes with the button that takes over.
+    // The keyboard focus moves to the button that replaces the focused one.
     if (loading && focused === loadButton) cancelButton.focus();
     if (!loading && focused === cancelButton) (loadButton.disabled ? this.#choice.menu : loadButton).focus();
   }
@@ -280,7 +280,7 @@ export class ModelPanel extends EventTarget {
       return;
     }
     const { info } = this.#loaded.encoder;
-    const rest = this.#rest && info.imageSize === null ? "; images as soon as the rest has come" : "";
+    const rest = this.#rest && info.imageSize === null ? "; images as soon as the rest is loaded" : "";
     state.textContent = `Ready: ${modelName(info)} · ${info.embeddingDimension} dimensions · ${towers(info)}${rest}`;
   }
 }

@@ -35,12 +35,12 @@ const broken = (_request, response) => void response.writeHead(200, { "content-t
 describe("the notice in place of a start", () => {
   let passed = 0;
   for (const [what, answer, code, says] of /** @type {[string, (path: string) => Answer | null, string, RegExp][]} */ ([
-    ["scripts come as text/plain", scriptsAs("text/plain"), "script_type", /main\.js comes as text\/plain.*Have it send \.js files as text\/javascript/],
-    ["scripts come as application/octet-stream", scriptsAs("application/octet-stream"), "script_type", /main\.js comes as application\/octet-stream/],
-    ["scripts come without a type", scriptsAs(null), "script_type", /main\.js comes without a type/],
-    ["the first module is missing", only("/main.js", status(404)), "script_missing", /main\.js is answered with status 404/],
-    ["a module that others import is missing", only("/lib/client/similarity.js", status(404)), "script_missing", /similarity\.js is answered with status 404/],
-    ["a web page comes for a module", only("/lib/client/similarity.js", webPage("text/html")), "script_missing", /similarity\.js is answered with a web page/],
+    ["scripts come as text/plain", scriptsAs("text/plain"), "script_type", /main\.js has type text\/plain.*Let the host send \.js files as text\/javascript/],
+    ["scripts come as application/octet-stream", scriptsAs("application/octet-stream"), "script_type", /main\.js has type application\/octet-stream/],
+    ["scripts come without a type", scriptsAs(null), "script_type", /main\.js has no type/],
+    ["the first module is missing", only("/main.js", status(404)), "script_missing", /main\.js has status 404/],
+    ["a module that others import is missing", only("/lib/client/similarity.js", status(404)), "script_missing", /similarity\.js has status 404/],
+    ["a web page comes for a module", only("/lib/client/similarity.js", webPage("text/html")), "script_missing", /similarity\.js is a web page/],
     ["a module is broken, as for a browser that is too old", only("/lib/client/similarity.js", broken), "script_failed", /SyntaxError/],
   ])) {
     test(`${what}: ${code}`, async (t) => {
@@ -94,7 +94,7 @@ test("a view whose scripts do not come says so, and opens once they do", async (
   await page.locator("a", { hasText: "Search pictures" }).click();
   const shown = await errorShown(page, "#view-error .error");
   assert.equal(shown.code, "view_failed");
-  assert.match(shown.text, /does not open/);
+  assert.match(shown.text, /cannot be opened/);
   assert.equal(await page.locator(".view").filter({ visible: true }).count(), 0);
   await page.locator("a", { hasText: "Embed and compare" }).click();
   await page.locator("#view-embed").waitFor();

@@ -1,4 +1,4 @@
-// The page's elements: found by id and checked by type, and made.
+// Finds the page's elements by id and checks their types; makes new ones.
 
 /**
  * @template {Element} T

@@ -1,10 +1,10 @@
-// An error, said where it happened.
+// Shows an error in the place where it happened.
 
 import { errorJson } from "../../clip.js";
 import { newElement } from "./elements.js";
 
 /**
- * Shows `error` in `place`, or clears it. An abort is what the user wanted, so it is not shown.
+ * Shows `error` in `place`, or clears it. An abort is not shown, because the user asked for it.
  * @param {Element} place
  * @param {unknown} [error]
  */

@@ -3,15 +3,15 @@
 import { keptModels } from "../../clip.js";
 import { elementById } from "./elements.js";
 
-/** @typedef {{ missing: string[], recalled: boolean }} Kept what sw.js says: files that are not kept, and whether the page came from what is */
+/** @typedef {{ missing: string[], recalled: boolean }} Kept the answer of sw.js: files that are not stored, and whether the page was loaded from stored files */
 
 const badge = elementById("offline", HTMLElement);
 
 const DEMO = new URL("../../models/demo.gguf", import.meta.url).href;
-/** Milliseconds without an answer from the service worker after which nothing is kept. */
+/** If the service worker does not answer within so many milliseconds, nothing counts as stored. */
 const PATIENCE = 30_000;
 
-/** Shows how things are, and goes on doing so. Needs the service worker registered. */
+/** Shows the badge, and updates it from then on. The service worker must be registered. */
 export async function showOffline() {
   await navigator.serviceWorker.ready;
   await show();
@@ -49,7 +49,7 @@ async function askKept() {
 
 /** Whether the page's server answers. */
 async function reaches() {
-  // Past sw.js, which would answer from what is kept.
+  // A HEAD request, which sw.js does not answer from its cache.
   return fetch("manifest.webmanifest", { method: "HEAD", cache: "no-store" }).then(
     () => true,
     () => false,

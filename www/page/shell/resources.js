@@ -1,13 +1,13 @@
-// Where the page's own files are: beside it, or in it where the page is a single file.
+// Where the page's own files are: beside it, or inside it if the page is a single file.
 
 const SITE = new URL("../../", import.meta.url);
 
-/** @type {Map<string, string>} addresses, by path */
+/** @type {Map<string, string>} URLs, by path */
 const embedded = new Map();
 
 /**
- * Says that a file is in the page.
- * @param {string} path from the page on
+ * Registers a file that is inside the page.
+ * @param {string} path relative to the page
  * @param {string} address
  */
 export function embed(path, address) {
@@ -20,7 +20,7 @@ export function isSingleFile() {
 }
 
 /**
- * @param {string} path from the page on, or the address of something else
+ * @param {string} path relative to the page, or an absolute URL
  * @returns {string} absolute
  */
 export function addressOf(path) {

@@ -1,4 +1,5 @@
-// What the page's service worker does for it: no network, isolation, the endpoint, and the count of what is sent.
+// Installs the page's service worker, which makes the page work offline, isolates it, passes requests to the endpoint,
+// and counts the bytes that are sent.
 
 import { errorJson } from "../../clip.js";
 import { serveEndpoint } from "../../endpoint.js";
@@ -26,6 +27,6 @@ export async function installServiceWorker(model) {
     showOffline();
     await serveEndpoint(() => model.encoderAtHand(), { onError: forgetLost });
   } catch (error) {
-    console.warn(`the page needs a network at every visit, stays without threads, and has no endpoint: ${error}`);
+    console.warn(`without its service worker, the page needs a network at every visit, and may have no threads and no endpoint: ${error}`);
   }
 }

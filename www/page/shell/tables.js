@@ -11,7 +11,7 @@ export function header(scope, text) {
 }
 
 /**
- * The head of a picture's column.
+ * The header of a picture's column.
  * @param {string} name
  * @param {string} [url]
  */
@@ -19,14 +19,14 @@ export function pictureHeader(name, url) {
   const element = header("col", name);
   if (!url) return element;
   const thumbnail = newElement("img", { src: url, alt: "" });
-  // A format this browser does not show.
+  // The browser cannot show this format.
   thumbnail.addEventListener("error", () => thumbnail.remove());
   element.prepend(thumbnail);
   return element;
 }
 
 /**
- * A table that scrolls by itself where it is too large, by keyboard too.
+ * A table that scrolls if it is too large, also with the keyboard.
  * @param {HTMLTableElement} table
  * @param {string} name for screen readers
  */

@@ -1,4 +1,4 @@
-// What the page has sent and asked for since it was opened, counted as it happens.
+// Counts the page's requests, and the bytes that they send, since it was opened.
 
 import { isEndpoint } from "../../endpoint.js";
 import { environment } from "../../lib/shared/environment.js";
@@ -11,12 +11,12 @@ const note = elementById("traffic-note", HTMLElement);
 
 /** Bytes of request bodies. */
 let sent = 0;
-/** Requests by host, of the page and of its workers; the latter fetch models. @type {Map<string, { page: number, workers: number }>} */
+/** Requests by host, of the page and of its workers, which fetch the models. @type {Map<string, { page: number, workers: number }>} */
 const hosts = new Map(location.host ? [[location.host, { page: 1, workers: 0 }]] : []); // the page's own document
-/** Where bodies went. @type {Set<string>} */
+/** Hosts that bodies were sent to. @type {Set<string>} */
 const receivers = new Set();
 
-/** Counts from now on, and what was asked for before. */
+/** Starts counting. Requests that were made before are included. */
 export function showTraffic() {
   const container = environment.serviceWorkers();
   container?.addEventListener("message", ({ data }) => {
@@ -41,7 +41,7 @@ export function showTraffic() {
  */
 function count(urls, by) {
   for (const url of urls) {
-    if (isEndpoint(url) && environment.serviceWorkers()?.controller) continue; // it goes nowhere
+    if (isEndpoint(url) && environment.serviceWorkers()?.controller) continue; // a page answers it; it is not sent
     const { host } = new URL(url);
     const counts = hosts.get(host) ?? { page: 0, workers: 0 };
     counts[by]++;
@@ -55,7 +55,7 @@ function show() {
     const asked = index === 0 ? requests(counts) : String(counts.page + counts.workers);
     return `${asked} to ${host === location.host ? "this site" : host + purpose(counts)}`;
   });
-  const bodies = environment.serviceWorkers()?.controller ? `${bytes(sent)} of yours sent · ` : ""; // else nobody counts them
+  const bodies = environment.serviceWorkers()?.controller ? `${bytes(sent)} of yours sent · ` : ""; // without a service worker they are not counted
   summary.textContent = bodies + (asked.join(", ") || "No requests to any site");
   const items = [...hosts].map(([host, counts]) => {
     return newElement("li", {}, `${host}: ${requests(counts)}${receivers.has(host) ? ", with a body that was sent there" : ""}`);
@@ -68,7 +68,7 @@ function requests({ page, workers }) {
   return page + workers === 1 ? "1 request" : `${page + workers} requests`;
 }
 
-/** @param {{ page: number, workers: number }} counts of another host than the page's own */
+/** @param {{ page: number, workers: number }} counts of a host that is not the page's own */
 function purpose({ page }) {
   return page === 0 ? " for the model" : "";
 }
@@ -78,9 +78,9 @@ function bytes(count) {
   return count === 1 ? "1 byte" : `${count.toLocaleString("en")} bytes`;
 }
 
-/** @param {boolean} controlled whether the service worker was there before the page */
+/** @param {boolean} controlled whether the service worker was active before the page was opened */
 function aboutCounting(controlled) {
-  const requests = "Requests are those of the page and its workers since it was opened, from the browser's own cache too.";
-  const witness = "Bytes sent are the bodies of requests, counted by the page's service worker, which all of them pass";
+  const requests = "Counted are the requests of the page and its workers since it was opened, including those answered from the browser's cache.";
+  const witness = "Bytes sent are the bodies of requests, counted by the page's service worker, which sees all of them";
   return controlled ? `${requests} ${witness}.` : `${requests} ${witness} from the second visit on.`;
 }

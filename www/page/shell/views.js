@@ -1,4 +1,4 @@
-// The views of the page: one is shown, which the address's fragment names, and is made when it is first opened.
+// The views of the page. The URL's fragment names the one that is shown. A view is made when it is first opened.
 
 import { ClipError } from "../../clip.js";
 import { elementById } from "./elements.js";
@@ -6,11 +6,11 @@ import { showError } from "./notice.js";
 
 /**
  * @typedef {object} View
- * @property {(files: File[], transfer: DataTransfer) => void} [take] what is dropped or pasted while the view is
- *   shown; folders are in `transfer` only
+ * @property {(files: File[], transfer: DataTransfer) => void} [take] takes files that are dropped or pasted while the
+ *   view is shown; folders are only in `transfer`
  */
 
-/** The view of an address without a fragment. */
+/** The view of a URL without a fragment. */
 const FIRST = "embed";
 
 const links = /** @type {NodeListOf<HTMLAnchorElement>} */ (document.querySelectorAll(".views a"));
@@ -48,10 +48,10 @@ export class Views {
       this.current = view;
     } catch (cause) {
       if (name !== this.#name) return;
-      failure = new ClipError("view_failed", `this view does not open (${cause}); choose it once more when its files are there`, { cause });
+      failure = new ClipError("view_failed", `this view cannot be opened (${cause}); choose it again when its files are there`, { cause });
     }
     showError(errorPlace, failure);
-    // Not before its script has come: what is done there meanwhile would be lost.
+    // Not before its script has loaded: until then the user's actions in it would be lost.
     for (const section of sections) section.hidden = failure !== undefined || section.id !== `view-${name}`;
   }
 
@@ -61,7 +61,7 @@ export class Views {
     if (!view) {
       view = Promise.resolve(/** @type {() => View | Promise<View>} */ (this.#makers[name])());
       this.#made.set(name, view);
-      view.catch(() => this.#made.delete(name)); // its script did not come: the next opening asks again
+      view.catch(() => this.#made.delete(name)); // if its script did not load, the next opening fetches it again
     }
     return view;
   }

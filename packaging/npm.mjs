@@ -1,4 +1,4 @@
-// Makes pkg/, the package as npm publishes it: the API's files of www/ with their types, and the wasm module.
+// Makes pkg/, the package for npm: the API's files from www/ with their types, and the wasm modules.
 
 import { execFileSync } from "node:child_process";
 import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -8,9 +8,9 @@ const REPOSITORY = resolve(import.meta.dirname, "..");
 const WWW = join(REPOSITORY, "www");
 const PACKAGE = join(REPOSITORY, "pkg");
 
-/** The public addresses. What they import is in lib/, and the wasm modules are in pkg/. */
+/** The public files. The modules that they import are in lib/, and the wasm modules in pkg/. */
 const ENTRIES = ["clip.js", "node.js", "endpoint.js", "sw.js"];
-/** Scripts that workers and threads run: imported for their effects, never for what they export. */
+/** Scripts of workers and threads. They export nothing: they are run for their side effects. */
 const STARTED = ["lib/worker/model-worker.js", "lib/engine/thread.js", "lib/node/thread.js"];
 const DOCUMENTS = ["README.md", "CHANGELOG.md", "LICENSE-MIT", "LICENSE-APACHE"];
 
@@ -21,7 +21,7 @@ for (const path of [...ENTRIES, ...scriptsIn("lib"), ...scriptsIn("pkg")]) {
   const folder = dirname(path);
   copy(join(WWW, folder, "clip_wasm_bg.wasm"), join(folder, "clip_wasm_bg.wasm"));
   const types = readFileSync(join(WWW, folder, "clip_wasm.d.ts"), "utf8");
-  // The types name `Symbol.dispose`, which most projects' settings do not know.
+  // The types use `Symbol.dispose`, which the settings of most projects do not include.
   writeFileSync(join(PACKAGE, folder, "clip_wasm.d.ts"), `/// <reference lib="esnext.disposable" />\n${types}`);
 }
 for (const name of DOCUMENTS) copy(join(REPOSITORY, name), name);
@@ -69,7 +69,7 @@ function manifest() {
     types: "./clip.d.ts",
     jsdelivr: "./clip.js",
     unpkg: "./clip.js",
-    // node.js puts Node's ways in the place of a browser's; the others act by being started.
+    // node.js replaces a browser's functions with Node's; the others are scripts to be run.
     sideEffects: [...STARTED, "node.js", "sw.js"].map((name) => `./${name}`),
     engines: { node: ">=20" },
   };

@@ -14,7 +14,7 @@ const WWW = join(REPOSITORY, "www");
 const SINGLE = join(import.meta.dirname, "single");
 const OUTPUT = join(REPOSITORY, "clip-wasm.html");
 
-/** What the page fetches, by the type that it is to have. */
+/** Types of the files that the page fetches. */
 /** @type {Record<string, string>} */
 const FETCHED = { ".gguf": "application/octet-stream", ".jpg": "image/jpeg", ".json": "application/json", ".png": "image/png" };
 
@@ -47,14 +47,14 @@ async function bundle(entry, format, plugins) {
     charset: "utf8",
     target: "es2022",
     plugins,
-    // What is beside a module is asked for only where the page is not a single file.
+    // `import.meta.url` is empty here, but a single file does not use it: it fetches nothing beside its modules.
     logOverride: { "empty-import-meta": "silent" },
   };
   const { outputFiles } = await build({ ...options, write: false });
   return /** @type {{ text: string }} */ (outputFiles[0]).text;
 }
 
-/** The module in the file, for all builds of it. @returns {Plugin} */
+/** Replaces the choice of builds by the one build in the file. @returns {Plugin} */
 function onlyBuild() {
   return {
     name: "only-build",
@@ -64,7 +64,7 @@ function onlyBuild() {
   };
 }
 
-/** `packed:PATH`, from the repository on: a file's bytes, compressed. @returns {Plugin} */
+/** `packed:PATH`: the compressed bytes of a file, with its path relative to the repository. @returns {Plugin} */
 function packed() {
   return {
     name: "packed",
@@ -79,7 +79,7 @@ function packed() {
 }
 
 /**
- * `single:NAME`: a module that is made here.
+ * `single:NAME`: a module that this script makes.
  * @param {string} name
  * @param {string} contents
  * @param {"js" | "text"} loader
@@ -95,7 +95,7 @@ function virtual(name, contents, loader) {
   };
 }
 
-/** A module that has every file that the page fetches: its path, its type, and its bytes, compressed. */
+/** The source of a module with every file that the page fetches: its path, its type, and its compressed bytes. */
 function files() {
   const paths = readdirSync(WWW, { recursive: true, encoding: "utf8" }).filter((path) => extname(path) in FETCHED && !/^(pkg|icons)\//.test(path));
   const imports = paths.map((path, i) => `import bytes${i} from ${JSON.stringify(`packed:www/${path}`)};`);
@@ -105,7 +105,7 @@ function files() {
 
 /**
  * @param {string} script
- * @returns {string} index.html with all that it refers to
+ * @returns {string} index.html with everything it refers to
  */
 function page(script) {
   const text = (/** @type {string} */ name) => readFileSync(join(WWW, name), "utf8");
@@ -115,13 +115,13 @@ function page(script) {
     "worker-src blob:",
     "style-src 'unsafe-inline'",
     "img-src blob: data:",
-    "connect-src blob: https: http:", // models of the user's choice
+    "connect-src blob: https: http:", // models that the user chooses
   ];
   const html = text("index.html")
     .replace(/ *<link rel="([\w-]+)"[^>]* ?href="([^"]+)"[^>]*>\n/g, (_tag, rel, href) => {
       if (rel === "stylesheet") return `<style>\n${text(href)}</style>\n`;
       if (rel === "icon") return `<link rel="icon" href="data:image/svg+xml;base64,${Buffer.from(text(href)).toString("base64")}">\n`;
-      return ""; // what is fetched beforehand, or installed: nothing is
+      return ""; // preloads, and links for installing the page: a single file has neither
     })
     .replace(/ *<script[^>]* src="(main|page\/shell\/start)\.js"><\/script>\n/g, "")
     .replace(/ *<meta http-equiv="Content-Security-Policy"[^>]*>\n/i, "") // it is for the page's own files

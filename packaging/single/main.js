@@ -1,4 +1,4 @@
-// The page as a single file: what it would fetch is in it, its workers too.
+// The page as a single file. It contains the files that the page fetches, and its workers.
 
 import files from "single:files";
 import model from "single:model";

@@ -1,8 +1,8 @@
-// Bytes that were compressed to be carried in a script.
+// Decompresses files that are stored in a script.
 
 /**
  * @param {Uint8Array<ArrayBuffer>} bytes gzip
- * @param {string} type of what is in them
+ * @param {string} type of the decompressed file
  * @returns {Promise<Blob>}
  */
 export async function unpack(bytes, type) {

@@ -1,4 +1,5 @@
-// How near each contestant comes to Hugging Face transformers in f32: eight photos and their captions.
+// Compares each contestant's vectors with those of Hugging Face transformers in f32, for eight photos and their
+// captions.
 
 import { join } from "node:path";
 import { readTensors } from "../tests/browser/support/safetensors.mjs";
@@ -9,7 +10,7 @@ import { CONTESTANTS } from "./cases.mjs";
 /** @import { Hosts } from "./browser.mjs" */
 /** @import { Name } from "./page/contestants.js" */
 
-/** @typedef {{ image: number[], text: number[] }} Cosines one an input */
+/** @typedef {{ image: number[], text: number[] }} Cosines one for each input */
 
 const PAIRS = 8;
 
@@ -29,7 +30,7 @@ export async function measureAccuracy(hosts) {
       await page.prepare();
       /** @type {Cosines} */
       const found = { image: [], text: [] };
-      // One by one: a peer that quantises activations by the tensor is coarser in a batch.
+      // One by one, because a library that quantises activations per tensor is less exact with a batch.
       for (let pair = 0; pair < PAIRS; pair++) {
         const image =
           name === "onnxruntime-web"

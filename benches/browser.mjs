@@ -1,4 +1,4 @@
-// Chromium, the servers it asks, and a page with one contestant open.
+// Chromium, the servers, and a page with one contestant.
 
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -15,21 +15,21 @@ const OURS = "clip-wasm";
 
 export const REPOSITORY = resolve(import.meta.dirname, "..");
 
-/** As static hosts send it; without it a second visit would ask for everything again. */
+/** As static hosts send it. Without it, a second visit would fetch everything again. */
 const CACHED = { "cache-control": "max-age=3600" };
 const ISOLATED = { "cross-origin-opener-policy": "same-origin", "cross-origin-embedder-policy": "require-corp" };
 
-/** So that a service worker may serve the whole origin from www/sw.js: a user would copy it to the top. */
+/** Lets www/sw.js control the whole origin. A user would copy it to the top folder instead. */
 const ANY_SCOPE = { "service-worker-allowed": "/" };
 
 /** The repository on several origins: plain static hosts, and one whose headers allow shared memory. */
 export class Hosts {
   isolated = new StaticServer(REPOSITORY, { ...CACHED, ...ISOLATED });
   #plain = new StaticServer(REPOSITORY, CACHED);
-  /** An origin of its own, for the service worker that clip-wasm brings would isolate the others' pages too. */
+  /** A separate origin, because clip-wasm's service worker would isolate the other libraries' pages too. */
   #plainForOurs = new StaticServer(REPOSITORY, { ...CACHED, ...ANY_SCOPE });
 
-  /** @param {Name} name whose page it is to serve */
+  /** @param {Name} name of the contestant whose page it serves */
   plain(name) {
     return name === OURS ? this.#plainForOurs : this.#plain;
   }
@@ -49,7 +49,7 @@ export class Hosts {
 }
 
 /**
- * A browser with a profile on disk, new and deleted afterwards, so that its caches are those of a user.
+ * A browser with a new profile on disk, so that its caches work as a user's do. The profile is deleted afterwards.
  * @template T
  * @param {(context: BrowserContext) => Promise<T>} use
  * @returns {Promise<T>}
@@ -86,14 +86,15 @@ export class ContestantPage {
    * @param {BrowserContext} context
    * @param {StaticServer} host
    * @param {Name} name of the contestant
-   * @param {{ first?: boolean }} [options] `first`: as a visitor's first page, which no service worker isolates yet
+   * @param {{ first?: boolean }} [options] `first`: opens the page as on a first visit, not yet isolated by a
+   *   service worker
    */
   static async create(context, host, name, { first = false } = {}) {
     const page = await context.newPage();
     page.on("pageerror", (error) => console.error(error));
     await page.goto(`${host.origin}/benches/page/`);
     if (name === OURS && !first && !(await page.evaluate(() => crossOriginIsolated))) {
-      // What its own page does at the first visit; this is the second.
+      // Does what its own page does on the first visit; the reload is the second visit.
       await page.evaluate(async () => {
         await navigator.serviceWorker.register("/www/sw.js", { scope: "/" });
         await navigator.serviceWorker.ready;

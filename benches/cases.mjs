@@ -1,4 +1,4 @@
-// What is timed call by call, and on which kind of page.
+// The calls that are timed, and the kinds of page they are timed on.
 
 /** @import { Call, Name } from "./page/contestants.js" */
 
@@ -7,14 +7,14 @@
  * @property {string} name
  * @property {Call} call
  * @property {unknown[]} params
- * @property {boolean} [long] a call takes seconds: fewer rounds do
+ * @property {boolean} [long] a call takes seconds, so fewer rounds are run
  */
 
 /**
  * @typedef {object} Setup
  * @property {string} name
- * @property {boolean} isolated the page may share memory between threads
- * @property {number} [threads] as many as each library chooses, where absent
+ * @property {boolean} isolated whether the page can share memory between threads
+ * @property {number} [threads] by default, as many as each library chooses
  * @property {Case[]} cases
  */
 
@@ -47,7 +47,7 @@ export const SETUPS = [
 ];
 
 /**
- * onnxruntime-web runs towers and nothing before them.
+ * The contestants of a call: onnxruntime-web only runs towers.
  * @param {Call} call
  * @returns {Name[]}
  */

@@ -1,4 +1,4 @@
-// What a first visit loads, by kind.
+// The sizes of what a first visit downloads, by kind.
 
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -10,7 +10,7 @@ import { REPOSITORY } from "./browser.mjs";
 /** @typedef {{ wasm: Size, script: Size, model: number }} Downloads `model`: bytes of everything else */
 
 /**
- * @param {Record<string, number>} loaded bytes of each file asked for
+ * @param {Record<string, number>} loaded bytes of each requested file
  * @returns {Promise<Downloads>}
  */
 export async function describeDownloads(loaded) {

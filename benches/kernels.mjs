@@ -1,4 +1,4 @@
-// The int8 product by itself, on the shapes that a ViT-B/32 has.
+// Measures the int8 matrix product alone, with the shapes of a ViT-B/32.
 
 import { withBrowser } from "./browser.mjs";
 
@@ -8,7 +8,7 @@ import { withBrowser } from "./browser.mjs";
 const LAYERS = 12;
 
 /**
- * A layer's six products: queries, keys, values, what they are mixed to, and the two of the MLP.
+ * The six products of each layer: queries, keys, values, attention output, and the two of the MLP.
  * @param {number} rows
  * @param {number} width
  * @returns {Shape[]}

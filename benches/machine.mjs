@@ -1,4 +1,4 @@
-// What the numbers were measured on and with.
+// Describes the machine and the software versions.
 
 import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
@@ -33,7 +33,7 @@ export async function describeMachine(browser) {
   };
 }
 
-/** How much of all cores is taken while nothing is measured: above a few per cent, no number is to be trusted. */
+/** The share of all cores in use before the measurement. Above a few per cent, the results cannot be trusted. */
 async function busyShare() {
   const sum = (/** @type {(times: import("node:os").CpuInfo["times"]) => number} */ part) =>
     cpus().reduce((total, { times }) => total + part(times), 0);

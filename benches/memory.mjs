@@ -1,4 +1,4 @@
-// The most memory that the process of a page has held, while its contestant loads both towers and runs.
+// Measures the peak memory of a page's process while its contestant loads both towers and runs.
 
 import { readFile } from "node:fs/promises";
 import { ContestantPage, withBrowser } from "./browser.mjs";
@@ -8,13 +8,14 @@ import { CONTESTANTS } from "./cases.mjs";
 /** @import { Hosts } from "./browser.mjs" */
 /** @import { Name } from "./page/contestants.js" */
 
-/** @typedef {{ loaded: number, used: number }} Peak bytes, when the model is open and when it has run */
+/** @typedef {{ loaded: number, used: number }} Peak bytes, after the model is opened and after it has run */
 
 const CALLS = 5;
 
 /**
  * @param {Hosts} hosts
- * @returns {Promise<{ page: number, contestants: Partial<Record<Name, Peak>> }>} `page` is what an empty one holds
+ * @returns {Promise<{ page: number, contestants: Partial<Record<Name, Peak>> }>} `page` is the
+ *   memory of an empty page
  */
 export async function measureMemory(hosts) {
   const page = await withBrowser(async (context) => {
@@ -29,7 +30,7 @@ export async function measureMemory(hosts) {
 }
 
 /**
- * @param {BrowserContext} context of a browser that has shown nothing else
+ * @param {BrowserContext} context of a browser that has opened no other page
  * @param {Hosts} hosts
  * @param {Name} name
  * @returns {Promise<Peak>}
@@ -47,13 +48,13 @@ async function measure(context, hosts, name) {
 }
 
 /**
- * The largest of the renderers: the others are kept by the browser in reserve.
+ * The peak of the largest renderer: the others are spares that the browser holds ready.
  * @param {BrowserContext} context
  * @returns {Promise<number>} bytes
  */
 async function peak(context) {
   const browser = context.browser();
-  if (!browser) throw new Error("this browser cannot be asked for its processes");
+  if (!browser) throw new Error("this browser does not list its processes");
   const session = await browser.newBrowserCDPSession();
   const { processInfo } = await session.send("SystemInfo.getProcessInfo");
   await session.detach();

@@ -1,5 +1,5 @@
-// How long it takes from opening a library to its first vector of an image, with everything in the
-// browser's caches, and what the visit before that loaded.
+// Measures the time from opening a library to the first vector of an image, with everything in the browser's caches,
+// and the bytes that the visit before has downloaded.
 
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
@@ -17,12 +17,12 @@ import { CONTESTANTS } from "./cases.mjs";
  * @property {number} open
  * @property {number} first the first call
  * @property {number} warm a later call, the median of five
- * @property {Record<string, number>} loaded bytes of each file that the server was asked for
+ * @property {Record<string, number>} loaded bytes of each file that was requested from the server
  */
 
 /** @typedef {Partial<Record<Name, { first: Visit, again: Visit[] }>>} Visits */
 
-/** For what a library writes to a cache after it has answered. */
+/** Time for a library to write to a cache after its first result. */
 const SETTLE_MILLISECONDS = 1000;
 const LATER_CALLS = 10;
 

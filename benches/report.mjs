@@ -1,4 +1,4 @@
-// The tables, in Markdown.
+// Writes the tables, in Markdown.
 
 import { median } from "../tests/browser/support/vectors.mjs";
 import { CONTESTANTS } from "./cases.mjs";
@@ -12,12 +12,12 @@ import { CONTESTANTS } from "./cases.mjs";
 /** @import { Times } from "./timing.mjs" */
 
 /**
- * Raw numbers of a run; what was not selected is absent.
+ * Raw numbers of a run. Parts that were not selected are absent.
  * @typedef {object} Results
  * @property {Record<string, string>} machine
  * @property {number} rounds
  * @property {Record<string, Record<string, Times>>} setups by setup and case
- * @property {Record<string, Visits>} visits by what was opened
+ * @property {Record<string, Visits>} visits by the towers that were opened
  * @property {Partial<Record<Name, Downloads>>} [downloads]
  * @property {{ page: number, contestants: Partial<Record<Name, Peak>> }} [memory]
  * @property {Partial<Record<Name, Cosines>>} [accuracy]
@@ -160,7 +160,7 @@ function ratio(peer, ours) {
 }
 
 /**
- * Three digits.
+ * A number with three significant digits.
  * @param {number} value
  */
 function number(value) {

@@ -1,4 +1,4 @@
-// Times the calls of a setup: every contestant in a page of its own, one call each in turn.
+// Times the calls of a setup. Each contestant has its own page, and they take turns, one call at a time.
 
 import { setTimeout as pause } from "node:timers/promises";
 import { ContestantPage } from "./browser.mjs";
@@ -10,13 +10,13 @@ import { CONTESTANTS, contestantsOf } from "./cases.mjs";
 /** @import { Name } from "./page/contestants.js" */
 
 /**
- * Milliseconds a call, for each contestant that took part; the same index is the same round.
+ * Milliseconds per call, for each contestant that took part. The same index is the same round.
  * @typedef {Partial<Record<Name, number[]>>} Times
  */
 
-/** An engine compiles in tiers, the last when code has run for a while. */
+/** An engine compiles in tiers, and reaches the last one only when code has run for a while. */
 const WARM_UP = { calls: 3, milliseconds: 2000 };
-/** Threads of a pool spin for a moment after their work, which would slow the next contestant. */
+/** Threads of a pool spin for a moment after their work, which would slow down the next contestant. */
 const REST_MILLISECONDS = 30;
 const LONG_CASE_SHARE = 0.3;
 
@@ -26,7 +26,7 @@ const LONG_CASE_SHARE = 0.3;
  * @param {Setup} setup
  * @param {Case[]} cases
  * @param {number} rounds
- * @param {(timed: Case, measure: () => Promise<Times>) => Promise<void>} run takes each case in turn
+ * @param {(timed: Case, measure: () => Promise<Times>) => Promise<void>} run called for each case in turn
  */
 export async function timeSetup(context, hosts, setup, cases, rounds, run) {
   const names = CONTESTANTS.filter((name) => cases.some(({ call }) => contestantsOf(call).includes(name)));
@@ -61,7 +61,7 @@ async function timeCase({ call, params }, players, rounds) {
   /** @type {Times} */
   const times = Object.fromEntries(players.map(({ name }) => [name, []]));
   for (let round = 0; round < rounds; round++) {
-    // Each is first in turn, so that none has always the same predecessor's heat.
+    // The order rotates, so that no contestant always runs on a processor heated by the same one.
     for (let turn = 0; turn < players.length; turn++) {
       const { name, page } = /** @type {typeof players[number]} */ (players[(round + turn) % players.length]);
       await pause(REST_MILLISECONDS);

@@ -1,4 +1,4 @@
-// The worker's end of peer.js.
+// The worker's side of peer.js.
 
 /** @param {Record<string, (...params: any[]) => unknown>} methods */
 export function answer(methods) {

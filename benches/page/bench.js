@@ -1,4 +1,4 @@
-// What the benchmark asks of a page: open one contestant, time its calls, take its vectors.
+// The page's part of the benchmark: opens one contestant, times its calls, and returns its vectors.
 
 import { contestants } from "./contestants.js";
 
@@ -21,7 +21,7 @@ export async function open(name, options) {
   return performance.now() - begin;
 }
 
-/** Hands the inputs to the contestant, which `open` does not and no timed call may. */
+/** Passes the inputs to the contestant. This is apart from `open`, and must not be part of a timed call. */
 export async function prepare() {
   await contestant.prepare(await fetchInputs());
 }

@@ -1,4 +1,4 @@
-// clip-wasm through its public API, which brings its own worker.
+// clip-wasm, through its public API, which has its own worker.
 
 import { ClipEncoder } from "../../www/clip.js";
 
@@ -20,11 +20,11 @@ export async function open({ towers, threads }) {
     async prepare(given) {
       inputs = given;
     },
-    // There is no call that takes normalised pixels: decoding a bitmap and normalising it is on top.
+    // There is no call that takes normalised pixels, so the time includes decoding a bitmap and normalising it.
     async imageTower(first, count) {
       return (await clip.embedImage(inputs.squares.slice(first, first + count))).data;
     },
-    // Nor one that takes tokens.
+    // There is no call that takes tokens either.
     async textTower(set) {
       return (await clip.embedText(inputs.texts[set] ?? [])).data;
     },

@@ -1,30 +1,30 @@
-// The libraries that are measured, behind one interface.
+// The libraries that are measured, with a common interface.
 
 /** @typedef {"image" | "text"} Tower */
 
 /**
  * @typedef {object} OpenOptions
- * @property {Tower[]} towers those that will be used; a library may be unable to open one alone
- * @property {number} [threads] as many as the library chooses, where absent
+ * @property {Tower[]} towers that will be used; a library may not be able to open only one
+ * @property {number} [threads] by default, as many as the library chooses
  */
 
 /**
- * What there is to embed. Sets of texts go by their names.
+ * The inputs. Sets of texts have names.
  * @typedef {object} Inputs
  * @property {Blob[]} images
- * @property {Blob[]} squares photos of the tower's own size, uncompressed
+ * @property {Blob[]} squares photos of the tower's input size, uncompressed
  * @property {Float32Array<ArrayBuffer>} pixels the same, normalised: [8, 3, 224, 224]
  * @property {Record<string, string[]>} texts
  * @property {Record<string, number[][]>} tokens ids, each set padded to its longest
  */
 
-/** @typedef {Float32Array | number[][]} Vectors one after the other, or each by itself */
+/** @typedef {Float32Array | number[][]} Vectors all in one array, or one array each */
 
 /**
- * One library with a model open. A tower alone starts from the most prepared form of the inputs that the
- * library takes, and the other two calls from what a user has.
+ * One library with an open model. The calls for a tower alone start from the most prepared form of the inputs that the
+ * library accepts. The other two start from what a user has: an image's file, or strings.
  * @typedef {object} Contestant
- * @property {(inputs: Inputs) => Promise<void>} prepare hands over the inputs, which no call below does
+ * @property {(inputs: Inputs) => Promise<void>} prepare passes the inputs, so that no call below has to
  * @property {(first: number, count: number) => Promise<Vectors>} imageTower
  * @property {(set: string) => Promise<Vectors>} textTower
  * @property {(index: number) => Promise<Vectors>} embedImage
@@ -36,7 +36,8 @@
 /** @typedef {"clip-wasm" | "onnxruntime-web" | "transformers.js"} Name */
 
 /**
- * Each imports its library only when it is opened, so that opening includes all that a first visit costs.
+ * Each imports its library only when it is opened, so that the time to open includes everything that a first visit
+ * needs.
  * @type {Record<Name, (options: OpenOptions) => Promise<Contestant>>}
  */
 export const contestants = {

@@ -1,24 +1,24 @@
-// Times the products of kernels.rs and their ceiling, in turn.
+// Times the products of kernels.rs, and the ceiling: the highest rate that their instructions allow.
 
 /** @typedef {[m: number, k: number, n: number]} Shape */
 
-/** @typedef {Record<string, Shape[]>} Groups products that are run one after the other, each on its own weights */
+/** @typedef {Record<string, Shape[]>} Groups products that run one after the other, each with its own weights */
 
 /** @typedef {{ ceiling: number[], groups: Record<string, number[]> }} Rates in GOP/s; the same index is the same round */
 
 const MODULE = "../../target/bench/kernels/kernels.js";
-/** Independent sums in the loop that gives the ceiling. */
+/** Numbers of independent sums in the loop that measures the ceiling. */
 const CHAINS = [10, 11, 12, 13];
 const CEILING_SAMPLES = 5;
 const WARM_UP_MILLISECONDS = 500;
-/** Long enough for the clock's resolution, and short enough for the machine not to change within a round. */
+/** Long enough for the clock's resolution, but so short that the machine's speed does not change within a round. */
 const SAMPLE_MILLISECONDS = 40;
 
 /**
  * @typedef {object} Subject
  * @property {(times: number) => void} run
- * @property {number} operations of one time
- * @property {number} times that make a sample
+ * @property {number} operations of one repetition
+ * @property {number} times repetitions in a sample
  */
 
 /**
@@ -48,7 +48,7 @@ export async function measureKernels(shapes, rounds) {
 }
 
 /**
- * The fastest of the ways to do nothing but the products' instructions.
+ * The fastest of the loops that run only the products' instructions.
  * @param {any} module
  */
 function findCeiling(module) {
@@ -61,7 +61,7 @@ function findCeiling(module) {
 }
 
 /**
- * The engine's fastest code replaces the first only between calls, so there must be many.
+ * The engine switches to its fastest code only between calls, so the warm-up makes many calls.
  * @param {(times: number) => void} run
  * @param {number} operations
  * @returns {Subject}

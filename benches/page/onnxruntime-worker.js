@@ -1,4 +1,4 @@
-// Owns onnxruntime-web and a session a tower.
+// The worker with onnxruntime-web, and a session for each tower.
 
 import { answer } from "./answer.js";
 
@@ -18,8 +18,8 @@ let text;
 let inputs;
 
 /**
- * From a URL of its own: transformers.js reads the same files, and neither may find them in the
- * browser's cache because the other has been there.
+ * Uses a separate URL: transformers.js reads the same files, and neither library may find them in the browser's cache
+ * because of the other.
  * @param {string} file
  */
 async function createSession(file) {

@@ -1,4 +1,4 @@
-// onnxruntime-web: towers alone, since it neither decodes images nor splits texts.
+// onnxruntime-web: only the towers, because it neither decodes images nor tokenizes texts.
 
 import { openPeer } from "./peer.js";
 

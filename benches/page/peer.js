@@ -1,4 +1,4 @@
-// A peer in a worker of its own, where a page that is to stay responsive would put it.
+// Runs another library in its own worker, as a page would do to stay responsive.
 
 /** @import { Contestant, OpenOptions } from "./contestants.js" */
 

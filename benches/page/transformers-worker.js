@@ -1,11 +1,11 @@
-// Owns transformers.js and a model a tower, loaded as its documentation shows for CLIP.
+// The worker with transformers.js, and a model for each tower, loaded as its documentation shows for CLIP.
 
 import { answer } from "./answer.js";
 
 /** @import { Inputs, OpenOptions } from "./contestants.js" */
 
 const PACKAGE = "../peers/node_modules/@huggingface/transformers";
-/** What a browser gets from a CDN: everything but the wasm in one file. */
+/** The file that a browser gets from a CDN: everything except the wasm. */
 const LIBRARY = `${PACKAGE}/dist/transformers.min.js`;
 /** The build of onnxruntime-web that it would fetch from a CDN. */
 const RUNTIME = `${PACKAGE}/node_modules/onnxruntime-web/dist/ort-wasm-simd-threaded.asyncify`;
@@ -30,7 +30,7 @@ answer({
   async open({ towers, threads }) {
     library = await import(LIBRARY);
     const { env } = library;
-    // This server stands in for the Hub and the CDN; the rest is left as it is, caches included.
+    // This server takes the place of the Hub and of the CDN. All other settings, caches included, are the defaults.
     env.remoteHost = location.origin;
     env.remotePathTemplate = "target/bench/models/{model}/";
     const url = (/** @type {string} */ end) => new URL(RUNTIME + end, import.meta.url).href;

@@ -1,4 +1,4 @@
-// transformers.js, from a Blob or a string to a vector, and its towers alone.
+// transformers.js: from a Blob or a string to a vector, and its towers alone.
 
 import { openPeer } from "./peer.js";
 

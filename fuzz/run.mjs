@@ -1,4 +1,4 @@
-// Runs fuzz targets, two at a time, and notes down how much has been tried.
+// Runs fuzz targets, two at a time, and records how much they have run.
 //
 //     node fuzz/run.mjs FOLDER_OF_TARGETS SECONDS TARGET...
 
@@ -10,12 +10,12 @@ import { FACTS, record } from "../tests/reliability/record.mjs";
 const [folder = "", seconds = "", ...targets] = process.argv.slice(2);
 const FUZZ = import.meta.dirname;
 const WORK = resolve(FUZZ, "../target/fuzz");
-/** What has been tried of each target, in all runs so far. */
+/** Executions and seconds of each target, in all runs so far. */
 const TRIED = resolve(FACTS, "../fuzz.json");
 const AT_ONCE = 2;
-/** More than any seed, so that what is found is short enough to be understood. */
+/** Longer than any seed, but short enough for a found input to be understood. */
 const MOST_BYTES = 1 << 16;
-/** By the clock, with sanitizer and debug assertions: a second or two without them. */
+/** The timeout is long because of the sanitizer and debug assertions: without them, it would be a second or two. */
 const LIMITS = ["-timeout=10", "-rss_limit_mb=2048", "-malloc_limit_mb=2048"];
 
 /** @typedef {{ executions: number, seconds: number }} Tried */
@@ -68,7 +68,7 @@ async function fuzz(target) {
 /**
  * @param {string} target
  * @param {Tried} now
- * @returns {Tried} in all runs, this one among them
+ * @returns {Tried} in all runs, including this one
  */
 function sum(target, now) {
   /** @type {Record<string, Tried>} */
@@ -82,7 +82,7 @@ function sum(target, now) {
 /**
  * @param {string} program
  * @param {string[]} args
- * @returns {Promise<{ log: string, code: number | null }>} with the seconds of CPU it took in the log's last line
+ * @returns {Promise<{ log: string, code: number | null }>} the log's last line has the seconds of CPU
  */
 function run(program, args) {
   const timed = ["-c", 'TIMEFORMAT="cpu %U %S"; time "$@"', "timed", program, ...args];

@@ -1,4 +1,4 @@
-// Draws the icons that are PNG, of www/icon.svg, for those who install the page.
+// Draws the PNG icons from www/icon.svg. Browsers use them when the page is installed.
 
 import { mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -10,7 +10,7 @@ const folder = join(REPOSITORY, "www/icons");
 const [, ground] = /<rect [^>]*fill="([^"]+)"/.exec(svg) ?? [];
 if (!ground) throw new Error("www/icon.svg has no ground, a rect with a fill");
 
-/** A maskable icon has its ground to the edges, where a device cuts its own shape out of it. */
+/** The background of a maskable icon reaches to the edges, because a device cuts its own shape out of it. */
 const ICONS = [
   { name: "192.png", size: 192, background: "transparent" },
   { name: "512.png", size: 512, background: "transparent" },

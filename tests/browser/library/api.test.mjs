@@ -1,4 +1,4 @@
-// The JavaScript API as another page would use it.
+// The JavaScript API, used from another page.
 
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
@@ -17,7 +17,7 @@ before(async () => (site = await Site.open()));
 after(() => site.close());
 
 /**
- * A page on which `clip` is loaded and `codeOf` tells how a promise fails.
+ * A page with a loaded encoder in `clip`, and `codeOf`, which gives the code of a promise's error.
  * @param {TestContext} t
  * @returns {Promise<Page>}
  */
@@ -36,7 +36,7 @@ async function pageWithEncoder(t) {
   return page;
 }
 
-describe("what it gives", () => {
+describe("results", () => {
   test("info", async (t) => {
     const page = await pageWithEncoder(t);
     const info = await page.evaluate("clip.info");
@@ -61,7 +61,7 @@ describe("what it gives", () => {
     );
   });
 
-  test("one list an input, in input order, as long as the model says", async (t) => {
+  test("one vector for each input, in input order, of the model's length", async (t) => {
     const page = await pageWithEncoder(t);
     const [both, cat, dog, dimension] = await page.evaluate(
       `(async () => [await clip.embedText(["a cat", "a dog"]), await clip.embedText(["a cat"]), await clip.embedText(["a dog"]), clip.info.embeddingDimension])()`,
@@ -70,7 +70,7 @@ describe("what it gives", () => {
     assert.equal(cat.data[0].length, dimension);
   });
 
-  test("the same vector for a File, a Blob, bytes, a buffer and a URL, and the caller keeps the bytes", async (t) => {
+  test("the same vector for a File, a Blob, bytes, a buffer and a URL; the caller's bytes stay usable", async (t) => {
     const page = await pageWithEncoder(t);
     const { vectors, lengths } = await page.evaluate(`(async () => {
       const buffer = await (await fetch("images/cat.png")).arrayBuffer();
@@ -100,7 +100,7 @@ describe("what it gives", () => {
   });
 });
 
-describe("bad calls have a code, and the encoder goes on working", () => {
+describe("bad calls have a code, and the encoder keeps working", () => {
   const cases = [
     { call: `clip.embedText([])`, code: "empty_input" },
     { call: `clip.embedImage([])`, code: "empty_input" },
@@ -172,7 +172,7 @@ describe("abort", () => {
 });
 
 describe("close", () => {
-  test("fails what waits and what comes after", async (t) => {
+  test("makes pending and later calls fail", async (t) => {
     const page = await pageWithEncoder(t);
     const codes = await page.evaluate(`(async () => {
       const waiting = codeOf(clip.embedText(["a cat"]));
@@ -183,7 +183,7 @@ describe("close", () => {
     assert.deepEqual(codes, ["closed", "closed"]);
   });
 
-  test("of one encoder leaves another alone", async (t) => {
+  test("of one encoder does not affect another", async (t) => {
     const page = await pageWithEncoder(t);
     const code = await page.evaluate(`(async () => {
       const other = await ClipEncoder.load(modelUrl);
@@ -195,7 +195,7 @@ describe("close", () => {
 });
 
 describe("a batch of images on a page without threads", () => {
-  /** 24 images, each with another corner cut off, so that no two have the same vector. */
+  /** 24 images, each cropped differently, so that no two have the same vector. */
   const IMAGES = `(async () => {
     const bitmap = await createImageBitmap(await (await fetch("/images/cat.png")).blob());
     return Promise.all(Array.from({ length: 24 }, (_, i) => {
@@ -221,7 +221,7 @@ describe("a batch of images on a page without threads", () => {
     assert.equal(site.hub.requests.length, 1, "they read what the first has kept");
   });
 
-  test("of few images, or where one thread was asked for, loads nothing anew", async (t) => {
+  test("of few images, or with threads: 1, does not load the model again", async (t) => {
     const page = await pageWithEncoder(t);
     await page.evaluate(`(async () => {
       const images = await ${IMAGES};
@@ -262,7 +262,7 @@ describe("a batch of images on a page without threads", () => {
 });
 
 describe("images one by one", () => {
-  /** Twenty images at an address of their own each, of which two fail; `each` lists what becomes of them. */
+  /** Twenty images, each with its own URL, two of which fail; `each` lists the results. */
   const EACH = `
     const images = Array.from({ length: 20 }, (_, i) => "/images/cat.png?" + i);
     images[3] = new Blob(["no image"]);
@@ -273,7 +273,7 @@ describe("images one by one", () => {
       return outcomes;
     };`;
 
-  test("gives every vector that embedImage gives, and an error in the place of those that fail", async (t) => {
+  test("gives the same vectors as embedImage, and an error for each image that fails", async (t) => {
     const page = await pageWithEncoder(t);
     const [outcomes, cat, raw] = await page.evaluate(`(async () => {
       ${EACH}
@@ -293,7 +293,7 @@ describe("images one by one", () => {
     assert.deepEqual(raw[0], raw[1]);
   });
 
-  test("reads only a few ahead of whoever takes them, and none for who stops", async (t) => {
+  test("reads only a few images ahead, and no more when the caller stops", async (t) => {
     const page = await pageWithEncoder(t);
     const fetched = () => site.own.requests.filter((path) => path === "/images/cat.png").length;
     await page.evaluate(`(async () => {
@@ -313,7 +313,7 @@ describe("images one by one", () => {
     assert.equal(fetched(), ahead + 1, "beside the last one");
   });
 
-  test("end with what would fail for all of them", async (t) => {
+  test("ends with an error that every image would have", async (t) => {
     const page = await pageWithEncoder(t);
     const codes = await page.evaluate(`(async () => {
       ${EACH}
@@ -333,7 +333,7 @@ describe("images one by one", () => {
   });
 });
 
-test("fewer bytes than models.json promises, in a body without a length, is the network's fault", async (t) => {
+test("a body without a length that is shorter than models.json says is a network error", async (t) => {
   const page = await pageWithEncoder(t);
   site.hub.answer("/short.gguf", (_request, response) => {
     response.writeHead(200, { "content-type": "application/octet-stream" });
@@ -349,7 +349,7 @@ test("fewer bytes than models.json promises, in a body without a length, is the 
 });
 
 describe("a worker that dies", () => {
-  /** A module that loads anything and traps on the text "trap", as a bug or a lack of memory would. */
+  /** A module that loads anything, and traps on the text "trap", as it would after a bug or for lack of memory. */
   const TRAPPING_MODULE = `
     export default async function init() { return { memory: new WebAssembly.Memory({ initial: 1 }) }; }
     export function warmUp() {}
@@ -364,7 +364,7 @@ describe("a worker that dies", () => {
       }
     }`;
 
-  test("says so to the call; those that wait and those after go to another, and other encoders stay as they are", async (t) => {
+  test("fails the running call; queued and later calls go to another worker, and other encoders are not affected", async (t) => {
     const page = await site.emptyPage(t);
     serveModule(TRAPPING_MODULE);
     const outcome = await page.evaluate(`(async () => {
@@ -382,7 +382,7 @@ describe("a worker that dies", () => {
     assert.deepEqual(outcome, [[[1, 0]], failure, [[1, 0]], [[1, 0]], [[1, 0]], [[1, 0]]]);
   });
 
-  test("costs the page that text alone, and the page says so; four in a row cost it the model, and Embed loads it again", async (t) => {
+  test("on the page, fails only that text, with a message; after four deaths in a row the model is lost, and Embed loads it again", async (t) => {
     const clip = await site.newPage(t);
     serveModule(TRAPPING_MODULE);
     await clip.loadTinyModel();
@@ -403,7 +403,7 @@ describe("a worker that dies", () => {
     assert.equal(site.hub.requests.length, 1, "what was kept of it serves");
   });
 
-  test("that cannot start says so", async (t) => {
+  test("that cannot start is reported", async (t) => {
     const page = await site.emptyPage(t);
     for (const build of ["relaxed", "simd128"]) site.own.answer(`/pkg/${build}/clip_wasm.js`, status(404));
     const load = `import("/clip.js").then(({ ClipEncoder }) => ClipEncoder.load(new Blob(["any"]))).catch(({ code }) => code)`;
@@ -412,7 +412,7 @@ describe("a worker that dies", () => {
     assert.equal(await page.evaluate(load), "worker_failed");
   });
 
-  /** @param {string} source in the wasm module's place */
+  /** @param {string} source that replaces the wasm module */
   function serveModule(source) {
     for (const build of ["relaxed", "simd128"]) {
       site.own.answer(`/pkg/${build}/clip_wasm.js`, (_request, response) => {

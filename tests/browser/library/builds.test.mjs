@@ -1,4 +1,4 @@
-// The builds of the module: each browser gets the best that it can run, and all give the same vectors.
+// The builds of the module: each browser gets the best one that it can run, and all give the same vectors.
 
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
@@ -51,7 +51,7 @@ for (const type of ["q4_0", "q5_1", "q8_0"]) {
     });
     await page.reload();
     const plain = await embed(page, `vit-b-32-gelu.${type}.gguf`);
-    // With threads by now, for the service worker has come: they change no bit either.
+    // By now the service worker is active, so the page has threads: they do not change a bit either.
     assert.equal(plain.build, "simd128-threads");
     assert.deepEqual(plain.vectors, relaxed.vectors);
   });

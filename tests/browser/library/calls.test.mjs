@@ -1,4 +1,4 @@
-// What the API gives beside vectors: tokens, cosines, classes, what a model is; and the options that change vectors.
+// The API's results beside vectors: tokens, cosines, classes, a model's info; and the options that change vectors.
 
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
@@ -16,13 +16,13 @@ import { cosine, largestDifference, norm } from "../support/vectors.mjs";
 const DEMO = readFileSync(join(REPOSITORY, "www/models/demo.gguf"));
 const DEMO_SHA256 = createHash("sha256").update(DEMO).digest("hex");
 const IMAGES = join(REPOSITORY, "tests/fixtures/images");
-/** What the first sample shows, and what it does not. */
+/** Captions of the first sample: the right one, and wrong ones. */
 const LABELS = ["two green squares", "three red hearts", "a yellow moon", "the letter a"];
 const HEARTS = "samples/hearts.png";
 
 /** @type {Site} */
 let site;
-/** @type {Page} a page with the demo model in `clip`, and in `tiny` one with CLIP's vocabulary */
+/** @type {Page} a page with the demo model in `clip`, and a model with CLIP's vocabulary in `tiny` */
 let page;
 /** @type {(() => Promise<void>)[]} */
 const endings = [];
@@ -58,7 +58,7 @@ function softmax(logits) {
 }
 
 describe("tokens", () => {
-  test("are Hugging Face's, cut off and counted as there", async () => {
+  test("are the same as Hugging Face's, truncated and counted in the same way", async () => {
     const { cases } = JSON.parse(readFileSync(join(REPOSITORY, "tests/fixtures/tokens.json"), "utf8"));
     const texts = cases.map((/** @type {any} */ { text }) => text);
     const tokenized = await page.evaluate((texts) => /** @type {any} */ (window).tiny.tokenize(texts), texts);
@@ -69,7 +69,7 @@ describe("tokens", () => {
     assert.ok(tokenized.some((/** @type {any} */ { truncated }) => truncated));
   });
 
-  test("belong to the model: the demo's context is of 32", async () => {
+  test("depend on the model: the demo's context has 32 tokens", async () => {
     const [tokens] = await page.evaluate(`clip.tokenize(["a ".repeat(50)])`);
     assert.equal(tokens.ids.length, 32);
     assert.deepEqual({ count: tokens.count, truncated: tokens.truncated }, { count: 52, truncated: true });
@@ -77,7 +77,7 @@ describe("tokens", () => {
 });
 
 describe("similarity", () => {
-  test("is the cosine, whatever the lengths and the kind of list", () => {
+  test("is the cosine, for any lengths and any kind of list", () => {
     assert.equal(similarity([3, 4], [4, 3]), 0.96);
     assert.equal(similarity([30, 40], new Float32Array([4, 3])), 0.96);
     assert.equal(similarity([1, 0], [0, 2]), 0);
@@ -85,7 +85,7 @@ describe("similarity", () => {
     assert.equal(similarity([0, 0], [1, 2]), 0);
   });
 
-  test("of lists is a matrix, a row for each of the first", () => {
+  test("of two lists is a matrix with a row for each vector of the first", () => {
     assert.deepEqual(similarity([[3, 4], [1, 0], [0, 5]], [new Float32Array([4, 3]), [0, 1]]), [[0.96, 0.8], [0.8, 0], [0.6, 1]]);
   });
 
@@ -94,7 +94,7 @@ describe("similarity", () => {
     ["a vector and a list", [1, 2], [[1, 2]], "invalid_input"],
     ["texts", ["a cat"], ["a dog"], "invalid_input"],
     ["nothing", undefined, [1], "invalid_input"],
-    ["what is no number", [NaN, 1], [1, 1], "invalid_input"],
+    ["NaN", [NaN, 1], [1, 1], "invalid_input"],
     ["an empty vector", [], [1], "empty_input"],
     ["a list with an empty vector", [[]], [[1]], "empty_input"],
   ])) {
@@ -103,13 +103,15 @@ describe("similarity", () => {
     });
   }
 
-  test("is exported where the encoder is", async () => {
+  test("is exported together with the encoder", async () => {
     assert.equal(await page.evaluate("similarity([3, 4], [4, 3])"), 0.96);
   });
 });
 
 describe("classify", () => {
-  /** The vectors of the sample and of some texts. @param {string[]} texts @returns {Promise<{ image: number[], texts: number[][] }>} */
+  /**
+   * The vectors of the sample and of some texts. @param {string[]} texts @returns {Promise<{ image: number[], texts: number[][] }>}
+   */
   async function vectorsOf(texts) {
     return page.evaluate(
       async ({ texts, HEARTS }) => {
@@ -146,7 +148,7 @@ describe("classify", () => {
     }
   }
 
-  test("whole texts: cosines, and their softmax by the model's own scale; the right one wins", async () => {
+  test("whole texts: cosines, and their softmax with the model's own scale; the right one wins", async () => {
     const { image, texts } = await vectorsOf(LABELS);
     const { logitScale } = await page.evaluate("clip.info");
     const found = await classes({ template: null });
@@ -154,7 +156,7 @@ describe("classify", () => {
     assert.equal(found[0]?.label, "three red hearts");
   });
 
-  test("labels in a template, and by another scale", async () => {
+  test("labels in a template, with another scale", async () => {
     for (const [options, template] of /** @type {const} */ ([
       [{}, "a photo of a {}"],
       [{ template: "{} and {}", logitScale: 7 }, "{} and {}"],
@@ -175,14 +177,14 @@ describe("classify", () => {
     assertClasses(await classes({ template: templates, logitScale: 100 }), scores, 100);
   });
 
-  test("a label is put in as it is", async () => {
+  test("a label is inserted unchanged", async () => {
     const { image, texts } = await vectorsOf(["a $& b", "a {} b"]);
     const found = await page.evaluate((HEARTS) => /** @type {any} */ (window).clip.classify([HEARTS], ["$&", "{}"], { template: "a {} b" }), HEARTS);
     const scores = Object.fromEntries(found[0].map((/** @type {Classification} */ { label, score }) => [label, score]));
     assert.ok(largestDifference([scores["$&"], scores["{}"]], texts.map((text) => cosine(image, text))) < 1e-6);
   });
 
-  test("tells how far it is, texts and images", async () => {
+  test("reports its progress, for texts and images", async () => {
     const progress = await page.evaluate(`(async () => {
       const progress = [];
       await clip.classify(["${HEARTS}", "${HEARTS}"], ["a", "b"], { template: ["{}", "a {}"], onProgress: (told) => progress.push(told) });
@@ -192,8 +194,8 @@ describe("classify", () => {
   });
 });
 
-describe("what a model is", () => {
-  test("its scale, its preprocessing, and where it comes from", async () => {
+describe("a model's info", () => {
+  test("has its scale, its preprocessing and its source", async () => {
     const { logitScale, preprocessing, size, sha256, source } = await page.evaluate("clip.info");
     const scale = Math.exp(3.845703125); // of the checkpoint's logit_scale
     assert.ok(Math.abs(logitScale - scale) < 1e-5, `${logitScale}, not ${scale}`);
@@ -218,13 +220,13 @@ describe("what a model is", () => {
     assert.deepEqual({ size, sha256, source }, { size: DEMO.length, sha256: null, source: `${site.own.origin}/models/demo.gguf` });
   });
 
-  test("a file that does not tell has a scale of 100, and one without a tower no preprocessing", async () => {
+  test("has the scale 100 if the file does not give it, and no preprocessing without a vision tower", async () => {
     const { logitScale, preprocessing, towers, size } = await page.evaluate("tiny.info");
     assert.deepEqual({ logitScale, preprocessing, towers }, { logitScale: 100, preprocessing: null, towers: ["text"] });
     assert.equal(size, readFileSync(join(process.env.CLIP_TEST_DATA ?? join(REPOSITORY, "target/test-data"), "tiny-gelu.q8_0.gguf")).length);
   });
 
-  test("its SHA-256, where it was asked for: now, at the next load, and of bytes without an address", async () => {
+  test("has its SHA-256 if that was given: at this load, at the next, and for bytes without a URL", async () => {
     const infos = await page.evaluate(`(async () => {
       const url = "/models/demo.gguf?verified", sha256 = "${DEMO_SHA256.toUpperCase()}";
       const file = await (await fetch(url)).blob();
@@ -247,11 +249,11 @@ describe("what a model is", () => {
   });
 });
 
-describe("images are read as is asked", () => {
+describe("images are read as the options say", () => {
   /** @param {string} image an expression @param {object} [options] @returns {Promise<number[]>} */
   const vector = async (image, options = {}) => (await page.evaluate(`(async () => clip.embedImage([await ${image}], ${JSON.stringify(options)}))()`)).data[0];
 
-  test("orientation: as EXIF says, or as they are stored", async () => {
+  test("orientation: as EXIF says, or as stored", async () => {
     for (const kind of ["png", "jpg"]) {
       const stored = await vector(`"/images/orientation_1.${kind}"`);
       assert.notDeepEqual(await vector(`"/images/orientation_6.${kind}"`), stored);
@@ -259,13 +261,13 @@ describe("images are read as is asked", () => {
     }
   });
 
-  test("orientation and alpha of what the browser decodes", async () => {
+  test("orientation and alpha of an image that the browser decodes", async () => {
     const plain = await vector(`"/images/cat.avif"`);
     assert.deepEqual(await vector(`"/images/cat.avif"`, { orientation: "ignore", alpha: "white" }), plain, "it has neither");
   });
 
-  test("alpha: dropped, or over white or black", async () => {
-    /** A red disc, over a colour or over nothing, as a PNG. @param {string | null} over */
+  test("alpha: dropped, or on white or black", async () => {
+    /** A red disc on a colour, or on a transparent background, as a PNG. @param {string | null} over */
     const disc = (over) => `(() => {
       const canvas = new OffscreenCanvas(72, 72), context = canvas.getContext("2d");
       if (${over !== null}) { context.fillStyle = "${over}"; context.fillRect(0, 0, 72, 72); }
@@ -295,7 +297,7 @@ describe("images are read as is asked", () => {
 });
 
 describe("progress and bad calls", () => {
-  test("embedText and embedImage tell each input that is done", async () => {
+  test("embedText and embedImage report each input that is done", async () => {
     const told = await page.evaluate(`(async () => {
       const told = [];
       const onProgress = ({ done, total }) => told.push(done + " of " + total);
@@ -332,7 +334,7 @@ describe("progress and bad calls", () => {
     });
   }
 
-  test("what is wrong with an option is said, and what may be given", async () => {
+  test("an invalid option is refused with a message that names the valid choices", async () => {
     const message = await page.evaluate(`clip.embedImage(["${HEARTS}"], { alpha: "grey" }).catch((error) => error.message)`);
     assert.equal(message, `alpha is "grey"; choose one of "drop", "white", "black"`);
   });

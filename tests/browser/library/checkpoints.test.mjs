@@ -1,4 +1,4 @@
-// Checkpoints as the Hub has them, converted in the browser: the very files that `clip-wasm convert` makes.
+// Checkpoints as the Hub has them, converted in the browser to the same bytes that `clip-wasm convert` writes.
 
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
@@ -23,7 +23,7 @@ const SOURCE = join(TEST_DATA, WEIGHTS);
 
 /** @type {Site} */
 let site;
-/** @type {Vectors} of the model as the native command line converts it */
+/** @type {Vectors} of the model that the native command line converts */
 let right;
 /** @type {string} */
 let folder;
@@ -43,7 +43,7 @@ after(async () => {
 });
 
 /**
- * What `clip-wasm convert` makes of a checkpoint.
+ * The output of `clip-wasm convert` for a checkpoint.
  * @param {string} name
  * @param {string} type
  */
@@ -59,7 +59,7 @@ function sha256(bytes) {
 }
 
 /**
- * The SHA-256 of the only file that is kept.
+ * The SHA-256 of the only stored file.
  * @param {Page} page
  * @returns {Promise<string>}
  */
@@ -79,7 +79,7 @@ function serve(faults) {
   return site.hub.parts(WEIGHTS, SOURCE, faults);
 }
 
-describe("a checkpoint by its URL", () => {
+describe("a checkpoint from its URL", () => {
   for (const [name, path] of [
     ["tiny-hf", "model.safetensors"],
     ["tiny-hf-sharded", "model.safetensors.index.json"],
@@ -107,7 +107,7 @@ describe("a checkpoint by its URL", () => {
     }
   }
 
-  test("the demo's becomes the demo model, the scale of its logits too, in one go and in two", async (t) => {
+  test("the demo's becomes the demo model, with its logit scale, in one pass and in two", async (t) => {
     const page = await apiPage(site, t);
     const demo = join(REPOSITORY, "examples/demo_model/shapes-and-colours");
     for (const name of readdirSync(demo)) {
@@ -133,7 +133,7 @@ describe("a checkpoint by its URL", () => {
     assert.equal(await keptFile(page), whole);
   });
 
-  test("one that an earlier version has kept is converted anew, for it may prepare images otherwise", async (t) => {
+  test("one that an earlier version has stored is converted again, because it may prepare images differently", async (t) => {
     const page = await apiPage(site, t);
     const url = serve();
     await load(page, url);
@@ -169,11 +169,11 @@ describe("a checkpoint by its URL", () => {
     record({ section: "faults", what: "a checkpoint whose connection is cut", tried: "eight times at random bytes", outcome: "goes on; the converted file equals the command line's" });
   });
 
-  test("goes on after the page was reloaded halfway, and after an abort", async (t) => {
+  test("resumes after the page was reloaded halfway, and after an abort", async (t) => {
     const page = await apiPage(site, t);
     const size = statSync(SOURCE).size;
-    // Slow enough that what the server has written has arrived, however busy the machine is; and no more than this comes
-    // of a request, so that no worker that lives on for a while can finish.
+    // So slow that every byte that the server has written has arrived, even on a busy machine. And the response stops
+    // here, so that a worker that outlives its page for a moment cannot finish.
     const bytesPerSecond = 3_000_000;
     const url = serve({ bytesPerSecond, silentAfter: () => 6_000_000 });
     const keeps = (/** @type {number} */ least) => {
@@ -196,7 +196,7 @@ describe("a checkpoint by its URL", () => {
     record({ section: "faults", what: "a page reloaded while a checkpoint is converted", tried: "once, and one abort", outcome: "goes on; the converted file equals the command line's" });
   });
 
-  test("that changes meanwhile is taken anew", async (t) => {
+  test("that changes during the load is loaded again", async (t) => {
     const page = await apiPage(site, t);
     const url = serve({ silentAfter: () => 8_000_000 });
     await page.evaluate(`void (window.abort = new AbortController(), window.loading = outcomeOf("${url}", { signal: abort.signal, idleTimeout: 60_000 }))`);
@@ -222,19 +222,19 @@ describe("a checkpoint by its URL", () => {
   });
 
   for (const tower of ["vision", "text"]) {
-    test(`of the ${tower} tower alone embeds what that tower embeds`, async (t) => {
+    test(`of the ${tower} tower alone embeds that tower's inputs`, async (t) => {
       const page = await apiPage(site, t);
       const config = JSON.parse(readFileSync(join(TEST_DATA, "tiny-hf/config.json"), "utf8"));
       const described = { ...config[`${tower}_config`], model_type: `clip_${tower}_model`, projection_dim: config.projection_dim };
       site.hub.answer("/tiny-hf/config.json", (_request, response) => void response.end(JSON.stringify(described)));
-      // An image tower has no tokens, and no file that tells them.
+      // A vision tower has no tokens, and no file for them.
       if (tower === "vision") for (const name of ["tokenizer.json", "vocab.json"]) site.hub.answer(`/tiny-hf/${name}`, status(404));
       const { text, image } = right;
       assertVectors(await load(page, serve()), tower === "vision" ? { text: null, image } : { text, image: null });
     });
   }
 
-  test("without its configuration, its tokenizer, or its weights is refused by name", async (t) => {
+  test("without its configuration, its tokenizer or its weights is refused, and the missing file is named", async (t) => {
     const page = await apiPage(site, t);
     const url = serve();
     site.hub.answer("/tiny-hf/config.json", status(404));
@@ -252,7 +252,7 @@ describe("a checkpoint by its URL", () => {
     record({ section: "faults", what: "a checkpoint that lacks a file", tried: "configuration, tokenizer, weights", outcome: "an error that names it; nothing is kept" });
   });
 
-  test("runs where nothing can be kept", async (t) => {
+  test("runs if nothing can be stored", async (t) => {
     const page = await apiPage(site, t, "delete StorageManager.prototype.getDirectory;");
     const outcome = await load(page, serve());
     assertVectors(outcome, right);
@@ -265,7 +265,7 @@ describe("a checkpoint of torch", () => {
     ["tiny-hf", "model.safetensors", "pytorch_model.bin"],
     ["tiny-open_clip", "open_clip_model.safetensors", "open_clip_pytorch_model.bin"],
   ]) {
-    test(`${path} becomes the file that safetensors become, on a server that gives parts and on one that does not`, async (t) => {
+    test(`${path} becomes the same file as its safetensors, with and without range requests`, async (t) => {
       const page = await apiPage(site, t);
       const file = join(folder, String(path));
       writeFileSync(file, torchCheckpoint(readFileSync(join(TEST_DATA, String(name), String(weights)))));
@@ -303,7 +303,7 @@ describe("a checkpoint of torch", () => {
     ["module.bin", /torch\.nn\.modules\.linear\.Linear/],
     ["script.pt", /TorchScript/],
   ]) {
-    test(`${file} is refused by name`, async (t) => {
+    test(`${file} is refused, and its kind is named`, async (t) => {
       const page = await apiPage(site, t);
       const { code, message } = await load(page, site.hub.parts("/tiny-hf/pytorch_model.bin", join(REPOSITORY, "tests/fixtures/torch", String(file))));
       assert.equal(code, "unsupported_model");
@@ -316,7 +316,7 @@ describe("a checkpoint of torch", () => {
 describe("a checkpoint from disk", () => {
   const files = readdirSync(join(TEST_DATA, "tiny-hf")).map((name) => join(TEST_DATA, "tiny-hf", name));
 
-  test("chosen with the files beside it loads, and asks no server", async (t) => {
+  test("chosen with the files beside it loads without requests to a server", async (t) => {
     const clip = await site.newPage(t);
     await clip.loadFile(files);
     await clip.ready();
@@ -327,7 +327,7 @@ describe("a checkpoint from disk", () => {
     assert.equal(await clip.page.getByRole("button", { name: "Loaded" }).isDisabled(), true);
   });
 
-  test("chosen alone is told what it lacks", async (t) => {
+  test("chosen alone is refused, and the missing files are named", async (t) => {
     const clip = await site.newPage(t);
     await clip.loadFile([SOURCE]);
     await clip.modelError.waitFor();

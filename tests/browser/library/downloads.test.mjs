@@ -1,4 +1,4 @@
-// The way of the weights from a server that misbehaves: resumed, taken anew, refused, and verified.
+// Downloads of weights from servers that misbehave: resumed, restarted, refused, and verified.
 
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
@@ -15,8 +15,8 @@ import { MODEL, openWeights, OTHER_MODEL } from "../support/weights.mjs";
 const { site, size, sha256, right, otherRight, serve, assertRight, assertKept } = await openWeights();
 after(() => site.close());
 
-describe("a download goes on where it was", () => {
-  test("cut twenty times at random bytes", async (t) => {
+describe("a download resumes where it stopped", () => {
+  test("after twenty cuts at random bytes", async (t) => {
     const page = await apiPage(site, t);
     const next = random(7);
     let cuts = 0;
@@ -25,7 +25,7 @@ describe("a download goes on where it was", () => {
     assertRight(outcome);
     assert.equal(cuts, 21);
     assert.equal(site.hub.ranges.length, 21);
-    // What was in flight when a connection broke is lost; what had come is not asked for again.
+    // Bytes in flight when a connection broke are lost; bytes that had arrived are not requested again.
     const starts = site.hub.ranges.map((range) => Number(range.split("-")[0]));
     assert.ok(starts.every((start, i) => i === 0 || start >= Number(starts[i - 1])), String(starts));
     const loaded = outcome.progress.map(({ loaded }) => loaded);
@@ -43,7 +43,7 @@ describe("a download goes on where it was", () => {
     assert.deepEqual(site.own.conditions, [undefined, '"one"', '"one"', '"one"']);
   });
 
-  test("where nothing more comes, after a while", async (t) => {
+  test("after a while without data", async (t) => {
     const page = await apiPage(site, t);
     let answers = 0;
     const url = serve({ silentAfter: () => (answers++ < 2 ? 1_000_000 : Infinity) });
@@ -52,7 +52,7 @@ describe("a download goes on where it was", () => {
     record({ section: "faults", what: "a server that falls silent", tried: "twice in one download", outcome: "taken up anew after the idle timeout" });
   });
 
-  test("where the server never goes on, with an error after a while, and what came is kept", async (t) => {
+  test("after the server stopped for good: an error after a while, and the received bytes stay stored", async (t) => {
     const page = await apiPage(site, t);
     const url = serve({ silentAfter: (from) => (from === 0 ? 2_000_000 : 0) });
     const { code, message } = await load(page, url, { idleTimeout: 200 });
@@ -65,7 +65,7 @@ describe("a download goes on where it was", () => {
     record({ section: "faults", what: "a server that stays silent", tried: "after 2 of 4.6 MB", outcome: "an error (network); the next load goes on from what was kept" });
   });
 
-  test("from a server that gives no parts, from the start", async (t) => {
+  test("from the start, if the server does not support range requests", async (t) => {
     const page = await apiPage(site, t);
     const bytes = readFileSync(TINY_MODEL);
     let answers = 0;
@@ -79,7 +79,7 @@ describe("a download goes on where it was", () => {
     record({ section: "faults", what: "a cut connection to a server that gives no parts", tried: "twice in one download", outcome: "begun again from the start" });
   });
 
-  test("from a server that answers with other parts than asked for, from the start", async (t) => {
+  test("from the start, if the server sends other ranges than requested", async (t) => {
     const page = await apiPage(site, t);
     let cuts = 0;
     const url = serve({ shift: 100, cutAfter: () => (cuts++ === 0 ? 2_000_000 : Infinity) });
@@ -91,7 +91,7 @@ describe("a download goes on where it was", () => {
 
   test("after the page was reloaded, or its tab closed, halfway", async (t) => {
     const page = await apiPage(site, t);
-    // A worker may live on for seconds after its page. It gets no more than this, so it cannot finish meanwhile.
+    // A worker may outlive its page for seconds. The response stops here, so that it cannot finish meanwhile.
     const url = serve({ silentAfter: () => 1_500_000 });
     const starts = [];
     for (const end of ["reload", "close"]) {
@@ -116,7 +116,7 @@ describe("a download goes on where it was", () => {
     record({ section: "faults", what: "a page reloaded, or its tab closed, in the midst of a download", tried: "once each", outcome: "the next load goes on from what was kept" });
   });
 
-  test("after an abort at ten random moments, each of which is felt within 100 ms", async (t) => {
+  test("after aborts at ten random moments, each of which takes effect within 100 ms", async (t) => {
     const page = await apiPage(site, t);
     const url = serve({ bytesPerSecond: 8_000_000 });
     const next = random(3);
@@ -143,7 +143,7 @@ describe("a download goes on where it was", () => {
     record({ section: "faults", what: "a load that is aborted", tried: "at ten random moments", outcome: "felt within 100 ms; the next load goes on" });
   });
 
-  test("an abort of a further tower leaves the encoder at work", async (t) => {
+  test("and an abort of a further tower leaves the encoder working", async (t) => {
     const page = await apiPage(site, t);
     const url = serve({ bytesPerSecond: 2_000_000 });
     const outcome = await page.evaluate(`(async () => {
@@ -161,8 +161,8 @@ describe("a download goes on where it was", () => {
   });
 });
 
-describe("a file that changes on its server is taken anew", () => {
-  test("told by its ETag", async (t) => {
+describe("a file that changes on its server is loaded again", () => {
+  test("recognised by its ETag", async (t) => {
     const page = await apiPage(site, t);
     const url = serve({ silentAfter: (from) => (from === 0 ? 2_000_000 : 0) });
     assert.equal((await load(page, url, { idleTimeout: 100 })).code, "network");
@@ -172,7 +172,7 @@ describe("a file that changes on its server is taken anew", () => {
     record({ section: "faults", what: "a file that changes on its server between two loads", tried: "told by its ETag", outcome: "taken anew" });
   });
 
-  test("told by its size, where there is no ETag", async (t) => {
+  test("recognised by its size, without an ETag", async (t) => {
     const page = await apiPage(site, t);
     const url = serve({ etag: null, silentAfter: (from) => (from === 0 ? 3_000_000 : 0) });
     assert.equal((await load(page, url, { idleTimeout: 100 })).code, "network");
@@ -194,9 +194,9 @@ describe("a file that changes on its server is taken anew", () => {
   });
 });
 
-describe("an answer that is none", () => {
+describe("a response that is not the file", () => {
   for (const code of [404, 403]) {
-    test(`${code} is told at once`, async (t) => {
+    test(`${code} is reported at once`, async (t) => {
       const page = await apiPage(site, t);
       const outcome = await load(page, site.hub.answer(MODEL, status(code)));
       assert.deepEqual([outcome.code, site.hub.requests.length], ["http_status", 1]);
@@ -205,7 +205,7 @@ describe("an answer that is none", () => {
     });
   }
 
-  test("500 is tried again, and told when it stays", async (t) => {
+  test("500 is retried, and reported if it persists", async (t) => {
     const page = await apiPage(site, t);
     const url = site.hub.answer(MODEL, status(500));
     assert.equal((await load(page, url)).code, "http_status");
@@ -219,7 +219,7 @@ describe("an answer that is none", () => {
     record({ section: "faults", what: "an answer of 500 or 503", tried: "one that stays, and one that passes", outcome: "tried again; told when it stays" });
   });
 
-  test("moves on to a mirror, which goes on where the first has failed", async (t) => {
+  test("makes a mirror continue where the first URL failed", async (t) => {
     const page = await apiPage(site, t);
     const mirror = site.hub.parts("/mirror.gguf", TINY_MODEL, { etag: '"mirror"' });
     assertRight(await load(page, site.hub.answer(MODEL, status(404)), { mirrors: ["/nothing.gguf", mirror] }));
@@ -238,7 +238,7 @@ describe("an answer that is none", () => {
     ["a web page called octet-stream", webPage("application/octet-stream"), "not_a_model"],
     ["a file cut short where it lies", truncatedFile(TINY_MODEL, 3_000_000), "truncated_model"],
   ])) {
-    test(`${name} is not kept`, async (t) => {
+    test(`${name} is not stored`, async (t) => {
       const page = await apiPage(site, t);
       const url = site.hub.answer(MODEL, answer);
       assert.equal((await load(page, url)).code, code);
@@ -249,7 +249,7 @@ describe("an answer that is none", () => {
     });
   }
 
-  test("a web page instead of the rest costs nothing of what has come", async (t) => {
+  test("a web page instead of the rest does not lose the received bytes", async (t) => {
     const page = await apiPage(site, t);
     const url = site.hub.answer(MODEL, (_request, response) => {
       let pages = 0;
@@ -265,7 +265,7 @@ describe("an answer that is none", () => {
     record({ section: "faults", what: "a web page instead of the rest of a file", tried: "twice in one download", outcome: "nothing of what has come is lost" });
   });
 
-  test("a length that is too great, none, or that of a compressed body, harms nothing", async (t) => {
+  test("a length that is too large, missing, or that of a compressed body does no harm", async (t) => {
     const page = await apiPage(site, t);
     const bytes = readFileSync(TINY_MODEL);
     for (const answer of [
@@ -281,7 +281,7 @@ describe("an answer that is none", () => {
     record({ section: "faults", what: "a length that is wrong", tried: "too great, none, or of a compressed body", outcome: "the model is right, and kept" });
   });
 
-  test("a length that is too small is a file cut short", async (t) => {
+  test("a length that is too small means a truncated file", async (t) => {
     const page = await apiPage(site, t);
     const url = site.hub.answer(MODEL, (_request, response) => {
       response.writeHead(200, { "content-length": size - 100_000 }).end(readFileSync(TINY_MODEL).subarray(0, size - 100_000));
@@ -307,7 +307,7 @@ describe("a file is verified", () => {
     assertRight(await load(page, url, { sha256 }));
   });
 
-  test("also over what was kept before it was cut", async (t) => {
+  test("also if part of it was stored before the connection broke", async (t) => {
     const page = await apiPage(site, t);
     let cuts = 0;
     const url = serve({ cutAfter: () => (cuts++ < 3 ? 1_000_000 : Infinity) });
@@ -315,7 +315,7 @@ describe("a file is verified", () => {
     assert.equal((await kept(page))[0].verified, true);
   });
 
-  test("also where its towers come one after the other", async (t) => {
+  test("also if its towers are loaded one after the other", async (t) => {
     const page = await apiPage(site, t);
     const url = serve();
     const { text } = await load(page, url, { sha256, towers: ["text"] });
@@ -325,7 +325,7 @@ describe("a file is verified", () => {
     assert.equal((await kept(page))[0].verified, true);
   });
 
-  test("also where one tower comes first and nothing is kept, from one reading", async (t) => {
+  test("also if one tower is loaded first and nothing is stored, while it is read once", async (t) => {
     const page = await apiPage(site, t);
     assertRight(await load(page, serve(), { sha256, first: "text", keep: false }));
     assert.deepEqual(site.hub.ranges, [""]);
@@ -333,7 +333,7 @@ describe("a file is verified", () => {
     assert.equal((await load(page, site.hub.origin + MODEL, { sha256, first: "text", keep: false })).code, "corrupt_model");
   });
 
-  test("a flipped bit is found, and nothing is kept", async (t) => {
+  test("a flipped bit is found, and nothing is stored", async (t) => {
     const page = await apiPage(site, t);
     const url = serve({ change: flip(3_000_001) });
     const { code, message } = await load(page, url, { sha256 });
@@ -345,7 +345,7 @@ describe("a file is verified", () => {
     record({ section: "faults", what: "a flipped bit in a tensor", tried: "with the SHA-256 given", outcome: "an error (corrupt_model); nothing is kept" });
   });
 
-  test("a flipped bit in the header is found without it", async (t) => {
+  test("a flipped bit in the header is found without a SHA-256", async (t) => {
     const page = await apiPage(site, t);
     const url = serve({ change: flip(20) });
     assert.match(String((await load(page, url)).code), /^(malformed|unsupported)_model$/);
@@ -353,7 +353,7 @@ describe("a file is verified", () => {
     record({ section: "faults", what: "a flipped bit in the header", tried: "without a SHA-256", outcome: "an error; nothing is kept" });
   });
 
-  test("another file at an address whose SHA-256 is now another replaces what was kept", async (t) => {
+  test("a stored file is replaced if the SHA-256 for its URL has changed", async (t) => {
     const page = await apiPage(site, t);
     const url = serve();
     assertRight(await load(page, url, { sha256 }));

@@ -1,4 +1,5 @@
-// The hosted endpoint without a server: requests as its clients make them, by fetch in a page, and the same JSON.
+// The hosted endpoint without a server: fetch requests from a page, as the endpoint's clients make them, and the same
+// JSON.
 
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
@@ -27,7 +28,7 @@ before(async () => (site = await Site.open()));
 after(() => site.close());
 
 /**
- * The page with the tiny model, at its first visit, and the vectors that the API gives for the same file.
+ * The page with the tiny model, on its first visit, and the API's vectors for the same model.
  * @param {TestContext} t
  */
 async function pageWithModel(t) {
@@ -89,7 +90,7 @@ async function upload(page, parts) {
 }
 
 /**
- * What the API gives on the same page.
+ * The API's results on the same page.
  * @param {Page} page
  * @param {{ texts?: string[], images?: Buffer[], model?: string }} inputs
  * @returns {Promise<{ texts: any, images: any, ids: number[][] }>}
@@ -116,7 +117,7 @@ async function expected(page, { texts = [], images = [], model = `${site.hub.ori
 const filePart = (bytes, name) => ({ field: "predict_file", name, base64: bytes.toString("base64") });
 
 /**
- * A page of the same site that is not the project's own.
+ * Another page of the same site, not the project's own.
  * @param {Page} page
  * @param {string} [path]
  */
@@ -128,7 +129,7 @@ async function otherPage(page, path = "/other.html") {
 }
 
 describe("api/predict", () => {
-  test("nlp: a list of texts, at the first visit", async (t) => {
+  test("nlp: a list of texts, on the first visit", async (t) => {
     const page = await pageWithModel(t);
     const { status, headers, json } = await post(page, NLP, { inputs: TEXTS });
     assert.equal(status, 200);
@@ -137,7 +138,7 @@ describe("api/predict", () => {
     assert.equal(site.own.requests.includes(`/${NLP}`), false, "the server has not seen it");
   });
 
-  test("file: one image, and several, whatever the browser decodes", async (t) => {
+  test("file: one image, and several, those that the browser decodes included", async (t) => {
     const page = await pageWithModel(t);
     const { images } = await expected(page, { images: [CAT, ROCKET, AVIF] });
     const one = await upload(page, [filePart(CAT, "cat.png")]);
@@ -146,7 +147,7 @@ describe("api/predict", () => {
     assert.deepEqual([several.status, several.json], [200, images]);
   });
 
-  test("many at once are each answered with their own", async (t) => {
+  test("many requests at once each get their own response", async (t) => {
     const page = await pageWithModel(t);
     const texts = Array.from({ length: 24 }, (_, n) => `a photo of ${n} cats`);
     const want = (await expected(page, { texts })).texts.data;
@@ -154,7 +155,7 @@ describe("api/predict", () => {
     assert.deepEqual(answers.map(({ json }) => json.data[0]), want);
   });
 
-  test("from the second visit on, isolated, and of the model that comes with the page without a click", async (t) => {
+  test("on the second visit, isolated, with the built-in model and without a click", async (t) => {
     const page = await pageWithModel(t);
     await page.reload();
     assert.equal(await page.evaluate(() => crossOriginIsolated), true);
@@ -163,7 +164,7 @@ describe("api/predict", () => {
     assert.deepEqual(json, (await expected(page, { texts: ["a red star"], model: "models/demo.gguf" })).texts);
   });
 
-  test("after a reload that goes past the service worker, as soon as the page has taken it back", async (t) => {
+  test("after a reload that bypasses the service worker, as soon as it controls the page again", async (t) => {
     const page = await pageWithModel(t);
     const devtools = await page.context().newCDPSession(page);
     const loaded = page.waitForEvent("load");
@@ -174,7 +175,7 @@ describe("api/predict", () => {
     assert.equal((await post(page, NLP, { inputs: ["a red star"] })).status, 200);
   });
 
-  test("to a worker of the page", async (t) => {
+  test("for a worker of the page", async (t) => {
     const page = await pageWithModel(t);
     const script = `fetch(${JSON.stringify(NLP)}, { method: "POST", headers: { "content-type": "application/json" }, body: '{"inputs": ["a cat"]}' })
       .then((response) => response.json()).then((json) => postMessage(json));`;
@@ -183,7 +184,7 @@ describe("api/predict", () => {
     assert.deepEqual(json, (await expected(page, { texts: ["a cat"] })).texts);
   });
 
-  test("under a sub-path, and nowhere else", async (t) => {
+  test("in a subfolder, and nowhere else", async (t) => {
     const { page } = await site.newPage(t);
     const host = await new StaticServer(REPOSITORY).start();
     t.after(() => host.stop());
@@ -213,7 +214,7 @@ describe("v1/embeddings", () => {
     assert.equal(ids[0]?.length, 7);
   });
 
-  test("texts and images mixed, in their order; a text that is cut off counts as embedded", async (t) => {
+  test("texts and images mixed, in their order; a truncated text counts as embedded", async (t) => {
     const page = await pageWithModel(t);
     const { texts, images, ids } = await expected(page, { texts: TEXTS, images: [CAT, ROCKET] });
     const base64 = `data:image/png;base64,${CAT.toString("base64")}`;
@@ -238,7 +239,7 @@ describe("v1/embeddings", () => {
   });
 });
 
-describe("what is wrong with a request is said", () => {
+describe("a bad request gets an error that says why", () => {
   const json = { "content-type": "application/json" };
   const form = { "content-type": "multipart/form-data; boundary=x" };
   /** @type {{ what: string, path: string, init: { method?: string, headers?: Record<string, string>, body?: string }, status: number, code: string, message: RegExp, param?: string | null }[]} */
@@ -264,7 +265,7 @@ describe("what is wrong with a request is said", () => {
     { what: "GET", path: OPENAI, init: {}, status: 405, code: "method_not_allowed", message: /use POST/, param: null },
   ];
 
-  test("with the status, the code and the interface's own form", async (t) => {
+  test("with the status, the code and the format of its interface", async (t) => {
     const page = await pageWithModel(t);
     for (const { what, path, init, status, code, message, param } of cases) {
       const method = init.method ?? (init.body === undefined ? "GET" : "POST");
@@ -279,7 +280,7 @@ describe("what is wrong with a request is said", () => {
     }
   });
 
-  test("of uploads too", async (t) => {
+  test("for uploads too", async (t) => {
     const page = await pageWithModel(t);
     const none = await upload(page, [{ field: "file", name: "cat.png", base64: "" }]);
     assert.deepEqual([none.status, none.json.error.code], [400, "empty_input"]);
@@ -291,7 +292,7 @@ describe("what is wrong with a request is said", () => {
     assert.deepEqual([cut.status, cut.json.error.code], [422, "corrupt_image"]);
   });
 
-  test("of a body beyond 64 MiB", async (t) => {
+  test("for a body larger than 64 MiB", async (t) => {
     const page = await pageWithModel(t);
     const answers = await page.evaluate(async (paths) => {
       const body = new Blob([new Uint8Array((64 << 20) + 1)]);
@@ -307,7 +308,7 @@ describe("what is wrong with a request is said", () => {
     assert.equal(answers[1]?.json.error.type, "invalid_request_error");
   });
 
-  test("where no page has a model", async (t) => {
+  test("if no page has a model", async (t) => {
     const clip = await site.newPage(t);
     await controlled(clip.page);
     await clip.chooseOrigin("Any URL");
@@ -322,7 +323,7 @@ describe("what is wrong with a request is said", () => {
 });
 
 describe("several pages", () => {
-  test("each with a model of its own answers itself", async (t) => {
+  test("each page with its own model answers its own requests", async (t) => {
     const page = await pageWithModel(t);
     const other = await page.context().newPage();
     await other.goto(`${site.own.origin}/`);
@@ -332,7 +333,7 @@ describe("several pages", () => {
     assert.deepEqual(lengths, [64, 128]);
   });
 
-  test("one without a model, or that does not listen, is answered by another", async (t) => {
+  test("requests of a page without a model, or that does not listen, are answered by another page", async (t) => {
     const page = await pageWithModel(t);
     const want = (await expected(page, { texts: ["a cat"] })).texts;
     const without = await page.context().newPage();
@@ -342,7 +343,7 @@ describe("several pages", () => {
     for (const asking of [without, silent]) assert.deepEqual((await post(asking, NLP, { inputs: ["a cat"] })).json, want);
   });
 
-  test("one that is closed before it has answered is not waited for", async (t) => {
+  test("a page that is closed before it has answered is not waited for", async (t) => {
     const { page } = await site.newPage(t);
     await controlled(page);
     const [asking, never] = [await otherPage(page), await otherPage(page)];
@@ -361,8 +362,8 @@ describe("several pages", () => {
   });
 });
 
-describe("serveEndpoint on a page of one's own", () => {
-  test("answers until it is stopped, and tells of errors", async (t) => {
+describe("serveEndpoint on another page", () => {
+  test("answers until it is stopped, and reports errors", async (t) => {
     const { page } = await site.newPage(t);
     const other = await otherPage(page);
     await page.close();
@@ -385,7 +386,7 @@ describe("serveEndpoint on a page of one's own", () => {
     assert.equal((await post(other, NLP, { inputs: ["a cat"] })).json.error.code, "no_encoder");
   });
 
-  test("and answerRequest, without a service worker, for any address", async (t) => {
+  test("and answerRequest without a service worker, for any URL", async (t) => {
     const { page } = await site.newPage(t);
     const answers = await page.evaluate(async (url) => {
       const { ClipEncoder } = await import(/** @type {string} */ ("/clip.js"));
@@ -405,7 +406,7 @@ describe("serveEndpoint on a page of one's own", () => {
     assert.equal(short?.status, 404);
   });
 
-  test("says so where no service worker is registered", async (t) => {
+  test("rejects if no service worker is registered", async (t) => {
     const { page } = await site.newPage(t);
     const host = await new StaticServer(join(REPOSITORY, "www")).start();
     t.after(() => host.stop());

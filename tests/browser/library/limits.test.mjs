@@ -1,4 +1,5 @@
-// Limits and the end of memory in the browser: what is too much fails with a code of its own, and the next call works.
+// Limits and running out of memory in the browser: a call that asks for too much fails with its own code, and the next
+// call works.
 
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
@@ -22,14 +23,14 @@ let site;
 before(async () => (site = await Site.open()));
 after(() => site.close());
 
-test("the table of the documentation is that of the code", () => {
+test("the documentation's table agrees with the code", () => {
   const rows = readFileSync(join(REPOSITORY, "docs/limits.md"), "utf8").matchAll(/^\| `(\w+)` \| ([\d,]+) \|/gm);
   const table = [...rows].map(([, name, most]) => [name, Number(most?.replaceAll(",", ""))]);
   assert.deepEqual(table, Object.entries(LIMITS));
 });
 
 /**
- * What becomes of calls to an encoder that has been loaded with limits.
+ * The results of calls to an encoder that was loaded with limits.
  * @param {Page} page
  * @param {object} limits
  * @param {string} calls an expression, a list of promises
@@ -51,7 +52,7 @@ async function outcomes(page, limits, calls) {
 }
 
 describe("limits", () => {
-  test("are lowered and raised by name, and what exceeds one leaves the encoder at work", async (t) => {
+  test("are lowered and raised by name, and the encoder keeps working after a call exceeds one", async (t) => {
     const page = await apiPage(site, t);
     const calls = `[
       () => clip.embedText(["a cat"]), () => clip.embedText(["a dog and a cat"]), () => clip.tokenize(["a dog and a cat"]),
@@ -69,7 +70,7 @@ describe("limits", () => {
     assert.match(String(model), /^limit_exceeded 413: .*limit of 1.*raise the limit layers/);
   });
 
-  test("hold for answers that do not end, and whose length nobody tells", async (t) => {
+  test("apply to responses that do not end and have no length", async (t) => {
     const page = await apiPage(site, t);
     let sent = 0;
     function* chunks() {
@@ -78,7 +79,7 @@ describe("limits", () => {
     const endless = (/** @type {string} */ path) =>
       site.hub.answer(path, async (_request, response) => {
         response.writeHead(200, { "content-type": "application/octet-stream" });
-        await pipeline(Readable.from(chunks()), response).catch(() => {}); // it is cut off
+        await pipeline(Readable.from(chunks()), response).catch(() => {}); // the client closes the connection
       });
     const image = endless("/image.png");
     endless("/checkpoint/config.json");
@@ -97,7 +98,7 @@ describe("limits", () => {
     record({ section: "inputs", what: "answers that do not end", tried: "for an image, and beside a checkpoint's weights", outcome: "the connection is cut at the limit" });
   });
 
-  test("aside, an image whose connection ends too soon says so", async (t) => {
+  test("do not hide a connection that ends too early while an image is loaded", async (t) => {
     const page = await apiPage(site, t);
     const url = site.hub.answer("/cut.png", async (_request, response) => {
       response.writeHead(200, { "content-type": "image/png", "content-length": 2 * CHUNK.length });
@@ -108,7 +109,7 @@ describe("limits", () => {
     assert.equal(next, "ok");
   });
 
-  test("that do not exist, and what is no number, are refused", async (t) => {
+  test("that do not exist or are not numbers are refused", async (t) => {
     const page = await apiPage(site, t);
     for (const limits of [{ bytes: 1 }, { pixels: -1 }, { pixels: 1.5 }, { pixels: "many" }, { toString: 1 }]) {
       const [outcome] = await outcomes(page, limits, "[]");
@@ -118,7 +119,7 @@ describe("limits", () => {
 });
 
 /**
- * The module with a memory of so many pages more than it begins with, at most.
+ * The module with a maximum memory of so many pages more than its initial memory.
  * @param {number} more
  */
 function moduleWithin(more) {
@@ -139,7 +140,7 @@ function moduleWithin(more) {
   for (let at = 8; at < module.length; ) {
     const { value: size, at: body } = number(at + 1);
     if (module[at] === 5) {
-      const first = number(body + 2).value; // behind the number of memories, which is one, and its flags
+      const first = number(body + 2).value; // after the number of memories, which is one, and its flags
       const limits = [1, 1, ...bytes(first), ...bytes(first + more)];
       return Buffer.concat([module.subarray(0, at), Buffer.from([5, ...bytes(limits.length), ...limits]), module.subarray(body + size)]);
     }
@@ -148,7 +149,7 @@ function moduleWithin(more) {
   throw new Error("the module has no memory");
 }
 
-describe("the end of memory", () => {
+describe("running out of memory", () => {
   test("is an error at every size of memory, and the next call works", async (t) => {
     const page = await apiPage(site, t);
     await page.evaluate(async () => {

@@ -1,5 +1,5 @@
-// Whether vectors mean something: the demo model, through the page's own module, on pictures of
-// combinations that its training never drew, made afresh with another seed.
+// Whether vectors have meaning: the demo model, in the page's own module, on pictures of combinations that were not in
+// its training, drawn with another seed.
 
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
@@ -17,7 +17,7 @@ const DEMO = join(REPOSITORY, "www/models/demo.gguf");
 
 /** @type {Record<string, Case[]>} */
 const { glyphs = [], ...sets } = JSON.parse(readFileSync(join(DRAWN, "cases.json"), "utf8"));
-/** The first set, which is there in other drawings, files and sizes as well. */
+/** The first set, which also exists in other drawings, formats and sizes. */
 const shapes = sets["shapes-0"] ?? [];
 
 /** @type {Site} */
@@ -78,7 +78,7 @@ function nearest(vector, candidates) {
 }
 
 /**
- * The part of pictures nearest to their own caption, of all captions.
+ * The share of pictures that are nearer to their own caption than to any other.
  * @param {Case[]} cases
  * @param {number[][]} pictures
  * @param {number[][]} texts
@@ -95,7 +95,7 @@ const percent = (/** @type {number} */ part) => `${(part * 100).toFixed(1)} %`;
 const captionsOf = (/** @type {Case[]} */ cases) => cases.map(({ caption }) => caption);
 const filesOf = (/** @type {Case[]} */ cases, variant = ".png") => cases.map(({ file }) => file + variant);
 
-test("the file is what convert makes of the checkpoint beside its training program", () => {
+test("the model's file is the output of convert for the checkpoint beside its training program", () => {
   assert.deepEqual(readFileSync(DEMO), readFileSync(join(DRAWN, "demo.q8_0.gguf")));
   const { size } = JSON.parse(readFileSync(join(REPOSITORY, "www/models.json"), "utf8"))[0];
   assert.equal(readFileSync(DEMO).length, size, "models.json gives its size");
@@ -103,7 +103,7 @@ test("the file is what convert makes of the checkpoint beside its training progr
 });
 
 describe("zero-shot", () => {
-  test("of combinations never trained on: shape with colour, count, texture, background", async (t) => {
+  test("of combinations that were not in the training: shape with colour, count, texture, background", async (t) => {
     const parts = [];
     for (const [name, cases] of Object.entries(sets)) {
       assert.ok(new Set(captionsOf(cases)).size >= 100, "at least 100 captions, no two alike");
@@ -116,7 +116,7 @@ describe("zero-shot", () => {
     assert.ok(parts.length >= 3 && mean >= 0.95, `top-1 is ${percent(mean)}`);
   });
 
-  test("of letters and digits in colours never trained on", async (t) => {
+  test("of letters and digits in colours that were not in the training", async (t) => {
     const { right, wrong } = await measure(page, glyphs);
     t.diagnostic(`${glyphs.length} captions: top-1 ${percent(right)}. ${wrong}`);
     assert.ok(right >= 0.9, `top-1 is ${percent(right)}: ${wrong}`);
@@ -157,7 +157,7 @@ test("a picture finds the other picture of the same thing", async (t) => {
   });
   const within = (/** @type {number} */ first) => places.filter((place) => place < first).length / places.length;
   t.diagnostic(`${places.length} pictures: first ${percent(within(1))}, among the first five ${percent(within(5))}`);
-  // What comes before it differs in a texture or a background, seldom in more.
+  // A picture that ranks before it differs in texture or background, seldom in more.
   assert.ok(within(1) >= 0.8, `first in ${percent(within(1))}`);
   assert.ok(within(5) >= 0.95, `among the first five in ${percent(within(5))}`);
 });
@@ -176,7 +176,7 @@ for (const variant of ["quality-90.jpg", "quality-40.jpg", "size-128.png", "size
   });
 }
 
-test("words it never met, and no words, become vectors like any other", async () => {
+test("unknown words, and an empty text, give valid vectors", async () => {
   const texts = ["quantum chromodynamics", "ein roter Stern, привет 😀", "", "star ".repeat(100)];
   const vectors = await embedTexts(page, texts);
   for (const [index, vector] of vectors.entries()) {
@@ -186,7 +186,7 @@ test("words it never met, and no words, become vectors like any other", async ()
   assert.equal(new Set(vectors.map(String)).size, texts.length, "no two are the same");
 });
 
-test("a photograph becomes a vector like any other", async () => {
+test("a photograph gives a valid vector", async () => {
   const bytes = [...readFileSync(join(PHOTOS, "rocket.jpg"))];
   const { data } = await page.evaluate((bytes) => /** @type {any} */ (window).clip.embedImage([new Uint8Array(bytes)]), bytes);
   assert.ok(Math.abs(norm(data[0]) - 1) < 1e-5);

@@ -1,4 +1,4 @@
-// Pictures are read apart from the model: whatever a file does to the worker that reads it, it costs no more than itself.
+// Pictures are read in their own workers: whatever a file does to its worker, only that file fails.
 
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
@@ -18,9 +18,9 @@ const MODULE = "pkg/pictures/clip_wasm_bg.wasm";
 const LONGEST = 1500;
 
 /**
- * What the worker that reads pictures runs before its own script. By the type of an image its module's functions are
- * taken away, so that the module traps at its next indirect call; or the worker never answers, or ends. `made` has the
- * memory of each instance of the module.
+ * A script that the worker that reads pictures runs before its own. Depending on an image's type it removes the
+ * module's functions, so that the module traps at its next indirect call; or it makes the worker never answer, or end.
+ * `made` has the memory of each instance of the module.
  */
 const MORTAL = `
   {
@@ -58,7 +58,7 @@ before(async () => (site = await Site.open()));
 after(() => site.close());
 
 /**
- * A page with the API, whose workers for pictures may be broken, and `told` for what becomes of a call.
+ * A page with the API, whose picture workers can be broken, and `told`, which gives the result of a call.
  * @param {TestContext} t
  */
 async function page(t) {
@@ -90,7 +90,7 @@ async function page(t) {
 }
 
 describe("the worker that reads pictures", () => {
-  test("and its module come with the first picture", async (t) => {
+  test("and its module are loaded for the first picture", async (t) => {
     const tab = await page(t);
     const asked = () => site.own.requests.filter((path) => path.includes("picture-worker") || path.includes("pkg/pictures/"));
     await tab.evaluate(`told(clip.embedText(["a dog"]))`);
@@ -106,7 +106,7 @@ describe("the worker that reads pictures", () => {
     ["keeps it busy for too long", "x/hang", /^corrupt_image: reading this picture takes longer than 1\.5 s/],
     ["ends it", "x/end", /^worker_failed: the browser has ended the worker that reads pictures; try again/],
   ])) {
-    test(`fails for the one that ${what}, and reads all others; the model never notices`, async (t) => {
+    test(`fails for the picture that ${what}, and reads all others; the model is not affected`, async (t) => {
       const tab = await page(t);
       const outcome = await tab.evaluate(`(async () => {
         const want = await told(clip.embedImage([cat]));
@@ -152,7 +152,7 @@ describe("the worker that reads pictures", () => {
     assert.ok(Number(sizes[1]) < 20e6, `${sizes[1]} bytes after it`);
   });
 
-  test("stops when nobody waits any more", async (t) => {
+  test("is ended when the call is aborted", async (t) => {
     const tab = await page(t);
     const outcome = await tab.evaluate(`(async () => {
       await told(clip.embedImage([cat]));
@@ -171,7 +171,7 @@ describe("the worker that reads pictures", () => {
     assert.ok(milliseconds < LONGEST, `${milliseconds} ms: the next picture waits for no other`);
   });
 
-  test("is one of several for a folder, and all end with the encoder", async (t) => {
+  test("is one of several for many pictures, and all end with the encoder", async (t) => {
     const tab = await page(t);
     const count = () => tab.workers().filter((worker) => worker.url().endsWith("/picture-worker.js")).length;
     const right = await tab.evaluate(`(async () => {
@@ -191,7 +191,7 @@ describe("the worker that reads pictures", () => {
     assert.equal(count(), 0);
   });
 
-  test("whose module does not come says so, and asks again", async (t) => {
+  test("whose module cannot be fetched reports that, and fetches it again", async (t) => {
     const tab = await page(t);
     site.own.answer(`/${MODULE}`, status(404));
     assert.match(String(await tab.evaluate(`told(clip.embedImage([cat]))`)), /^http_status: .+pictures\/clip_wasm_bg\.wasm answered 404/);

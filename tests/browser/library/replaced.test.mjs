@@ -1,4 +1,4 @@
-// A worker that dies is replaced: what it died of fails, and nothing else does.
+// A worker that dies is replaced: the call that killed it fails, and no other.
 
 import assert from "node:assert/strict";
 import { readFileSync, statSync } from "node:fs";
@@ -17,7 +17,7 @@ import { StaticServer, status } from "../support/server.mjs";
 const ISOLATION = { "cross-origin-opener-policy": "same-origin", "cross-origin-embedder-policy": "require-corp" };
 const OTHER_MODEL = join(REPOSITORY, "www/models/demo.gguf");
 const MODEL = "/m.gguf";
-/** What is said of a call that a worker has died of. */
+/** The message of a call that killed a worker. */
 const FAILED = /restarts by itself, and the next call works: if an input causes this again/;
 
 /** @type {Site} */
@@ -26,7 +26,7 @@ before(async () => (site = await Site.open()));
 after(() => site.close());
 
 /**
- * A page whose workers may die, with `told` for what becomes of a call.
+ * A page whose workers can die, with `told`, which gives the result of a call.
  * @param {TestContext} t
  * @param {string[]} [fates] of the workers that load
  */
@@ -51,12 +51,12 @@ async function addTold(page) {
       const warnings = [];
       const onWarning = (/** @type {any} */ { code, message }) => warnings.push(`${code}: ${message}`);
       const count = async () => Number((await navigator.locks.query()).held?.filter(({ name }) => name?.startsWith("clip-wasm worker")).length);
-      /** How many workers there are, once those that have been ended are gone. */
+      /** The number of workers, after those that were ended are gone. */
       const held = async () => {
         for (let tries = 0; tries < 100 && (await count()) > 0; tries++) await new Promise((resolve) => setTimeout(resolve, 20));
         return count();
       };
-      /** The cat, or a bitmap of one pixel that a worker dies of. */
+      /** The cat, or a bitmap of one pixel that kills a worker. */
       const image = (/** @type {string} */ mark) => {
         const level = MARKS.indexOf(mark) + 1;
         if (level === 0) return cat;
@@ -90,7 +90,7 @@ describe("a worker that dies is replaced", () => {
     [TRAP, /the encoder stopped \(RuntimeError: .+\), perhaps because memory ran out/],
     [END, /the browser has ended the encoder's worker/],
   ])) {
-    test(`of a text and of an image, ${how}: each costs itself alone, and what waits is answered`, async (t) => {
+    test(`after a text and after an image, ${how}: only those two fail, and queued calls are answered`, async (t) => {
       const { page, loads } = await mortalPage(t);
       const url = serve();
       const outcome = await page.evaluate(`(async () => {
@@ -124,7 +124,7 @@ describe("a worker that dies is replaced", () => {
     });
   }
 
-  test("from where the model came: from bytes, and from an address of which nothing is kept", async (t) => {
+  test("with the model from the same source: from bytes, and from a URL of which nothing is stored", async (t) => {
     const { page } = await mortalPage(t);
     const url = serve();
     const outcome = await page.evaluate(`(async () => {
@@ -143,7 +143,7 @@ describe("a worker that dies is replaced", () => {
     assert.deepEqual(site.hub.ranges.map((range) => range.split("-")[0]).slice(0, 3), ["", "", ""]);
   });
 
-  test("at most three times in a row, then the encoder is lost; a call that works between begins the count anew", async (t) => {
+  test("at most three times in a row, then the encoder is lost; a call that works restarts the count", async (t) => {
     const { page, loads } = await mortalPage(t);
     const outcome = await page.evaluate(`(async () => {
       const clip = await ClipEncoder.load("${serve()}", { onWarning });
@@ -161,7 +161,7 @@ describe("a worker that dies is replaced", () => {
     assert.equal(held, 0, "no worker is left");
   });
 
-  test("close ends it, and a signal the waiting, while the model comes again", async (t) => {
+  test("and while the model loads again, close ends it, and a signal ends the waiting", async (t) => {
     const { page } = await mortalPage(t);
     const url = serve(TINY_MODEL, { bytesPerSecond: 8_000_000 });
     const outcome = await page.evaluate(`(async () => {
@@ -190,7 +190,7 @@ describe("a worker that dies is replaced", () => {
 });
 
 describe("a load during which the worker dies", () => {
-  test("is begun again once: of a further tower, and of what follows the first", async (t) => {
+  test("is started again once: for a further tower, and for the tower after the first", async (t) => {
     const { page, loads } = await mortalPage(t, ["", "end"]);
     const url = serve();
     const outcome = await page.evaluate(`(async () => {
@@ -225,7 +225,7 @@ describe("a load during which the worker dies", () => {
     record({ section: "faults", what: "a worker dies while a tower comes", tried: "while a further one is loaded, and while the second follows the first", outcome: "it is begun again, once, from what is kept; calls wait for it" });
   });
 
-  test("twice fails, and leaves what was there; the first load fails at once", async (t) => {
+  test("twice fails, and leaves the loaded towers; the first load fails at once", async (t) => {
     const { page } = await mortalPage(t, ["end", "", "end", "", "end"]);
     const outcome = await page.evaluate(`(async () => {
       const first = await told(ClipEncoder.load("${serve()}"));
@@ -261,7 +261,7 @@ describe("a load during which the worker dies", () => {
 });
 
 describe("a batch", () => {
-  test("loses the pictures that workers die of, and no other, with helpers and without", async (t) => {
+  test("loses only the pictures that kill workers, with helpers and without", async (t) => {
     const { page } = await mortalPage(t);
     const outcome = await page.evaluate(`(async () => {
       Object.defineProperty(navigator, "hardwareConcurrency", { value: 2 });
@@ -324,7 +324,7 @@ describe("with threads", () => {
     return page;
   }
 
-  /** @param {Page} page how many workers the browser has for it, threads among them, but for the one that reads pictures */
+  /** The number of the page's workers, threads included, without the one that reads pictures. @param {Page} page */
   async function workers(page) {
     const session = await /** @type {any} */ (page.context().browser()).newBrowserCDPSession();
     const { targetInfos } = await session.send("Target.getTargets", { filter: [{ type: "worker" }] });
@@ -333,7 +333,7 @@ describe("with threads", () => {
   }
 
   /**
-   * Threads that sleep take Chromium two seconds to end.
+   * Chromium takes two seconds to end sleeping threads.
    * @param {Page} page
    * @param {number} count
    */
@@ -342,7 +342,7 @@ describe("with threads", () => {
     assert.equal(await workers(page), count);
   }
 
-  test("all of them end with the worker, and as many come", async (t) => {
+  test("all of them end with the worker, and as many are started again", async (t) => {
     const page = await isolatedPage(t, MORTAL);
     setFates(isolated, []);
     await page.evaluate(`ClipEncoder.load("${serve()}", { threads: 4, onWarning }).then((clip) => void (window.clip = clip))`);
@@ -359,7 +359,7 @@ describe("with threads", () => {
     await assertWorkers(page, 0);
   });
 
-  test("one of them that traps, while the worker waits for it, costs the call and no more", async (t) => {
+  test("one that traps while the worker waits for it fails only the running call", async (t) => {
     const page = await isolatedPage(t);
     const source = readFileSync(join(REPOSITORY, "www/lib/engine/thread.js"), "utf8");
     const poisoned = source.replace("initSync({ module, memory });", `

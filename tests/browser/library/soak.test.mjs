@@ -1,4 +1,4 @@
-// A long life: many inputs through one encoder, many encoders one after the other, a page that stays open. Nothing grows.
+// Long runs: many inputs with one encoder, many encoders one after the other, a page that stays open. Nothing grows.
 
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
@@ -13,12 +13,12 @@ import { megabytes, Processes, trend } from "../support/processes.mjs";
 import { cutConnection, StaticServer } from "../support/server.mjs";
 import { median } from "../support/vectors.mjs";
 
-/** Inputs of the soak; `./build.sh soak` has more. */
+/** Inputs of the soak test; `./build.sh soak` has more. */
 const USUAL = 1000;
 const INPUTS = Number(process.env.CLIP_SOAK ?? USUAL);
-/** Inputs of a pass, after which memory is measured. One in ten of them is bad. */
+/** Inputs of a pass; memory is measured after each pass. One input in ten is bad. */
 const PASS = 100;
-/** Pictures of every format that the module reads, one that the browser does, and of several sizes. */
+/** Pictures in every format that the module reads, one that the browser decodes, and of several sizes. */
 const IMAGES = ["adobe_deflate.tiff", "animated.gif", "animated.webp", "baseline_420.jpg", "cmyk_adobe.jpg", "exif.webp", "grey16.png", "grey8.bmp", "orientation_6.jpg"]
   .map((name) => join(REPOSITORY, "tests/fixtures/images", name))
   .concat(join(FIXTURES, "cat.avif"))
@@ -30,7 +30,7 @@ let site;
 before(async () => (site = await Site.open()));
 after(() => site.close());
 
-/** The worker's memory can be asked for. */
+/** Makes the memory of a worker's module available to this test. */
 const WATCHED = `{
   const { instantiate } = WebAssembly;
   WebAssembly.instantiate = async (module, imports) => {
@@ -84,7 +84,7 @@ test(`${INPUTS} inputs through one encoder, one in ten of them bad`, { timeout: 
         if (i % 2 === 0) return clip.embedText([`a photo of ${i} things, ${"and more ".repeat(i % 60)}`]);
         return i % 4 === 1 ? clip.embedImage([picture(i)]) : clip.embedImage([new Blob([picture(i)])]);
       };
-      /** Of the first pass: a code, or the bits of a vector. @type {string[]} */
+      /** The results of the first pass: a code, or the bits of a vector. @type {string[]} */
       const first = [];
       const pass = async () => {
         const wrong = [];
@@ -191,7 +191,7 @@ describe("loaded and closed", () => {
       const all = measured.map(({ all }) => all);
       t.diagnostic(`all processes: ${all.map(megabytes).join(", ")}`);
       t.diagnostic(`the page's JavaScript: ${measured.map(({ heap }) => megabytes(heap)).join(", ")}`);
-      // The browser compiles and tidies up beside it, so one moment counts for little.
+      // The browser compiles and collects garbage meanwhile, so a single moment is not reliable.
       const [early, late] = /** @type {const} */ ([measured.slice(4, 7), measured.slice(-3)]).map((moments) => ({
         all: median(moments.map(({ all }) => all)),
         heap: median(moments.map(({ heap }) => heap)),
@@ -241,7 +241,7 @@ test("a page that stays open: 200 changes of view and 500 texts add no node and 
   }
   const early = seen[1];
   assert.ok(early);
-  // A part of the page that was replaced may await its collection for a while; what is leaked awaits it for ever.
+  // Replaced parts of the page may be collected late; leaked parts are never collected.
   for (let wait = 0; wait < 10 && grows(early, seen.at(-1)); wait++) {
     await pause(1000);
     seen.push(await processes.counts());

@@ -1,5 +1,5 @@
-// Threads: where the page is cross-origin isolated, by its host's headers or by its own service worker, the
-// work on an input is shared, and the vectors are those of one thread to the last bit.
+// Threads: if the page is cross-origin isolated, by its host's headers or by its own service worker, threads share the
+// work on an input, and the vectors are equal to those of one thread to the last bit.
 
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
@@ -18,7 +18,7 @@ const TEXTS = ["a photo of a cat", "", "two blue squares on grass ".repeat(20)];
 
 /** @type {Site} */
 let site;
-/** @type {StaticServer} the page with the headers that isolate it */
+/** @type {StaticServer} a host that sends the headers for isolation */
 let isolated;
 
 before(async () => {
@@ -31,7 +31,7 @@ after(async () => {
 });
 
 /**
- * What the API gives on a page.
+ * The API's results on a page.
  * @param {Page} page
  * @param {{ model?: string, threads?: number, images?: string[], rounds?: number }} [options]
  * @returns {Promise<{ threads: number, vectors: number[][] }>} the vectors of all rounds, one after the other
@@ -63,7 +63,7 @@ async function embed(page, { model = "tiny-gelu.q8_0.gguf", threads, images = [j
 const isIsolated = (page) => page.evaluate(() => crossOriginIsolated);
 
 /**
- * A page whose host isolates it, and that does nothing by itself.
+ * An empty page that its host isolates.
  * @param {import("node:test").TestContext} t
  */
 async function isolatedPage(t) {
@@ -77,7 +77,7 @@ async function isolatedPage(t) {
 }
 
 describe("a host that sends no headers", () => {
-  test("has one thread at the first visit and all from the second on, with equal vectors", async (t) => {
+  test("has one thread on the first visit and all from the second on, with equal vectors", async (t) => {
     const { page } = await site.newPage(t);
     assert.equal(await isIsolated(page), false);
     const first = await embed(page);
@@ -90,7 +90,7 @@ describe("a host that sends no headers", () => {
     assert.deepEqual(second.vectors, first.vectors);
   });
 
-  test("under a sub-path too", async (t) => {
+  test("in a subfolder too", async (t) => {
     const { page } = await site.newPage(t);
     const host = await new StaticServer(REPOSITORY).start();
     t.after(() => host.stop());
@@ -100,7 +100,7 @@ describe("a host that sends no headers", () => {
     assert.equal(await isIsolated(page), true);
   });
 
-  test("serves the page where the service worker does not come", async (t) => {
+  test("serves a working page even if the service worker is missing", async (t) => {
     const clip = await site.newPage(t);
     site.own.answer("/sw.js", status(404));
     await clip.page.reload();
@@ -110,35 +110,35 @@ describe("a host that sends no headers", () => {
   });
 });
 
-describe("a script that does not come at first", () => {
+describe("a script that fails to load the first time", () => {
   /** @param {string} path */
   const failing = (path) => atFirst(status(503), file(join(REPOSITORY, "www", path)));
 
   for (const path of ["lib/worker/model-worker.js", "lib/store/store.js"]) {
-    test(`of the worker, ${path}, is asked for again`, async (t) => {
+    test(`of the worker, ${path}, is requested again`, async (t) => {
       const { page } = await site.newPage(t);
       site.own.answer(`/${path}`, failing(path));
       assert.equal((await embed(page)).vectors.length, TEXTS.length + 1);
     });
   }
 
-  test("of a thread is asked for again", async (t) => {
+  test("of a thread is requested again", async (t) => {
     const page = await isolatedPage(t);
     isolated.answer("/lib/engine/thread.js", failing("lib/engine/thread.js"));
     assert.equal((await embed(page)).threads, EXPECTED_THREADS);
     record({ section: "faults", what: "a script of a worker that does not come at first", tried: "503 for the worker's, for one that it imports, and for a thread's", outcome: "it is asked for again" });
   });
 
-  test("of a thread's build is asked for again", async (t) => {
+  test("of a thread's build is requested again", async (t) => {
     const page = await isolatedPage(t);
     const build = "pkg/relaxed-threads/clip_wasm.js";
     isolated.answer(`/${build}`, atFirst(file(join(REPOSITORY, "www", build)), failing(build)));
     assert.equal((await embed(page)).threads, EXPECTED_THREADS);
-    // By the worker, by each thread, and by the first of them again.
+    // Requested by the worker, by each thread, and once more by the first thread.
     assert.equal(isolated.requests.filter((path) => path === `/${build}`).length, EXPECTED_THREADS + 1);
   });
 
-  test("is not asked for by a load that has been aborted already", async (t) => {
+  test("is not requested by a load that was aborted before", async (t) => {
     const { page } = await site.newPage(t);
     site.own.requests.length = 0;
     const code = await page.evaluate(async (url) => {
@@ -173,14 +173,14 @@ describe("a host that isolates the page", () => {
     }
   });
 
-  test("without the threads' build, one thread does it", async (t) => {
+  test("without the build for threads, runs on one thread", async (t) => {
     const page = await isolatedPage(t);
     isolated.answer("/pkg/relaxed-threads/clip_wasm_bg.wasm", status(404));
     assert.equal((await embed(page)).threads, 1);
     record({ section: "faults", what: "a module with threads that does not come", tried: "404", outcome: "the module for one thread does it" });
   });
 
-  test("whose wasm has the wrong type serves it none the less", async (t) => {
+  test("that sends wasm with the wrong type has threads too", async (t) => {
     const page = await isolatedPage(t);
     isolated.answer("/pkg/relaxed-threads/clip_wasm_bg.wasm", (request, response) => {
       const { writeHead } = response;
@@ -191,13 +191,13 @@ describe("a host that isolates the page", () => {
     assert.equal((await embed(page)).threads, EXPECTED_THREADS);
   });
 
-  test("loads and closes time and again", async (t) => {
+  test("loads and closes many times", async (t) => {
     const page = await isolatedPage(t);
     const first = await embed(page, { threads: 4 });
     for (let round = 0; round < 10; round++) assert.deepEqual(await embed(page, { threads: 4 }), first);
   });
 
-  test("takes a body whose length nobody tells", async (t) => {
+  test("loads a body without a length", async (t) => {
     const page = await isolatedPage(t);
     const url = site.hub.answer("/no-length.gguf", async (_request, response) => {
       response.writeHead(200, { "access-control-allow-origin": "*" });

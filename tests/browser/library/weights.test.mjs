@@ -1,4 +1,4 @@
-// Weights between visits: what is kept of them, whole, in part or damaged, and shared by tabs; and their memory.
+// Weights between visits: stored whole, in part or damaged, and shared by tabs; and the memory that they take.
 
 import assert from "node:assert/strict";
 import { statSync } from "node:fs";
@@ -15,8 +15,8 @@ import { MODEL, openWeights } from "../support/weights.mjs";
 const { site, size, sha256, right, serve, assertRight, assertKept } = await openWeights();
 after(() => site.close());
 
-describe("what has come is kept", () => {
-  test("and serves the next load without a server", async (t) => {
+describe("loaded bytes are stored", () => {
+  test("and the next load needs no server", async (t) => {
     const page = await apiPage(site, t);
     const url = serve();
     assertRight(await load(page, url));
@@ -31,7 +31,7 @@ describe("what has come is kept", () => {
     assert.deepEqual(await kept(page), []);
   });
 
-  test("until it is deleted, which waits for no load", async (t) => {
+  test("until they are deleted, which does not wait for a load", async (t) => {
     const page = await apiPage(site, t);
     const url = serve();
     await load(page, url);
@@ -55,14 +55,14 @@ describe("what has come is kept", () => {
     assert.ok(site.hub.sent < 0.5 * whole, `${site.hub.sent} of ${whole} bytes for the text tower`);
     const image = await load(page, url, { towers: ["vision"] });
     assert.deepEqual([image.code, image.text, image.image?.length], [null, null, 512]);
-    // What a connection that is no longer wanted has sent already is not counted against it.
+    // Bytes that a closed connection has already sent are not counted.
     assert.ok(site.hub.sent < 1.1 * whole, `${site.hub.sent} of ${whole} bytes for both`);
     site.hub.answer(MODEL, status(404));
     const both = await load(page, url, { towers: ["text", "vision"] });
     assert.deepEqual([both.code, both.text, both.image], [null, text.text, image.image]);
   });
 
-  test("a text is embedded while the image tower comes, and an image waits for it", async (t) => {
+  test("and a text is embedded while the image tower loads, and an image waits for it", async (t) => {
     const page = await apiPage(site, t);
     const url = serve();
     const outcome = await page.evaluate(`(async () => {
@@ -77,7 +77,7 @@ describe("what has come is kept", () => {
     assert.deepEqual(outcome, { order: ["text", "tower", "image"], ...right, towers: ["text", "vision"] });
   });
 
-  test("a text is embedded before the image tower has come, in one load with one progress", async (t) => {
+  test("and a text is embedded before the image tower is loaded, in one load with one progress", async (t) => {
     const page = await apiPage(site, t);
     for (const verified of [{}, { sha256 }]) {
       const url = serve({ bytesPerSecond: 8_000_000 });
@@ -103,7 +103,7 @@ describe("what has come is kept", () => {
     }
   });
 
-  test("what fails after the first tower costs the other alone", async (t) => {
+  test("and a failure after the first tower only affects the other one", async (t) => {
     const page = await apiPage(site, t);
     const url = serve({ silentAfter: (from) => (from === 0 ? 4_450_000 : 0) });
     const outcome = await page.evaluate(`(async () => {
@@ -114,7 +114,7 @@ describe("what has come is kept", () => {
     assert.deepEqual(outcome, { codes: ["network", "network"], text: right.text, towers: ["text"] });
   });
 
-  test("in the Cache API where there is no private file system", async (t) => {
+  test("in the Cache API if there is no private file system", async (t) => {
     const page = await apiPage(site, t, "delete StorageManager.prototype.getDirectory;");
     await page.evaluate("delete StorageManager.prototype.getDirectory");
     const url = serve({ cutAfter: () => 1_000_000 });
@@ -125,7 +125,7 @@ describe("what has come is kept", () => {
     assert.deepEqual(await kept(page), []);
   });
 
-  test("in the Cache API; what ended before its first piece was whole is not listed", async (t) => {
+  test("in the Cache API; a load that ended before its first piece was complete is not listed", async (t) => {
     const page = await apiPage(site, t, "delete StorageManager.prototype.getDirectory;");
     const url = serve({ silentAfter: () => 1_000_000 });
     await page.evaluate(`void outcomeOf("${url}", { idleTimeout: 20_000 })`);
@@ -137,7 +137,7 @@ describe("what has come is kept", () => {
     assert.deepEqual(await kept(page), []);
   });
 
-  test("and listed while another tab writes, which changes a file as it is read", async (t) => {
+  test("and listed even while another tab writes and changes a file that is being read", async (t) => {
     const page = await apiPage(site, t);
     const url = serve();
     assertRight(await load(page, url));
@@ -152,7 +152,7 @@ describe("what has come is kept", () => {
     assert.deepEqual(read, { urls: [url], reads: 3 });
   });
 
-  test("not where there is neither: the model runs, with a warning", async (t) => {
+  test("except if there is neither: the model runs, with a warning", async (t) => {
     const nothing = "delete StorageManager.prototype.getDirectory; CacheStorage.prototype.open = async () => { throw new DOMException('private', 'SecurityError'); };";
     const page = await apiPage(site, t, nothing);
     const outcome = await load(page, serve());
@@ -161,7 +161,7 @@ describe("what has come is kept", () => {
     record({ section: "faults", what: "a browser that keeps nothing", tried: "neither private file system nor Cache API", outcome: "the model runs, with a warning" });
   });
 
-  test("not where the site's share of the disk is too small: the model runs, with a warning", async (t) => {
+  test("except if the site's quota is too small: the model runs, with a warning", async (t) => {
     const page = await apiPage(site, t, "StorageManager.prototype.estimate = async () => ({ quota: 5e6, usage: 3e6 });");
     const outcome = await load(page, serve());
     assertRight(outcome);
@@ -171,7 +171,7 @@ describe("what has come is kept", () => {
     record({ section: "faults", what: "a full disk, before a download", tried: "2 MB of room for 5 MB", outcome: "nothing is kept; the model runs, with a warning" });
   });
 
-  test("not where the disk fills up halfway: the model runs, with a warning, and the half is deleted", async (t) => {
+  test("except if the disk fills up halfway: the model runs, with a warning, and the stored half is deleted", async (t) => {
     const page = await apiPage(site, t, `
       const { write } = FileSystemSyncAccessHandle.prototype;
       let room = 2e6;
@@ -188,11 +188,11 @@ describe("what has come is kept", () => {
   });
 });
 
-describe("what is kept and was damaged since", () => {
+describe("a stored model that was damaged", () => {
   /**
-   * A page on which a model is kept, damaged.
+   * A page with a damaged stored model.
    * @param {import("node:test").TestContext} t
-   * @param {string} damage an expression, of the two files open for writing
+   * @param {string} damage an expression on the two files, which are open for writing
    */
   async function damaged(t, damage) {
     const page = await apiPage(site, t);
@@ -223,7 +223,7 @@ describe("what is kept and was damaged since", () => {
     });
   }
 
-  test("has other bytes in its header: the next load says so, and the one after fetches it anew", async (t) => {
+  test("has wrong bytes in its header: the next load fails with that error, and the one after fetches it again", async (t) => {
     const { page, url } = await damaged(t, 'file.write({ type: "write", position: 100, data: new Uint8Array(2000).fill(255) })');
     assert.match(String((await load(page, url)).code), /^(malformed|truncated)_model$/);
     assert.deepEqual(await kept(page), []);
@@ -232,8 +232,8 @@ describe("what is kept and was damaged since", () => {
   });
 });
 
-describe("two who load one model", () => {
-  test("in two tabs fetch it once", async (t) => {
+describe("two loads of one model", () => {
+  test("in two tabs fetch it only once", async (t) => {
     const page = await apiPage(site, t);
     const tab = await page.context().newPage();
     await tab.goto(site.own.origin);
@@ -245,7 +245,7 @@ describe("two who load one model", () => {
     assert.equal(site.hub.ranges.length, 1);
   });
 
-  test("go on for each other when one tab is closed", async (t) => {
+  test("continue in the other tab when one is closed", async (t) => {
     const page = await apiPage(site, t);
     const tab = await page.context().newPage();
     await tab.goto(site.own.origin);
@@ -254,7 +254,7 @@ describe("two who load one model", () => {
     await tab.evaluate(`void outcomeOf("${url}", { idleTimeout: 60_000 })`);
     await waitUntil("what has come is kept", async () => (await kept(tab))[0]?.keptSize === 2_000_000);
     const waiting = load(page, url);
-    await pause(200); // so that it waits
+    await pause(200); // until the second tab waits
     assert.equal(site.hub.ranges.length, 1);
     await tab.close();
     assertRight(await waiting);
@@ -275,9 +275,9 @@ describe("memory", () => {
     assert.ok(memory <= weights + 32e6, `${memory - weights} bytes beside ${weights} of weights`);
   });
 
-  test("a model that this device is not likely to have room for is refused by its header, and loads where the caller insists", async (t) => {
+  test("a model that is probably too large for this device is refused by its header, and loads with ignoreMemory", async (t) => {
     const page = await apiPage(site, t, `Object.defineProperty(navigator, "deviceMemory", { value: 0.125 });`);
-    // It is told before all has come: the rest never does.
+    // The error comes before the whole file has: the rest is never sent.
     const url = serve({ silentAfter: () => 3_000_000 });
     const { code, message } = await load(page, url, { idleTimeout: 60_000 });
     assert.equal(code, "low_memory");
@@ -286,7 +286,7 @@ describe("memory", () => {
     assertRight(await load(page, url, { ignoreMemory: true }));
   });
 
-  test("a worker that the browser ends is told, and the next load works", async (t) => {
+  test("the end of a worker by the browser is reported, and the next load works", async (t) => {
     const page = await apiPage(site, t);
     const url = serve({ silentAfter: (from) => (from === 0 ? 1_000_000 : Infinity) });
     await page.evaluate(`void (window.loading = outcomeOf("${url}", { idleTimeout: 60_000 }))`);

@@ -1,4 +1,4 @@
-// Weights by URL and by file: what the page says while they come, and when they do not.
+// Weights from a URL and from a file: what the page shows while they load, and when that fails.
 
 import assert from "node:assert/strict";
 import { readFileSync, statSync } from "node:fs";
@@ -44,7 +44,7 @@ describe("a model loads", () => {
     await clip.ready();
   });
 
-  test("from a file on disk, asking no server", async (t) => {
+  test("from a file on disk, without requests to a server", async (t) => {
     const clip = await site.newPage(t);
     await clip.loadFile(TINY_MODEL);
     await clip.ready();
@@ -67,14 +67,14 @@ describe("a model loads", () => {
     assert.deepEqual(site.hub.requests, ["/tiny-gelu.q8_0.gguf"]);
   });
 
-  test("once, for two who ask for it at the same time", async (t) => {
+  test("only once for two requests at the same time", async (t) => {
     const clip = await site.newPage(t);
     await clip.loadUrl(site.hub.answer("/slow.gguf", slow(TINY_MODEL, statSync(TINY_MODEL).size * 2)));
     await assertWorks(clip);
     assert.deepEqual(site.hub.requests, ["/slow.gguf"]);
   });
 
-  test("compressed on the way", async (t) => {
+  test("compressed during the transfer", async (t) => {
     const clip = await site.newPage(t);
     await clip.loadUrl(site.hub.answer("/gzip.gguf", gzipped(TINY_MODEL)));
     await clip.ready();
@@ -85,7 +85,7 @@ describe("progress", () => {
   const size = statSync(TINY_MODEL, { throwIfNoEntry: false })?.size ?? 0;
   const half = Math.floor(size / 2);
 
-  test("shows bytes of a total that the server tells", async (t) => {
+  test("shows bytes and the total that the server sends", async (t) => {
     const clip = await site.newPage(t);
     const { promise, resolve } = promiseWithResolvers();
     await clip.loadUrl(site.hub.answer("/half.gguf", stalled(TINY_MODEL, half, promise)));
@@ -93,7 +93,8 @@ describe("progress", () => {
     assert.equal(await bar(clip).getAttribute("max"), String(size));
     assert.equal(await clip.page.locator("#model-bytes").textContent(), `${(half / 1e6).toFixed(1)} MB of ${(size / 1e6).toFixed(1)} MB`);
     resolve();
-    // Ready for texts, the panel goes on showing how the image tower comes. Words and bar are read at one moment.
+    // When it is ready for texts, the panel still shows the progress of the image tower. Words and bar are read at one
+    // moment.
     await clip.ready();
     const ready = await clip.page.waitForFunction(() => {
       const words = String(document.querySelector("#model-state")?.textContent);
@@ -105,7 +106,7 @@ describe("progress", () => {
     assert.equal(visibility, "hidden");
   });
 
-  test("shows bytes alone until the file itself tells the total", async (t) => {
+  test("shows only bytes until the file's header gives the total", async (t) => {
     const clip = await site.newPage(t);
     const { promise, resolve } = promiseWithResolvers();
     const { promise: header, resolve: sendHeader } = promiseWithResolvers();
@@ -126,7 +127,7 @@ describe("progress", () => {
     await clip.ready();
   });
 
-  test("takes the total from models.json where the server does not tell", async (t) => {
+  test("takes the total from models.json if the server does not send it", async (t) => {
     const clip = await site.newPage(t);
     /** @type {{ loaded: number, total: number | null }[]} */
     const seen = await clip.page.evaluate(
@@ -159,7 +160,7 @@ describe("progress", () => {
   });
 });
 
-describe("what is no model is refused, and the one before goes on working", () => {
+describe("a file that is not a model is refused, and the model before keeps working", () => {
   /** @type {{ name: string, code: string, message: RegExp, answer: Answer }[]} */
   const cases = [
     { name: "404", code: "http_status", message: /bad\.gguf answered 404/, answer: status(404) },
@@ -201,7 +202,7 @@ describe("what is no model is refused, and the one before goes on working", () =
     assert.equal(await shownCode(clip.modelError), "not_a_model");
   });
 
-  test("an address that is none", async (t) => {
+  test("an invalid address", async (t) => {
     const clip = await site.newPage(t);
     await clip.loadUrl("http://");
     await clip.modelError.waitFor();
@@ -235,7 +236,7 @@ describe("what is no model is refused, and the one before goes on working", () =
     assert.equal(await shownCode(clip.modelError), "empty_input");
   });
 
-  test("a menu that does not come leaves URL and file", async (t) => {
+  test("if the menu does not load, URL and file still work", async (t) => {
     const clip = await site.newPage(t);
     site.own.answer("/models.json", status(500));
     await clip.page.reload();

@@ -1,5 +1,5 @@
-// The eight photos and their captions through the page, with a full-size ViT-B/32 in 8 bits:
-// against Hugging Face transformers in f32, and against the native command line.
+// The page embeds eight photos and their captions with a full-size ViT-B/32 in 8 bits. The vectors are compared with
+// those of Hugging Face transformers in f32, and of the native command line.
 
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
@@ -25,7 +25,7 @@ const labels = [...captions, ...inputs.images];
 
 /** @type {Site} */
 let site;
-/** @type {number[][]} what the page gave: a vector for each caption, then one for each photo */
+/** @type {number[][]} the page's vectors: one for each caption, then one for each photo */
 let vectors;
 
 before(async () => (site = await Site.open()));

@@ -3,7 +3,7 @@
 /** @import { ClipEncoder, Embeddings, EmbedOptions } from "../../clip.js" */
 
 /**
- * A text or an image on the page. Each is embedded by itself, so that one that fails costs no other.
+ * A text or an image on the page. Each is embedded by its own call, so that one that fails does not affect the others.
  * @typedef {object} Input
  * @property {"text" | "image"} kind
  * @property {string} source the text, or the image's name

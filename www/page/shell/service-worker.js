@@ -11,7 +11,7 @@ import { showTraffic } from "./traffic.js";
 /** @import { ClipEncoder } from "../../clip.js" */
 
 /**
- * From the next visit on the page needs no network, and is isolated where its host does not see to it: see sw.js.
+ * From the next visit on, the page needs no network, and is isolated even if its host does not do that: see sw.js.
  * @param {{ encoderAtHand: () => Promise<ClipEncoder | null>, forget: () => void }} model what answers requests to the
  *   endpoint
  */

@@ -1,4 +1,4 @@
-// The Check view: the published cosines beside this device's, told apart where they differ.
+// The Check view: published cosines beside this device's, with differences marked.
 
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
@@ -29,7 +29,7 @@ async function check({ page }) {
   };
 }
 
-test("the built-in model gives what transformers gives", async (t) => {
+test("the built-in model gives the same cosines as transformers", async (t) => {
   const clip = await site.newPage(t);
   const { verdict, cells, wrong } = await check(clip);
   assert.match(verdict, /^This device and this file give the cosines of the demo model as transformers computes it: of 72, none differs by more than 0\.0\d+/);
@@ -39,7 +39,7 @@ test("the built-in model gives what transformers gives", async (t) => {
   assert.deepEqual(cells.map((row) => row.map(([, there]) => there)), published.map((/** @type {number[]} */ row) => row.map((value) => Number(value.toFixed(3)))));
 });
 
-test("another model is not taken for OpenAI's, and its cosines are its own", async (t) => {
+test("another model is not mistaken for OpenAI's, and its own cosines are shown", async (t) => {
   const clip = await site.newPage(t);
   await clip.loadTinyModel();
   const { verdict, cells } = await check(clip);
@@ -57,7 +57,7 @@ test("another model is not taken for OpenAI's, and its cosines are its own", asy
   assert.deepEqual(cells.map((row) => row.map(([own]) => own)), wanted);
 });
 
-test("a picture that does not come is said, and the check runs again", async (t) => {
+test("a picture that cannot be fetched is reported, and the check can run again", async (t) => {
   const clip = await site.newPage(t);
   site.own.answer("/check/similarity.demo.json", (_request, response) => void response.writeHead(500).end());
   await clip.page.getByRole("link", { name: "Check" }).click();

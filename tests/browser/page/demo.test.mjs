@@ -1,4 +1,4 @@
-// What a visitor meets: the demo model at work on a sample, samples to click, a sheet to draw on.
+// What a visitor sees first: the demo model embeds a sample; samples to click; a sheet to draw on.
 
 import assert from "node:assert/strict";
 import { join } from "node:path";
@@ -11,7 +11,7 @@ const LOGIT_SCALE = Math.exp(3.845703125);
 
 /** @import { ClipPage } from "../support/browser.mjs" */
 
-/** Which caption of samples.json is the right one. */
+/** The right caption of each sample in samples.json. */
 const RIGHT = {
   "hearts.png": "three red hearts",
   "fish.png": "a striped green fish",
@@ -30,7 +30,7 @@ after(() => site.close());
 const verdict = (clip) => clip.page.locator("#comparison .verdict strong");
 
 /**
- * Waits for a result in which an image has been compared, and gives the caption that won.
+ * Waits for a result with a comparison, and gives the best caption.
  * @param {ClipPage} clip
  * @param {string} image
  */
@@ -40,7 +40,7 @@ async function winner(clip, image) {
   return (await verdict(clip).textContent())?.replace(/[“”]/g, "");
 }
 
-describe("at the first visit", () => {
+describe("on the first visit", () => {
   test("a picture and four captions are embedded without a click, and the right caption wins", async (t) => {
     const clip = await site.visit(t);
     assert.equal(await winner(clip, "hearts.png"), RIGHT["hearts.png"]);
@@ -57,7 +57,7 @@ describe("at the first visit", () => {
     assert.deepEqual(site.hub.requests, []);
   });
 
-  test("the demo is the menu's first and says what it is", async (t) => {
+  test("the demo model is the first in the menu, with a description", async (t) => {
     const clip = await site.visit(t);
     const menu = clip.page.locator("#model-menu option");
     await menu.nth(1).waitFor({ state: "attached" });
@@ -65,14 +65,14 @@ describe("at the first visit", () => {
     assert.equal(await clip.page.locator("#model-menu").evaluate((menu) => /** @type {HTMLSelectElement} */ (menu).selectedIndex), 0);
   });
 
-  test("the page stays where it is, on a phone too", async (t) => {
+  test("the page does not scroll by itself, on a phone too", async (t) => {
     const clip = await site.visit(t, { viewport: { width: 360, height: 740 } });
     await winner(clip, "hearts.png");
     assert.equal(await clip.page.evaluate(() => scrollY), 0);
     assert.ok((await clip.page.evaluate(() => document.documentElement.scrollWidth)) <= 360);
   });
 
-  test("with no network at all beyond the page's own files", async (t) => {
+  test("nothing is fetched except the page's own files", async (t) => {
     const clip = await site.visit(t);
     await winner(clip, "hearts.png");
     assert.ok(site.own.requests.includes("/models/demo.gguf"));
@@ -91,7 +91,7 @@ describe("samples", () => {
     });
   }
 
-  test("leave what the user has typed and added", async (t) => {
+  test("do not replace what the user has typed and added", async (t) => {
     const clip = await site.visit(t);
     await winner(clip, "hearts.png");
     await clip.texts.fill("my own words");
@@ -103,7 +103,7 @@ describe("samples", () => {
     assert.deepEqual(await clip.legend(), ["“my own words”", "fish.png", "cat.png"]);
   });
 
-  test("download no large model unasked", async (t) => {
+  test("do not download a large model without asking", async (t) => {
     const clip = await site.visit(t);
     await winner(clip, "hearts.png");
     await clip.chooseOrigin("Any URL");
@@ -116,7 +116,7 @@ describe("samples", () => {
     assert.deepEqual(site.hub.requests, ["/tiny-gelu.q8_0.gguf"]);
   });
 
-  test("that do not come leave a page that works", async (t) => {
+  test("that cannot be fetched leave a working page", async (t) => {
     const clip = await site.visit(t);
     site.own.answer("/samples.json", (_request, response) => void response.writeHead(404).end());
     await clip.page.reload();
@@ -129,7 +129,7 @@ describe("samples", () => {
 
 describe("the sheet to draw on", () => {
   /**
-   * Draws lines through points given in parts of the sheet's edge.
+   * Draws lines through points, given as fractions of the sheet's edge.
    * @param {ClipPage} clip
    * @param {[number, number][]} points
    */
@@ -163,7 +163,7 @@ describe("the sheet to draw on", () => {
   }
 
   for (const [name, points] of Object.entries({ circle, star, triangle })) {
-    test(`a ${name} is taken for a ${name}`, async (t) => {
+    test(`a ${name} is recognised as a ${name}`, async (t) => {
       const clip = await site.visit(t);
       await openSheet(clip);
       await stroke(clip, points);
@@ -193,7 +193,7 @@ describe("the sheet to draw on", () => {
   });
 });
 
-test("of a photograph the page says that this model knows drawings only", async (t) => {
+test("for a photograph, the page says that this model only knows drawings", async (t) => {
   const clip = await site.visit(t);
   await winner(clip, "hearts.png");
   await clip.pickImages([join(FIXTURES, "rocket.jpg")]);
@@ -229,7 +229,7 @@ test("several images and texts: a table, the best text of each image marked", as
   assert.match(String(await clip.page.locator("#comparison .about").textContent()), /softmax of 46\.8 × cosine/);
 });
 
-test("of one image the texts stand in the order of how well they fit", async (t) => {
+test("for one image, the texts are sorted by how well they fit", async (t) => {
   const clip = await site.visit(t);
   await winner(clip, "hearts.png");
   const shares = await clip.page.locator("#comparison td .cosine").allTextContents();
@@ -237,7 +237,7 @@ test("of one image the texts stand in the order of how well they fit", async (t)
   assert.match(String(await clip.page.locator("#comparison tbody tr").first().textContent()), /three red hearts.*, the best/);
 });
 
-test("one text alone has cosines and no chances", async (t) => {
+test("a single text has cosines, but no probabilities", async (t) => {
   const clip = await site.visit(t);
   await winner(clip, "hearts.png");
   await clip.texts.fill("three red hearts");

@@ -1,4 +1,4 @@
-// Images and texts in, JSON out: what one does on the page.
+// The Embed view: images and texts in, JSON out.
 
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
@@ -15,7 +15,7 @@ const CAT_AVIF = join(FIXTURES, "cat.avif");
 const ROCKET = join(FIXTURES, "rocket.jpg");
 const NOT_AN_IMAGE = { name: "notes.png", mimeType: "image/png", buffer: Buffer.from("these are notes, not pixels") };
 
-/** What Python's own readers and NumPy make of the files. */
+/** Reads the files with Python's own readers and NumPy. */
 const READERS = `
 import csv, json, sys
 import numpy
@@ -37,7 +37,7 @@ after(() => site.close());
 /**
  * Downloads the result.
  * @param {ClipPage} clip
- * @param {string} format as the menu has it
+ * @param {string} format as in the menu
  */
 async function download(clip, format) {
   await clip.page.getByLabel("Format of the file").selectOption(format);
@@ -47,7 +47,7 @@ async function download(clip, format) {
 }
 
 describe("inputs", () => {
-  test("texts, one a line, blank lines aside", async (t) => {
+  test("texts, one per line, without blank lines", async (t) => {
     const clip = await site.newPage(t);
     await clip.loadTinyModel();
     await clip.texts.fill("a photo of a cat\n\n  a photo of a dog  \n");
@@ -70,7 +70,7 @@ describe("inputs", () => {
   });
 
   for (const kind of /** @type {const} */ (["drop", "paste"])) {
-    test(`images by ${kind}, the same vectors as from the picker`, async (t) => {
+    test(`images by ${kind}, with the same vectors as from the picker`, async (t) => {
       const clip = await site.newPage(t);
       await clip.loadTinyModel();
       await clip.pickImages([CAT, ROCKET]);
@@ -93,7 +93,7 @@ describe("inputs", () => {
     assert.equal(await clip.thumbnails.count(), 0);
   });
 
-  test("an image is removed, and all are", async (t) => {
+  test("one image is removed, and all are", async (t) => {
     const clip = await site.newPage(t);
     await clip.pickImages([CAT, ROCKET, CAT_AVIF]);
     await clip.page.getByRole("button", { name: "Remove rocket.jpg" }).click();
@@ -102,7 +102,7 @@ describe("inputs", () => {
     assert.equal(await clip.thumbnails.count(), 0);
   });
 
-  test("AVIF, which the browser decodes: near the same picture as PNG", async (t) => {
+  test("AVIF, which the browser decodes: close to the same picture as PNG", async (t) => {
     const clip = await site.newPage(t);
     await clip.loadTinyModel();
     await clip.pickImages([CAT, CAT_AVIF]);
@@ -112,7 +112,7 @@ describe("inputs", () => {
     assert.ok(similarity > 0.995, `cosine of the AVIF's vector to the PNG's is ${similarity}`);
   });
 
-  test("AVIF's colours are what they are under an alpha of nothing", async (t) => {
+  test("AVIF keeps its colours in transparent pixels", async (t) => {
     const clip = await site.newPage(t);
     await clip.loadTinyModel();
     await clip.pickImages([join(FIXTURES, "faint.png"), join(FIXTURES, "faint.avif")]);
@@ -122,7 +122,7 @@ describe("inputs", () => {
     assert.ok(similarity > 0.999, `cosine of the AVIF's vector to the PNG's is ${similarity}`);
   });
 
-  test("vectors are of unit length, unless the raw projection is asked for", async (t) => {
+  test("vectors have unit length, unless the raw projection is chosen", async (t) => {
     const clip = await site.newPage(t);
     await clip.loadTinyModel();
     await clip.texts.fill("a photo of a cat");
@@ -142,7 +142,7 @@ describe("inputs", () => {
 });
 
 describe("the JSON", () => {
-  test("is whole when copied, downloaded, or selected by hand, and folded to read", async (t) => {
+  test("is complete when copied, downloaded or selected by hand, and folded on the page", async (t) => {
     const clip = await site.newPage(t);
     await clip.loadTinyModel();
     await clip.texts.fill("a photo of a cat\na photo of a dog");
@@ -187,7 +187,7 @@ describe("the JSON", () => {
     assert.deepEqual(read.npy.vectors, data, "f32 all the way");
   });
 
-  test("stands beside each vector's strip and norm", async (t) => {
+  test("is shown with each vector's strip and norm", async (t) => {
     const clip = await site.newPage(t);
     await clip.loadTinyModel();
     await clip.page.getByLabel("Scale vectors to unit length").uncheck();
@@ -208,7 +208,7 @@ describe("the JSON", () => {
     for (const i of large) assert.deepEqual(painted[i], [vector[i] > 0, vector[i] < 0], `component ${i} is ${vector[i]}`);
   });
 
-  test("stands beside the model's name and type, the dimensions and the time", async (t) => {
+  test("is shown with the model's name and type, the dimensions and the time", async (t) => {
     const clip = await site.newPage(t);
     await clip.loadTinyModel();
     await clip.texts.fill("a photo of a cat");
@@ -225,7 +225,7 @@ describe("bad inputs", () => {
     assert.equal(await shownCode(clip.runError), "empty_input");
   });
 
-  test("a file that is no image has its error on its thumbnail, and the others their vectors", async (t) => {
+  test("a file that is not an image shows its error on its thumbnail, and the others have vectors", async (t) => {
     const clip = await site.newPage(t);
     await clip.loadTinyModel();
     await clip.pickImages([CAT]);
@@ -240,7 +240,7 @@ describe("bad inputs", () => {
     assert.match(String(await clip.page.locator("#result-summary").textContent()), /1 failed and is left out/);
   });
 
-  test("an image cut short", async (t) => {
+  test("a truncated image", async (t) => {
     const clip = await site.newPage(t);
     await clip.loadTinyModel();
     await clip.pickImages({ name: "cut.png", mimeType: "image/png", buffer: readFileSync(CAT).subarray(0, 1000) });
@@ -259,7 +259,7 @@ describe("bad inputs", () => {
     assert.equal(status_code, 415);
   });
 
-  test("what went wrong is gone once it goes right", async (t) => {
+  test("an error disappears when the input works", async (t) => {
     const clip = await site.newPage(t);
     await clip.loadTinyModel();
     await clip.pickImages(NOT_AN_IMAGE);

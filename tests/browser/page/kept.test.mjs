@@ -1,4 +1,4 @@
-// What the page keeps, says of it, and does with it at the next visit.
+// What the page stores, how it shows that, and how it uses it on the next visit.
 
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
@@ -29,7 +29,7 @@ async function serviceWorkerReady(page) {
 }
 
 /**
- * A text and the sample image are embedded.
+ * Embeds a text and the sample image.
  * @param {ClipPage} clip
  */
 async function vectors(clip) {
@@ -42,7 +42,7 @@ async function vectors(clip) {
 }
 
 describe("without a network", () => {
-  test("the page, reloaded with its server stopped, embeds from what it kept", async (t) => {
+  test("the page, reloaded with its server stopped, embeds with stored files", async (t) => {
     const site = await Site.open();
     t.after(() => site.close());
     const clip = await site.newPage(t);
@@ -61,7 +61,7 @@ describe("without a network", () => {
     record({ section: "faults", what: "no network", tried: "two visits with the servers stopped", outcome: "page and model come from what was kept, with equal vectors" });
   });
 
-  test("so does the demo model at the second visit, without a click", async (t) => {
+  test("so does the demo model on the second visit, without a click", async (t) => {
     const site = await Site.open();
     t.after(() => site.close());
     const clip = await site.visit(t);
@@ -72,7 +72,7 @@ describe("without a network", () => {
     await clip.page.locator("#comparison").waitFor();
   });
 
-  test("every file of the page is kept", () => {
+  test("every file of the page is stored", () => {
     const source = readFileSync(join(WWW, "sw.js"), "utf8");
     const listed = [...source.matchAll(/const (?:PAGE|LATER) = \[([^\]]+)\]/g)]
       .flatMap(([, list]) => [...String(list).matchAll(/"([^"]+)"/g)])
@@ -84,15 +84,15 @@ describe("without a network", () => {
     assert.deepEqual(listed.toSorted(), ["./", ...files].toSorted());
   });
 
-  test("the menu's SHA-256 of the demo model is that of the file", () => {
+  test("the menu has the right SHA-256 of the demo model", () => {
     const [{ url, sha256, size }] = JSON.parse(readFileSync(join(WWW, "models.json"), "utf8"));
     const bytes = readFileSync(join(WWW, url));
     assert.deepEqual([sha256, size], [createHash("sha256").update(bytes).digest("hex"), bytes.length]);
   });
 });
 
-describe("the list of what is kept", () => {
-  test("appears with the first model, and deletes it at a click", async (t) => {
+describe("the list of stored models", () => {
+  test("appears with the first model, and deletes it with a click", async (t) => {
     const clip = await site.newPage(t);
     const panel = clip.page.locator("#kept");
     assert.equal(await panel.isVisible(), false);
@@ -105,7 +105,7 @@ describe("the list of what is kept", () => {
     assert.equal(await panel.isVisible(), false);
   });
 
-  test("says what has come of a load that was cancelled, and that it goes on from there", async (t) => {
+  test("shows how much of a cancelled load is stored, and that loading continues from there", async (t) => {
     const clip = await site.newPage(t);
     const size = statSync(TINY_MODEL).size;
     site.hub.parts(MODEL, TINY_MODEL, { silentAfter: (from) => (from === 0 ? 2_000_000 : size) });
@@ -120,7 +120,7 @@ describe("the list of what is kept", () => {
 });
 
 describe("texts before images", () => {
-  test("a text is embedded while the rest comes; what is cancelled then is loaded by Load", async (t) => {
+  test("a text is embedded while the rest loads; if that is cancelled, the Load button loads it", async (t) => {
     const clip = await site.newPage(t);
     site.hub.parts(MODEL, TINY_MODEL, { silentAfter: (from) => (from === 0 ? 4_450_000 : 1e9) });
     await clip.loadUrl(site.hub.origin + MODEL);
@@ -148,7 +148,7 @@ describe("a device with little memory", () => {
     await clip.page.reload();
   }
 
-  test("is offered a smaller model, and the one chosen all the same", async (t) => {
+  test("is offered a smaller model, and to load the chosen one anyway", async (t) => {
     const clip = await site.newPage(t);
     site.own.answer("/lib/worker/model-worker.js", (_request, response) => {
       response.writeHead(200, { "content-type": "text/javascript" });
@@ -165,11 +165,11 @@ describe("a device with little memory", () => {
     await clip.page.getByRole("button", { name: "Load", exact: true }).click();
     await clip.modelError.waitFor();
     await clip.page.getByRole("button", { name: "Load Small · q8_0 · 2.4 MB" }).click();
-    await clip.modelError.waitFor(); // as much too large here
+    await clip.modelError.waitFor(); // it is too large here too
     assert.match(String(await clip.page.locator("#model-menu").evaluate((/** @type {HTMLSelectElement} */ menu) => menu.value)), /^Small/);
   });
 
-  test("that broke down while it loaded is asked what to load instead", async (t) => {
+  test("that crashed during a load is offered other models", async (t) => {
     const clip = await site.newPage(t);
     await reopen(clip);
     site.hub.parts(MODEL, TINY_MODEL, { silentAfter: () => 1_000_000 });
@@ -192,7 +192,7 @@ describe("a device with little memory", () => {
     record({ section: "faults", what: "a page that crashes while it loads", tried: "once", outcome: "the next visit says so, and offers a smaller model" });
   });
 
-  test("a page that is closed or reloaded while it loads has not broken down", async (t) => {
+  test("that closes or reloads a page during a load is not said to have crashed", async (t) => {
     const clip = await site.newPage(t);
     site.hub.parts(MODEL, TINY_MODEL, { silentAfter: () => 1_000_000 });
     await clip.loadUrl(site.hub.origin + MODEL);

@@ -1,4 +1,4 @@
-// The page as such: by keyboard, on a phone's width, dark and light.
+// The page in general: by keyboard, on a narrow screen, dark and light.
 
 import assert from "node:assert/strict";
 import { join } from "node:path";
@@ -17,7 +17,7 @@ test("by keyboard alone: choose a model, load it, type, embed, copy", async (t) 
   const { keyboard } = clip.page;
   const visited = [];
   await clip.page.waitForFunction(() => document.querySelectorAll("#model-menu option").length > 0);
-  await keyboard.press("Tab"); // what is sent
+  await keyboard.press("Tab"); // the count of what is sent
   visited.push(await focused(clip.page));
   await keyboard.press("Tab");
   visited.push(await focused(clip.page));
@@ -43,7 +43,7 @@ test("by keyboard alone: choose a model, load it, type, embed, copy", async (t) 
   );
 });
 
-test("by keyboard: cancel a load from where Load was pressed, and be back there", async (t) => {
+test("by keyboard: the focus moves from Load to Cancel, and back again", async (t) => {
   const clip = await site.newPage(t);
   site.hub.answer("/never.gguf", () => {});
   await clip.chooseOrigin("Any URL");
@@ -61,7 +61,7 @@ test("stop ends a run and keeps what is done", async (t) => {
   await clip.loadTinyModel();
   const count = 5000;
   const lines = Array.from({ length: count }, (_, index) => `text ${index}`).join("\n");
-  // As if pasted: typing this much takes a browser seconds.
+  // Filled in at once, as if pasted: typing so much takes a browser seconds.
   await clip.texts.evaluate((field, lines) => (/** @type {HTMLTextAreaElement} */ (field).value = lines), lines);
   await clip.page.getByRole("button", { name: /^Embed/ }).click();
   await clip.page.locator("#run-state").filter({ hasText: `of ${count}` }).waitFor();
@@ -75,7 +75,7 @@ test("stop ends a run and keeps what is done", async (t) => {
 describe("360 pixels wide", () => {
   const long = "a-very-long-name-without-a-single-space-".repeat(5);
 
-  test("nothing scrolls sideways, whatever is shown", async (t) => {
+  test("nothing scrolls sideways in any state of the page", async (t) => {
     const clip = await site.newPage(t, { viewport: { width: 360, height: 740 } });
     await assertFits(clip.page, "at first");
     await clip.loadUrl(`${site.hub.origin}/${long}.gguf`);
@@ -111,7 +111,7 @@ describe("360 pixels wide", () => {
 });
 
 for (const colorScheme of /** @type {const} */ (["light", "dark"])) {
-  test(`text stands out from its ground, ${colorScheme}`, async (t) => {
+  test(`text has enough contrast, ${colorScheme}`, async (t) => {
     const clip = await site.newPage(t, { colorScheme });
     await clip.loadTinyModel();
     await clip.loadUrl(`${site.hub.origin}/nowhere.gguf`);
@@ -126,7 +126,7 @@ for (const colorScheme of /** @type {const} */ (["light", "dark"])) {
   });
 }
 
-test("no motion where none is wanted", async (t) => {
+test("no motion if the user prefers none", async (t) => {
   const clip = await site.newPage(t, { reducedMotion: "reduce" });
   site.hub.answer("/never.gguf", () => {});
   await clip.loadUrl(`${site.hub.origin}/never.gguf`);
@@ -136,7 +136,8 @@ test("no motion where none is wanted", async (t) => {
 
 /**
  * @param {Page} page
- * @returns {Promise<{ id: string, ring: boolean }>} the element with the focus, and whether it or its label shows a ring
+ * @returns {Promise<{ id: string, ring: boolean }>} the element with the focus, and whether it or its label shows a
+ *   ring
  */
 function focused(page) {
   return page.evaluate(() => {
@@ -162,7 +163,7 @@ async function tabTo(page, id) {
 }
 
 /**
- * In the page: every text that is shown and enabled, and the WCAG contrast with what is behind it.
+ * Runs in the page: every text that is shown and enabled, and its WCAG contrast with the background.
  * @returns {{ text: string, ratio: number }[]}
  */
 function measureContrasts() {

@@ -1,5 +1,5 @@
-// Nothing is sent: no request beyond the page's own site and the chosen model's URL, a policy that allows little, and
-// a count of what is sent that really counts.
+// Nothing is sent: requests go only to the page's own site and the chosen model's URL, the policy allows little, and
+// the page counts correctly what is sent.
 
 import assert from "node:assert/strict";
 import { join } from "node:path";
@@ -11,7 +11,7 @@ import { RecordingProxy } from "../support/proxy.mjs";
 /** @import { ClipPage } from "../support/browser.mjs" */
 
 const MODEL = "/tiny-gelu.q8_0.gguf";
-/** Chromium's own, of any page with a form: what kinds of fields it has. */
+/** Chromium's own requests for pages with a form, about the kinds of its fields. */
 const AUTOFILL = "content-autofill.googleapis.com:443";
 
 /** @type {Site} */
@@ -25,7 +25,7 @@ async function controlled(page) {
 }
 
 /**
- * What people do with the page: the sample, a model by its URL, texts and images that are compared, a drawing.
+ * A typical session: the sample, a model from its URL, a comparison of texts and images, a drawing.
  * @param {ClipPage} clip
  */
 async function session(clip) {
@@ -46,13 +46,13 @@ async function session(clip) {
   await (await download).path();
 }
 
-test("a whole session asks its own site and the model's URL, and sends no body", { timeout: 120_000 }, async (t) => {
+test("a whole session only requests its own site and the model's URL, and sends no body", { timeout: 120_000 }, async (t) => {
   const proxy = await new RecordingProxy().start();
   t.after(() => proxy.stop());
   const clip = await site.visit(t, { proxy: { server: proxy.server } });
   await session(clip);
   await controlled(clip.page);
-  await clip.page.reload(); // isolated now, and so with threads
+  await clip.page.reload(); // the page is isolated now, so it has threads
   await session(clip);
 
   const model = site.hub.origin + MODEL;
@@ -70,7 +70,7 @@ test("a whole session asks its own site and the model's URL, and sends no body",
 });
 
 describe("the Content-Security-Policy", () => {
-  test("is not violated by a whole session, and nothing is on the console", async (t) => {
+  test("is not violated by a whole session, and the console stays empty", async (t) => {
     const clip = await site.newPage(t);
     /** @type {string[]} */
     const said = [];
@@ -117,7 +117,7 @@ describe("the count", () => {
   /** @param {ClipPage} clip */
   const summary = (clip) => clip.page.locator("#traffic-summary");
 
-  test("is of requests by host, as many as the servers saw", async (t) => {
+  test("has the requests by host, as many as the servers received", async (t) => {
     const clip = await site.newPage(t);
     await controlled(clip.page);
     await clip.page.waitForFunction(() => document.querySelector("#offline")?.textContent === "Works offline");
@@ -141,7 +141,7 @@ describe("the count", () => {
     ]);
   });
 
-  test("rises with what the page sends, to whomever, and says to whom", async (t) => {
+  test("grows with what the page sends to any host, and names the host", async (t) => {
     const clip = await site.newPage(t);
     await controlled(clip.page);
     site.hub.answer("/collect", (_request, response) => void response.writeHead(200, { "access-control-allow-origin": "*" }).end());
@@ -156,7 +156,7 @@ describe("the count", () => {
     assert.equal(hosts.filter((host) => host.endsWith("with a body that was sent there")).length, 2, hosts.join("\n"));
   });
 
-  test("rises with what a worker sends", async (t) => {
+  test("grows with what a worker sends", async (t) => {
     const clip = await site.newPage(t);
     await controlled(clip.page);
     site.own.answer("/poster.js", (_request, response) => {
@@ -166,7 +166,7 @@ describe("the count", () => {
     await summary(clip).filter({ hasText: /^7 bytes of yours sent/ }).waitFor();
   });
 
-  test("does not take for sent what the page answers itself", async (t) => {
+  test("does not include requests that the page itself answers", async (t) => {
     const clip = await site.visit(t);
     await clip.page.locator("#comparison .verdict").waitFor();
     await controlled(clip.page);

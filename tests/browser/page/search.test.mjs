@@ -1,4 +1,4 @@
-// The Search view: a folder of drawings indexed with the demo model, found again by words and by pictures.
+// The Search view: a folder of drawings is indexed with the demo model, and searched by words and by pictures.
 
 import assert from "node:assert/strict";
 import { appendFileSync, copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -31,8 +31,8 @@ after(async () => {
 });
 
 /**
- * Sixty drawings in nested folders, two broken files among them, and what is no picture at all.
- * @param {string} name of the folder around it, which no other test has
+ * Sixty drawings in nested folders, with two broken files, and files that are not pictures.
+ * @param {string} name of the outermost folder, different for each test
  */
 function makeFolder(name) {
   const folder = join(scratch, name, "Drawings");
@@ -48,7 +48,7 @@ function makeFolder(name) {
   return folder;
 }
 
-/** The Search view, in the words of one who uses it. */
+/** The Search view, with a method for each action of a user. */
 class SearchPage {
   /** @param {ClipPage} clip */
   constructor(clip) {
@@ -73,7 +73,7 @@ class SearchPage {
     return search;
   }
 
-  /** A new visit. */
+  /** Starts a new visit. */
   async reload() {
     await this.page.goto(`${site.own.origin}/`);
     await this.page.goto(`${site.own.origin}/#/search`);
@@ -86,7 +86,7 @@ class SearchPage {
     await this.page.locator("#search-folder-files").setInputFiles(folder);
   }
 
-  /** @param {number} least pictures that are done before */
+  /** @param {number} least pictures that must be done before */
   async pauseAfter(least) {
     await this.page.waitForFunction((least) => {
       const done = Number.parseInt(document.querySelector("#indexing-count")?.textContent || "0", 10);
@@ -122,12 +122,12 @@ class SearchPage {
     );
   }
 
-  /** @returns {Promise<number>} images that the encoder has been given in this visit */
+  /** @returns {Promise<number>} images that were passed to the encoder in this visit */
   embeddings() {
     return this.page.evaluate(() => /** @type {any} */ (window).embeddings);
   }
 
-  /** @returns {Promise<Record<string, number>>} how much is kept, by store */
+  /** @returns {Promise<Record<string, number>>} the number of stored entries, by store */
   kept() {
     return this.page.evaluate(async () => {
       const result = (/** @type {IDBRequest} */ request) =>
@@ -143,7 +143,7 @@ class SearchPage {
   }
 }
 
-/** In the page, before its own scripts. */
+/** Runs in the page, before its own scripts. */
 function countEmbeddings() {
   const { postMessage } = Worker.prototype;
   Object.assign(window, { embeddings: 0 });
@@ -154,7 +154,7 @@ function countEmbeddings() {
 }
 
 /**
- * What the API gives for the drawings and a text, ranked by a plain loop.
+ * The API's vectors of the drawings and of a text, ranked by a plain loop.
  * @param {Page} page
  * @param {string} text
  */
@@ -174,7 +174,7 @@ async function expectedRanking(page, text) {
 }
 
 describe("a folder", () => {
-  test("is indexed, whatever is broken in it, and the right pictures are found by words", async (t) => {
+  test("is indexed in spite of broken files, and the right pictures are found by words", async (t) => {
     const search = await SearchPage.open(t);
     await search.choose(makeFolder("words"));
     await search.indexed(60);
@@ -191,7 +191,7 @@ describe("a folder", () => {
     assert.ok(wrong.length <= 1, `of 12 captions: ${wrong.join("; ")}`);
   });
 
-  test("is ranked as the API's vectors say, best first, 48 and then the rest", async (t) => {
+  test("is ranked in the same order as with the API's vectors, best first, 48 and then the rest", async (t) => {
     const search = await SearchPage.open(t);
     await search.choose(makeFolder("ranking"));
     await search.indexed(60);
@@ -209,7 +209,7 @@ describe("a folder", () => {
     }
   });
 
-  test("stops when it is paused, and goes on to the end", async (t) => {
+  test("stops when it is paused, and then continues to the end", async (t) => {
     const search = await SearchPage.open(t);
     await search.choose(makeFolder("pause"));
     await search.pauseAfter(5);
@@ -239,7 +239,7 @@ describe("a folder", () => {
     assert.deepEqual(await search.kept(), { models: 1, vectors: 0, thumbnails: 0, folders: 0 });
   });
 
-  test("is dropped from the desktop", async (t) => {
+  test("can be dropped from the desktop", async (t) => {
     const search = await SearchPage.open(t);
     const session = await search.page.context().newCDPSession(search.page);
     const place = await search.page.locator("#search-heading").boundingBox();
@@ -270,8 +270,8 @@ describe("a folder", () => {
   });
 });
 
-describe("at the next visit", () => {
-  test("what is indexed is there, is found, and only what is new is embedded", async (t) => {
+describe("on the next visit", () => {
+  test("indexed pictures are found, and only new ones are embedded", async (t) => {
     const search = await SearchPage.open(t);
     const folder = makeFolder("visits");
     await search.choose(folder);
@@ -298,7 +298,7 @@ describe("at the next visit", () => {
     assert.equal(await search.embeddings(), 2 + 4, "the new one, the changed one, and the broken ones");
   });
 
-  test("a folder is forgotten, and everything", async (t) => {
+  test("one folder is forgotten, then everything", async (t) => {
     const search = await SearchPage.open(t);
     search.page.on("dialog", (dialog) => dialog.accept());
     await search.choose(makeFolder("forgotten"));
@@ -323,7 +323,7 @@ describe("at the next visit", () => {
 
   test("a folder opened by its handle can be opened again", async (t) => {
     const search = await SearchPage.open(t);
-    // The origin's own file system stands in for the disk, which no test may pick from.
+    // The origin private file system takes the place of the disk: a test cannot use the browser's dialog.
     const pictures = [0, 4, 8].map((index) => readFileSync(join(DRAWN, `${CASES[index]?.file}.png`), "base64"));
     await search.page.evaluate(async (pictures) => {
       const folder = await (await navigator.storage.getDirectory()).getDirectoryHandle("Holidays", { create: true });
@@ -356,7 +356,7 @@ describe("at the next visit", () => {
 });
 
 describe("by a picture", () => {
-  test("chosen, dropped alone, or one of those found", async (t) => {
+  test("that is chosen, dropped alone, or in the result", async (t) => {
     const search = await SearchPage.open(t);
     await search.clip.giveFiles("drop", "#view-search", CASES.slice(0, 8).map(({ file }) => ({ name: `${file}.png`, path: join(DRAWN, `${file}.png`) })));
     await search.indexed(8);
@@ -370,7 +370,7 @@ describe("by a picture", () => {
     assert.equal(await search.page.evaluate(() => document.activeElement?.id), "search-summary");
   });
 
-  test("which opens larger, by keyboard, and gives the focus back", async (t) => {
+  test("that opens in full by keyboard, and gives the focus back", async (t) => {
     const search = await SearchPage.open(t);
     await search.page.locator("#search-files").setInputFiles(CASES.slice(0, 3).map(({ file }) => join(DRAWN, `${file}.png`)));
     await search.indexed(3);
@@ -387,7 +387,7 @@ describe("by a picture", () => {
     assert.equal(await first.evaluate((button) => button === document.activeElement), true);
   });
 
-  test("that is none, with nothing indexed, and with no words at all, says why", async (t) => {
+  test("that is not one, with nothing indexed, and without words: each says why", async (t) => {
     const search = await SearchPage.open(t);
     const code = search.page.locator("#query-error code");
     await search.page.getByRole("button", { name: "Search", exact: true }).click();
@@ -401,7 +401,7 @@ describe("by a picture", () => {
   });
 });
 
-test("each model has its own index, and the page says when there is another", async (t) => {
+test("each model has its own index, and the page says if there is one for another model", async (t) => {
   const search = await SearchPage.open(t);
   await search.choose(makeFolder("models"));
   await search.indexed(60);
@@ -423,7 +423,7 @@ test("each model has its own index, and the page says when there is another", as
   assert.equal(await search.embeddings(), given);
 });
 
-test("a model that is exchanged in the midst of indexing gets nothing of the other's", async (t) => {
+test("if the model is changed during indexing, its index gets no vectors of the other model", async (t) => {
   const search = await SearchPage.open(t);
   await search.choose(makeFolder("exchange"));
   await search.page.waitForFunction(() => /^\d+ of/.test(document.querySelector("#indexing-count")?.textContent ?? ""));
@@ -434,7 +434,7 @@ test("a model that is exchanged in the midst of indexing gets nothing of the oth
   await search.page.getByRole("button", { name: "Index 62 pictures for this model" }).waitFor();
 });
 
-test("two tabs index one folder and do each other no harm", async (t) => {
+test("two tabs can index the same folder", async (t) => {
   const search = await SearchPage.open(t);
   const other = new SearchPage(Object.assign(Object.create(search.clip), { page: await search.page.context().newPage() }));
   await other.reload();
@@ -448,7 +448,7 @@ test("two tabs index one folder and do each other no harm", async (t) => {
   assert.deepEqual(await search.kept(), { models: 1, vectors: 60, thumbnails: 60, folders: 0 });
 });
 
-test("where the device has no more room, indexing goes on in memory, and the page says so", async (t) => {
+test("if the device has no more storage, indexing continues in memory, and the page says so", async (t) => {
   const search = await SearchPage.open(t);
   const session = await search.page.context().newCDPSession(search.page);
   await session.send("Storage.overrideQuotaForOrigin", { origin: site.own.origin, quotaSize: 1 });
@@ -462,7 +462,7 @@ test("where the device has no more room, indexing goes on in memory, and the pag
   await search.state.filter({ hasText: "Nothing is indexed for" }).waitFor();
 });
 
-test("a picture that takes the encoder down costs itself alone", async (t) => {
+test("if a picture kills the encoder, only that picture fails", async (t) => {
   const { page } = await site.newPage(t);
   const outcome = await page.evaluate(async () => {
     const { Indexing } = await import(/** @type {string} */ ("/page/search/indexing.js"));
@@ -494,7 +494,7 @@ test("a picture that takes the encoder down costs itself alone", async (t) => {
   assert.ok(outcome.encoders <= 4, `${outcome.encoders} encoders were loaded for it`);
 });
 
-test("5,000 vectors are kept, and searched in under 50 ms, with nothing missed", async (t) => {
+test("5,000 vectors are stored, and searched completely in under 50 ms", async (t) => {
   const { page } = await site.newPage(t);
   const { times, wrong, count } = await page.evaluate(async () => {
     const { Collection } = await import(/** @type {string} */ ("/page/search/collection.js"));
@@ -502,7 +502,7 @@ test("5,000 vectors are kept, and searched in under 50 ms, with nothing missed",
     const [rows, dimension] = [5000, 512];
     const model = { key: "random", name: "random" };
     let state = 1;
-    const random = () => (state = (state * 48271) % 2147483647) / 2147483647 - 0.5; // Lehmer's, so that a failure repeats
+    const random = () => (state = (state * 48271) % 2147483647) / 2147483647 - 0.5; // Lehmer's generator, so that a failure can be reproduced
     const unit = () => {
       const vector = Float32Array.from({ length: dimension }, random);
       const norm = Math.sqrt(vector.reduce((sum, value) => sum + value * value, 0));
@@ -537,7 +537,7 @@ test("5,000 vectors are kept, and searched in under 50 ms, with nothing missed",
   t.diagnostic(`of 5,000 x 512: ${times.map((time) => time.toFixed(1)).join(", ")} ms`);
   assert.equal(count, 5000);
   assert.deepEqual(wrong, []);
-  assert.ok(median(times) < 50, `the median is ${median(times).toFixed(1)} ms`); // one may fall in another program's turn
+  assert.ok(median(times) < 50, `the median is ${median(times).toFixed(1)} ms`); // the median, because another program may slow a single search down
 });
 
 test("360 pixels wide, nothing scrolls sideways", async (t) => {

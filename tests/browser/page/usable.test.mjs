@@ -1,4 +1,4 @@
-// Usable by all, at once: what axe finds, what is painted before the module comes, and that nothing jumps.
+// Usable by everyone, and at once: accessibility (axe), what is painted before the module loads, and no layout shifts.
 
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
@@ -13,7 +13,7 @@ import { FIXTURES, Site } from "../support/browser.mjs";
 
 const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 const NOT_AN_IMAGE = { name: "notes.png", mimeType: "image/png", buffer: Buffer.from("these are notes, not pixels") };
-/** "Good" by the Web Vitals is 0.1. */
+/** Web Vitals call 0.1 "good". */
 const MOST_SHIFT = 0.02;
 
 /** @type {Site} */
@@ -21,7 +21,7 @@ let site;
 before(async () => (site = await Site.open()));
 after(() => site.close());
 
-/** @type {Record<string, (clip: ClipPage) => Promise<unknown>>} the page's states that a visitor meets */
+/** @type {Record<string, (clip: ClipPage) => Promise<unknown>>} states of the page that a visitor sees */
 const STATES = {
   "the first visit": async () => {},
   "errors of inputs": async (clip) => {
@@ -68,7 +68,7 @@ describe("axe finds nothing wrong", () => {
 });
 
 describe("the first paint", () => {
-  test("waits for no module and no model", async (t) => {
+  test("does not wait for the module or the model", async (t) => {
     const clip = await site.newPage(t);
     site.own.reset();
     for (const build of ["simd128", "relaxed", "simd128-threads", "relaxed-threads"]) {
@@ -83,14 +83,14 @@ describe("the first paint", () => {
   });
 
   for (const width of [1280, 360]) {
-    test(`and what comes after moves nothing, ${width} pixels wide`, async (t) => {
+    test(`and nothing moves after it, ${width} pixels wide`, async (t) => {
       const clip = await site.visit(t, { viewport: { width, height: 800 } });
       await clip.page.locator("#comparison .verdict").waitFor();
       const shift = await layoutShift(clip.page);
       assert.ok(shift.total <= MOST_SHIFT, `cumulative layout shift ${shift.total}: ${JSON.stringify(shift.sources)}`);
     });
 
-    test(`and the badge stays where it is while requests are counted, ${width} pixels wide`, async (t) => {
+    test(`and the badge does not move while requests are counted, ${width} pixels wide`, async (t) => {
       const clip = await site.newPage(t, { viewport: { width, height: 800 } });
       const badge = clip.page.locator("#offline").filter({ hasText: "Works offline" });
       await badge.waitFor();

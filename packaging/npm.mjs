@@ -11,7 +11,7 @@ const PACKAGE = join(REPOSITORY, "pkg");
 /** The public files. The modules that they import are in lib/, and the wasm modules in pkg/. */
 const ENTRIES = ["clip.js", "node.js", "endpoint.js", "sw.js"];
 /** Scripts of workers and threads. They export nothing: they are run for their side effects. */
-const STARTED = ["lib/worker/model-worker.js", "lib/engine/thread.js", "lib/node/thread.js"];
+const STARTED = ["lib/worker/model-worker.js", "lib/engine/wasm-thread.js", "lib/node/browser-surroundings.js"];
 const DOCUMENTS = ["README.md", "CHANGELOG.md", "LICENSE-MIT", "LICENSE-APACHE"];
 
 rmSync(PACKAGE, { recursive: true, force: true });

@@ -1,25 +1,25 @@
 //! Converts a checkpoint of safetensors or of torch, in chunks of any size, to GGUF in clip.cpp's layout.
 
 mod companions;
-#[cfg(not(target_arch = "wasm32"))]
-mod directory;
 mod file_type;
+#[cfg(not(target_arch = "wasm32"))]
+mod folder;
+mod logit_scale;
 mod output;
 mod piece;
 mod plan;
-mod scale;
 
 use std::collections::VecDeque;
 use std::ops::Range;
 
 pub use crate::convert::companions::Companions;
-#[cfg(not(target_arch = "wasm32"))]
-pub use crate::convert::directory::convert;
 pub use crate::convert::file_type::{FILE_TYPES, FileType};
+#[cfg(not(target_arch = "wasm32"))]
+pub use crate::convert::folder::convert;
+use crate::convert::logit_scale::{Scale, Waiting};
 use crate::convert::output::Output;
 use crate::convert::piece::Part;
 use crate::convert::plan::{Plan, Target};
-use crate::convert::scale::{Scale, Waiting};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::weights::{Header, Reader, malformed};
 use crate::format::{join, join_near};

@@ -22,7 +22,6 @@
 //! memory, that is an error, because a failed allocation would end the whole WebAssembly instance.
 
 mod bmp;
-mod directory;
 mod gif;
 mod jpeg;
 mod options;
@@ -30,6 +29,7 @@ mod orientation;
 mod png;
 mod samples;
 mod sniff;
+mod tags;
 mod tiff;
 mod webp;
 

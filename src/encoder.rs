@@ -178,7 +178,7 @@ impl ClipEncoder {
     ///
     /// # Errors
     /// `invalid_input` for another number of bytes than `3 * S * S`; `low_memory`; `missing_tower` for a text-only
-    /// model.
+    /// model; `malformed_model` if the weights give a vector that is not finite.
     pub fn embed_square(&self, pixels: &[u8], normalize: bool) -> Result<Embedding> {
         let (preprocess, tower) = self.vision()?;
         if pixels.len() != preprocess.square_len() {

@@ -3,15 +3,15 @@
 //! # Three flows
 //!
 //! ```text
-//! image    bytes  -> decode -> preprocess   -> cpu::vision -> embedding -> JSON
-//! text     string -> model::clip::tokenizer -> cpu::text   -> embedding -> JSON
-//! weights  URL or file -> stream (cache, verify) -> format -> model -> cpu::weights
+//! image    bytes  -> decode -> preprocess   -> cpu::vision -> embedding
+//! text     string -> model::clip::tokenizer -> cpu::text   -> embedding
+//! weights  bytes as they arrive -> loader -> format -> model -> cpu::weights
 //! ```
 //!
-//! [`ClipEncoder`] is the facade of the first two flows, [`ModelLoader`] of the third. Only `wasm` knows
+//! [`ClipEncoder`] is the entry of the first two flows, [`ModelLoader`] of the third. Only `wasm` knows
 //! JavaScript; everything else builds and is tested natively.
 
-// A module of the page has the part of the crate that its bindings lead to.
+// Each wasm module contains only the code that its bindings call; the rest is dead code there.
 #![cfg_attr(not(all(feature = "pictures", feature = "towers")), allow(dead_code))]
 #![warn(missing_docs)]
 #![deny(rustdoc::bare_urls, rustdoc::broken_intra_doc_links, rustdoc::private_intra_doc_links)]

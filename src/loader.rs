@@ -132,7 +132,7 @@ impl ModelLoader {
         self.position = position;
     }
 
-    /// The towers that are loaded; `None` until the header has arrived.
+    /// The towers that will be loaded; `None` until the header has arrived.
     pub fn towers(&self) -> Option<Vec<Tower>> {
         let State::Tensors(tensors) = &self.state else { return None };
         Some(tensors.config.towers())

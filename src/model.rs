@@ -1,4 +1,4 @@
-//! Describes models: their sizes, their tensors, and the names in their files. Nothing here computes.
+//! Describes models: their sizes, their tensors, and the names in their files. Nothing here computes, except the tokenizer.
 
 pub mod clip;
 pub mod config;

@@ -1,8 +1,8 @@
 //! A pool of threads that split one piece of work.
 //!
 //! A tower's products follow one another within microseconds. So a waiting thread spins first and sleeps
-//! only after a while, and takes no lock while it spins. Nobody waits for a thread that the system has
-//! paused: the others do the parts it has not started.
+//! only after a while, and takes no lock while it spins. Parts that a paused thread has not
+//! started are done by the others; only its current part is waited for.
 
 use std::cell::UnsafeCell;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering::SeqCst};

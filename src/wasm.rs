@@ -1,6 +1,6 @@
 //! The JavaScript bindings. Only these files know JavaScript; they convert and delegate.
 //!
-//! The page has two modules of them: `pictures`, which a stranger's file can only end by itself, and `towers`, which
+//! The page has two wasm modules. `pictures` holds no model, so a file that crashes it takes nothing else down; `towers`
 //! holds the model. Each is built with the feature of its name.
 
 #[cfg(feature = "towers")]

@@ -6,14 +6,14 @@ import { defaultThreads, imageParams, loadParams } from "./lib/client/options.js
 import { PicturePool } from "./lib/client/picture-pool.js";
 import { RestartingWorker } from "./lib/client/restarting-worker.js";
 import { similarity } from "./lib/client/similarity.js";
-import { WorkerPool } from "./lib/client/worker-pool.js";
+import { BatchRunner } from "./lib/client/batch-runner.js";
 import { download } from "./lib/shared/download.js";
 import { abortedError, ClipError, errorJson } from "./lib/shared/error.js";
 import { isWeightsName, refuseHubPages } from "./lib/shared/weight-file-names.js";
 import { modelLock } from "./lib/store/model-lock.js";
 import { Store } from "./lib/store/store.js";
 
-/** @import { Work } from "./lib/client/worker-pool.js" */
+/** @import { Work } from "./lib/client/batch-runner.js" */
 /** @import { Loaded, LoadParams, Preprocessing } from "./lib/shared/protocol.js" */
 
 /** @typedef {import("./lib/client/classify.js").Classification} Classification */
@@ -72,7 +72,7 @@ export class ClipEncoder {
    */
   constructor(worker, params, loaded) {
     this.#worker = worker;
-    this.#helpers = new WorkerPool(params, loaded);
+    this.#helpers = new BatchRunner(params, loaded);
     worker.over.then((error) => this.#end(error));
     this.#info = Object.freeze(loaded.info);
     this.#memory = Object.freeze(loaded.memory);
@@ -299,14 +299,14 @@ export class ClipEncoder {
         const preprocessing = /** @type {Preprocessing} */ (this.#info.preprocessing);
         return this.#pictures.prepare({ image, preprocessing, ...reading, limits: this.#limits }, signal);
       },
-      embed: (worker, pixels) => worker.call("embedPixels", { pixels, normalize }, { signal }),
+      embed: (worker, pixels) => worker.call("embedSquare", { pixels, normalize }, { signal }),
     };
   }
 
   /** Waits for the vision tower if it is still loading. If there is none, fails here, before any picture is read. */
   async #requireVision() {
     await this.#waitFor("vision");
-    if (!this.#info.preprocessing) await this.#worker.call("embedPixels", { pixels: new Uint8Array(), normalize: true });
+    if (!this.#info.preprocessing) await this.#worker.call("embedSquare", { pixels: new Uint8Array(), normalize: true });
   }
 
   /**

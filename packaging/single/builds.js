@@ -18,7 +18,7 @@ export function singleBuilds() {
 }
 
 /** @returns {string[]} */
-export function threadsBuilds() {
+export function threadsBuildNames() {
   return [];
 }
 

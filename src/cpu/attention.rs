@@ -39,8 +39,8 @@ impl Attention {
         self.out_proj.make_room(n)
     }
 
-    /// `residual` `[q, width]` plus the attention output of the rows `queries`. `xs` `[n, width]` is
-    /// normalised; each query attends to all its rows.
+    /// `residual` `[q, width]` plus the attention output of the rows `queries` of `xs`. `xs` `[n, width]` is
+    /// normalised. A query attends to all rows of `xs`, or to those up to its own if attention is causal.
     pub fn add_to(&self, residual: Tensor, xs: &Tensor, queries: Range<usize>) -> Result<Tensor> {
         let qkv = self.qkv.forward(xs, queries.clone())?;
         let attended = qkv.apply_op1_no_bwd(&Attend { heads: self.heads, queries })?;

@@ -1,4 +1,5 @@
-//! The arithmetic of the towers. Each folder holds one operation, as scalar code and in SIMD.
+//! The arithmetic of the towers. An operation with handwritten SIMD has a folder, with a scalar file and a
+//! SIMD file that give the same results.
 //!
 //! A weight `[n, k]` and its activations `[m, k]` are both stored as int8, with one f32 scale for every 32
 //! values along `k`.

@@ -35,8 +35,8 @@ impl TextTower {
 
     /// The projection of one text, `[projection_dim]`, f32, not normalised.
     ///
-    /// A text is pooled at its first end token, and attention only looks backwards. So tokens after that
-    /// one are not computed, and nothing is padded.
+    /// A text is pooled at one token, and attention only looks backwards. So tokens after that one are not
+    /// computed, and nothing is padded.
     ///
     /// # Errors
     /// `low_memory`

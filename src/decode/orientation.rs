@@ -3,7 +3,7 @@
 use image::DynamicImage;
 use image::metadata::Orientation;
 
-use super::directory::{Directory, tag};
+use super::tags::{Directory, tag};
 use super::{Orientation as Wanted, RgbImage};
 use crate::error::Result;
 use crate::memory;

@@ -9,8 +9,8 @@ mod layout;
 mod meaning;
 mod ycbcr;
 
-use super::directory::Directory;
 use super::sniff::Format;
+use super::tags::Directory;
 use super::{Alpha, RgbImage, check_header, corrupt, orientation};
 use crate::error::Result;
 use crate::limits::Limits;

@@ -1,5 +1,6 @@
 //! Detects the family of a model. Models that look like CLIP but are not would run, or almost, and give
-//! meaningless vectors. They are refused by name, and only here.
+//! meaningless vectors. The families that we recognise are refused here, by name; a setting that CLIP does not
+//! have is refused where it is read.
 
 use serde_json::Value as Json;
 

@@ -65,9 +65,10 @@ impl ClipEncoder {
     /// The embedding of a picture that the pictures module has prepared by this model's `info.preprocessing`:
     /// `[S, S, 3]`, RGB.
     ///
-    /// Throws an `Error` with a `code`: `invalid_input`, `low_memory` or `missing_tower`.
-    #[wasm_bindgen(js_name = embedPixels)]
-    pub fn embed_pixels(&self, pixels: &[u8], normalize: bool) -> Result<Float32Array, JsValue> {
+    /// Throws an `Error` with a `code`: `invalid_input`, `low_memory`, `missing_tower`, or `malformed_model` if the
+    /// weights give a vector that is not finite.
+    #[wasm_bindgen(js_name = embedSquare)]
+    pub fn embed_square(&self, pixels: &[u8], normalize: bool) -> Result<Float32Array, JsValue> {
         js_embedding(self.0.embed_square(pixels, normalize))
     }
 

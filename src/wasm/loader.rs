@@ -42,7 +42,7 @@ impl ModelLoader {
         self.0.seek(position as u64);
     }
 
-    /// The towers that are loaded; `undefined` before the header is complete.
+    /// The towers that will be loaded; `undefined` before the header is complete.
     #[wasm_bindgen(getter)]
     pub fn towers(&self) -> Option<Vec<String>> {
         Some(self.0.towers()?.into_iter().map(|tower| tower.name().into()).collect())

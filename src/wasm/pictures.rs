@@ -12,7 +12,7 @@ use crate::preprocess::{Filter, Preprocess, Resize};
 
 #[wasm_bindgen]
 extern "C" {
-    /// The steps from a picture to the pixels that a model reads, as the TypeScript above has them.
+    /// How a model wants its images prepared: the TypeScript type `Preprocessing`.
     #[wasm_bindgen(typescript_type = "Preprocessing")]
     pub type Preprocessing;
 
@@ -33,7 +33,7 @@ extern "C" {
 }
 
 impl Preprocessing {
-    /// The part of it that makes pixels; the rest is done by the towers.
+    /// Resize and crop only: rescaling and normalising are done in the towers' module.
     ///
     /// # Errors
     /// `invalid_input` for a step that does not exist.
@@ -63,7 +63,7 @@ impl Preprocessing {
 }
 
 /// Decodes a JPEG, PNG, WebP, GIF, BMP or TIFF file and prepares it as a model's `info.preprocessing` says: the
-/// pixels are `[S, S, 3]`, RGB, row-major, for `embedPixels` of that model's encoder.
+/// pixels are `[S, S, 3]`, RGB, row-major, for `embedSquare` of that model's encoder.
 ///
 /// Throws an `Error` with a `code`: `unsupported_image`, `corrupt_image`, `image_too_large`, `limit_exceeded`,
 /// `low_memory` or `invalid_input`.

@@ -1,4 +1,4 @@
-//! What a model's files say about preparing a picture, as it passes from the towers to the pictures.
+//! The TypeScript type `Preprocessing`: the towers' module returns it, the pictures' module takes it.
 
 use wasm_bindgen::prelude::*;
 

@@ -189,8 +189,8 @@ test("a worker that ends is replaced, with its threads, and what waits is answer
     const { postMessage } = worker;
     worker.postMessage = (/** @type {any} */ message) => {
       postMessage.call(worker, message);
-      if (ends && message.method === "embedPixels") worker.terminate();
-      if (message.method === "embedPixels") ends = false;
+      if (ends && message.method === "embedSquare") worker.terminate();
+      if (message.method === "embedSquare") ends = false;
     };
     return worker;
   };

@@ -22,7 +22,7 @@ test("the version is the crate's", () => {
 test("it has the API and the builds, and nothing of the page", () => {
   const builds = readdirSync(join(REPOSITORY, "www/pkg")).flatMap((build) => ["clip_wasm.d.ts", "clip_wasm.js", "clip_wasm_bg.wasm"].map((name) => `pkg/${build}/${name}`));
   assert.equal(builds.length, 15);
-  const wanted = [...builds, "clip.js", "clip.d.ts", "node.js", "node.d.ts", "lib/worker/model-worker.js", "lib/worker/picture-worker.js", "lib/engine/thread.js", "sw.js", "LICENSE-MIT", "LICENSE-APACHE", "README.md", "package.json"];
+  const wanted = [...builds, "clip.js", "clip.d.ts", "node.js", "node.d.ts", "lib/worker/model-worker.js", "lib/worker/picture-worker.js", "lib/engine/wasm-thread.js", "sw.js", "LICENSE-MIT", "LICENSE-APACHE", "README.md", "package.json"];
   const missing = wanted.filter((path) => !installed.files.includes(path));
   assert.deepEqual(missing, []);
   const foreign = installed.files.filter((path) => /^(page|models|samples)\/|\.(gguf|html|css|ts\.map)$|^main\.js$/.test(path));

@@ -6,8 +6,9 @@ mod support;
 
 use std::cell::Cell;
 
+use candle_core::quantized::GgmlDType;
 use clip_wasm::decode::RgbImage;
-use clip_wasm::format::gguf::{Header, TensorInfo, Value, header_bytes};
+use clip_wasm::format::gguf::{Header, TensorInfo, Value, byte_size, header_bytes};
 use clip_wasm::format::safetensors;
 use clip_wasm::model::clip::checkpoint;
 use clip_wasm::model::clip::config::ClipConfig;

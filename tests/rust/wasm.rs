@@ -1,7 +1,10 @@
 //! The expected values of the native tests, checked in a browser through the bindings that the page calls.
 #![cfg(target_arch = "wasm32")]
 
-use clip_wasm::wasm::{CheckpointConverter, ClipEncoder, Companions, Limits, ModelLoader};
+use clip_wasm::wasm::{
+    CheckpointConverter, ClipEncoder, Companions, Limits, ModelLoader, Preprocessing, prepare_file,
+    prepare_pixels,
+};
 use js_sys::{Function, Object, Reflect, Uint8Array};
 use safetensors::SafeTensors;
 use wasm_bindgen::closure::Closure;
@@ -33,6 +36,16 @@ fn load(bytes: &[u8], chunk: usize) -> Result<ClipEncoder, JsValue> {
     loader.finish()
 }
 
+/// The square of pixels that a model wants of an image file.
+fn prepared(encoder: &ClipEncoder, bytes: &[u8]) -> Result<Vec<u8>, JsValue> {
+    let pixels = prepare_file(bytes, &preprocessing(encoder), "exif", "drop", &Limits::new());
+    pixels.map(|pixels| pixels.to_vec())
+}
+
+fn preprocessing(encoder: &ClipEncoder) -> Preprocessing {
+    property(&encoder.info().unwrap().into(), "preprocessing").unchecked_into()
+}
+
 fn property(of: &JsValue, name: &str) -> JsValue {
     Reflect::get(of, &name.into()).unwrap()
 }
@@ -46,8 +59,9 @@ fn vectors_equal_the_native_ones() {
     let encoder = load(Q8_0, 1 << 16).unwrap();
     let native: serde_json::Value = serde_json::from_str(NATIVE).unwrap();
     let texts = TEXTS.iter().map(|text| encoder.embed_text(text, true).unwrap());
-    let images =
-        IMAGES.iter().map(|image| encoder.embed_image(image, true, "exif", "drop").unwrap());
+    let images = IMAGES
+        .iter()
+        .map(|image| encoder.embed_square(&prepared(&encoder, image).unwrap(), true).unwrap());
     for (i, vector) in texts.chain(images).enumerate() {
         for (j, got) in vector.to_vec().into_iter().enumerate() {
             let want = native["data"][i][j].as_f64().unwrap();
@@ -83,7 +97,7 @@ fn chunks_of_any_size_give_the_same_model() {
 }
 
 #[wasm_bindgen_test]
-fn pixels_give_the_vector_of_the_image_they_are() {
+fn decoded_pixels_are_prepared_like_the_file() {
     let encoder = load(Q8_0, 1 << 20).unwrap();
     let image = clip_wasm::decode::decode(IMAGES[1]).unwrap();
     let rgba: Vec<u8> =
@@ -91,9 +105,15 @@ fn pixels_give_the_vector_of_the_image_they_are() {
     let pixels =
         ImageData::new_with_u8_clamped_array_and_sh(Clamped(&rgba), image.width(), image.height());
     let pixels = pixels.unwrap();
-    let want = encoder.embed_image(IMAGES[1], false, "exif", "drop").unwrap().to_vec();
-    assert_eq!(encoder.embed_pixels(&pixels, false, "drop").unwrap().to_vec(), want);
-    assert_ne!(encoder.embed_pixels(&pixels, false, "white").unwrap().to_vec(), want);
+    let want = prepared(&encoder, IMAGES[1]).unwrap();
+    let got = |alpha| {
+        let pixels = prepare_pixels(&pixels, &preprocessing(&encoder), alpha, &Limits::new());
+        pixels.unwrap().to_vec()
+    };
+    let size = property(&preprocessing(&encoder), "size").as_f64().unwrap() as usize;
+    assert_eq!(want.len(), 3 * size * size);
+    assert_eq!(got("drop"), want);
+    assert_ne!(got("white"), want);
 }
 
 #[wasm_bindgen_test]
@@ -103,10 +123,11 @@ fn errors_have_a_code_and_a_status() {
         (&b"<!doctype html>"[..], "unsupported_image", 415.0),
         (&IMAGES[0][..20_000], "corrupt_image", 422.0),
     ] {
-        let thrown = encoder.embed_image(bytes, true, "exif", "drop").unwrap_err();
+        let thrown = prepared(&encoder, bytes).unwrap_err();
         assert_eq!(code(&thrown), want);
         assert_eq!(property(&thrown, "statusCode").as_f64(), Some(status));
     }
+    assert_eq!(code(&encoder.embed_square(&[0; 12], true).unwrap_err()), "invalid_input");
     let refused = |bytes: &[u8]| code(&load(bytes, 1 << 16).err().unwrap());
     assert_eq!(refused(b"<!doctype html><title>404</title>"), "not_a_model");
     assert_eq!(refused(&[]), "not_a_model");

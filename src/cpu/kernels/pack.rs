@@ -45,8 +45,8 @@ pub struct Packing {
     pub run: Run,
     /// Bits per quant.
     pub bits: u32,
-    /// Added to each quant, so that none is negative. Each dot product is then too large by `lift` times
-    /// the sum of the activations' quants; the kernel subtracts that.
+    /// Added to each quant `q`, so that none is negative. A dot product with activations `a` is then
+    /// `sum((q + lift) * a) = sum(q * a) + lift * sum(a)`; the kernel subtracts the last term.
     pub lift: i8,
 }
 

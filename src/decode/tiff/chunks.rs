@@ -2,9 +2,9 @@
 
 use std::borrow::Cow;
 
-use super::super::directory::{ByteOrder, Directory, tag};
 use super::super::jpeg;
 use super::super::sniff::Format;
+use super::super::tags::{ByteOrder, Directory, tag};
 use super::super::{corrupt, make_room, unsupported};
 use super::compression::expand;
 use super::layout::{Compression, Layout};

@@ -1,7 +1,7 @@
 //! How the samples of a TIFF are arranged and stored.
 
-use super::super::directory::{ByteOrder, Directory, tag};
 use super::super::sniff::Format;
+use super::super::tags::{ByteOrder, Directory, tag};
 use super::super::{corrupt, unsupported};
 use crate::error::Result;
 

@@ -1,7 +1,7 @@
 //! What the samples of a TIFF mean, and their conversion to RGB, as in PIL's table `OPEN_INFO`.
 
-use super::super::directory::{Directory, tag};
 use super::super::sniff::Format;
+use super::super::tags::{Directory, tag};
 use super::super::{Alpha, corrupt, samples, unsupported};
 use super::layout::{Compression, Layout, SampleFormat, UNSPECIFIED};
 use super::ycbcr::{self, Subsampling};
@@ -244,7 +244,7 @@ fn saturated(count: usize, levels: impl Iterator<Item = f64>) -> Result<Vec<u8>>
 
 /// Samples of 8 bits, or the high bytes of samples of 16.
 fn bytes(data: Vec<u8>, layout: &Layout) -> Vec<u8> {
-    use super::super::directory::ByteOrder;
+    use super::super::tags::ByteOrder;
     match (layout.bits, layout.byte_order) {
         (16, ByteOrder::Little) => samples::one_of(data, 2, 1),
         (16, ByteOrder::Big) => samples::one_of(data, 2, 0),

@@ -1,6 +1,6 @@
 //! YCbCr in a TIFF that is not JPEG-compressed, by libtiff's arithmetic and by PIL's.
 
-use super::super::directory::{Directory, tag};
+use super::super::tags::{Directory, tag};
 use crate::error::Result;
 use crate::memory;
 

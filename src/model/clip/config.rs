@@ -114,7 +114,7 @@ pub(crate) const LOGIT_SCALE: &str = "clip.logit_scale";
 /// token.
 pub(crate) const POOL_TYPE: &str = "clip.text.pool_type";
 
-/// Stock types require an activation, and candle's has only one.
+/// candle's configuration types require an activation; it is never read.
 pub(crate) const UNREAD: StockActivation = StockActivation::QuickGelu;
 
 impl ClipConfig {

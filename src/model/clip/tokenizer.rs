@@ -26,8 +26,8 @@ const END_OF_WORD: &str = "</w>";
 pub(crate) const WORDS: &str =
     r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+";
 
-/// The tokenizer stores where each character comes from, for each form a text passes through: per byte of
-/// text, at most twice this many numbers. Latin letters need two thirds of that, Chinese all.
+/// Memory to tokenize a text: two lists of at most this many numbers for each byte of it, which say where
+/// each character comes from. Chinese needs all of it, Latin letters two thirds.
 const ENCODING_PLACES: u64 = 10;
 /// Bytes per token and its merge while a tokenizer is built, for words of the usual length.
 const BYTES_PER_TOKEN: u64 = 30 * size_of::<usize>() as u64;

@@ -361,7 +361,7 @@ describe("with threads", () => {
 
   test("one that traps while the worker waits for it fails only the running call", async (t) => {
     const page = await isolatedPage(t);
-    const source = readFileSync(join(REPOSITORY, "www/lib/engine/thread.js"), "utf8");
+    const source = readFileSync(join(REPOSITORY, "www/lib/engine/wasm-thread.js"), "utf8");
     const poisoned = source.replace("initSync({ module, memory });", `
       const { functions } = initSync({ module, memory });
       const isFirst = await (await fetch("/first")).text();
@@ -370,7 +370,7 @@ describe("with threads", () => {
     assert.notEqual(poisoned, source);
     let threads = 0;
     isolated.answer("/first", (_request, response) => void response.writeHead(200, { "cache-control": "no-store" }).end(threads++ === 0 ? "yes" : ""));
-    isolated.answer("/lib/engine/thread.js", (_request, response) => void response.writeHead(200, { "content-type": "text/javascript" }).end(poisoned));
+    isolated.answer("/lib/engine/wasm-thread.js", (_request, response) => void response.writeHead(200, { "content-type": "text/javascript" }).end(poisoned));
     const outcome = await page.evaluate(`(async () => {
       const clip = await ClipEncoder.load("${serve()}", { threads: 2, onWarning });
       const want = await told(clip.embedText(["a dog"]));

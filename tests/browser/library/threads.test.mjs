@@ -124,7 +124,7 @@ describe("a script that fails to load the first time", () => {
 
   test("of a thread is requested again", async (t) => {
     const page = await isolatedPage(t);
-    isolated.answer("/lib/engine/thread.js", failing("lib/engine/thread.js"));
+    isolated.answer("/lib/engine/wasm-thread.js", failing("lib/engine/wasm-thread.js"));
     assert.equal((await embed(page)).threads, EXPECTED_THREADS);
     record({ section: "faults", what: "a script of a worker that does not come at first", tried: "503 for the worker's, for one that it imports, and for a thread's", outcome: "it is asked for again" });
   });

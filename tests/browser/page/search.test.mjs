@@ -148,7 +148,7 @@ function countEmbeddings() {
   const { postMessage } = Worker.prototype;
   Object.assign(window, { embeddings: 0 });
   Worker.prototype.postMessage = function (/** @type {any[]} */ ...message) {
-    if (message[0]?.method === "embedPixels") /** @type {any} */ (window).embeddings++;
+    if (message[0]?.method === "embedSquare") /** @type {any} */ (window).embeddings++;
     return postMessage.apply(this, /** @type {any} */ (message));
   };
 }

@@ -4,7 +4,7 @@ use super::*;
 
 /// An interrupted conversion after `bytes` bytes of all files: the GGUF so far, and which parts of it
 /// exist.
-fn begin(source: &Source, file_type: FileType, bytes: usize) -> (Gguf, Vec<Range<u64>>) {
+pub fn begin(source: &Source, file_type: FileType, bytes: usize) -> (Gguf, Vec<Range<u64>>) {
     let (mut gguf, mut parts) = (Gguf::default(), Vec::new());
     let mut converter = Converter::new(source.companions.clone(), file_type, None);
     let mut left = bytes;
@@ -27,7 +27,7 @@ fn begin(source: &Source, file_type: FileType, bytes: usize) -> (Gguf, Vec<Range
 
 /// Continues with the missing parts, and returns how many bytes were read for that; all other bytes of the
 /// files are overwritten.
-fn go_on(
+pub fn go_on(
     source: &Source,
     file_type: FileType,
     gguf: &mut Gguf,

@@ -1,5 +1,6 @@
 //! The logit scale, wherever it stands in a checkpoint.
 
+use super::resuming::{begin, go_on};
 use super::*;
 
 /// The checkpoint with a tensor called `logit_scale`, preceded by a megabyte of other values if `far`.

@@ -3,7 +3,7 @@
 import { WorkerConnection, WorkerDeath } from "./worker-connection.js";
 import { environment } from "../shared/environment.js";
 import { abortedError, ClipError } from "../shared/error.js";
-import { deviceMemory } from "../shared/memory.js";
+import { deviceMemory } from "../shared/device-memory.js";
 import { untilAborted } from "../shared/waiting.js";
 
 /** @import { PictureParams, Prepared } from "../shared/protocol.js" */

@@ -3,8 +3,8 @@
 
 import { SCRIPTS, workers } from "./start-worker.js";
 import { abortedError, ClipError } from "../shared/error.js";
-import { workerRequests } from "../shared/requests.js";
-import { insistently } from "../shared/retry-start.js";
+import { workerRequests } from "../shared/requested-urls.js";
+import { startWithRetries } from "../shared/retry-start.js";
 /** @import { WorkerKind } from "./start-worker.js" */
 /** @import { Answer, Loaded, Progress, Warning } from "../shared/protocol.js" */
 
@@ -71,7 +71,7 @@ export class WorkerConnection {
   constructor(kind, onDeath = () => {}) {
     this.#kind = kind;
     this.#onDeath = onDeath;
-    insistently(() => this.#start()).catch((event) => this.#fail(event));
+    startWithRetries(() => this.#start()).catch((event) => this.#fail(event));
   }
 
   /**

@@ -49,7 +49,7 @@ export function singleBuilds() {
  * The names of the builds for several threads, the fastest first. {@link threadsBuild} gives the builds.
  * @returns {string[]}
  */
-export function threadsBuilds() {
+export function threadsBuildNames() {
   return hasRelaxedSimd ? ["relaxed-threads", "simd128-threads"] : ["simd128-threads"];
 }
 

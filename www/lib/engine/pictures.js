@@ -1,7 +1,7 @@
 // The pictures' module: one instance, which is replaced when a picture has crashed it or made its memory large. It
 // keeps nothing between two pictures, so a new instance takes only milliseconds.
 
-import { limitsOf, requireRoom } from "./bindings.js";
+import { limitsOf, requireRoom } from "./module-inputs.js";
 import { ClipError } from "../shared/error.js";
 import { picturesBuild } from "./pictures-build.js";
 

@@ -1,8 +1,8 @@
 // Starts the towers' module, and the threads of the builds that have some.
 
-import { singleBuilds, threadsBuild, threadsBuilds } from "./builds.js";
+import { singleBuilds, threadsBuild, threadsBuildNames } from "./builds.js";
 import { isForeign, startForeign } from "../shared/foreign-worker.js";
-import { insistently } from "../shared/retry-start.js";
+import { startWithRetries } from "../shared/retry-start.js";
 
 /** @import { SingleBindings, ThreadsBindings } from "./builds.js" */
 /** @import { Build } from "./compile.js" */
@@ -43,7 +43,7 @@ const UNKNOWN_FILE_BYTES = 500_000_000;
 export async function startTowers(threads, fileSize) {
   // Some engines, such as WebKitGTK, isolate a page but do not share memory: the build would be fetched for nothing.
   const sharesMemory = crossOriginIsolated && typeof SharedArrayBuffer === "function";
-  for (const name of threads > 1 && sharesMemory ? threadsBuilds() : []) {
+  for (const name of threads > 1 && sharesMemory ? threadsBuildNames() : []) {
     try {
       return await startThreads(name, threads, fileSize);
     } catch (error) {
@@ -88,7 +88,7 @@ async function startThreads(name, threads, fileSize) {
   await bindings.default({ module_or_path: module, memory });
   // Reserve everything now, before threads share it: not every browser lets memory grow while threads run.
   if (!bindings.reserve((maximum - FIRST_PAGES - TAKEN_PAGES) * PAGE_BYTES)) throw new RangeError("too little memory");
-  const started = Promise.allSettled(Array.from({ length: threads - 1 }, () => insistently(() => startThread({ module, memory, build: name }))));
+  const started = Promise.allSettled(Array.from({ length: threads - 1 }, () => startWithRetries(() => startThread({ module, memory, build: name }))));
   return {
     bindings,
     memory,
@@ -102,8 +102,8 @@ async function startThreads(name, threads, fileSize) {
  */
 async function startThread(shared) {
   const worker = isForeign(import.meta.url)
-    ? startForeign("thread.js", import.meta.url)
-    : new Worker(new URL("./thread.js", import.meta.url), { type: "module" });
+    ? startForeign("wasm-thread.js", import.meta.url)
+    : new Worker(new URL("./wasm-thread.js", import.meta.url), { type: "module" });
   const { port1, port2 } = new MessageChannel();
   await new Promise((resolve, reject) => {
     const fail = (/** @type {Event} */ event) => {

@@ -13,7 +13,7 @@ export class NodeWorker extends EventTarget {
     super();
     // Without the process's own options: they are not meant for this thread, and some would keep it from starting.
     const options = { workerData: { script: script.href, name }, execArgv: [] };
-    this.#thread = new Thread(new URL("./thread.js", import.meta.url), options);
+    this.#thread = new Thread(new URL("./browser-surroundings.js", import.meta.url), options);
     this.#thread.on("message", (data) => this.dispatchEvent(new MessageEvent("message", { data })));
     this.#thread.on("messageerror", (error) => this.#fail("messageerror", error.message));
     this.#thread.on("error", (error) => this.#fail("error", error.message));

@@ -125,7 +125,7 @@
  * @typedef {object} ModelMethods
  * @property {(params: LoadParams, exchange: Exchange) => Promise<Loaded>} load the first towers, or further ones
  * @property {(params: { text: string, normalize: boolean }) => Float32Array} embedText
- * @property {(params: { pixels: Uint8Array, normalize: boolean }) => Float32Array} embedPixels of `[S, S, 3]`, RGB
+ * @property {(params: { pixels: Uint8Array, normalize: boolean }) => Float32Array} embedSquare of `[S, S, 3]`, RGB
  * @property {(params: { texts: string[] }) => TokenizedText[]} tokenize
  */
 

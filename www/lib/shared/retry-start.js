@@ -13,7 +13,7 @@ let turn = Promise.resolve();
  * @param {() => Promise<T>} start resolves with the worker's first message, or rejects if it fails before
  * @returns {Promise<T>} rejects with the error of the last start
  */
-export async function insistently(start) {
+export async function startWithRetries(start) {
   let outcome = start();
   for (let tries = 0; tries < RETRIES; tries++) {
     outcome = outcome.catch(() => {

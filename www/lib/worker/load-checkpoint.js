@@ -1,8 +1,8 @@
 // Converts a checkpoint, while its bytes arrive, to the GGUF that is loaded and stored.
 
-import { refuseTooLarge } from "./device-memory.js";
+import { refuseTooLarge } from "./refuse-too-large.js";
 import { Meter } from "./progress.js";
-import { limitsOf, requireRoom } from "../engine/bindings.js";
+import { limitsOf, requireRoom } from "../engine/module-inputs.js";
 import { ClipError } from "../shared/error.js";
 import { bytesIn, pairs } from "../shared/ranges.js";
 

@@ -1,9 +1,9 @@
 // Weights -> the towers of a model: reads the parts of a file that the towers need, in file order. If the source
 // supports ranges, reads nothing else.
 
-import { refuseTooLarge } from "./device-memory.js";
+import { refuseTooLarge } from "./refuse-too-large.js";
 import { Meter } from "./progress.js";
-import { limitsOf, requireRoom } from "../engine/bindings.js";
+import { limitsOf, requireRoom } from "../engine/module-inputs.js";
 import { ClipError } from "../shared/error.js";
 import { bytesIn, pairs, without } from "../shared/ranges.js";
 

@@ -1,7 +1,7 @@
 // A worker's message loop: each message calls one of its methods. shared/protocol.js defines the messages.
 
 import { abortedError, codeOf } from "../shared/error.js";
-import { reportRequests } from "../shared/requests.js";
+import { reportRequests } from "../shared/requested-urls.js";
 
 /** @import { ErrorMessage, Exchange } from "../shared/protocol.js" */
 

@@ -11,7 +11,7 @@ const session = new Session();
 const methods = {
   load: (params, exchange) => session.load(params, exchange),
   embedText: ({ text, normalize }) => session.embedText(text, normalize),
-  embedPixels: ({ pixels, normalize }) => session.embedPixels(pixels, normalize),
+  embedSquare: ({ pixels, normalize }) => session.embedSquare(pixels, normalize),
   tokenize: ({ texts }) => session.tokenize(texts),
 };
 

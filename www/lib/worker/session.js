@@ -3,7 +3,7 @@
 
 import { CONVERSION, checkpointKey, loadCheckpoint } from "./load-checkpoint.js";
 import { headerEnd, loadTowers } from "./load-gguf.js";
-import { requireRoom } from "../engine/bindings.js";
+import { requireRoom } from "../engine/module-inputs.js";
 import { startTowers } from "../engine/start-towers.js";
 import { ClipError, codeOf } from "../shared/error.js";
 import { checkLimit } from "../shared/limits.js";
@@ -80,9 +80,9 @@ export class Session {
    * @param {boolean} normalize
    * @returns {Float32Array} `[embeddingDimension]`
    */
-  embedPixels(pixels, normalize) {
+  embedSquare(pixels, normalize) {
     requireRoom(this.#theModule().bindings, pixels.length);
-    return this.#theEncoder().embedPixels(pixels, normalize);
+    return this.#theEncoder().embedSquare(pixels, normalize);
   }
 
   /**

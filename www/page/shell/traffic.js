@@ -2,7 +2,7 @@
 
 import { isEndpoint } from "../../endpoint.js";
 import { environment } from "../../lib/shared/environment.js";
-import { observeRequests, workerRequests } from "../../lib/shared/requests.js";
+import { observeRequests, workerRequests } from "../../lib/shared/requested-urls.js";
 import { elementById, newElement } from "./elements.js";
 
 const summary = elementById("traffic-summary", HTMLElement);

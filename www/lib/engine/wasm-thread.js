@@ -1,7 +1,7 @@
 // A thread of the wasm module: after its first message, it works for the worker that sent it.
 
 import { threadsBuild } from "./builds.js";
-import { requestedUrls } from "../shared/requests.js";
+import { requestedUrls } from "../shared/requested-urls.js";
 
 /** @import { Shared } from "../shared/protocol.js" */
 

@@ -2,7 +2,7 @@
 
 import { WorkerConnection, WorkerDeath } from "./worker-connection.js";
 import { asClipError, ClipError } from "../shared/error.js";
-import { deviceMemory } from "../shared/memory.js";
+import { deviceMemory } from "../shared/device-memory.js";
 import { environment } from "../shared/environment.js";
 
 /** @import { RestartingWorker } from "./restarting-worker.js" */
@@ -39,7 +39,7 @@ const MOST_DEATHS = 3;
  * @typedef {{ index: number, value: T } | { index: number, error: ClipError }} Outcome
  */
 
-export class WorkerPool {
+export class BatchRunner {
   #params;
   #most;
   #deaths = 0;

@@ -1,7 +1,7 @@
 // Refuses a model that this device is not likely to have memory for, before its weights are fetched.
 
 import { ClipError } from "../shared/error.js";
-import { deviceMemory } from "../shared/memory.js";
+import { deviceMemory } from "../shared/device-memory.js";
 import { gigabytes } from "../shared/units.js";
 
 /** Memory beside the weights: the module itself, and the values of the layers. In bytes. */

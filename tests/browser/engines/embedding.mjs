@@ -1,4 +1,4 @@
-// In every engine: a model comes, by URL, from a disk or from a checkpoint, and inputs become the right JSON.
+// In every engine: a model loads from a URL, a disk or a checkpoint, and inputs give the right JSON.
 
 import assert from "node:assert/strict";
 import { readdirSync } from "node:fs";
@@ -12,7 +12,7 @@ import { assertClose, CAPTIONS, commandLine, FULL_SIZE, PICTURES, TINY, writtenV
 /** @import { Case, Visit } from "./visit.mjs" */
 
 const THREADS = Math.min(availableParallelism(), 8);
-/** Bytes of the module's memory beside the weights: itself, and what of a download is on its way. */
+/** Bytes of memory beside the weights: the module itself, and parts of the download. */
 const ROOM = 32e6;
 const PHOTO = join(PHOTOS, "rocket.jpg");
 /** A module of one function, `(v128, v128, v128) -> v128`, that is one `f32x4.relaxed_madd`. */
@@ -22,7 +22,7 @@ const RELAXED_MADD = [
 ];
 const expected = commandLine(TINY, { texts: CAPTIONS, images: PICTURES });
 
-/** What the page gives for the captions and the pictures. @param {Visit} visit */
+/** The page's vectors of the captions and the pictures. @param {Visit} visit */
 async function vectors(visit) {
   await visit.fill("#texts", CAPTIONS.join("\n"));
   await visit.choose("#image-files", PICTURES);
@@ -32,7 +32,7 @@ async function vectors(visit) {
 }
 
 /**
- * Of the API on the page: two texts and a picture with a URL's model, as often as it is said.
+ * Embeds two texts and a picture with the API on the page, with a model from its URL, in so many rounds.
  * @param {Visit} visit
  * @param {{ threads?: number, rounds?: number }} [options]
  */
@@ -66,7 +66,7 @@ const expectedOfApi = expected.slice(0, 3);
 /** @type {Case[]} */
 export const EMBEDDING = [
   {
-    name: "the first visit has a model and a sample at work at once, and asks for no permission",
+    name: "on the first visit a sample is embedded at once, and no permission is asked for",
     options: { samples: true },
     async run({ visit }) {
       await visit.says("#comparison .verdict", /./);
@@ -84,7 +84,7 @@ export const EMBEDDING = [
     },
   },
   {
-    name: "a model by its URL, texts and JPEG, PNG, WebP and GIF: the command line's vectors",
+    name: "a model from its URL, texts and JPEG, PNG, WebP and GIF: the same vectors as the command line",
     async run({ visit, facts }) {
       await visit.loadTinyModel();
       const given = await vectors(visit);
@@ -95,7 +95,7 @@ export const EMBEDDING = [
     },
   },
   {
-    name: "a model from a file, asking no server; what is typed is embedded by keyboard, and its JSON copied",
+    name: "a model from a file, without a server; a typed text is embedded by keyboard, and its JSON copied",
     async run({ visit }) {
       await visit.loadFiles([join(TEST_DATA, TINY)]);
       await visit.ready();
@@ -115,7 +115,7 @@ export const EMBEDDING = [
     },
   },
   {
-    name: "AVIF, which the browser decodes, is near the same picture as PNG",
+    name: "AVIF, which the browser decodes, is close to the same picture as PNG",
     async run({ visit }) {
       await visit.loadTinyModel();
       await visit.choose("#image-files", [join(FIXTURES, "cat.png"), join(FIXTURES, "cat.avif")]);
@@ -124,7 +124,7 @@ export const EMBEDDING = [
     },
   },
   {
-    name: "AVIF's colours under an alpha of nothing are what they are, or it is refused",
+    name: "AVIF keeps its colours in transparent pixels, or is refused",
     async run({ visit, engine }) {
       await visit.loadTinyModel();
       await visit.choose("#image-files", [join(FIXTURES, "faint.png"), join(FIXTURES, "faint.avif")]);
@@ -138,7 +138,7 @@ export const EMBEDDING = [
     },
   },
   {
-    name: "what is drawn by hand is embedded",
+    name: "a drawing is embedded",
     async run({ visit }) {
       await visit.loadTinyModel();
       await visit.click("#draw");
@@ -148,7 +148,7 @@ export const EMBEDDING = [
     },
   },
   {
-    name: "a checkpoint from a disk, and by its URL, is converted on the page to the same model",
+    name: "a checkpoint from a disk, and from its URL, is converted on the page to the same model",
     async run({ visit, engine }) {
       const folder = join(TEST_DATA, "tiny-hf");
       await visit.loadFiles(readdirSync(folder).map((name) => join(folder, name)));
@@ -164,7 +164,7 @@ export const EMBEDDING = [
     },
   },
   {
-    name: "the first visit has one thread, and shares many images with further workers; the second has all threads",
+    name: "the first visit has one thread, and shares many images among further workers; the second has all threads",
     async run({ visit, engine }) {
       const first = await byApi(visit);
       assert.equal(first.threads, 1);
@@ -186,7 +186,7 @@ export const EMBEDDING = [
     },
   },
   {
-    name: "of encoders that are loaded at once on a page that its service worker isolates, each works",
+    name: "several encoders can be loaded at once on a page that its service worker isolates",
     async run({ visit }) {
       await visit.served();
       await visit.revisit();
@@ -201,7 +201,7 @@ export const EMBEDDING = [
     },
   },
   {
-    name: "an isolated page has the build and the threads that the engine can have, and the vectors of one thread",
+    name: "an isolated page has the engine's best build and all threads, and the same vectors as one thread",
     options: { isolated: true },
     async run({ visit, engine, facts }) {
       const can = await visit.evaluate((madd) => ({
@@ -209,7 +209,7 @@ export const EMBEDDING = [
         relaxed: WebAssembly.validate(new Uint8Array(madd)),
       }), RELAXED_MADD);
       if (engine.name !== "webkit") assert.ok(can.share, `${engine.title} shares memory on isolated pages`);
-      await visit.served(); // by then the service worker has fetched the build that it keeps
+      await visit.served(); // so that the service worker has already fetched the build that it stores
       const many = await byApi(visit);
       assert.equal(many.threads, can.share ? THREADS : 1);
       const build = can.relaxed ? "relaxed" : "simd128";
@@ -222,7 +222,7 @@ export const EMBEDDING = [
     },
   },
   {
-    name: "loads and closes time and again",
+    name: "loads and closes many times",
     options: { isolated: true },
     async run({ visit }) {
       const { vectors } = await byApi(visit, { rounds: 4 });
@@ -231,7 +231,7 @@ export const EMBEDDING = [
     },
   },
   {
-    name: "a full-size model by its URL and from what is kept of it",
+    name: "a full-size model from its URL, and from this device's storage",
     options: { isolated: true },
     timeout: 120_000,
     async run({ visit, engine, facts }) {

@@ -1,4 +1,4 @@
-// Chromium, Firefox and WebKit, each started with its own WebDriver, and ended with all that belongs to it.
+// Chromium, Firefox and WebKit, each started with its own WebDriver, and ended with all its processes.
 
 import { execFileSync, spawn } from "node:child_process";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
@@ -15,13 +15,14 @@ import { CHROMIUM_FLAGS } from "../support/browser.mjs";
 
 /**
  * @typedef {object} Kind
- * @property {string} title what the browser is called
- * @property {() => Record<string, string | null>} programs what it takes, by name: paths, `null` where it is missing
- * @property {(browser: string) => Record<string, unknown>} capabilities that start it
+ * @property {string} title the browser's name
+ * @property {() => Record<string, string | null>} programs paths of the programs that it needs, by name; `null` for one
+ *   that is missing
+ * @property {(browser: string) => Record<string, unknown>} capabilities for its WebDriver
  * @property {boolean} [needsDisplay] whether it cannot be started without a screen
  */
 
-// A folder of CommonJS, which an import cannot name and its types at once.
+// A CommonJS folder: one import cannot give both the module and its types.
 const { DriverService } = /** @type {typeof import("selenium-webdriver/remote.js")} */ (createRequire(import.meta.url)("selenium-webdriver/remote"));
 
 /** Milliseconds for a driver, or a display, to answer. */
@@ -60,7 +61,7 @@ const KINDS = {
     }),
     capabilities: (binary) => ({
       browserName: "MiniBrowser",
-      // A page that has been left is not to stay in memory with its workers, for someone to go back to it.
+      // A page that was left must not stay in memory with its workers in case the user goes back.
       "webkitgtk:browserOptions": { binary, args: ["--automation", "--enable-page-cache=false"] },
     }),
     needsDisplay: true,
@@ -72,7 +73,7 @@ export const ENGINES = ["chromium", "firefox", "webkit"];
 
 /**
  * @param {EngineName} name
- * @returns {string | null} why it cannot be started here, `null` where it can
+ * @returns {string | null} why it cannot be started here, `null` if it can
  */
 export function whyNot(name) {
   const { title, programs } = KINDS[name];
@@ -80,7 +81,7 @@ export function whyNot(name) {
   return missing.length === 0 ? null : `${title} is not tested: ${missing.join(" and ")} not installed`;
 }
 
-/** A browser that runs, with one window. */
+/** A running browser with one window. */
 export class Engine {
   #ends;
 
@@ -89,7 +90,7 @@ export class Engine {
    * @param {EngineName} name
    * @param {WebDriver} driver
    * @param {string} title the browser's name and major version
-   * @param {(() => unknown)[]} ends what is to be ended, the first last
+   * @param {(() => unknown)[]} ends functions that end its parts, to be called in reverse order
    */
   constructor(name, driver, title, ends) {
     this.name = name;
@@ -99,7 +100,7 @@ export class Engine {
   }
 
   /**
-   * @param {EngineName} name of one that {@link whyNot} has nothing against
+   * @param {EngineName} name of an engine for which {@link whyNot} gives `null`
    * @returns {Promise<Engine>}
    */
   static async start(name) {
@@ -135,7 +136,7 @@ export class Engine {
     await endAll(this.#ends);
   }
 
-  /** Bytes of memory that the browser's processes take, shared pages counted once; 0 where nobody tells. */
+  /** Bytes of memory that the browser's processes use, with shared pages counted once; 0 if that is not known. */
   memory() {
     return descendants(process.pid).reduce((sum, pid) => sum + proportionalSize(pid), 0);
   }
@@ -143,7 +144,7 @@ export class Engine {
 
 /** @param {(() => unknown)[]} ends */
 async function endAll(ends) {
-  for (const end of ends.splice(0).reverse()) await Promise.resolve(end()).catch(() => {}); // the next is ended all the same
+  for (const end of ends.splice(0).reverse()) await Promise.resolve(end()).catch(() => {}); // a failure does not stop the next one
 }
 
 /**
@@ -173,7 +174,7 @@ function find(variable, ...names) {
   return null;
 }
 
-/** WebKitGTK's own browser, which Debian puts beside the library and not into PATH. */
+/** WebKitGTK's own browser. Debian installs it beside the library, and not in PATH. */
 function findMiniBrowser() {
   const libraries = ["/usr/libexec", ...listed("/usr/lib").map((name) => join("/usr/lib", name))];
   for (const library of libraries) {
@@ -195,7 +196,7 @@ function listed(directory) {
 }
 
 /**
- * A screen that nobody sees.
+ * A virtual display.
  * @param {string} program Xvfb
  * @returns {Promise<{ display: string, process: ChildProcess }>}
  */
@@ -240,7 +241,7 @@ function descendants(root) {
     children.set(parent, [...(children.get(parent) ?? []), Number(name)]);
   }
   const found = children.get(root) ?? [];
-  for (let i = 0; i < found.length; i++) found.push(...(children.get(Number(found[i])) ?? [])); // it grows meanwhile
+  for (let i = 0; i < found.length; i++) found.push(...(children.get(Number(found[i])) ?? [])); // the list grows meanwhile
   return found;
 }
 
@@ -254,6 +255,6 @@ function contents(path) {
   try {
     return readFileSync(path, "utf8");
   } catch {
-    return ""; // a process that has ended, or of another user
+    return ""; // the process has ended, or belongs to another user
   }
 }

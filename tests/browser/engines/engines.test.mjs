@@ -1,4 +1,4 @@
-// One list of what a visitor does, in Chromium, in Firefox and in WebKit, and the same vectors from all of them.
+// The same list of end-to-end tests in Chromium, Firefox and WebKit, which must all give the same vectors.
 
 import assert from "node:assert/strict";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
@@ -19,12 +19,12 @@ import { Visit } from "./visit.mjs";
 
 const CASES = [...EMBEDDING, ...KEEPING, ...VIEWS, ...FAULTS];
 /**
- * Of these a test may be tried once more, in a new browser, which the report says: on a machine that was busy with other
- * things, WebKitGTK stopped answering in 3 of 300.
+ * With these engines a failed test is tried once more in a new browser, and the report says so: on a busy machine,
+ * WebKitGTK stopped responding in 3 of 300 tests.
  * @type {EngineName[]}
  */
 const UNSTEADY = ["webkit"];
-/** Milliseconds for a test that says nothing else. */
+/** Milliseconds for a test, by default. */
 const LIMIT = 60_000;
 
 /** @type {Map<EngineName, Facts>} of the engines that have passed them all */

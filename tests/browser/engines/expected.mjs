@@ -1,4 +1,4 @@
-// What the command line gives for the inputs of these tests: the vectors that every engine's must equal.
+// The command line's vectors for the inputs of these tests. Every engine's must be equal to them.
 
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
@@ -10,7 +10,7 @@ import { largestDifference } from "../support/vectors.mjs";
 const COMMAND_LINE = process.env.CLIP_WASM ?? join(REPOSITORY, "target/release/clip-wasm");
 const FILES = join(REPOSITORY, "tests/fixtures/images");
 
-/** The largest difference of a component that is taken for none. */
+/** A difference of a component up to this size counts as none. */
 export const TOLERANCE = 1e-4;
 export const CAPTIONS = ["a photo of a cat", "привет, 世界 😀"];
 /** JPEG, PNG, WebP and GIF. */
@@ -29,7 +29,10 @@ export function commandLine(model, { texts, images }) {
   return JSON.parse(output).data;
 }
 
-/** Of the tiny model: what `tests/data.sh` has had the command line write, of two texts, an empty one between, and two photos. */
+/**
+ * The tiny model's vectors, which the command line wrote for `tests/data.sh`: of two texts, with an empty one between
+ * them, and of two photos.
+ */
 export function writtenVectors() {
   /** @type {number[][]} */
   const vectors = JSON.parse(readFileSync(join(TEST_DATA, "tiny-gelu.q8_0.json"), "utf8")).data;
@@ -39,7 +42,7 @@ export function writtenVectors() {
 /**
  * @param {number[][]} vectors
  * @param {number[][]} expected
- * @returns {number} how far the farthest component is off
+ * @returns {number} the largest difference of a component
  */
 export function assertClose(vectors, expected) {
   assert.equal(vectors.length, expected.length);

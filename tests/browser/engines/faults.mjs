@@ -1,4 +1,4 @@
-// In every engine: what goes wrong has its code, costs nothing else, and can be given up.
+// In every engine: failures have their codes and affect nothing else, and loads can be aborted.
 
 import assert from "node:assert/strict";
 import { readFileSync, statSync } from "node:fs";
@@ -20,7 +20,7 @@ async function assertWorks(visit) {
   assertClose((await visit.embed()).data.slice(0, 2), expected.slice(0, 2));
 }
 
-/** @type {{ name: string, code: string, answer: Answer }[]} what is no model, or does not come whole */
+/** @type {{ name: string, code: string, answer: Answer }[]} files that are not models, or are incomplete */
 const BAD_MODELS = [
   { name: "/page.gguf", code: "not_a_model", answer: webPage("text/html; charset=utf-8") },
   { name: "/disguised.gguf", code: "not_a_model", answer: webPage("application/octet-stream") },
@@ -33,7 +33,7 @@ const BAD_MODELS = [
 /** @type {Case[]} */
 export const FAULTS = [
   {
-    name: "what is no model is refused by its code, and the one before goes on working",
+    name: "a file that is not a model is refused with a code, and the model before keeps working",
     async run({ visit, engine, scratch }) {
       await visit.loadTinyModel();
       for (const { name, code, answer } of BAD_MODELS) {
@@ -47,7 +47,7 @@ export const FAULTS = [
     },
   },
   {
-    name: "pictures that are none have their codes on their thumbnails, and the others their vectors",
+    name: "invalid pictures show their codes on their thumbnails, and the others have vectors",
     async run({ visit, scratch }) {
       await visit.loadTinyModel();
       const cut = scratch("cut.png", readFileSync(join(FIXTURES, "cat.png")).subarray(0, 1000));
@@ -65,9 +65,9 @@ export const FAULTS = [
     },
   },
   {
-    name: "a load is given up, which cuts the connection; the next one is cut off by its server, and goes on",
+    name: "a cancelled load closes its connection; the next one is cut off by its server, and resumes",
     async run({ visit, engine }) {
-      // Firefox closes the connection of a worker when the next bytes come, so some do.
+      // Firefox closes a worker's connection only when further bytes arrive, so the server sends some.
       await visit.loadUrl(visit.hub.parts("/slow.gguf", LARGER_MODEL, { bytesPerSecond: 2_000_000 }));
       await visit.says("#model-bytes", /^[1-9]\.\d MB/);
       await visit.click("#model-cancel");
@@ -80,13 +80,13 @@ export const FAULTS = [
       await visit.loadUrl(visit.hub.parts("/cut.gguf", TINY_MODEL, { cutAfter: () => (cuts++ === 0 ? 2_000_000 : Infinity) }));
       await visit.ready();
       assert.ok(visit.hub.ranges.length > 1, "it is asked for again");
-      // WebKit may give nothing of what came just before the cut.
+      // WebKit may lose the bytes that arrived just before the cut.
       if (engine.name !== "webkit") assert.match(String(visit.hub.ranges.at(-1)), /^[1-9]\d*-/, "from where it was cut");
       await assertWorks(visit);
     },
   },
   {
-    name: "by the API: an abort, a wrong argument and a closed encoder have their codes",
+    name: "with the API, an abort, a wrong argument and a closed encoder have their codes",
     async run({ visit }) {
       /** @type {{ code: string, message: string }[]} */
       const errors = await visit.evaluate(async (url) => {

@@ -1,4 +1,5 @@
-// In every engine: what is kept for the next visit and for one without a network, and what the service worker answers.
+// In every engine: what is stored for the next visit and for visits without a network, and what the service worker
+// answers.
 
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
@@ -22,7 +23,7 @@ async function assertWorks(visit) {
 }
 
 /**
- * The two requests of the hosted endpoint, and OpenAI's, made by the page at hand.
+ * The hosted endpoint's two requests, and OpenAI's, made by the current page.
  * @param {Visit} visit
  */
 async function ask(visit) {
@@ -58,7 +59,7 @@ function assertAnswers([texts, image, openAi, wrong]) {
 /** @type {Case[]} */
 export const KEEPING = [
   {
-    name: "the second visit asks no server for the model, and deletes it at a click",
+    name: "the second visit does not fetch the model again, and deletes it with a click",
     async run({ visit, facts }) {
       const url = await visit.loadTinyModel();
       await visit.says("#kept-summary", /^Kept on this device: 1 model, 4\.6 MB$/);
@@ -84,9 +85,9 @@ export const KEEPING = [
     },
   },
   {
-    name: "a load that was cancelled goes on at the next visit from what has come",
+    name: "a cancelled load continues on the next visit from its stored part",
     async run({ visit }) {
-      // Where there is only the Cache API, pieces of 8 MB are kept.
+      // With only the Cache API, whole pieces of 8 MB are stored.
       const url = visit.hub.parts("/parts.gguf", LARGER_MODEL, { silentAfter: (from) => (from === 0 ? 10_000_000 : 1e9) });
       await visit.loadUrl(url);
       await visit.says("#model-bytes", /^10\.0 MB/);
@@ -99,9 +100,9 @@ export const KEEPING = [
     },
   },
   {
-    name: "without a network the page comes, says so, and embeds with the demo model and with what was kept",
+    name: "without a network the page opens, says so, and embeds with the demo model and with a stored model",
     options: { samples: true },
-    // The build with threads is kept by a visit that has a network and asks for it.
+    // The build with threads is stored by a visit that has a network and fetches it.
     expectedComplaint: /one thread: .*(fetch|network|imported)|^rejected: .*(Failed to fetch|respondWith).*sw\.js/i,
     async run({ visit }) {
       await visit.says("#comparison .verdict", /./);
@@ -122,7 +123,7 @@ export const KEEPING = [
     },
   },
   {
-    name: "the hosted endpoint is answered to the page itself, to a second tab, and at the second visit",
+    name: "the hosted endpoint answers the page itself, a second tab, and the second visit",
     async run({ visit }) {
       await visit.loadTinyModel();
       await visit.waitFor("the service worker has the page", () => visit.evaluate(() => navigator.serviceWorker.controller !== null));

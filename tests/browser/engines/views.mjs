@@ -1,4 +1,4 @@
-// In every engine: the page's views at work, the comparison, the search and the check, and none wider than its window.
+// In every engine: the comparison, the search and the check work, and no view is wider than its window.
 
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
@@ -29,7 +29,7 @@ export const VIEWS = [
     },
   },
   {
-    name: "pictures are indexed, found by words and by a picture, and still there at the next visit",
+    name: "pictures are indexed, found by words and by a picture, and still there on the next visit",
     async run({ visit }) {
       await visit.go("/#/search");
       await visit.says("#search-state", /^Nothing is indexed for shapes-and-colours/);
@@ -55,7 +55,7 @@ export const VIEWS = [
     },
   },
   {
-    name: "the check finds the cosines of transformers on this device",
+    name: "the check gives the same cosines as transformers on this device",
     async run({ visit }) {
       await visit.go("/#/check");
       await visit.waitFor("the view has come", () => visit.isVisible("#check-start"));

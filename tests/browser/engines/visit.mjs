@@ -1,5 +1,5 @@
-// A visit to the page by WebDriver, in the words of one who uses it. Every visit has an origin of its own, so that
-// nothing is kept from the one before.
+// A visit to the page by WebDriver, with a method for each action of a user. Every visit has its own origin, so that
+// nothing is stored from the visit before.
 
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
@@ -12,7 +12,7 @@ import { noSamples, StaticServer } from "../support/server.mjs";
 /** @import { Engine } from "./engine.mjs" */
 
 /**
- * What a visitor does, and what has to come of it.
+ * A test: what a visitor does, and what must result.
  * @typedef {object} Case
  * @property {string} name
  * @property {VisitOptions} [options]
@@ -23,27 +23,27 @@ import { noSamples, StaticServer } from "../support/server.mjs";
  */
 
 /**
- * What has been seen of an engine.
+ * What the tests found out about an engine.
  * @typedef {object} Facts
  * @property {number[][]} [vectors] of the captions and the pictures
- * @property {number} [difference] of their farthest component to the command line's
+ * @property {number} [difference] the largest difference of a component from the command line's
  * @property {string} [build]
  * @property {number} [threads]
  * @property {string} [keptIn]
  * @property {number} [seconds] that a full-size model takes to load from its server
- * @property {number} [secondsKept] and from what is kept of it
- * @property {number} [memory] bytes that it takes of the machine's memory
+ * @property {number} [secondsKept] and from this device's storage
+ * @property {number} [memory] bytes of the machine's memory that it takes
  */
 
 /**
  * @typedef {object} VisitOptions
- * @property {boolean} [samples] whether the page is at work on its first sample at once
+ * @property {boolean} [samples] whether the page embeds its first sample at once
  * @property {boolean} [isolated] whether its host isolates the page, rather than its service worker from the second
  *   visit on
  */
 
 const WWW = join(REPOSITORY, "www");
-/** Milliseconds for what the page is waited for. */
+/** Milliseconds to wait for something on the page. */
 const PATIENCE = 20_000;
 const LOOK = 50;
 const ISOLATION = { "cross-origin-opener-policy": "same-origin", "cross-origin-embedder-policy": "require-corp" };
@@ -58,7 +58,7 @@ export class Visit {
    * Use {@link Visit.open}.
    * @param {Engine} engine
    * @param {StaticServer} own the page's server
-   * @param {StaticServer} hub the weights', which is another origin
+   * @param {StaticServer} hub the server of the weights, on another origin
    */
   constructor(engine, own, hub) {
     this.#engine = engine;
@@ -86,7 +86,7 @@ export class Visit {
     return visit;
   }
 
-  /** Leaves the page. @returns {Promise<string[]>} what it, or a worker of it, has complained of */
+  /** Leaves the page. @returns {Promise<string[]>} the console messages and errors of the page and its workers */
   async end() {
     try {
       const complaints = [];
@@ -113,7 +113,9 @@ export class Visit {
     await this.#started();
   }
 
-  /** The next visit. A driver's own reload passes the service worker by in Firefox, as Ctrl+Shift+R does. */
+  /**
+   * The next visit. Not with the driver's own reload: in Firefox it bypasses the service worker, as Ctrl+Shift+R does.
+   */
   async revisit() {
     const address = await this.evaluate(() => location.href);
     await this.#driver.get("about:blank");
@@ -128,13 +130,13 @@ export class Visit {
     );
   }
 
-  /** Another window of the browser, which is in front from then on. @param {string} path */
+  /** Opens another window and switches to it. @param {string} path */
   async openTab(path) {
     await this.#driver.switchTo().newWindow("tab");
     await this.go(path);
   }
 
-  /** Back from {@link Visit.openTab}. */
+  /** Switches back from {@link Visit.openTab}. */
   async closeTab() {
     await this.#driver.close();
     await this.#driver.switchTo().window(this.#window);
@@ -179,7 +181,7 @@ export class Visit {
 
   /**
    * @param {string} selector
-   * @returns {Promise<string>} empty where there is none
+   * @returns {Promise<string>} empty if there is none
    */
   text(selector) {
     return this.evaluate((selector) => document.querySelector(selector)?.textContent ?? "", selector);
@@ -214,7 +216,8 @@ export class Visit {
   }
 
   /**
-   * In the middle of the window at once: a driver clicks where it was while the page still scrolls to it.
+   * Scrolls the element to the middle of the window at once: otherwise a driver clicks where it was before the page has
+   * scrolled.
    * @param {string} selector
    */
   async element(selector) {
@@ -228,7 +231,7 @@ export class Visit {
   }
 
   /**
-   * Typed on the keyboard: no driver of Chromium types what is beyond Unicode's first plane.
+   * Types on the keyboard. Chromium's driver cannot type characters beyond Unicode's first plane.
    * @param {string} selector
    * @param {string} text
    */
@@ -239,7 +242,7 @@ export class Visit {
   }
 
   /**
-   * Put into a field at once, as by pasting.
+   * Fills in a field at once, as by pasting.
    * @param {string} selector
    * @param {string} text
    */
@@ -256,7 +259,7 @@ export class Visit {
   }
 
   /**
-   * Chosen in the browser's dialogue for files.
+   * Chooses files, as in the browser's file dialog.
    * @param {string} selector of its input
    * @param {string[]} paths
    */
@@ -265,7 +268,7 @@ export class Visit {
   }
 
   /**
-   * With the pointer's button held down.
+   * Drags the pointer with its button held down.
    * @param {string} selector
    * @param {{ x: number, y: number }[]} path in CSS pixels from the element's middle
    */
@@ -296,12 +299,12 @@ export class Visit {
     await this.click("#model-load");
   }
 
-  /** Waits until both towers of a model are there. @param {number} [patience] milliseconds */
+  /** Waits until both towers of a model are loaded. @param {number} [patience] milliseconds */
   async ready(patience) {
     return this.says("#model-state", /^Ready: .* images at \d+ px, texts to \d+ tokens$/, patience);
   }
 
-  /** The tiny model, by its URL. @returns {Promise<string>} the URL */
+  /** Loads the tiny model from its URL. @returns {Promise<string>} the URL */
   async loadTinyModel() {
     const url = `${this.hub.origin}/tiny-gelu.q8_0.gguf`;
     await this.loadUrl(url);
@@ -316,12 +319,12 @@ export class Visit {
     return this.json();
   }
 
-  /** Waits until no run is on. */
+  /** Waits until nothing is being embedded. */
   async settled() {
     await this.waitFor("the run has ended", async () => (await this.text("#run-state")) === "");
   }
 
-  /** The JSON that is shown, its folds unfolded. */
+  /** The JSON that is shown, completely unfolded. */
   async json() {
     const shown = await this.evaluate(() => {
       const copy = /** @type {HTMLElement} */ (document.querySelector("#json")?.cloneNode(true));
@@ -331,20 +334,20 @@ export class Visit {
     return JSON.parse(shown);
   }
 
-  /** Waits until the service worker has the page in its hands, and has kept what it keeps. */
+  /** Waits until the service worker controls the page, and has stored its files. */
   async served() {
     await this.says("#offline", /^Works offline$/);
     await this.evaluate(() => navigator.serviceWorker.ready.then(() => true));
   }
 
-  /** @param {string} prefix of paths @returns {string[]} the builds of the module that have been asked for */
+  /** @param {string} prefix of paths @returns {string[]} the builds of the module that have been requested */
   builds(prefix = "/pkg/") {
     const modules = this.own.requests.filter((path) => path.startsWith(prefix) && path.endsWith(".wasm"));
     return [...new Set(modules.map((path) => String(path.split("/").at(-2))))];
   }
 }
 
-/** Run before the page's scripts, in the page and in its workers: keeps what they complain of for {@link Visit.end}. */
+/** Runs before the scripts of the page and of its workers: collects their console messages for {@link Visit.end}. */
 function recordComplaints() {
   const channel = new BroadcastChannel("complaints");
   const keep = (/** @type {string} */ text) => {

@@ -1,4 +1,4 @@
-// The pictures that the README shows, taken from the running page: node tests/browser/screenshots.mjs DIRECTORY
+// Takes the README's screenshots of the running page: node tests/browser/screenshots.mjs DIRECTORY
 
 import { mkdirSync, readdirSync } from "node:fs";
 import { join } from "node:path";
@@ -6,10 +6,10 @@ import { Site, TEST_DATA } from "./support/browser.mjs";
 
 /** @import { ClipPage } from "./support/browser.mjs" */
 
-/** Of the drawings, every so many are shown. */
+/** One drawing in this many is shown. */
 const EVERY = 3;
 
-/** How each state of the page is reached, by the picture's name. @type {Record<string, (clip: ClipPage) => Promise<unknown>>} */
+/** Brings the page into each state, by the screenshot's name. @type {Record<string, (clip: ClipPage) => Promise<unknown>>} */
 const PICTURES = {
   embed: firstResult,
   async search(clip) {
@@ -52,7 +52,7 @@ try {
   await site.close();
 }
 
-/** What the demo model knows, drawn by its own program. */
+/** Drawings that the demo model knows, from its own program. */
 function drawings() {
   const folder = join(TEST_DATA, "demo");
   return readdirSync(folder)
@@ -67,7 +67,7 @@ async function firstResult(clip) {
   await clip.settled();
 }
 
-/** The view rather than the model above it. @param {ClipPage} clip */
+/** Scrolls to the view, below the model. @param {ClipPage} clip */
 async function toTop({ page }) {
   await page.locator("nav.views").evaluate((views) => views.scrollIntoView({ block: "start" }));
 }

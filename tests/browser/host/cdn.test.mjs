@@ -1,4 +1,5 @@
-// The package on another origin than the page, as on a CDN: its workers, its threads and its wasm module come from there.
+// The package on another origin than the page, such as a CDN, from which its workers, its threads and its wasm modules
+// are loaded.
 
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";

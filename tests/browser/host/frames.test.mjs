@@ -1,4 +1,4 @@
-// The page where a browser gives it less than a window of its own: in frames, and with nothing kept.
+// The page in places where browsers restrict it: in frames, and without storage.
 
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
@@ -8,7 +8,7 @@ import { cosines, errorShown, hosted, launch, launchWithSettings, newPage, wante
 /** @import { Browser, Frame, Page } from "playwright-core" */
 /** @import { Answer } from "../support/server.mjs" */
 
-/** What Search says where nothing can be kept. */
+/** The message of the Search view if nothing can be stored. */
 const NOT_KEPT = /^Pictures that are indexed from now on are not kept for the next visit/;
 const READABLE = { "access-control-allow-origin": "*" };
 
@@ -18,7 +18,7 @@ before(async () => (browser = await launch()));
 after(() => browser.close());
 
 /**
- * A page with nothing but a frame.
+ * A page that contains only a frame.
  * @param {string} url of the page in it
  * @param {string} [attributes] of the frame
  * @returns {Answer}
@@ -39,7 +39,7 @@ async function framed(page) {
 }
 
 /**
- * What the browser lets a page have, of what one is kept by.
+ * The kinds of storage that the browser allows a page to use.
  * @param {Page | Frame} place
  * @returns {Promise<string[]>}
  */
@@ -72,7 +72,7 @@ async function allowed(place) {
 }
 
 describe("in a sandboxed frame", () => {
-  test("of the same site, with allow-same-origin: all works, isolated at the second visit", async (t) => {
+  test("of the same site, with allow-same-origin: all works, isolated on the second visit", async (t) => {
     const host = await hosted(t);
     host.answer("/framing.html", framing("/", 'sandbox="allow-scripts allow-same-origin"'));
     const want = await wantedCosines(t, browser);
@@ -88,7 +88,7 @@ describe("in a sandboxed frame", () => {
     record({ section: "hosts", what: "a sandboxed frame with allow-same-origin", tried: "first visit, second visit", outcome: "same cosines; threads at the second visit" });
   });
 
-  test("without an origin, of a host that lets others read its files: it embeds, and keeps nothing", async (t) => {
+  test("without an origin, on a host that lets others read its files: it embeds, and stores nothing", async (t) => {
     const host = await hosted(t, { headers: READABLE });
     host.answer("/framing.html", framing("/", 'sandbox="allow-scripts"'));
     const want = await wantedCosines(t, browser);
@@ -106,7 +106,7 @@ describe("in a sandboxed frame", () => {
     record({ section: "hosts", what: "a sandboxed frame without an origin, files readable by others (CORS)", tried: "no storage, no service worker, no module worker", outcome: "same cosines, on one thread; nothing is kept, and Search says so" });
   });
 
-  test("without an origin, of a host that does not: the page says what it takes", async (t) => {
+  test("without an origin, on a host that does not: the page says what to change", async (t) => {
     const host = await hosted(t);
     host.answer("/framing.html", framing("/", 'sandbox="allow-scripts"'));
     const { page } = await newPage(t, browser);
@@ -120,7 +120,8 @@ describe("in a sandboxed frame", () => {
 
 /**
  * @param {import("node:test").TestContext} t
- * @returns {Promise<string>} the address of a page that has this one in a frame: another site for the browser, and as secure
+ * @returns {Promise<string>} the URL of a page with this one in a frame. The browser treats it as another site, and as
+ *   equally secure
  */
 async function otherSite(t) {
   const [host, other] = [await hosted(t), await hosted(t)];
@@ -130,7 +131,7 @@ async function otherSite(t) {
 test("in a frame of another site, with storage of its own: two visits", async (t) => {
   const url = await otherSite(t);
   const want = await wantedCosines(t, browser);
-  // A window that is not private, in which such a frame may keep something.
+  // Not a private window, because there such a frame cannot store anything.
   const { page, said } = await newPage(t, await launchWithSettings(t, { cookie_controls_mode: 0 }));
   await page.goto(url);
   const frame = await framed(page);
@@ -144,8 +145,8 @@ test("in a frame of another site, with storage of its own: two visits", async (t
   record({ section: "hosts", what: "a frame of another site, storage partitioned", tried: "first visit, second visit", outcome: "same cosines, on one thread; kept for that site's visits" });
 });
 
-describe("where the user lets no site keep anything", () => {
-  test("it embeds, keeps nothing and says nothing wrong", async (t) => {
+describe("if the user forbids all sites to store anything", () => {
+  test("it embeds, stores nothing and says nothing wrong", async (t) => {
     const host = await hosted(t);
     const want = await wantedCosines(t, browser);
     const context = await launchWithSettings(t, { default_content_setting_values: { cookies: 2 } });
@@ -159,7 +160,7 @@ describe("where the user lets no site keep anything", () => {
     record({ section: "hosts", what: "a browser whose user lets no site keep anything", tried: "localStorage, IndexedDB, OPFS, Cache API and service workers forbidden", outcome: "same cosines; nothing is kept, and Search says so" });
   });
 
-  test("nor, in a private window, a frame of another site: it embeds", async (t) => {
+  test("it also embeds in a private window, in a frame of another site", async (t) => {
     const url = await otherSite(t);
     const want = await wantedCosines(t, browser);
     const { page } = await newPage(t, browser);

@@ -1,5 +1,5 @@
-// The page on whatever host it may be put: below a path, without HTTPS, with wrong types, other addresses, or nothing
-// kept by the browser.
+// The page on many kinds of hosts: in a subfolder, without HTTPS, with wrong types, redirects, or without the browser's
+// cache.
 
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
@@ -37,7 +37,7 @@ test("on python3 -m http.server, in a folder", async (t) => {
   record({ section: "hosts", what: "python3 -m http.server", tried: THREE_VISITS, outcome: "same cosines; threads from the second visit on" });
 });
 
-test("without HTTPS it embeds on one thread, and keeps nothing", async (t) => {
+test("without HTTPS it embeds on one thread, and stores nothing", async (t) => {
   const args = [...CHROMIUM_FLAGS, "--host-resolver-rules=MAP plain.test 127.0.0.1"];
   const plain = await chromium.launch({ executablePath: findChromium(), args });
   t.after(() => plain.close());
@@ -55,7 +55,7 @@ test("without HTTPS it embeds on one thread, and keeps nothing", async (t) => {
   record({ section: "hosts", what: "without HTTPS", tried: "two visits", outcome: "same cosines, on one thread; nothing is kept" });
 });
 
-describe("with types that are wrong", () => {
+describe("with wrong types", () => {
   /** @type {Record<string, Record<string, string | null>>} */
   const types = {
     "text/plain": { ".wasm": "text/plain", ".gguf": "text/plain", ".json": "text/plain", ".webmanifest": "text/plain" },
@@ -79,7 +79,7 @@ describe("with types that are wrong", () => {
   });
 });
 
-describe("however the files come", () => {
+describe("with other encodings", () => {
   test("as gzip, the model too, with the compressed length", async (t) => {
     const encoding = { name: "gzip", of: (/** @type {Buffer} */ bytes) => gzipSync(bytes, { level: 1 }) };
     const host = await hosted(t, { answer: sent({ encoding }) });
@@ -99,7 +99,7 @@ describe("however the files come", () => {
   });
 });
 
-describe("with addresses of its own", () => {
+describe("with its own rules for addresses", () => {
   test("index.html redirects to its folder, and the folder without a slash to that with one", async (t) => {
     const host = await hosted(t, {
       answer: (path) => {
@@ -121,13 +121,13 @@ describe("with addresses of its own", () => {
     record({ section: "hosts", what: "redirects of /index.html to / and of a folder to its slash", tried: "first visit, second visit", outcome: "same cosines; threads at the second" });
   });
 
-  test("upper and lower case are one", async (t) => {
+  test("upper and lower case are the same", async (t) => {
     const host = await new StaticServer(WWW, {}, (path) => file(join(WWW, path.toLowerCase().replace(/^\/clip\//, "/"), path.endsWith("/") ? "index.html" : ""))).start();
     assert.deepEqual(await visits(t, browser, `${host.origin}/Clip/`, host), [false, true, true]);
     record({ section: "hosts", what: "a host to which upper and lower case are one", tried: THREE_VISITS, outcome: "same cosines, below a path in upper case" });
   });
 
-  test("what is not there is the page itself, with status 200", async (t) => {
+  test("a missing file is answered with the page itself, with status 200", async (t) => {
     const isThere = (/** @type {string} */ path) => !/-threads\//.test(path); // as a build without them
     const host = await hosted(t, {
       answer: (path) => (isThere(path) ? null : file(join(WWW, "index.html"))),
@@ -150,7 +150,7 @@ describe("with addresses of its own", () => {
     ["models.json", "not_json", /models\.json did not return JSON \(text\/html/],
     ["lib/worker/model-worker.js", "worker_failed", /does not send lib\/worker\/model-worker\.js as JavaScript/],
   ])) {
-    test(`and if that is ${path}, the page says so: ${code}`, async (t) => {
+    test(`and if the missing file is ${path}, the page says so: ${code}`, async (t) => {
       const host = await hosted(t, { answer: (asked) => (asked === `/${path}` || (path === "pkg/*.wasm" && asked.endsWith(".wasm")) ? file(join(WWW, "index.html")) : null) });
       const { page } = await newPage(t, browser);
       await page.goto(`${host.origin}/`);
@@ -161,7 +161,7 @@ describe("with addresses of its own", () => {
   }
 });
 
-test("the headers for hosts that read `_headers` are those that the service worker adds", () => {
+test("the headers for hosts that read `_headers` are the same as those that the service worker adds", () => {
   const worker = readFileSync(join(WWW, "sw.js"), "utf8");
   const isolation = /const ISOLATION = \{([^}]+)\}/.exec(worker)?.[1] ?? "";
   const added = [...isolation.matchAll(/"([^"]+)": "([^"]+)"/g)].map(([, name, value]) => `${name}: ${value}`);

@@ -1,4 +1,4 @@
-// The page as an application: it can be installed, and its badge says truly whether it needs a network.
+// The page as an application: it can be installed, and its badge says correctly whether it needs a network.
 
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
@@ -31,7 +31,7 @@ async function badgeSays(clip, text) {
 }
 
 describe("installing", () => {
-  test("nothing stands in its way, as Chromium sees it", async (t) => {
+  test("Chromium finds no reason against it", async (t) => {
     const { page } = await site.newPage(t);
     await page.waitForFunction(() => navigator.serviceWorker.controller !== null);
     const devtools = await page.context().newCDPSession(page);
@@ -39,7 +39,7 @@ describe("installing", () => {
     assert.deepEqual(errors, []);
     assert.deepEqual(JSON.parse(String(data)), MANIFEST);
     const { installabilityErrors } = await devtools.send("Page.getInstallabilityErrors");
-    // A test's profile is a private window, in which nothing can be installed.
+    // A test's profile counts as a private window, in which nothing can be installed.
     assert.deepEqual(installabilityErrors.map(({ errorId }) => errorId).filter((id) => id !== "in-incognito"), []);
   });
 
@@ -52,7 +52,7 @@ describe("installing", () => {
           const svg = Object.assign(new Image(), { src: "icon.svg" });
           await Promise.all([png.decode(), svg.decode()]);
           const { naturalWidth: width, naturalHeight: height } = png;
-          // The corners, which a maskable icon fills, are left out.
+          // Not the corners, because a maskable icon fills them.
           const [from, size] = isMaskable ? [Math.round(width * 0.1), Math.round(width * 0.8)] : [0, width];
           const [a, b] = [png, svg].map((image) => {
             const context = /** @type {CanvasRenderingContext2D} */ (Object.assign(document.createElement("canvas"), { width, height }).getContext("2d"));
@@ -71,7 +71,7 @@ describe("installing", () => {
 });
 
 describe("the badge", () => {
-  test("comes when all is kept, and turns with the network", async (t) => {
+  test("appears when everything is stored, and changes with the network", async (t) => {
     const clip = await site.newPage(t);
     await badgeSays(clip, "Works offline");
     assert.match(String(await clip.page.locator("#offline").getAttribute("title")), /is kept on this device, and so is the demo model\.$/);
@@ -81,7 +81,7 @@ describe("the badge", () => {
     await badgeSays(clip, "Works offline");
   });
 
-  test("stays away where a file of the page could not be kept, until it can", async (t) => {
+  test("does not appear while a file of the page cannot be stored", async (t) => {
     const clip = await site.newPage(t);
     await badgeSays(clip, "Works offline");
     await clip.page.evaluate(async () => {
@@ -97,7 +97,7 @@ describe("the badge", () => {
     await badgeSays(clip, "Works offline");
   });
 
-  test("says that the server is gone, while the demo model embeds without ever having been loaded", async (t) => {
+  test("says that the server is gone, while the demo model embeds although it was never loaded before", async (t) => {
     const site = await Site.open();
     t.after(() => site.close());
     const clip = await site.newPage(t);

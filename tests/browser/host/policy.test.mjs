@@ -1,4 +1,4 @@
-// The page below the policies that a host may send with it: isolation, and a Content-Security-Policy of its own.
+// The page with the policies that a host may send: isolation, and the host's own Content-Security-Policy.
 
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
@@ -11,7 +11,7 @@ import { StaticServer } from "../support/server.mjs";
 
 /** @import { Browser } from "playwright-core" */
 
-/** The strictest that the page works below, as docs/hosting.md has it. */
+/** The strictest policy with which the page works; docs/hosting.md has it too. */
 const STRICT = /Content-Security-Policy "([^"]+)"/.exec(readFileSync(join(REPOSITORY, "docs/hosting.md"), "utf8"))?.[1] ?? "";
 
 /** @type {Browser} */
@@ -30,7 +30,7 @@ describe("isolation", () => {
   ];
   let passed = 0;
   for (const [name, headers, want] of cases) {
-    test(`${name}: at the first visit ${want[0] ? "already" : "not yet"}`, async (t) => {
+    test(`${name}: on the first visit ${want[0] ? "already" : "not yet"}`, async (t) => {
       const host = await hosted(t, { headers });
       assert.deepEqual(await visits(t, browser, `${host.origin}/`), want);
       const threads = host.requests.some((path) => path.includes("-threads/"));
@@ -39,7 +39,7 @@ describe("isolation", () => {
     });
   }
 
-  test("a host's credentialless is left as it is", async (t) => {
+  test("a host's credentialless is not changed", async (t) => {
     const host = await hosted(t, { headers: { [opener]: "same-origin", [embedder]: "credentialless" } });
     const { page } = await newPage(t, browser);
     host.answer("/plain.html", (_request, response) => void response.setHeader("content-type", "text/html").end("<p>A page in the scope of sw.js."));
@@ -67,7 +67,7 @@ describe("a Content-Security-Policy of the host", () => {
     return policy(changed);
   };
 
-  test("the strictest: all works", async (t) => {
+  test("the strictest: everything works", async (t) => {
     assert.match(STRICT, /^default-src 'none'; script-src 'self' 'wasm-unsafe-eval';/);
     const host = await new StaticServer(WWW, policy(STRICT)).start();
     assert.deepEqual(await visits(t, browser, `${host.origin}/`, host), [false, true, true]);
@@ -79,7 +79,7 @@ describe("a Content-Security-Policy of the host", () => {
     ["WebAssembly", () => strictBut("script-src", "'self'"), "no_wasm", /WebAssembly, which cannot run here.*'wasm-unsafe-eval' allows it/],
     ["workers", () => strictBut("worker-src", "'none'"), "worker_failed", /does not start.*worker-src 'self' allows it/],
     ["requests", () => strictBut("connect-src", "'none'"), "network", /no answer from .*models\.json.*Content-Security-Policy forbids it \(connect-src\)/],
-    ["whatever is no trusted type", () => policy(`${STRICT}; require-trusted-types-for 'script'`), "worker_failed", /cannot start a worker.*TrustedScriptURL/],
+    ["values without a trusted type", () => policy(`${STRICT}; require-trusted-types-for 'script'`), "worker_failed", /cannot start a worker.*TrustedScriptURL/],
   ])) {
     test(`that forbids ${name}: the page says so, ${code}`, async (t) => {
       const host = await hosted(t, { headers: headers() });
@@ -95,7 +95,7 @@ describe("a Content-Security-Policy of the host", () => {
   test("that forbids scripts: the page says that it has not started", async (t) => {
     const host = await hosted(t, { headers: strictBut("script-src", "'none'") });
     const { page } = await newPage(t, browser);
-    await page.emulateMedia({ reducedMotion: "reduce" }); // in which nothing else may move
+    await page.emulateMedia({ reducedMotion: "reduce" }); // the notice must appear even without motion
     const start = Date.now();
     await page.goto(`${host.origin}/`);
     const notice = page.locator("#not-started");

@@ -15,7 +15,7 @@ const SINGLE = join(REPOSITORY, "clip-wasm.html");
 
 /** @type {Site} */
 let site;
-/** @type {Browser} one that has not been on the site */
+/** @type {Browser} a browser that has not visited the site */
 let browser;
 before(async () => {
   if (!existsSync(SINGLE)) throw new Error("clip-wasm.html is missing: run ./build.sh single first");
@@ -28,7 +28,7 @@ after(async () => {
 });
 
 /**
- * The file opened, and what it says and asks for beyond itself.
+ * Opens the file, and collects its console messages and its requests.
  * @param {TestContext} t
  */
 async function open(t) {
@@ -55,7 +55,7 @@ test("it embeds its sample, as the served page does", async (t) => {
   const { clip, said, asked } = await open(t);
   await clip.page.locator("#comparison").waitFor();
   await clip.settled();
-  // A page from a disk has no clipboard to be read back, but the download has the same text.
+  // A page from a disk cannot read the clipboard, but the download has the same text.
   const downloading = clip.page.waitForEvent("download");
   await clip.page.getByRole("button", { name: "Download" }).click();
   const given = JSON.parse(readFileSync(await (await downloading).path(), "utf8"));
@@ -80,7 +80,7 @@ test("a model from disk loads, and an AVIF is decoded", async (t) => {
   assert.deepEqual(said, []);
 });
 
-test("a model from a URL loads, without a word on its not being kept", async (t) => {
+test("a model from a URL loads, without a warning that it is not stored", async (t) => {
   const { clip, said } = await open(t);
   await clip.page.locator("#comparison").waitFor();
   await clip.page.context().setOffline(false);

@@ -1,4 +1,4 @@
-// A page whose scripts do not run says why, instead of standing there dead.
+// A page whose scripts do not run says why.
 
 import assert from "node:assert/strict";
 import { join } from "node:path";
@@ -35,12 +35,12 @@ const broken = (_request, response) => void response.writeHead(200, { "content-t
 describe("the notice in place of a start", () => {
   let passed = 0;
   for (const [what, answer, code, says] of /** @type {[string, (path: string) => Answer | null, string, RegExp][]} */ ([
-    ["scripts come as text/plain", scriptsAs("text/plain"), "script_type", /main\.js has type text\/plain.*Let the host send \.js files as text\/javascript/],
-    ["scripts come as application/octet-stream", scriptsAs("application/octet-stream"), "script_type", /main\.js has type application\/octet-stream/],
-    ["scripts come without a type", scriptsAs(null), "script_type", /main\.js has no type/],
+    ["scripts are sent as text/plain", scriptsAs("text/plain"), "script_type", /main\.js has type text\/plain.*Let the host send \.js files as text\/javascript/],
+    ["scripts are sent as application/octet-stream", scriptsAs("application/octet-stream"), "script_type", /main\.js has type application\/octet-stream/],
+    ["scripts are sent without a type", scriptsAs(null), "script_type", /main\.js has no type/],
     ["the first module is missing", only("/main.js", status(404)), "script_missing", /main\.js has status 404/],
     ["a module that others import is missing", only("/lib/client/similarity.js", status(404)), "script_missing", /similarity\.js has status 404/],
-    ["a web page comes for a module", only("/lib/client/similarity.js", webPage("text/html")), "script_missing", /similarity\.js is a web page/],
+    ["a web page is sent for a module", only("/lib/client/similarity.js", webPage("text/html")), "script_missing", /similarity\.js is a web page/],
     ["a module is broken, as for a browser that is too old", only("/lib/client/similarity.js", broken), "script_failed", /SyntaxError/],
   ])) {
     test(`${what}: ${code}`, async (t) => {
@@ -66,7 +66,7 @@ describe("the notice in place of a start", () => {
     record({ section: "hosts", what: "the folder opened from a disk (file:)", tried: "index.html", outcome: "a notice names a server and the single file" });
   });
 
-  test("the folder's address lacks its slash, and the host does not mind: even styles and this script are missing", async (t) => {
+  test("the folder's address lacks its slash, and the host does not redirect: even styles and start.js are missing", async (t) => {
     const host = await hosted(t, { answer: only("/a/page", sent({})("/")) });
     host.answer("/a/page", (request, response) => {
       response.setHeader("content-type", "text/html");
@@ -85,7 +85,7 @@ describe("the notice in place of a start", () => {
   });
 });
 
-test("a view whose scripts do not come says so, and opens once they do", async (t) => {
+test("a view whose scripts are missing says so, and opens when they are there", async (t) => {
   const host = await hosted(t);
   host.answer("/page/search/query.js", status(404));
   const { page } = await newPage(t, browser);

@@ -1,4 +1,4 @@
-// The page in a real Chromium: what every test here starts from.
+// The page in a real Chromium: the base of every test here.
 
 import { execFileSync } from "node:child_process";
 import { existsSync, readFileSync, rmSync } from "node:fs";
@@ -16,13 +16,13 @@ export const TEST_DATA = resolve(REPOSITORY, process.env.CLIP_TEST_DATA ?? "targ
 export const PHOTOS = join(REPOSITORY, "www/check");
 export const TINY_MODEL = join(TEST_DATA, "tiny-gelu.q8_0.gguf");
 
-/** Other origins may read its files, and see what they are. */
+/** Lets other origins read files and their headers. */
 export const HUB_HEADERS = {
   "access-control-allow-origin": "*",
   "access-control-expose-headers": "ETag, Content-Range, Accept-Ranges",
 };
 
-/** What the browser needs so as to run as root and to ask no one but the page's servers. */
+/** Flags to run as root, and to make no requests except to the page's servers. */
 export const CHROMIUM_FLAGS = [
   "--no-sandbox",
   "--disable-gpu",
@@ -45,8 +45,8 @@ export function findChromium() {
 }
 
 /**
- * Deletes the profile of a browser that has ended. Its last processes may still be writing there, and what they add
- * meanwhile is not among what Node's own retries delete.
+ * Deletes the profile of a browser that has ended. Its last processes may still write there, and Node's own retries do
+ * not delete files that are added meanwhile.
  * @param {string} folder
  */
 export async function removeProfile(folder) {
@@ -62,14 +62,14 @@ export async function removeProfile(folder) {
 }
 
 /**
- * A browser, the page's own server, and a second origin for weights, as the Hub is.
+ * A browser, the page's own server, and a second origin for weights, like the Hub.
  */
 export class Site {
   /** @type {Browser} */
   #browser;
   /** The page's own origin. */
   own;
-  /** Where the weights are: another origin that allows any to read. */
+  /** The origin of the weights, which lets all others read them. */
   hub;
 
   /**
@@ -99,7 +99,7 @@ export class Site {
   }
 
   /**
-   * A page in a profile of its own, that does nothing by itself. What the page itself throws fails the test.
+   * A page in its own profile, which embeds nothing by itself. An uncaught error of the page fails the test.
    * @param {Pick<TestContext, "after">} t
    * @param {BrowserContextOptions} [options]
    * @returns {Promise<ClipPage>}
@@ -111,7 +111,7 @@ export class Site {
   }
 
   /**
-   * The page as a visitor first sees it, at work on its first sample.
+   * The page as a visitor first sees it, with its first sample.
    * @param {Pick<TestContext, "after">} t
    * @param {BrowserContextOptions} [options]
    * @returns {Promise<ClipPage>}
@@ -161,7 +161,7 @@ export class Site {
   }
 }
 
-/** The page, in the words of one who uses it. */
+/** The page, with a method for each action of a user. */
 export class ClipPage {
   /**
    * @param {Page} page
@@ -202,13 +202,13 @@ export class ClipPage {
     await this.page.getByRole("button", { name: "Load", exact: true }).click();
   }
 
-  /** The tiny model, ready. */
+  /** Loads the tiny model. */
   async loadTinyModel() {
     await this.loadUrl(`${this.site.hub.origin}/tiny-gelu.q8_0.gguf`);
     await this.ready();
   }
 
-  /** Waits until a model is ready; fails with what the panel says instead. */
+  /** Waits until a model is ready; fails with the panel's error. */
   async ready() {
     try {
       await this.modelState.filter({ hasText: "Ready" }).waitFor();
@@ -224,7 +224,7 @@ export class ClipPage {
     await this.page.getByLabel("Add images").setInputFiles(files);
   }
 
-  /** What the vectors are of, in their order. */
+  /** The labels of the vectors, in order. */
   async legend() {
     return this.page.locator("#legend .name").allTextContents();
   }
@@ -235,7 +235,7 @@ export class ClipPage {
     await this.settled();
   }
 
-  /** Waits until no run is on. */
+  /** Waits until nothing is being embedded. */
   async settled() {
     await this.page.waitForFunction(() => document.querySelector("#run-state")?.textContent === "");
   }
@@ -248,7 +248,7 @@ export class ClipPage {
   }
 
   /**
-   * Files dropped on, or pasted into, an element, with the event that a browser would send.
+   * Drops files on an element, or pastes them, with the event that a browser would send.
    * @param {"drop" | "paste"} kind
    * @param {string} selector
    * @param {{ name: string, path: string }[]} files

@@ -1,17 +1,17 @@
-// Ways for a worker to die: by real traps of the wasm module, or ended as a browser ends it.
+// Ways for a worker to die: by real traps of the wasm module, or ended as a browser would end it.
 
 /** @import { StaticServer } from "./server.mjs" */
 
-/** The texts that a worker dies of. Of images, those whose every level is a mark's place in this list, from 1 on. */
+/** Texts that kill a worker. An image kills it if all its levels are a mark's position in this list, counted from 1. */
 export const TRAP = "x/trap";
 export const END = "x/end";
 export const END_HELPER = "x/end-helper";
 export const MARKS = [TRAP, END, END_HELPER];
 
 /**
- * What a worker runs before its own script. What it dies of takes the module's functions away, where it shows them,
- * or else its memory, so that the module itself traps at what it does next; or the worker is ended in the midst of the
- * call. Each load asks the server for its fate first.
+ * A script that a worker runs before its own. A deadly input removes the module's functions, if they are exported, or
+ * overwrites its memory, so that the module itself traps at its next step; or it ends the worker during the call. Each
+ * load first asks the server for its fate.
  */
 export const MORTAL = `
   {
@@ -22,7 +22,7 @@ export const MORTAL = `
       wasm = (made.instance ?? made).exports;
       return made;
     };
-    /** Not before the page knows that it lives: what it does not know it does not miss. */
+    /** Ends the worker, but not before the page watches its lock: otherwise the page would not notice. */
     const endWatched = async () => {
       const isHeld = async () => (await navigator.locks.query()).held.some(({ name }) => name === self.name);
       for (let tries = 0; tries < 1000 && !(await isHeld()); tries++) await new Promise((resolve) => setTimeout(resolve, 10));
@@ -53,10 +53,10 @@ export const MORTAL = `
   }`;
 
 /**
- * What becomes of the workers that load, each in turn: \`end\`, or nothing.
+ * Sets the fate of the workers that load, one after the other: \`end\`, or nothing.
  * @param {StaticServer} server
  * @param {string[]} fates
- * @returns {string[]} the loads that have been begun, by their towers
+ * @returns {string[]} the loads that have been started, by their towers
  */
 export function setFates(server, fates) {
   /** @type {string[]} */
@@ -69,7 +69,8 @@ export function setFates(server, fates) {
 }
 
 /**
- * A wasm module that exports its table of functions too: emptied, it traps at its next indirect call.
+ * A wasm module that also exports its table of functions. If the table is emptied, the module traps at its next
+ * indirect call.
  * @param {Buffer} module
  * @returns {Buffer}
  */

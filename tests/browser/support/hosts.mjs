@@ -1,4 +1,4 @@
-// What the tests of hosts have in common: hosts of many kinds, and visits to the page on them.
+// Shared by the tests of hosts: many kinds of hosts, and visits to the page on them.
 
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
@@ -20,9 +20,9 @@ const PATIENCE = 20_000;
 /**
  * How a host differs from a good one.
  * @typedef {object} Ways
- * @property {Record<string, string | null>} [types] by ending; `null` is none
+ * @property {Record<string, string | null>} [types] by file name extension; `null` for no type
  * @property {{ name: string, of: (bytes: Buffer) => Buffer }} [encoding]
- * @property {boolean} [length] whether it tells how long a file is
+ * @property {boolean} [length] whether it sends the length of a file
  */
 
 /**
@@ -101,9 +101,9 @@ export function launch() {
 }
 
 /**
- * A browser with settings of its user's, until the test ends.
+ * A browser with a user's settings, until the test ends.
  * @param {TestContext} t
- * @param {object} profile as Chromium keeps it under `profile` of its preferences
+ * @param {object} profile the value of `profile` in Chromium's preferences
  * @returns {Promise<BrowserContext>}
  */
 export async function launchWithSettings(t, profile) {
@@ -119,8 +119,7 @@ export async function launchWithSettings(t, profile) {
 }
 
 /**
- * A page in a profile of its own, and what it says on its console that is no mere information. What it throws fails the
- * test.
+ * A page in its own profile, and its console messages except plain information. An uncaught error fails the test.
  * @param {TestContext} t
  * @param {Browser | BrowserContext} browser
  */
@@ -146,7 +145,7 @@ export async function newPage(t, browser) {
 }
 
 /**
- * The cosines of the first sample and its captions, as the table shows them once they are all there.
+ * The cosines of the first sample and its captions, as the table shows them when it is complete.
  * @param {Page | Frame} place
  * @returns {Promise<string[]>}
  */
@@ -164,7 +163,7 @@ export async function cosines(place) {
 let atRoot;
 
 /**
- * The cosines on a host that does everything right, at its root.
+ * The cosines on a host without faults, in its root folder.
  * @param {TestContext} t
  * @param {Browser | BrowserContext} browser
  */
@@ -181,13 +180,13 @@ export async function wantedCosines(t, browser) {
 }
 
 /**
- * A first visit, a second one, and a third with the host gone; each has to show the cosines wanted, and to leave nothing
- * on the console.
+ * A first visit, a second one, and a third with the host stopped. Each must show the expected cosines, and leave the
+ * console empty.
  * @param {TestContext} t
  * @param {Browser} browser
  * @param {string} url
  * @param {{ stop?: () => Promise<void> }} [host] without it there is no third visit
- * @returns {Promise<boolean[]>} whether the page was isolated, in each
+ * @returns {Promise<boolean[]>} whether the page was isolated in each visit
  */
 export async function visits(t, browser, url, host) {
   const want = await wantedCosines(t, browser);

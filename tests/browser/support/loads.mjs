@@ -1,4 +1,4 @@
-// Loads by the API, and what becomes of them.
+// Loads with the API, and their results.
 
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
@@ -15,21 +15,22 @@ const HASTE = 20;
 /** @typedef {{ text: number[] | null, image: number[] | null }} Vectors */
 
 /**
- * What became of a load, and of a text and an image that were embedded after it.
+ * The result of a load, and of embedding a text and an image after it.
  * @typedef {object} Outcome
  * @property {string | null} code
  * @property {string} message
  * @property {number[] | null} text
  * @property {number[] | null} image
  * @property {string[]} warnings
- * @property {{ loaded: number, total: number | null, bytesPerSecond: number | null, secondsLeft: number | null }[]} progress
+ * @property {{ loaded: number, total: number | null, bytesPerSecond: number | null, secondsLeft: number | null }[]}
+ *   progress
  */
 
 /**
  * An empty page with the API and nothing kept, on which the pauses before another try are short.
  * @param {Site} site
  * @param {Pick<TestContext, "after">} t
- * @param {string} [workerScript] what every worker of it runs first
+ * @param {string} [workerScript] that every worker of the page runs first
  * @returns {Promise<Page>}
  */
 export async function apiPage(site, t, workerScript = "") {

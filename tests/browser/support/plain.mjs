@@ -1,4 +1,4 @@
-// A Chromium that nobody debugs: a debugger keeps what pages ask for, and would be counted with them.
+// A Chromium without a debugger: a debugger stores the pages' responses, which would be counted as their memory.
 
 import { spawn } from "node:child_process";
 import { mkdtempSync, readdirSync, readFileSync } from "node:fs";
@@ -9,12 +9,12 @@ import { CHROMIUM_FLAGS, findChromium, removeProfile } from "./browser.mjs";
 /** @import { StaticServer } from "./server.mjs" */
 
 /**
- * Runs a module in a page by itself. What it awaits of `tell(something)` is what `onTold` gives.
+ * Runs a module in an empty page. `await tell(something)` in the module gives the result of `onTold`.
  * @param {StaticServer} server whose page it is
- * @param {string} module its source, which has `tell` and `gc`
+ * @param {string} module the source, which can use `tell` and `gc`
  * @param {(told: any, memory: () => number) => Promise<unknown>} onTold `memory`: bytes that all of the browser's
  *   processes hold
- * @returns {Promise<void>} when it has told `"end"`
+ * @returns {Promise<void>} resolves when the module has called `tell("end")`
  */
 export async function runPlain(server, module, onTold) {
   const profile = mkdtempSync(join(tmpdir(), "clip-wasm-plain-"));
@@ -54,7 +54,7 @@ export async function runPlain(server, module, onTold) {
 
 /**
  * @param {number} root
- * @returns {number} bytes of a process and of all that descend from it, what they share counted for each
+ * @returns {number} bytes of a process and of all its descendants; shared memory is counted for each
  */
 function residentSize(root) {
   /** @type {Map<number, { parent: number, bytes: number }>} */
@@ -65,7 +65,7 @@ function residentSize(root) {
       const field = (/** @type {string} */ key) => Number(new RegExp(`^${key}:\\s*(\\d+)`, "m").exec(status)?.[1] ?? 0);
       processes.set(Number(name), { parent: field("PPid"), bytes: field("VmRSS") * 1024 });
     } catch {
-      continue; // it has ended meanwhile
+      continue; // the process has ended meanwhile
     }
   }
   /** @type {(process: number) => boolean} */

@@ -1,4 +1,5 @@
-// What a browser holds: memory of its processes, of its pages' and workers' JavaScript, and what else can be left over.
+// Measures a browser: the memory of its processes, of the JavaScript of pages and workers, and other things that can
+// leak.
 
 import { readFile } from "node:fs/promises";
 
@@ -46,7 +47,7 @@ export class Processes {
     return bytes;
   }
 
-  /** Bytes that the largest renderer holds, which is the page's: the others are kept in reserve. */
+  /** Bytes of memory of the largest renderer, which is the page's: the others are spares. */
   async resident() {
     const { processInfo } = await this.#browser.send("SystemInfo.getProcessInfo");
     const renderers = processInfo.filter(({ type }) => type === "renderer");
@@ -92,7 +93,7 @@ export class Processes {
 
 /**
  * @param {number} process
- * @returns {Promise<number>} bytes; none where it has just ended
+ * @returns {Promise<number>} bytes; 0 if the process has just ended
  */
 async function residentSize(process) {
   const status = await readFile(`/proc/${process}/status`, "utf8").catch(() => "");
@@ -100,7 +101,7 @@ async function residentSize(process) {
 }
 
 /**
- * How much a line through the values rises from the first to the last, by least squares; and their range.
+ * The rise of the least-squares line from the first to the last value, and the range of the values.
  * @param {number[]} values
  */
 export function trend(values) {

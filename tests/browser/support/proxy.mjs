@@ -1,11 +1,11 @@
-// An HTTP proxy that all of a browser's requests go through: what it has not seen was not sent.
+// An HTTP proxy for all requests of a browser, so that no request is missed.
 
 import { createServer, request as ask } from "node:http";
 
 /** @import { AddressInfo } from "node:net" */
 
 export class RecordingProxy {
-  /** @type {{ method: string, url: string, bytes: number }[]} in the order they ended; `bytes` of their bodies */
+  /** @type {{ method: string, url: string, bytes: number }[]} in the order in which they ended; `bytes` of their bodies */
   requests = [];
   #server = createServer((request, response) => {
     const { method = "", url = "", headers } = request;
@@ -21,7 +21,7 @@ export class RecordingProxy {
   });
 
   constructor() {
-    // A tunnel for TLS, or for a socket: nobody here has one.
+    // A tunnel for TLS or for a WebSocket is not supported: no server here uses one.
     this.#server.on("connect", ({ url = "" }, socket) => {
       this.requests.push({ method: "CONNECT", url, bytes: 0 });
       socket.destroy();

@@ -1,4 +1,4 @@
-// Reading the expectations that the Python reference printed.
+// Reads the expected values that the Python reference has written.
 
 import { readFileSync } from "node:fs";
 

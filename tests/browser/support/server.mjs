@@ -1,4 +1,4 @@
-// A plain static server on localhost, with a record of what was asked for, that misbehaves on request.
+// A static server on localhost that records requests, and can misbehave if a test wants that.
 
 import { createReadStream } from "node:fs";
 import { open, readFile, stat } from "node:fs/promises";
@@ -13,12 +13,12 @@ import { gzipSync } from "node:zlib";
 /** @typedef {(request: IncomingMessage, response: ServerResponse) => void | Promise<void>} Answer */
 
 /**
- * How a server that gives parts misbehaves.
+ * How a server with range requests misbehaves.
  * @typedef {object} PartFaults
- * @property {string | null} [etag] `"one"` if absent
- * @property {(from: number) => number} [cutAfter] bytes after which an answer that begins at `from` is cut off
- * @property {(from: number) => number} [silentAfter] bytes after which nothing more comes
- * @property {number} [shift] how far beside the part asked for the answer lies, as its header says too
+ * @property {string | null} [etag] `"one"` by default
+ * @property {(from: number) => number} [cutAfter] bytes after which a response that begins at `from` is cut off
+ * @property {(from: number) => number} [silentAfter] bytes after which nothing more is sent
+ * @property {number} [shift] offset of the sent range from the requested one; its header has the offset too
  * @property {(bytes: Buffer) => Buffer} [change] of the whole file
  * @property {number} [bytesPerSecond]
  */
@@ -35,11 +35,11 @@ export const CONTENT_TYPES = {
 };
 
 export class StaticServer {
-  /** @type {string[]} paths in the order asked for */
+  /** @type {string[]} paths in the order of the requests */
   requests = [];
-  /** @type {string[]} paths whose answers the client cut off */
+  /** @type {string[]} paths whose responses the client has aborted */
   cutOff = [];
-  /** @type {string[]} the parts asked for, as `from-to`, of what {@link parts} answers */
+  /** @type {string[]} requested ranges, as `from-to`, of the files that {@link parts} serves */
   ranges = [];
   /** @type {(string | undefined)[]} the `If-Range` of each */
   conditions = [];
@@ -53,10 +53,9 @@ export class StaticServer {
   #server = createServer((request, response) => this.#serve(request, response));
 
   /**
-   * @param {string} root the folder served
-   * @param {Record<string, string>} [headers] sent with every answer
-   * @param {(path: string) => Answer | null} [always] how this host answers what is not answered otherwise; `null` for a
-   *   plain file
+   * @param {string} root the folder to serve
+   * @param {Record<string, string>} [headers] sent with every response
+   * @param {(path: string) => Answer | null} [always] the default answer for a path; `null` for a plain file
    */
   constructor(root, headers = {}, always = () => null) {
     this.#root = root;
@@ -74,7 +73,7 @@ export class StaticServer {
   }
 
   /**
-   * From now on, `path` is answered so.
+   * Sets the answer for `path`.
    * @param {string} path
    * @param {Answer} answer
    * @returns {string} the whole URL
@@ -84,7 +83,7 @@ export class StaticServer {
     return this.origin + path;
   }
 
-  /** Back to a plain static server with an empty record. */
+  /** Makes it a plain static server again, with an empty record. */
   reset() {
     this.#answers.clear();
     this.requests = [];
@@ -95,7 +94,7 @@ export class StaticServer {
   }
 
   /**
-   * Answers as a good file server does, with parts, an ETag and `If-Range`, but for the faults wished for.
+   * Answers as a good file server does, with range requests, an ETag and `If-Range`, except for the given faults.
    * @param {string} path
    * @param {string} source the file
    * @param {PartFaults} [faults]
@@ -129,7 +128,7 @@ export class StaticServer {
       }
       if (stop === to) response.end();
       else if (cutAfter) {
-        await pause(30); // so that what was written arrives
+        await pause(30); // so that the written bytes arrive
         response.destroy();
       }
     });
@@ -183,7 +182,7 @@ export function status(code) {
 }
 
 /**
- * For `/samples.json`: a page that offers no samples does nothing by itself.
+ * For `/samples.json`: without samples, the page embeds nothing by itself.
  * @type {Answer}
  */
 export function noSamples(_request, response) {
@@ -192,7 +191,7 @@ export function noSamples(_request, response) {
 
 /**
  * @param {Answer} answer to the first request
- * @param {Answer} then to the others
+ * @param {Answer} then to later requests
  * @returns {Answer}
  */
 export function atFirst(answer, then) {
@@ -201,7 +200,7 @@ export function atFirst(answer, then) {
 }
 
 /**
- * An error page with status 200, as many a host answers for a file it has not got.
+ * An error page with status 200, which many hosts send for a missing file.
  * @param {string} type its content type
  * @returns {Answer}
  */
@@ -224,7 +223,7 @@ export function withoutLength(path) {
 }
 
 /**
- * The first bytes as if they were all: a file that was cut before it came here.
+ * The first bytes of a file as if they were all: a file that was truncated before it was uploaded.
  * @param {string} path
  * @param {number} length
  * @returns {Answer}
@@ -237,7 +236,7 @@ export function truncatedFile(path, length) {
 }
 
 /**
- * The whole length announced, the connection cut earlier.
+ * Announces the whole length, but cuts the connection earlier.
  * @param {string} path
  * @param {number} length
  * @returns {Answer}
@@ -251,7 +250,7 @@ export function cutConnection(path, length) {
 }
 
 /**
- * Compressed on the way: Content-Length counts the compressed bytes.
+ * Compressed during the transfer: Content-Length counts the compressed bytes.
  * @param {string} path
  * @returns {Answer}
  */

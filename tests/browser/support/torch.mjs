@@ -1,4 +1,4 @@
-// Checkpoints as torch.save writes them, made of a safetensors file: tests/support/torch.rs does the same natively.
+// Makes checkpoints in the format of torch.save from a safetensors file. tests/support/torch.rs does the same natively.
 
 import { crc32 } from "node:zlib";
 
@@ -35,7 +35,7 @@ export function torchCheckpoint(safetensors) {
   return archive.end();
 }
 
-/** A zip archive in the layout of torch's own writer: nothing compressed, everything aligned, sizes behind. */
+/** A zip archive in the layout of torch's own writer: not compressed, aligned, with sizes after the data. */
 class Archive {
   /** @type {Buffer[]} */
   #parts = [];

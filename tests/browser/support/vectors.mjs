@@ -1,4 +1,4 @@
-// Comparing vectors.
+// Compares vectors.
 
 /**
  * @param {ArrayLike<number>} a

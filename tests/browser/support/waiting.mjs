@@ -1,14 +1,14 @@
-// Waits that end: with what was waited for, or with an error that says what did not come.
+// Waits for a condition, or fails with an error that names it.
 
 import assert from "node:assert/strict";
 import { setTimeout as pause } from "node:timers/promises";
 
-/** Milliseconds in which anything that a test waits for comes, however busy the machine is. */
+/** Milliseconds after which a wait fails; enough even on a busy machine. */
 const PATIENCE = 20_000;
 
 /**
- * Waits until `condition` gives something true, and fails where it does not in time.
- * @param {string} what it is, for the message
+ * Waits until `condition` gives something true, and fails if it does not in time.
+ * @param {string} what the condition is, for the message
  * @param {() => unknown} condition may be asynchronous
  * @param {number} [patience] milliseconds
  */

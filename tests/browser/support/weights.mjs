@@ -1,4 +1,4 @@
-// The tiny model on a server that may misbehave, and what it gives where all goes well.
+// The tiny model on a server that can misbehave, and the vectors that it must give.
 
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
@@ -13,7 +13,7 @@ import { status } from "./server.mjs";
 /** @import { PartFaults } from "./server.mjs" */
 
 export const OTHER_MODEL = join(REPOSITORY, "www/models/demo.gguf");
-/** The tiny model's path, at which tests serve other things too. */
+/** The tiny model's path. Tests also serve other files there. */
 export const MODEL = "/m.gguf";
 
 export async function openWeights() {
@@ -31,7 +31,7 @@ export async function openWeights() {
   }
 
   /**
-   * What is kept is whole and right: it serves where no server does.
+   * Checks that the stored model is complete and valid: it loads without a server.
    * @param {Page} page
    * @param {string} url
    * @param {Vectors} [expected]

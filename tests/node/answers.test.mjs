@@ -1,4 +1,4 @@
-// Servers that answer anything: a file is read as it is or not at all, and what goes wrong has a code.
+// Servers that answer anything: a file is read correctly or not at all, and every failure has a code.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -20,12 +20,12 @@ const TIMEOUT = 60_000 + 10 * RUNS;
 const FILE = Uint8Array.from({ length: 1000 }, (_, place) => (place * 31) % 251);
 
 /**
- * One answer of a server: what is done to the right one.
+ * One response of a server, as a change to the right one.
  * @typedef {object} Fault
  * @property {"none" | "whole" | "status" | "down" | "cut" | "longer" | "headers" | "page"} kind
  * @property {number} status
- * @property {Record<string, string>} headers put over the right ones
- * @property {number} share of the body that comes before it is cut
+ * @property {Record<string, string>} headers that replace the right ones
+ * @property {number} share of the body that is sent before it is cut
  */
 
 const HEADER = fc.oneof(
@@ -46,7 +46,7 @@ const FAULT = fc.record({
 
 /**
  * @param {Uint8Array<ArrayBuffer>} file
- * @param {Fault[]} faults one an answer; then all is well
+ * @param {Fault[]} faults one for each response; later responses are right
  * @returns {typeof environment.fetch}
  */
 function server(file, faults) {
@@ -79,7 +79,7 @@ function server(file, faults) {
 }
 
 /**
- * Answers for this test, and no pauses between tries.
+ * Replaces `fetch` for this test, and removes the pauses between retries.
  * @param {TestContext} t
  */
 function withoutPauses(t) {
@@ -101,7 +101,7 @@ function remote(known) {
 
 /**
  * @param {RemoteFile} file
- * @param {number} step bytes asked for at a time
+ * @param {number} step bytes to read at a time
  * @returns {Promise<Uint8Array | Error>}
  */
 async function readAll(file, step) {
@@ -124,7 +124,7 @@ async function readAll(file, step) {
   }
 }
 
-test("a file whose server fails in any way comes whole, or an error says why not", { timeout: TIMEOUT }, async (t) => {
+test("a file whose server fails in any way is read completely, or an error says why not", { timeout: TIMEOUT }, async (t) => {
   withoutPauses(t);
   let failed = 0;
   const known = fc.record({
@@ -140,7 +140,7 @@ test("a file whose server fails in any way comes whole, or an error says why not
         failed++;
         return;
       }
-      // What is known of its size before is believed, and so is what a header says that its body does not belie.
+      // A size that is known before is trusted, and so is a header that the body does not contradict.
       const believed = known.toldSize === 5 || faults.some(({ kind }) => kind === "headers");
       if (believed) assert.deepEqual(read, Buffer.from(FILE.subarray(0, read.length)), "a part of the file");
       else assert.deepEqual(read, Buffer.from(FILE), "the file");
@@ -159,7 +159,7 @@ test("a file whose server fails in any way comes whole, or an error says why not
 const INDEX_URL = "https://hub.test/model.safetensors.index.json";
 const RIGHT_INDEX = { metadata: { total_size: 20 }, weight_map: { a: "model-1.safetensors", b: "model-2.safetensors" } };
 
-/** Names of files that lie elsewhere, or nowhere. */
+/** Names of files that are in other places, or invalid. */
 const NAME = fc.oneof(
   fc.constantFrom("..", ".", "", "../x", "/x", "\\x", "https:evil.test", "http:evil.test", "http:[", "data:,x", "a?b", "a#b", "%2e%2e", "%2Fx", "\t//x", "file:x", "blob:x", "a b.safetensors", "\ud800"),
   fc.string({ unit: "binary", maxLength: 20 }),
@@ -174,7 +174,7 @@ const INDEX = fc.oneof(
   fc.jsonValue().map((value) => JSON.stringify(value)),
 );
 
-test("an index names files beside it, or is refused", { timeout: TIMEOUT }, async (t) => {
+test("an index that names files outside its own folder is refused", { timeout: TIMEOUT }, async (t) => {
   withoutPauses(t);
   const folder = new URL(".", INDEX_URL).href;
   let refused = 0;
@@ -204,7 +204,7 @@ test("an index names files beside it, or is refused", { timeout: TIMEOUT }, asyn
   });
 });
 
-test("an address of any kind is opened or refused with a code", { timeout: TIMEOUT }, async (t) => {
+test("any URL is opened, or refused with a code", { timeout: TIMEOUT }, async (t) => {
   withoutPauses(t);
   environment.fetch = async () => new Response(null, { status: 404 });
   const path = fc.oneof(fc.webPath(), fc.string({ unit: fc.constantFrom(..."%/.aE0\ud800é\\:@ "), maxLength: 30 }).map((path) => `/${path}`));

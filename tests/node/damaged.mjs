@@ -1,10 +1,10 @@
-// What is right, with a few of its bytes changed, as damage and malice change them.
+// Valid input with a few bytes changed, by damage or by malice.
 
 import fc from "fast-check";
 
 /** @typedef {{ kind: "flip" | "cut" | "drop" | "twice" | "insert" | "lines", at: number, length: number, bytes: Uint8Array }} Change */
 
-/** Bytes that mean something to a parser, more often than others. */
+/** Bytes that have a meaning to parsers more often than others. */
 const INSERTED = fc.oneof(
   fc.uint8Array({ maxLength: 8 }),
   fc.constantFrom("\r\n", "\n", "\0", "--", '"', "\\", "{", "[", "}", ",", "\r\n\r\n", "\u{ff}", "%", ";", "filename=", "1e999").map((text) => Buffer.from(text, "latin1")),

@@ -1,4 +1,4 @@
-// Each of the examples, as its reader runs it.
+// Runs each of the examples as its reader would.
 
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
@@ -19,7 +19,7 @@ const EXAMPLES = join(REPOSITORY, "examples");
 let installed;
 /** @type {Site} */
 let site;
-/** @type {StaticServer} the repository's folder, as the examples say */
+/** @type {StaticServer} serves the repository's folder, as the examples say */
 let repository;
 
 before(async () => {
@@ -34,7 +34,7 @@ after(async () => {
 });
 
 /**
- * What a page prints once it is done.
+ * The text that a page prints when it is done.
  * @param {Page} page
  */
 async function result(page) {
@@ -104,7 +104,7 @@ function copy(t, name) {
 }
 
 /**
- * The last first, as an example has it: the command line gives texts before images.
+ * Moves the last to the front, as in an example: the command line gives texts before images.
  * @template T
  * @param {T[]} list
  */

@@ -1,4 +1,4 @@
-// The package as whoever installs it has it: packed by npm, and installed into an empty folder.
+// The package as a user has it: packed by npm, and installed into an empty folder.
 
 import { execFileSync } from "node:child_process";
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { REPOSITORY } from "../browser/support/browser.mjs";
 
 export const PACKAGE = join(REPOSITORY, "pkg");
-/** The demo model and a sample, and what the command line makes of them. */
+/** The demo model, a sample, and the command line's vectors for them. */
 export const DEMO = join(REPOSITORY, "www/models/demo.gguf");
 export const HEARTS = join(REPOSITORY, "www/samples/hearts.png");
 
@@ -42,7 +42,7 @@ export class Installed {
 
 /**
  * @param {string[]} inputs `--text T` and `--image FILE`
- * @returns {number[][]} what the command line gives for the demo model
+ * @returns {number[][]} the command line's vectors with the demo model
  */
 export function commandLine(...inputs) {
   const program = process.env.CLIP_WASM ?? join(REPOSITORY, "target/release/clip-wasm");

@@ -14,7 +14,7 @@ import { record } from "../reliability/record.mjs";
 import { largestDifference } from "../browser/support/vectors.mjs";
 import { Installed } from "./installed.mjs";
 
-/** What the command line prints for these is in the test data: see tests/data.sh. */
+/** The command line's vectors for these are in the test data: see tests/data.sh. */
 const TEXTS = ["a photo of a cat", "", "привет, 世界 😀"];
 const IMAGES = ["rocket.jpg", "horse.png"].map((name) => join(PHOTOS, name));
 const EXPECTED = /** @type {number[][]} */ (JSON.parse(readFileSync(join(TEST_DATA, "tiny-gelu.q8_0.json"), "utf8")).data);
@@ -96,7 +96,7 @@ describe("a model is loaded from", () => {
     assertExpected(await vectors(await load(t, path, { activation: "gelu" })));
   });
 
-  test("a path, one tower after the other, read in parts", async (t) => {
+  test("a path, one tower after the other, of which only parts are read", async (t) => {
     const clip = await load(t, TINY_MODEL, { towers: ["text"] });
     assert.deepEqual(clip.info.towers, ["text"]);
     await clip.loadTowers(["vision"]);
@@ -115,7 +115,7 @@ test("an image is a path, a URL, bytes, a Buffer or a Blob", async (t) => {
   assert.ok(buffer.length > 0, "the caller keeps the bytes");
 });
 
-test("threads share the work, and change no bit", async (t) => {
+test("threads share the work, and do not change a bit", async (t) => {
   const one = await load(t, TINY_MODEL, { threads: 1 });
   assert.equal(one.threads, 1);
   const all = await load(t, TINY_MODEL);
@@ -127,34 +127,34 @@ test("threads share the work, and change no bit", async (t) => {
   assert.deepEqual(await vectors(three), wanted);
 });
 
-test("progress is told, up to the whole", async (t) => {
+test("progress is reported, up to the total", async (t) => {
   /** @type {{ loaded: number, total: number | null }[]} */
   const told = [];
   await load(t, TINY_MODEL, { onProgress: (progress) => told.push(progress) });
   assert.deepEqual([told.at(-1)?.loaded, told.at(-1)?.total], [readFileSync(TINY_MODEL).length, readFileSync(TINY_MODEL).length]);
 });
 
-test("nothing is kept", async () => {
+test("nothing is stored", async () => {
   assert.deepEqual(await api.keptModels(), []);
   await api.deleteKeptModel(`${server.origin}/tiny-gelu.q8_0.gguf`);
 });
 
-describe("what goes wrong has a code", () => {
-  test("a model that is not there", async () => {
+describe("errors have codes", () => {
+  test("a model that does not exist", async () => {
     const { code, message } = await failure(api.ClipEncoder.load("nowhere.gguf"));
     assert.deepEqual([code, /nowhere\.gguf cannot be read: ENOENT/.test(message)], ["io", true], message);
   });
   test("a folder", async () => assert.equal((await failure(api.ClipEncoder.load(FIXTURES))).code, "io"));
-  test("a file that is no model", async () => {
+  test("a file that is not a model", async () => {
     assert.equal((await failure(api.ClipEncoder.load(join(FIXTURES, "cat.png")))).code, "not_a_model");
   });
-  test("an answer other than 200", async () => {
+  test("a response other than 200", async () => {
     assert.equal((await failure(api.ClipEncoder.load(`${server.origin}/nothing.gguf`))).code, "http_status");
   });
-  test("another sum than is expected", async () => {
+  test("a wrong SHA-256", async () => {
     assert.equal((await failure(api.ClipEncoder.load(TINY_MODEL, { sha256: "0".repeat(64) }))).code, "corrupt_model");
   });
-  test("an image that is not there", async (t) => {
+  test("an image that does not exist", async (t) => {
     assert.equal((await failure((await load(t, TINY_MODEL)).embedImage(["nowhere.png"]))).code, "io");
   });
   test("AVIF, which only browsers decode", async (t) => {
@@ -176,7 +176,7 @@ describe("what goes wrong has a code", () => {
   });
 });
 
-test("a worker that ends is replaced, with its threads, and what waits is answered", async (t) => {
+test("a worker that ends is replaced, with its threads, and queued calls are answered", async (t) => {
   const { workers } = await import(pathToFileURL(join(installed.folder, "node_modules/clip-wasm/lib/client/start-worker.js")).href);
   const { start } = workers;
   t.after(() => (workers.start = start));

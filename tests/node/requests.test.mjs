@@ -1,5 +1,5 @@
-// The endpoint in Node, sent requests that are right but for a few changes: whatever comes, it answers in its own
-// form, says what is wrong, and goes on answering.
+// The endpoint in Node gets valid requests with a few changes. It answers every one in its own format, says what is
+// wrong, and keeps answering.
 
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
@@ -21,10 +21,10 @@ const BOUNDARY = "----boundary7d9";
 const CAT = readFileSync(join(FIXTURES, "cat.png"));
 /** More of them search longer. */
 const RUNS = Number(process.env.CLIP_WASM_FLIPS ?? 400);
-/** Milliseconds after which an answer counts as none. */
+/** Milliseconds after which a response counts as missing. */
 const LATEST = 5000;
 
-/** What each code says in HTTP's terms: only those that tell of a request's own faults. */
+/** The HTTP status of each code that blames the request itself. */
 const STATUS = /** @type {Record<string, number>} */ ({
   empty_input: 400,
   invalid_input: 400,
@@ -39,7 +39,7 @@ const STATUS = /** @type {Record<string, number>} */ ({
 
 /** @type {ClipEncoder} */
 let clip;
-/** Of the request that follows each of those that are tried. @type {string} */
+/** The expected response to the valid request that follows each changed one. @type {string} */
 let expected;
 before(async () => {
   clip = await ClipEncoder.load(join(dirname(FACTS), "tiny-gelu.q8_0.gguf"));
@@ -96,7 +96,7 @@ const RIGHT = [
   form(['name="note"', "text/plain", bytes("a note")], [FILE_FIELD, "image/png", CAT], [FILE_FIELD, "image/png", CAT]),
 ];
 
-/** Values that a field may be given instead of its own. */
+/** Values that replace a field's own. */
 const WRONG = fc.oneof(
   fc.constantFrom(null, true, 0, -1, 1e308, "", "\ud800", [], {}, [[]], [null], [1, 2, 3], "data:image/png;base64,%", "data:image/png,%ff"),
   fc.jsonValue({ maxDepth: 3 }),
@@ -104,7 +104,7 @@ const WRONG = fc.oneof(
   fc.array(fc.string(), { maxLength: 50 }),
 );
 
-/** JSON whose fields are others, or stand there as no library would write them. */
+/** JSON with other fields, or written as no library would write it. */
 const JSONS = fc.oneof(
   fc.record({ key: fc.constantFrom("inputs", "input", "model", "encoding_format", "dimensions", "__proto__", "constructor"), value: WRONG }).map(({ key, value }) => `{"inputs":["a"],"input":"a",${JSON.stringify(key)}:${JSON.stringify(value)}}`),
   fc.integer({ min: 1, max: 100_000 }).map((depth) => `{"inputs":${"[".repeat(depth)}${"]".repeat(depth)}}`),
@@ -130,7 +130,7 @@ const sent = fc.oneof(
   },
 );
 
-test("a request of any kind is answered in the endpoint's form, and the next one as ever", async () => {
+test("any request is answered in the endpoint's format, and the next one as usual", async () => {
   let refused = 0;
   await fc.assert(
     fc.asyncProperty(sent, async (/** @type {Sent} */ request) => {

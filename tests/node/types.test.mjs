@@ -1,4 +1,4 @@
-// What is in the package, whether its types hold where it is installed, and what bundlers leave out of it.
+// The package's files, whether its types work where it is installed, and what bundlers leave out.
 
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
@@ -19,7 +19,7 @@ test("the version is the crate's", () => {
   assert.equal(installed.manifest.version, /^version = "(.+)"$/m.exec(cargo)?.[1]);
 });
 
-test("it has the API and the builds, and nothing of the page", () => {
+test("it has the API and the builds, and no files of the page", () => {
   const builds = readdirSync(join(REPOSITORY, "www/pkg")).flatMap((build) => ["clip_wasm.d.ts", "clip_wasm.js", "clip_wasm_bg.wasm"].map((name) => `pkg/${build}/${name}`));
   assert.equal(builds.length, 15);
   const wanted = [...builds, "clip.js", "clip.d.ts", "node.js", "node.d.ts", "lib/worker/model-worker.js", "lib/worker/picture-worker.js", "lib/engine/wasm-thread.js", "sw.js", "LICENSE-MIT", "LICENSE-APACHE", "README.md", "package.json"];
@@ -29,7 +29,7 @@ test("it has the API and the builds, and nothing of the page", () => {
   assert.deepEqual(foreign, []);
 });
 
-test("of one function, a bundler takes that one", async () => {
+test("a bundler includes only the function that is used", async () => {
   const contents = 'import { errorJson } from "clip-wasm"; console.log(errorJson(new Error("oh")));';
   const stdin = { contents, resolveDir: installed.folder };
   const { metafile } = await build({ stdin, bundle: true, format: "esm", write: false, metafile: true, outfile: "out.js" });

@@ -1,4 +1,4 @@
-// docs/reliability.md, made of the facts that the tests noted down: node tests/reliability/render.mjs OUT
+// Makes docs/reliability.md from the facts that the tests recorded: node tests/reliability/render.mjs OUT
 
 import { execFileSync } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
@@ -42,7 +42,7 @@ const SECTIONS = {
 };
 
 /**
- * The last fact of each name.
+ * The last fact with each name.
  * @param {string} lines
  * @returns {Fact[]}
  */

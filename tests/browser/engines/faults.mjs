@@ -74,14 +74,14 @@ export const FAULTS = [
       await visit.says("#model-state", /^No model yet/);
       await visit.waitFor("the connection is cut", () => visit.hub.cutOff.includes("/slow.gguf"));
       assert.ok(visit.hub.sent < statSync(LARGER_MODEL).size, "before all has been sent");
-      assert.equal(await visit.text("#model-error"), "", "it is no error");
+      assert.equal(await visit.text("#model-error"), "", "it is not an error");
       visit.hub.ranges.length = 0;
       let cuts = 0;
       await visit.loadUrl(visit.hub.parts("/cut.gguf", TINY_MODEL, { cutAfter: () => (cuts++ === 0 ? 2_000_000 : Infinity) }));
       await visit.ready();
       assert.ok(visit.hub.ranges.length > 1, "it is asked for again");
       // WebKit may lose the bytes that arrived just before the cut.
-      if (engine.name !== "webkit") assert.match(String(visit.hub.ranges.at(-1)), /^[1-9]\d*-/, "from where it was cut");
+      if (engine.name !== "webkit") assert.match(String(visit.hub.ranges.at(-1)), /^[1-9]\d*-/, "from the position of the cut");
       await assertWorks(visit);
     },
   },

@@ -58,9 +58,9 @@ export const VIEWS = [
     name: "the check gives the same cosines as transformers on this device",
     async run({ visit }) {
       await visit.go("/#/check");
-      await visit.waitFor("the view has come", () => visit.isVisible("#check-start"));
+      await visit.waitFor("the view is shown", () => visit.isVisible("#check-start"));
       await visit.click("#check-start");
-      await visit.waitFor("the table has come", async () => (await visit.text("#check-result table")) !== "", 60_000);
+      await visit.waitFor("the table is shown", async () => (await visit.text("#check-result table")) !== "", 60_000);
       assert.match(await visit.text("#check-result .note"), /^This device and this file give the cosines of the demo model as transformers computes it: of 72, none differs by more than 0\.0\d+/);
       assert.deepEqual(await visit.texts("#check-result .differs"), []);
     },

@@ -281,7 +281,7 @@ describe("images are read as the options say", () => {
     assert.ok(cosine(white, black) < 0.99);
     assert.deepEqual(await vector(disc(null), { alpha: "white" }), white);
     assert.deepEqual(await vector(disc(null), { alpha: "black" }), black);
-    assert.deepEqual(await vector(disc(null)), black, "a canvas has black where it has nothing");
+    assert.deepEqual(await vector(disc(null)), black, "the transparent pixels of a canvas are black");
   });
 
   test("embedEach and classify take the same options", async () => {

@@ -150,7 +150,7 @@ describe("a checkpoint from its URL", () => {
     })()`);
     site.hub.answer(WEIGHTS, status(404));
     assert.equal((await load(page, url)).code, "http_status");
-    assert.deepEqual((await kept(page)).map(({ whole }) => whole), [true], "what cannot be made anew is left");
+    assert.deepEqual((await kept(page)).map(({ whole }) => whole), [true], "a stored model that cannot be converted again is not deleted");
     serve();
     assertVectors(await load(page, url), right);
     site.hub.answer(WEIGHTS, status(404));

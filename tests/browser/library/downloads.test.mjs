@@ -103,7 +103,7 @@ describe("a download resumes where it stopped", () => {
       await tab.evaluate(`void outcomeOf("${url}", { idleTimeout: 60_000 })`);
       await waitUntil(`a request before the ${end}`, () => site.hub.ranges.length > length);
       starts.push(Number(site.hub.ranges.at(-1)?.split("-")[0]));
-      await waitUntil("what has come is kept", async () => (await kept(tab))[0]?.keptSize === before + 1_500_000);
+      await waitUntil("the received bytes are stored", async () => (await kept(tab))[0]?.keptSize === before + 1_500_000);
       if (end === "close") await tab.close();
       else await tab.reload();
     }

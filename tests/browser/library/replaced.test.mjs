@@ -182,7 +182,7 @@ describe("a worker that dies is replaced", () => {
     const { aborted, closed, milliseconds, held } = /** @type {any} */ (outcome);
     assert.match(aborted, /^aborted/);
     assert.match(closed[0], /^closed/);
-    assert.equal(closed[1], "done", "it has come before");
+    assert.equal(closed[1], "done", "the tower was loaded before");
     assert.match(closed[2], /^closed/);
     assert.ok(milliseconds < 100, `${milliseconds} ms`);
     assert.equal(held, 0);

@@ -252,7 +252,7 @@ describe("two loads of one model", () => {
     await openApi(tab);
     const url = serve({ silentAfter: (from) => (from === 0 ? 2_000_000 : Infinity) });
     await tab.evaluate(`void outcomeOf("${url}", { idleTimeout: 60_000 })`);
-    await waitUntil("what has come is kept", async () => (await kept(tab))[0]?.keptSize === 2_000_000);
+    await waitUntil("the received bytes are stored", async () => (await kept(tab))[0]?.keptSize === 2_000_000);
     const waiting = load(page, url);
     await pause(200); // until the second tab waits
     assert.equal(site.hub.ranges.length, 1);
@@ -290,7 +290,7 @@ describe("memory", () => {
     const page = await apiPage(site, t);
     const url = serve({ silentAfter: (from) => (from === 0 ? 1_000_000 : Infinity) });
     await page.evaluate(`void (window.loading = outcomeOf("${url}", { idleTimeout: 60_000 }))`);
-    await waitUntil("what has come is kept", async () => (await kept(page))[0]?.keptSize === 1_000_000);
+    await waitUntil("the received bytes are stored", async () => (await kept(page))[0]?.keptSize === 1_000_000);
     await modelWorkers(page)[0]?.evaluate("self.close()");
     const { code, message } = await page.evaluate("loading");
     assert.equal(code, "worker_failed");

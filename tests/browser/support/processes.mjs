@@ -25,7 +25,7 @@ export class Processes {
   /** @param {Page} page */
   static async of(page) {
     const browser = page.context().browser();
-    if (!browser) throw new Error("this browser cannot be asked for its processes");
+    if (!browser) throw new Error("this browser does not list its processes");
     const session = await page.context().newCDPSession(page);
     await session.send("Performance.enable");
     return new Processes(page, await browser.newBrowserCDPSession(), session);

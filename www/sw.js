@@ -212,8 +212,8 @@ function plain(url) {
 }
 
 /**
- * Stores the files that exist: a site that uses only the API has no page. Of the module's builds, stores the one that
- * this visit runs. The build with threads is stored when a later visit fetches it; until then, visits without a network
+ * Stores the files that exist: a site that uses only the API has no page. Of the towers' builds, stores the
+ * fastest for one thread. The build with threads is stored when a visit fetches it; until then, visits without a network
  * run without threads.
  */
 async function keepPage() {

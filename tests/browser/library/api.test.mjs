@@ -378,7 +378,7 @@ describe("a worker that dies", () => {
       outcomes.push((await (await ClipEncoder.load(new Blob(["any"]))).embedText(["again"])).data);
       return outcomes;
     })()`);
-    const failure = { code: "worker_failed", message: "the encoder stopped (RuntimeError: unreachable), perhaps because memory ran out; the encoder restarts by itself, and the next call works: if an input causes this again, leave it out or make it smaller" };
+    const failure = { code: "worker_failed", message: "the worker stopped (RuntimeError: unreachable), perhaps because memory ran out; the encoder restarts by itself, and the next call works: if an input causes this again, leave it out or make it smaller" };
     assert.deepEqual(outcome, [[[1, 0]], failure, [[1, 0]], [[1, 0]], [[1, 0]], [[1, 0]]]);
   });
 
@@ -390,7 +390,7 @@ describe("a worker that dies", () => {
     await clip.embed();
     assert.equal(await clip.page.locator("#text-errors code").textContent(), "worker_failed");
     assert.match(String(await clip.page.locator("#text-errors").textContent()), /Line 2: .+restarts by itself/);
-    assert.match(String(await clip.page.locator("#model-note").textContent()), /^the encoder stopped .+; another worker replaces it and loads the model again$/);
+    assert.match(String(await clip.page.locator("#model-note").textContent()), /^the worker stopped .+; another worker replaces it and loads the model again$/);
     assert.match(String(await clip.modelState.textContent()), /^Ready/);
     assert.deepEqual(await clip.legend(), ["“fine”", "“after”"]);
     await clip.texts.fill("trap\ntrap\ntrap\ntrap\nafter");

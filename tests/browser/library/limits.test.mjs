@@ -90,8 +90,8 @@ describe("limits", () => {
       () => clip.embedImage([cat]),
     ]`;
     const [picture, json, next] = await outcomes(page, { imageBytes: 1_000_000 }, calls);
-    assert.match(String(picture), /^image_too_large 413: .*image\.png: \d+ are more than the limit of 1000000; raise the limit imageBytes/);
-    assert.match(String(json), /^limit_exceeded 413: .*config\.json: \d+ are more than the limit of 100000; raise the limit jsonBytes/);
+    assert.match(String(picture), /^image_too_large 413: \d+ bytes of .*image\.png are more than the limit of 1000000; scale it down first, or raise the limit imageBytes/);
+    assert.match(String(json), /^limit_exceeded 413: \d+ bytes of .*config\.json are more than the limit of 100000; use another, or raise the limit jsonBytes/);
     assert.equal(next, "ok");
     for (const path of ["/image.png", "/checkpoint/config.json"]) assert.ok(site.hub.cutOff.includes(path), path);
     assert.ok(sent < 64 << 20, `${sent} bytes went out`);

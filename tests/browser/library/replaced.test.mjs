@@ -87,7 +87,7 @@ function assertFailed(told) {
 
 describe("a worker that dies is replaced", () => {
   for (const [how, expected] of /** @type {const} */ ([
-    [TRAP, /the encoder stopped \(RuntimeError: .+\), perhaps because memory ran out/],
+    [TRAP, /the worker stopped \(RuntimeError: .+\), perhaps because memory ran out/],
     [END, /the browser has ended the encoder's worker/],
   ])) {
     test(`after a text and after an image, ${how}: only those two fail, and queued calls are answered`, async (t) => {
@@ -386,7 +386,7 @@ describe("with threads", () => {
     })()`);
     const { want, failed, got, threads: count, warnings } = /** @type {any} */ (outcome);
     assertFailed(failed);
-    assert.match(failed, /a thread of the encoder stopped \(RuntimeError: .+\)/);
+    assert.match(failed, /a thread of the worker stopped \(RuntimeError: .+\)/);
     assert.deepEqual(got, want);
     assert.equal(count, 2);
     assert.equal(warnings.length, 1);

@@ -1,4 +1,5 @@
-// Further workers with the same model, for batches on pages that cannot have threads.
+// Embeds a batch of images: makes them ready ahead of the workers, and on pages without threads starts further workers
+// with the same model.
 
 import { WorkerConnection, WorkerDeath } from "./worker-connection.js";
 import { asClipError, ClipError } from "../shared/error.js";

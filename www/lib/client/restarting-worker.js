@@ -1,11 +1,10 @@
-// A worker with a model that survives its death: another worker loads the same model and runs the calls that were
-// queued.
+// Keeps a model available: if its worker dies, another worker loads the same model and runs the calls that were queued.
 
 import { WorkerConnection, WorkerDeath } from "./worker-connection.js";
 import { abortedError, asClipError, ClipError } from "../shared/error.js";
 import { untilAborted } from "../shared/waiting.js";
-/** @import { LoadParams, Loaded, Progress, Tower, Warning } from "../shared/protocol.js" */
 
+/** @import { LoadParams, Loaded, Progress, Tower, Warning } from "../shared/protocol.js" */
 
 /**
  * @typedef {object} LoadCallbacks
@@ -17,8 +16,8 @@ import { untilAborted } from "../shared/waiting.js";
 
 /** Workers that may die one after the other, with no call answered between them. */
 const MOST_DEATHS = 3;
-/** Milliseconds that an ended worker may take to be gone: Chromium gives sleeping threads two seconds. */
-const LAST_BREATH = 3000;
+/** Milliseconds to wait for a dead worker to free its memory: Chromium gives sleeping threads two seconds. */
+const LONGEST_END = 3000;
 /** @type {Tower[]} */
 const TOWERS = ["text", "vision"];
 
@@ -63,7 +62,7 @@ export class RestartingWorker {
    * @returns {Promise<Loaded>}
    */
   async open({ onEarly = () => {}, ...callbacks }) {
-    const onProgress = forward(callbacks.onProgress);
+    const onProgress = neverBackwards(callbacks.onProgress);
     const takeEarly = (/** @type {Loaded} */ early) => {
       this.#take(early, early.info.towers);
       onEarly(early);
@@ -92,7 +91,7 @@ export class RestartingWorker {
    * @returns {Promise<Loaded>}
    */
   async loadTowers(towers, callbacks) {
-    return this.#loadMore(towers, { ...callbacks, onProgress: forward(callbacks.onProgress) }, false);
+    return this.#loadMore(towers, { ...callbacks, onProgress: neverBackwards(callbacks.onProgress) }, false);
   }
 
   /**
@@ -200,7 +199,7 @@ export class RestartingWorker {
   async #restore(dead, wanted, death) {
     // Two workers at once would need the memory twice.
     await new Promise((resolve) => {
-      const timer = setTimeout(resolve, LAST_BREATH);
+      const timer = setTimeout(resolve, LONGEST_END);
       this.#stopWaiting = () => resolve(clearTimeout(timer));
       dead.gone().then(this.#stopWaiting);
     });
@@ -247,7 +246,7 @@ function identity({ size, sha256, ...info }) {
  * @param {(progress: Progress) => void} [tell]
  * @returns {(progress: Progress) => void}
  */
-function forward(tell = () => {}) {
+function neverBackwards(tell = () => {}) {
   let most = 0;
   return (progress) => {
     if (progress.loaded < most) return;

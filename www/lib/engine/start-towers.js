@@ -26,7 +26,7 @@ const FIRST_PAGES = 64;
 const TAKEN_PAGES = 32;
 /** Bytes of memory for a byte of the file, at most: 4-bit weights and their scales are packed into 8 bits. */
 const MEMORY_PER_FILE = 2.25;
-/** For images, and for the layers' values. Reserved memory that is not used costs nothing. */
+/** For the layers' values. Reserved memory that is not used costs nothing. */
 const WORKING_BYTES = 2 ** 30;
 /** The size that is assumed if a file's size is not known. */
 const UNKNOWN_FILE_BYTES = 500_000_000;

@@ -1,14 +1,21 @@
 // The errors of the JavaScript side: the codes of src/error.rs, and codes that only occur in a browser.
 
-/** The HTTP status of each code. Errors of the wasm module have their own. */
-const STATUS_CODES = /** @type {const} */ ({
+/** The HTTP status of each code; 500 for the others. Codes that src/error.rs has too have the status that it gives. */
+export const STATUS_CODES = /** @type {const} */ ({
   empty_input: 400,
   invalid_input: 400,
+  missing_tower: 400,
   closed: 409,
   in_use: 409,
   image_too_large: 413,
   limit_exceeded: 413,
+  unsupported_image: 415,
   not_a_model: 422,
+  truncated_model: 422,
+  malformed_model: 422,
+  unsupported_model: 422,
+  missing_tensor: 422,
+  corrupt_image: 422,
   corrupt_model: 422,
   aborted: 499,
   io: 500,

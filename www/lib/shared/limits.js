@@ -53,12 +53,13 @@ export function requireLimits(limits) {
  * Refuses a size that the module would refuse too, but only after everything was read or copied.
  * @param {"imageBytes" | "textBytes" | "jsonBytes" | "files"} name
  * @param {number} asked
- * @param {string} what
+ * @param {string} what of which these are so many, such as `bytes of a text`
  * @param {LimitOptions} limits
  */
 export function checkLimit(name, asked, what, limits) {
   const most = limits[name] ?? LIMITS[name];
   if (asked <= most) return;
   const code = name === "imageBytes" ? "image_too_large" : "limit_exceeded";
-  throw new ClipError(code, `${what}: ${asked} are more than the limit of ${most}; raise the limit ${name} if you trust its source`);
+  const instead = name === "imageBytes" ? "scale it down first" : "use another";
+  throw new ClipError(code, `${asked} ${what} are more than the limit of ${most}; ${instead}, or raise the limit ${name} if you trust its source`);
 }

@@ -162,7 +162,8 @@ export class KeptFile {
   }
 
   /**
-   * The start of the stored piece that has a part. A file that is written in any order is one piece.
+   * Where the stored piece begins that a part is in. A converted model is written in any order, into one piece at 0;
+   * otherwise each part is a piece.
    * @param {Piece} piece
    */
   #startOf(piece) {

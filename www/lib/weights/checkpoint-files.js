@@ -97,7 +97,7 @@ async function openFiles(files, options) {
   const folder = first.webkitRelativePath.split("/").at(-2);
   /** @type {Checkpoint["companions"]} */
   const companions = { name: folder ?? first.name.replace(/\.\w+$/, "") };
-  checkLimit("files", weights.length, "the files of weights", options.limits);
+  checkLimit("files", weights.length, "files of weights", options.limits);
   const read = async (/** @type {string} */ wanted) => {
     const file = files.find(({ name }) => name === wanted);
     if (file) checkLimit("jsonBytes", file.size, `bytes of ${wanted}`, options.limits);

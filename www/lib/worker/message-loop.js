@@ -65,7 +65,7 @@ function isPlain(value) {
 function errorMessage(error) {
   const code = codeOf(error);
   if (code === null) {
-    return { code: "worker_failed", message: `the encoder stopped (${error}), perhaps because memory ran out`, statusCode: 500 };
+    return { code: "worker_failed", message: `the worker stopped (${error}), perhaps because memory ran out`, statusCode: 500 };
   }
   const { message, statusCode } = /** @type {Error & { statusCode: number }} */ (error);
   return { code, message, statusCode };

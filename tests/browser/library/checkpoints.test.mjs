@@ -9,12 +9,13 @@ import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { record } from "../../reliability/record.mjs";
 import { FIXTURES, REPOSITORY, shownCode, Site, TEST_DATA, TINY_MODEL } from "../support/browser.mjs";
-import { apiPage, assertVectors, kept, load, openApi, random } from "../support/loads.mjs";
+import { abortLoad, apiPage, assertVectors, beginLoad, deleteKept, kept, load, openApi, random, removeFileSystem, script } from "../support/loads.mjs";
 import { status } from "../support/server.mjs";
 import { torchCheckpoint } from "../support/torch.mjs";
 import { waitUntil } from "../support/waiting.mjs";
 
 /** @import { Page } from "playwright-core" */
+/** @import { Progress } from "../../../www/clip.js" */
 /** @import { Vectors } from "../support/loads.mjs" */
 /** @import { PartFaults } from "../support/server.mjs" */
 
@@ -61,17 +62,18 @@ function sha256(bytes) {
 /**
  * The SHA-256 of the only stored file.
  * @param {Page} page
- * @returns {Promise<string>}
  */
 async function keptFile(page) {
-  return page.evaluate(`(async () => {
+  return page.evaluate(async () => {
     const root = await (await navigator.storage.getDirectory()).getDirectoryHandle("clip-wasm-models");
     for await (const folder of root.values()) {
+      if (!(folder instanceof FileSystemDirectoryHandle)) continue;
       const file = await (await folder.getFileHandle("0")).getFile();
       const hash = new Uint8Array(await crypto.subtle.digest("SHA-256", await file.arrayBuffer()));
       return Array.from(hash, (byte) => byte.toString(16).padStart(2, "0")).join("");
     }
-  })()`);
+    return null;
+  });
 }
 
 /** @param {PartFaults} [faults] */
@@ -97,8 +99,8 @@ describe("a checkpoint from its URL", () => {
         const loaded = outcome.progress.map(({ loaded }) => loaded);
         assert.ok(loaded.every((bytes, i) => i === 0 || bytes >= Number(loaded[i - 1])), "progress went back");
         assert.equal(await keptFile(page), converted(String(name), type));
-        const [{ url: key, whole }] = await kept(page);
-        assert.deepEqual([key, whole], [`${url}#${type}`, true]);
+        const [model] = await kept(page);
+        assert.deepEqual([model?.url, model?.whole], [`${url}#${type}`, true]);
         for (const path of new Set(site.hub.requests)) site.hub.answer(path, status(404));
         assertVectors(await load(page, url, { type }), { text: outcome.text, image: outcome.image });
         const { text } = await load(page, url, { type, towers: ["text"] });
@@ -115,18 +117,22 @@ describe("a checkpoint from its URL", () => {
     }
     const weights = "/shapes-and-colours/model.safetensors";
     const url = site.hub.parts(weights, join(demo, "model.safetensors"));
-    const scale = await page.evaluate(`ClipEncoder.load("${url}").then((clip) => (clip.close(), clip.info.logitScale))`);
+    const scale = await page.evaluate(async (url) => {
+      const clip = await window.ClipEncoder.load(url);
+      clip.close();
+      return clip.info.logitScale;
+    }, url);
     assert.ok(Math.abs(scale - Math.exp(3.845703125)) < 1e-5, String(scale));
     const whole = sha256(readFileSync(join(REPOSITORY, "www/models/demo.gguf")));
     assert.equal(await keptFile(page), whole);
 
-    await page.evaluate(`deleteKeptModel("${url}#q8_0")`);
+    await deleteKept(page, `${url}#q8_0`);
     site.hub.parts(weights, join(demo, "model.safetensors"), { bytesPerSecond: 4_000_000 });
-    const stopped = await page.evaluate(`(async () => {
+    const stopped = await page.evaluate(async (url) => {
       const abort = new AbortController();
-      const onProgress = ({ loaded }) => loaded > 2_000_000 && abort.abort();
-      return (await outcomeOf("${url}", { signal: abort.signal, onProgress })).code;
-    })()`);
+      const onProgress = (/** @type {Progress} */ { loaded }) => void (loaded > 2_000_000 && abort.abort());
+      return (await window.outcomeOf(url, { signal: abort.signal, onProgress })).code;
+    }, url);
     assert.equal(stopped, "aborted");
     site.hub.parts(weights, join(demo, "model.safetensors"));
     assert.equal((await load(page, url)).code, null);
@@ -137,9 +143,10 @@ describe("a checkpoint from its URL", () => {
     const page = await apiPage(site, t);
     const url = serve();
     await load(page, url);
-    await page.evaluate(`(async () => {
+    await page.evaluate(async () => {
       const root = await (await navigator.storage.getDirectory()).getDirectoryHandle("clip-wasm-models");
       for await (const folder of root.values()) {
+        if (!(folder instanceof FileSystemDirectoryHandle)) continue;
         const handle = await folder.getFileHandle("about.json");
         const about = JSON.parse(await (await handle.getFile()).text());
         delete about.conversion.version;
@@ -147,7 +154,7 @@ describe("a checkpoint from its URL", () => {
         await writable.write(JSON.stringify(about));
         await writable.close();
       }
-    })()`);
+    });
     site.hub.answer(WEIGHTS, status(404));
     assert.equal((await load(page, url)).code, "http_status");
     assert.deepEqual((await kept(page)).map(({ whole }) => whole), [true], "a stored model that cannot be converted again is not deleted");
@@ -177,16 +184,16 @@ describe("a checkpoint from its URL", () => {
     const bytesPerSecond = 3_000_000;
     const url = serve({ bytesPerSecond, silentAfter: () => 6_000_000 });
     const keeps = (/** @type {number} */ least) => {
-      const condition = async () => (await kept(page))[0]?.keptSize > least;
+      const condition = async () => Number((await kept(page))[0]?.keptSize) > least;
       return waitUntil(`more than ${least} bytes of the converted file are kept`, condition);
     };
-    await page.evaluate(`void (window.abort = new AbortController(), window.loading = outcomeOf("${url}", { signal: abort.signal, idleTimeout: 60_000 }))`);
+    await beginLoad(page, url);
     await keeps(2_000_000);
-    await page.evaluate("(abort.abort(), loading)");
-    const [{ keptSize, whole }] = await kept(page);
-    assert.equal(whole, false);
-    await page.evaluate(`void outcomeOf("${url}", { idleTimeout: 60_000 })`);
-    await keeps(keptSize + 500_000);
+    await abortLoad(page);
+    const [model] = await kept(page);
+    assert.equal(model?.whole, false);
+    await beginLoad(page, url);
+    await keeps(model.keptSize + 500_000);
     await page.reload();
     serve({ bytesPerSecond });
     await openApi(page);
@@ -199,9 +206,9 @@ describe("a checkpoint from its URL", () => {
   test("that changes during the load is loaded again", async (t) => {
     const page = await apiPage(site, t);
     const url = serve({ silentAfter: () => 8_000_000 });
-    await page.evaluate(`void (window.abort = new AbortController(), window.loading = outcomeOf("${url}", { signal: abort.signal, idleTimeout: 60_000 }))`);
-    await waitUntil("something is kept", async () => (await kept(page))[0]?.keptSize > 0);
-    await page.evaluate("(abort.abort(), loading)");
+    await beginLoad(page, url);
+    await waitUntil("something is kept", async () => Number((await kept(page))[0]?.keptSize) > 0);
+    await abortLoad(page);
     serve({ etag: '"two"' });
     assertVectors(await load(page, url), right);
     assert.equal(await keptFile(page), sha256(readFileSync(TINY_MODEL)));
@@ -216,7 +223,7 @@ describe("a checkpoint from its URL", () => {
     assert.deepEqual(await kept(page), []);
     const hash = sha256(readFileSync(SOURCE));
     assertVectors(await load(page, url, { sha256: hash }), right);
-    assert.equal((await kept(page))[0].verified, true);
+    assert.equal((await kept(page))[0]?.verified, true);
     site.hub.answer(WEIGHTS, status(404));
     assertVectors(await load(page, url, { sha256: hash }), right);
   });
@@ -253,7 +260,7 @@ describe("a checkpoint from its URL", () => {
   });
 
   test("runs if nothing can be stored", async (t) => {
-    const page = await apiPage(site, t, "delete StorageManager.prototype.getDirectory;");
+    const page = await apiPage(site, t, script(removeFileSystem));
     const outcome = await load(page, serve());
     assertVectors(outcome, right);
     assert.match(String(outcome.warnings), /not_kept: .+ no file system/);
@@ -276,7 +283,7 @@ describe("a checkpoint of torch", () => {
       assert.equal(await keptFile(page), converted(String(name), "q8_0"));
       assert.deepEqual((await kept(page)).map(({ url: key, whole }) => [key, whole]), [[`${url}#q8_0`, true]]);
 
-      await page.evaluate(`deleteKeptModel("${url}#q8_0")`);
+      await deleteKept(page, `${url}#q8_0`);
       site.hub.answer(`/${name}/${path}`, (_request, response) => void response.end(readFileSync(file)));
       const hash = sha256(readFileSync(file));
       assertVectors(await load(page, url, { sha256: hash }), { text: outcome.text, image: outcome.image });

@@ -7,7 +7,7 @@ import { after, describe, test } from "node:test";
 import { setTimeout as pause } from "node:timers/promises";
 import { record } from "../../reliability/record.mjs";
 import { TINY_MODEL } from "../support/browser.mjs";
-import { apiPage, kept, load, openApi, random } from "../support/loads.mjs";
+import { apiPage, beginLoad, deleteKept, kept, load, openApi, random } from "../support/loads.mjs";
 import { gzipped, status, truncatedFile, webPage, withoutLength } from "../support/server.mjs";
 import { waitUntil } from "../support/waiting.mjs";
 import { MODEL, openWeights, OTHER_MODEL } from "../support/weights.mjs";
@@ -58,7 +58,7 @@ describe("a download resumes where it stopped", () => {
     const { code, message } = await load(page, url, { idleTimeout: 200 });
     assert.equal(code, "network");
     assert.match(message, new RegExp(`no data from .+ for 0\\.2 s, after 2000000 of ${size} bytes; try again`));
-    assert.equal((await kept(page))[0].keptSize, 2_000_000);
+    assert.equal((await kept(page))[0]?.keptSize, 2_000_000);
     serve();
     assertRight(await load(page, url));
     assert.equal(site.hub.ranges.at(-1), `2000000-${size - 1}`);
@@ -100,7 +100,7 @@ describe("a download resumes where it stopped", () => {
       await openApi(tab);
       const { length } = site.hub.ranges;
       const before = (await kept(tab))[0]?.keptSize ?? 0;
-      await tab.evaluate(`void outcomeOf("${url}", { idleTimeout: 60_000 })`);
+      await beginLoad(tab, url);
       await waitUntil(`a request before the ${end}`, () => site.hub.ranges.length > length);
       starts.push(Number(site.hub.ranges.at(-1)?.split("-")[0]));
       await waitUntil("the received bytes are stored", async () => (await kept(tab))[0]?.keptSize === before + 1_500_000);
@@ -122,15 +122,20 @@ describe("a download resumes where it stopped", () => {
     const next = random(3);
     for (let i = 0; i < 10; i++) {
       const before = site.hub.cutOff.length;
-      const outcome = await page.evaluate(`(async () => {
-        const abort = new AbortController();
-        const loading = ClipEncoder.load("${url}", { signal: abort.signal }).then(() => "loaded", ({ name }) => name);
-        await new Promise((resolve) => setTimeout(resolve, ${Math.floor(next() * 300)}));
-        const start = performance.now();
-        abort.abort();
-        return { name: await loading, milliseconds: performance.now() - start };
-      })()`);
-      const { name, milliseconds } = /** @type {{ name: string, milliseconds: number }} */ (outcome);
+      const { name, milliseconds } = await page.evaluate(
+        async ({ url, moment }) => {
+          const abort = new AbortController();
+          const loading = window.ClipEncoder.load(url, { signal: abort.signal }).then(
+            () => "loaded",
+            ({ name }) => name,
+          );
+          await new Promise((resolve) => setTimeout(resolve, moment));
+          const start = performance.now();
+          abort.abort();
+          return { name: await loading, milliseconds: performance.now() - start };
+        },
+        { url, moment: Math.floor(next() * 300) },
+      );
       assert.ok(name === "AbortError" || name === "loaded", name);
       assert.ok(milliseconds < 100, `${milliseconds} ms`);
       const sent = site.hub.sent;
@@ -146,8 +151,8 @@ describe("a download resumes where it stopped", () => {
   test("and an abort of a further tower leaves the encoder working", async (t) => {
     const page = await apiPage(site, t);
     const url = serve({ bytesPerSecond: 2_000_000 });
-    const outcome = await page.evaluate(`(async () => {
-      const clip = await ClipEncoder.load("${url}", { towers: ["text"] });
+    const outcome = await page.evaluate(async (url) => {
+      const clip = await window.ClipEncoder.load(url, { towers: ["text"] });
       const abort = new AbortController();
       const loading = clip.loadTowers(["vision"], { signal: abort.signal }).catch(({ code }) => code);
       await new Promise((resolve) => setTimeout(resolve, 20));
@@ -155,8 +160,8 @@ describe("a download resumes where it stopped", () => {
       const code = await loading;
       const text = (await clip.embedText(["a dog"])).data[0];
       await clip.loadTowers(["vision"]);
-      return { code, text, image: (await clip.embedImage([cat])).data[0] };
-    })()`);
+      return { code, text, image: (await clip.embedImage([window.cat])).data[0] };
+    }, url);
     assert.deepEqual(outcome, { code: "aborted", ...right });
   });
 });
@@ -276,7 +281,7 @@ describe("a response that is not the file", () => {
       const url = site.hub.answer(MODEL, answer);
       assertRight(await load(page, url));
       await assertKept(page, url);
-      await page.evaluate(`deleteKeptModel("${url}")`);
+      await deleteKept(page, url);
     }
     record({ section: "faults", what: "a length that is wrong", tried: "too great, none, or of a compressed body", outcome: "the model is right, and kept" });
   });
@@ -312,7 +317,7 @@ describe("a file is verified", () => {
     let cuts = 0;
     const url = serve({ cutAfter: () => (cuts++ < 3 ? 1_000_000 : Infinity) });
     assertRight(await load(page, url, { sha256 }));
-    assert.equal((await kept(page))[0].verified, true);
+    assert.equal((await kept(page))[0]?.verified, true);
   });
 
   test("also if its towers are loaded one after the other", async (t) => {
@@ -322,7 +327,7 @@ describe("a file is verified", () => {
     assert.deepEqual(text, right.text);
     const { image } = await load(page, url, { sha256, towers: ["vision"] });
     assert.deepEqual(image, right.image);
-    assert.equal((await kept(page))[0].verified, true);
+    assert.equal((await kept(page))[0]?.verified, true);
   });
 
   test("also if one tower is loaded first and nothing is stored, while it is read once", async (t) => {

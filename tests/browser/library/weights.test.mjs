@@ -7,10 +7,12 @@ import { after, describe, test } from "node:test";
 import { setTimeout as pause } from "node:timers/promises";
 import { record } from "../../reliability/record.mjs";
 import { modelWorkers, TEST_DATA } from "../support/browser.mjs";
-import { apiPage, kept, load, openApi } from "../support/loads.mjs";
+import { apiPage, beginLoad, deleteKept, kept, load, openApi, removeFileSystem, script } from "../support/loads.mjs";
 import { status } from "../support/server.mjs";
 import { waitUntil } from "../support/waiting.mjs";
 import { MODEL, openWeights } from "../support/weights.mjs";
+
+/** @import { Progress } from "../../../www/clip.js" */
 
 const { site, size, sha256, right, serve, assertRight, assertKept } = await openWeights();
 after(() => site.close());
@@ -35,14 +37,14 @@ describe("loaded bytes are stored", () => {
     const page = await apiPage(site, t);
     const url = serve();
     await load(page, url);
-    await page.evaluate(`deleteKeptModel("${url}")`);
+    await deleteKept(page, url);
     assert.deepEqual(await kept(page), []);
     serve({ silentAfter: () => size / 2 });
-    const code = await page.evaluate(`(async () => {
-      const loading = outcomeOf("${url}", { idleTimeout: 1500 });
+    const code = await page.evaluate(async (url) => {
+      void window.outcomeOf(url, { idleTimeout: 1500 });
       await new Promise((resolve) => setTimeout(resolve, 700));
-      return deleteKeptModel("${url}").then(() => "deleted", ({ code }) => code);
-    })()`);
+      return window.deleteKeptModel(url).then(() => "deleted", ({ code }) => code);
+    }, url);
     assert.equal(code, "in_use");
   });
 
@@ -65,15 +67,16 @@ describe("loaded bytes are stored", () => {
   test("and a text is embedded while the image tower loads, and an image waits for it", async (t) => {
     const page = await apiPage(site, t);
     const url = serve();
-    const outcome = await page.evaluate(`(async () => {
-      const clip = await ClipEncoder.load("${url}", { towers: ["text"] });
+    const outcome = await page.evaluate(async (url) => {
+      const clip = await window.ClipEncoder.load(url, { towers: ["text"] });
+      /** @type {string[]} */
       const order = [];
       const loading = clip.loadTowers(["vision"]).then(() => order.push("tower"));
-      const image = clip.embedImage([cat]).then(({ data }) => (order.push("image"), data[0]));
+      const image = clip.embedImage([window.cat]).then(({ data }) => (order.push("image"), data[0]));
       const text = clip.embedText(["a dog"]).then(({ data }) => (order.push("text"), data[0]));
       await Promise.all([loading, image, text]);
       return { order, text: await text, image: await image, towers: clip.info.towers };
-    })()`);
+    }, url);
     assert.deepEqual(outcome, { order: ["text", "tower", "image"], ...right, towers: ["text", "vision"] });
   });
 
@@ -81,59 +84,64 @@ describe("loaded bytes are stored", () => {
     const page = await apiPage(site, t);
     for (const verified of [{}, { sha256 }]) {
       const url = serve({ bytesPerSecond: 8_000_000 });
-      const outcome = await page.evaluate(`(async () => {
-        const progress = [];
-        const options = { first: "text", onProgress: ({ loaded, total }) => progress.push({ loaded, total }), ...${JSON.stringify(verified)} };
-        const clip = await ClipEncoder.load("${url}", options);
-        const towers = [clip.info.towers];
-        const text = (await clip.embedText(["a dog"])).data[0];
-        const image = (await clip.embedImage([cat])).data[0];
-        await clip.loaded;
-        towers.push(clip.info.towers);
-        return { towers, text, image, progress };
-      })()`);
-      const { towers, text, image, progress } = /** @type {any} */ (outcome);
+      const { towers, text, image, progress } = await page.evaluate(
+        async ({ url, verified }) => {
+          /** @type {Pick<Progress, "loaded" | "total">[]} */
+          const progress = [];
+          const onProgress = (/** @type {Progress} */ { loaded, total }) => void progress.push({ loaded, total });
+          const clip = await window.ClipEncoder.load(url, { first: "text", onProgress, ...verified });
+          const towers = [clip.info.towers];
+          const text = (await clip.embedText(["a dog"])).data[0];
+          const image = (await clip.embedImage([window.cat])).data[0];
+          await clip.loaded;
+          towers.push(clip.info.towers);
+          return { towers, text, image, progress };
+        },
+        { url, verified },
+      );
       assert.deepEqual(towers, [["text"], ["text", "vision"]]);
       assert.deepEqual({ text, image }, right);
-      const totals = new Set(progress.map((/** @type {any} */ { total }) => total));
+      const totals = new Set(progress.map(({ total }) => total));
       assert.ok(totals.size === 1 || (totals.size === 2 && totals.has(null)), String([...totals]));
-      assert.equal(progress.at(-1).loaded, progress.at(-1).total);
-      assert.equal((await kept(page))[0].verified, verified !== undefined && "sha256" in verified);
-      await page.evaluate(`deleteKeptModel("${url}")`);
+      const last = progress.at(-1);
+      assert.ok(last);
+      assert.equal(last.loaded, last.total);
+      assert.equal((await kept(page))[0]?.verified, verified !== undefined && "sha256" in verified);
+      await deleteKept(page, url);
     }
   });
 
   test("and a failure after the first tower only affects the other one", async (t) => {
     const page = await apiPage(site, t);
     const url = serve({ silentAfter: (from) => (from === 0 ? 4_450_000 : 0) });
-    const outcome = await page.evaluate(`(async () => {
-      const clip = await ClipEncoder.load("${url}", { first: "text", idleTimeout: 100 });
-      const codes = [await clip.loaded.catch(({ code }) => code), await clip.embedImage([cat]).catch(({ code }) => code)];
+    const outcome = await page.evaluate(async (url) => {
+      const clip = await window.ClipEncoder.load(url, { first: "text", idleTimeout: 100 });
+      const codes = [await clip.loaded.catch(({ code }) => code), await clip.embedImage([window.cat]).catch(({ code }) => code)];
       return { codes, text: (await clip.embedText(["a dog"])).data[0], towers: clip.info.towers };
-    })()`);
+    }, url);
     assert.deepEqual(outcome, { codes: ["network", "network"], text: right.text, towers: ["text"] });
   });
 
   test("in the Cache API if there is no private file system", async (t) => {
-    const page = await apiPage(site, t, "delete StorageManager.prototype.getDirectory;");
-    await page.evaluate("delete StorageManager.prototype.getDirectory");
+    const page = await apiPage(site, t, script(removeFileSystem));
+    await page.evaluate(removeFileSystem);
     const url = serve({ cutAfter: () => 1_000_000 });
     assertRight(await load(page, url));
-    assert.equal((await kept(page))[0].keptSize, size);
+    assert.equal((await kept(page))[0]?.keptSize, size);
     await assertKept(page, url);
-    await page.evaluate(`deleteKeptModel("${url}")`);
+    await deleteKept(page, url);
     assert.deepEqual(await kept(page), []);
   });
 
   test("in the Cache API; a load that ended before its first piece was complete is not listed", async (t) => {
-    const page = await apiPage(site, t, "delete StorageManager.prototype.getDirectory;");
+    const page = await apiPage(site, t, script(removeFileSystem));
     const url = serve({ silentAfter: () => 1_000_000 });
-    await page.evaluate(`void outcomeOf("${url}", { idleTimeout: 20_000 })`);
+    await beginLoad(page, url);
     const known = () => page.evaluate(async () => (await (await caches.open("clip-wasm-models")).keys()).length);
     await waitUntil("an entry in the Cache API", async () => (await known()) > 0);
     await page.reload();
     await openApi(page);
-    await page.evaluate("delete StorageManager.prototype.getDirectory");
+    await page.evaluate(removeFileSystem);
     assert.deepEqual(await kept(page), []);
   });
 
@@ -141,20 +149,24 @@ describe("loaded bytes are stored", () => {
     const page = await apiPage(site, t);
     const url = serve();
     assertRight(await load(page, url));
-    const read = await page.evaluate(`(async () => {
+    const read = await page.evaluate(async () => {
       const { text } = Blob.prototype;
       let reads = 0;
       Blob.prototype.text = function () {
         return reads++ < 2 ? Promise.reject(new DOMException("it has changed", "NotReadableError")) : text.call(this);
       };
-      return { urls: (await keptModels()).map(({ url }) => url), reads };
-    })()`);
+      return { urls: (await window.keptModels()).map(({ url }) => url), reads };
+    });
     assert.deepEqual(read, { urls: [url], reads: 3 });
   });
 
   test("except if there is neither: the model runs, with a warning", async (t) => {
-    const nothing = "delete StorageManager.prototype.getDirectory; CacheStorage.prototype.open = async () => { throw new DOMException('private', 'SecurityError'); };";
-    const page = await apiPage(site, t, nothing);
+    const closeCaches = () => {
+      CacheStorage.prototype.open = async () => {
+        throw new DOMException("private", "SecurityError");
+      };
+    };
+    const page = await apiPage(site, t, script(removeFileSystem) + script(closeCaches));
     const outcome = await load(page, serve());
     assertRight(outcome);
     assert.deepEqual(outcome.warnings, ["not_kept: the model is not kept for the next visit: this browser keeps no files for this page"]);
@@ -162,7 +174,10 @@ describe("loaded bytes are stored", () => {
   });
 
   test("except if the site's quota is too small: the model runs, with a warning", async (t) => {
-    const page = await apiPage(site, t, "StorageManager.prototype.estimate = async () => ({ quota: 5e6, usage: 3e6 });");
+    const fillUp = () => {
+      StorageManager.prototype.estimate = async () => ({ quota: 5e6, usage: 3e6 });
+    };
+    const page = await apiPage(site, t, script(fillUp));
     const outcome = await load(page, serve());
     assertRight(outcome);
     assert.equal(outcome.warnings.length, 1);
@@ -172,13 +187,16 @@ describe("loaded bytes are stored", () => {
   });
 
   test("except if the disk fills up halfway: the model runs, with a warning, and the stored half is deleted", async (t) => {
-    const page = await apiPage(site, t, `
-      const { write } = FileSystemSyncAccessHandle.prototype;
+    const fillUp = () => {
+      const { prototype } = /** @type {any} */ (self).FileSystemSyncAccessHandle; // which only workers have
+      const { write } = prototype;
       let room = 2e6;
-      FileSystemSyncAccessHandle.prototype.write = function (bytes, options) {
+      prototype.write = function (/** @type {Uint8Array} */ bytes, /** @type {object} */ options) {
         if ((room -= bytes.length) < 0) throw new DOMException("full", "QuotaExceededError");
         return write.call(this, bytes, options);
-      };`);
+      };
+    };
+    const page = await apiPage(site, t, script(fillUp));
     const outcome = await load(page, serve());
     assertRight(outcome);
     assert.equal(outcome.warnings.length, 1);
@@ -190,30 +208,38 @@ describe("loaded bytes are stored", () => {
 
 describe("a stored model that was damaged", () => {
   /**
+   * An operation on the two files of a model, which are open for writing.
+   * @typedef {(files: { file: FileSystemWritableFileStream, about: FileSystemWritableFileStream }) => Promise<void>} Damage
+   */
+
+  /**
    * A page with a damaged stored model.
    * @param {import("node:test").TestContext} t
-   * @param {string} damage an expression on the two files, which are open for writing
+   * @param {Damage} damage
    */
   async function damaged(t, damage) {
     const page = await apiPage(site, t);
     const url = serve();
     assertRight(await load(page, url));
-    await page.evaluate(`(async () => {
+    const files = await page.evaluateHandle(async () => {
       const root = await (await navigator.storage.getDirectory()).getDirectoryHandle("clip-wasm-models");
       for await (const folder of root.values()) {
-        const [file, about] = await Promise.all(["0", "about.json"].map(async (name) => (await folder.getFileHandle(name)).createWritable({ keepExistingData: true })));
-        await ${damage};
-        await Promise.all([file.close(), about.close()]);
+        if (!(folder instanceof FileSystemDirectoryHandle)) continue;
+        const open = async (/** @type {string} */ name) => (await folder.getFileHandle(name)).createWritable({ keepExistingData: true });
+        return { file: await open("0"), about: await open("about.json") };
       }
-    })()`);
+      throw new Error("nothing is kept");
+    });
+    await files.evaluate(damage);
+    await files.evaluate(({ file, about }) => Promise.all([file.close(), about.close()]));
     return { page, url };
   }
 
-  for (const [name, damage] of /** @type {const} */ ([
-    ["is cut short", "file.truncate(2_000_000)"],
-    ["is empty", "file.truncate(0)"],
-    ["has lost what is known of it", "about.truncate(0)"],
-    ["has nonsense for what is known of it", 'about.write({ type: "write", position: 0, data: "[" })'],
+  for (const [name, damage] of /** @type {[string, Damage][]} */ ([
+    ["is cut short", ({ file }) => file.truncate(2_000_000)],
+    ["is empty", ({ file }) => file.truncate(0)],
+    ["has lost what is known of it", ({ about }) => about.truncate(0)],
+    ["has nonsense for what is known of it", ({ about }) => about.write({ type: "write", position: 0, data: "[" })],
   ])) {
     test(`${name}: the next load fetches what it lacks`, async (t) => {
       const { page, url } = await damaged(t, damage);
@@ -224,7 +250,7 @@ describe("a stored model that was damaged", () => {
   }
 
   test("has wrong bytes in its header: the next load fails with that error, and the one after fetches it again", async (t) => {
-    const { page, url } = await damaged(t, 'file.write({ type: "write", position: 100, data: new Uint8Array(2000).fill(255) })');
+    const { page, url } = await damaged(t, ({ file }) => file.write({ type: "write", position: 100, data: new Uint8Array(2000).fill(255) }));
     assert.match(String((await load(page, url)).code), /^(malformed|truncated)_model$/);
     assert.deepEqual(await kept(page), []);
     assertRight(await load(page, url));
@@ -251,7 +277,7 @@ describe("two loads of one model", () => {
     await tab.goto(site.own.origin);
     await openApi(tab);
     const url = serve({ silentAfter: (from) => (from === 0 ? 2_000_000 : Infinity) });
-    await tab.evaluate(`void outcomeOf("${url}", { idleTimeout: 60_000 })`);
+    await beginLoad(tab, url);
     await waitUntil("the received bytes are stored", async () => (await kept(tab))[0]?.keptSize === 2_000_000);
     const waiting = load(page, url);
     await pause(200); // until the second tab waits
@@ -267,16 +293,14 @@ describe("memory", () => {
   test("the weights and 32 MB are enough to load a full-size model", async (t) => {
     const page = await apiPage(site, t);
     const url = `${site.hub.origin}/vit-b-32-gelu.q8_0.gguf`;
-    const { memory, weights } = await page.evaluate(`(async () => {
-      const clip = await ClipEncoder.load("${url}", { threads: 1 });
-      return clip.memory;
-    })()`);
+    const { memory, weights } = await page.evaluate(async (url) => (await window.ClipEncoder.load(url, { threads: 1 })).memory, url);
     assert.ok(weights > 150e6 && weights < 200e6, `${weights} bytes of weights`);
     assert.ok(memory <= weights + 32e6, `${memory - weights} bytes beside ${weights} of weights`);
   });
 
   test("a model that is probably too large for this device is refused by its header, and loads with ignoreMemory", async (t) => {
-    const page = await apiPage(site, t, `Object.defineProperty(navigator, "deviceMemory", { value: 0.125 });`);
+    const shrinkMemory = () => Object.defineProperty(navigator, "deviceMemory", { value: 0.125 });
+    const page = await apiPage(site, t, script(shrinkMemory));
     // The error comes before the whole file has: the rest is never sent.
     const url = serve({ silentAfter: () => 3_000_000 });
     const { code, message } = await load(page, url, { idleTimeout: 60_000 });
@@ -289,10 +313,10 @@ describe("memory", () => {
   test("the end of a worker by the browser is reported, and the next load works", async (t) => {
     const page = await apiPage(site, t);
     const url = serve({ silentAfter: (from) => (from === 0 ? 1_000_000 : Infinity) });
-    await page.evaluate(`void (window.loading = outcomeOf("${url}", { idleTimeout: 60_000 }))`);
+    await beginLoad(page, url);
     await waitUntil("the received bytes are stored", async () => (await kept(page))[0]?.keptSize === 1_000_000);
-    await modelWorkers(page)[0]?.evaluate("self.close()");
-    const { code, message } = await page.evaluate("loading");
+    await modelWorkers(page)[0]?.evaluate(() => self.close());
+    const { code, message } = await page.evaluate(() => window.loading);
     assert.equal(code, "worker_failed");
     assert.match(message, /has ended the encoder's worker; load the model again/);
     assertRight(await load(page, url));

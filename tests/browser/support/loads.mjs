@@ -7,6 +7,7 @@ import { FIXTURES, REPOSITORY } from "./browser.mjs";
 
 /** @import { TestContext } from "node:test" */
 /** @import { Page } from "playwright-core" */
+/** @import { ClipError, LoadOptions, Progress } from "../../../www/clip.js" */
 /** @import { Site } from "./browser.mjs" */
 
 /** How many times shorter pauses are than for a visitor. */
@@ -22,8 +23,7 @@ const HASTE = 20;
  * @property {number[] | null} text
  * @property {number[] | null} image
  * @property {string[]} warnings
- * @property {{ loaded: number, total: number | null, bytesPerSecond: number | null, secondsLeft: number | null }[]}
- *   progress
+ * @property {Progress[]} progress
  */
 
 /**
@@ -49,48 +49,135 @@ export async function apiPage(site, t, workerScript = "") {
   return page;
 }
 
+/**
+ * The source text of a call, for `apiPage`.
+ * @template Argument
+ * @param {(argument: Argument) => void} run uses only its argument and the globals of a worker
+ * @param {Argument} [argument]
+ */
+export function script(run, argument) {
+  return `(${run})(${JSON.stringify(argument) ?? ""});`;
+}
+
+/** Runs in a page or in a worker: the private file system is missing afterwards. */
+export function removeFileSystem() {
+  Reflect.deleteProperty(StorageManager.prototype, "getDirectory");
+}
+
 /** @param {Page} page */
 export async function openApi(page) {
   const cat = readFileSync(join(FIXTURES, "cat.png"), "base64");
   await page.evaluate(async (cat) => {
-    const api = await import(/** @type {string} */ ("/clip.js"));
-    const bytes = Uint8Array.from(atob(cat), (character) => character.charCodeAt(0));
-    const outcomeOf = async (/** @type {any} */ url, /** @type {any} */ options = {}) => {
-      /** @type {any} */
+    const api = await import("/clip.js");
+    Object.assign(window, api);
+    window.cat = Uint8Array.from(atob(cat), (character) => character.charCodeAt(0));
+    window.outcomeOf = async (url, options = {}) => {
+      /** @type {Outcome} */
       const outcome = { code: null, message: "", text: null, image: null, warnings: [], progress: [] };
       try {
         const clip = await api.ClipEncoder.load(url, {
           idleTimeout: 1000,
-          onWarning: (/** @type {any} */ { code, message }) => outcome.warnings.push(`${code}: ${message}`),
-          onProgress: (/** @type {any} */ progress) => outcome.progress.push(progress),
+          onWarning: ({ code, message }) => outcome.warnings.push(`${code}: ${message}`),
+          onProgress: (progress) => outcome.progress.push(progress),
           ...options,
         });
         const { towers } = clip.info;
-        if (towers.includes("text")) outcome.text = (await clip.embedText(["a dog"])).data[0];
-        if (towers.includes("vision")) outcome.image = (await clip.embedImage([bytes])).data[0];
+        if (towers.includes("text")) outcome.text = (await clip.embedText(["a dog"])).data[0] ?? null;
+        if (towers.includes("vision")) outcome.image = (await clip.embedImage([window.cat])).data[0] ?? null;
         clip.close();
       } catch (error) {
-        Object.assign(outcome, { code: /** @type {any} */ (error).code ?? String(error), message: /** @type {any} */ (error).message });
+        const { code, message } = /** @type {ClipError} */ (error);
+        Object.assign(outcome, { code: code ?? String(error), message });
       }
       return outcome;
     };
-    Object.assign(window, { ...api, cat: bytes, outcomeOf });
+    window.codeOf = (call) =>
+      call.then(
+        () => "no error",
+        (error) => (error instanceof api.ClipError ? error.code : `no ClipError: ${error}`),
+      );
+    window.told = (/** @type {Promise<any>} */ call) =>
+      call.then(
+        (value) => value?.data?.[0] ?? value ?? "done",
+        ({ code, message }) => `${code}: ${message}`,
+      );
+    window.warnings = [];
+    window.onWarning = ({ code, message }) => window.warnings.push(`${code}: ${message}`);
   }, cat);
+}
+
+/**
+ * A page with the API, the tiny model in `clip`, and an image at /images/cat.png.
+ * @param {Site} site
+ * @param {Pick<TestContext, "after">} t
+ * @returns {Promise<Page>}
+ */
+export async function pageWithEncoder(site, t) {
+  const page = await site.emptyPage(t);
+  site.own.answer("/images/cat.png", (_request, response) => void response.end(readFileSync(join(FIXTURES, "cat.png"))));
+  await openApi(page);
+  await page.evaluate(async (url) => void (window.clip = await window.ClipEncoder.load(url)), `${site.hub.origin}/tiny-gelu.q8_0.gguf`);
+  return page;
+}
+
+/**
+ * The error code of a call with wrong arguments, or `no error`.
+ * @param {Page} page
+ * @param {(globals: any) => Promise<unknown>} call runs in the page, whose globals it receives
+ * @returns {Promise<string>}
+ */
+export async function codeOf(page, call) {
+  return page.evaluate(`codeOf((${call})(window))`);
+}
+
+/**
+ * The text of such a call, for the name of a test.
+ * @param {Function} call
+ */
+export function written(call) {
+  return String(call).replace(/^.*? => /, "");
 }
 
 /**
  * @param {Page} page
  * @param {string} url
- * @param {object} [options] of `ClipEncoder.load`
- * @returns {Promise<Outcome>}
+ * @param {LoadOptions} [options]
  */
 export async function load(page, url, options = {}) {
-  return page.evaluate(`outcomeOf(${JSON.stringify(url)}, ${JSON.stringify(options)})`);
+  return page.evaluate(({ url, options }) => window.outcomeOf(url, options), { url, options });
 }
 
-/** @param {Page} page @returns {Promise<any[]>} */
+/**
+ * Starts a load with a long idle timeout, and does not wait for its end. `abortLoad` ends it.
+ * @param {Page} page
+ * @param {string} url
+ */
+export async function beginLoad(page, url) {
+  await page.evaluate((url) => {
+    window.abort = new AbortController();
+    window.loading = window.outcomeOf(url, { signal: window.abort.signal, idleTimeout: 60_000 });
+  }, url);
+}
+
+/** @param {Page} page */
+export async function abortLoad(page) {
+  await page.evaluate(async () => {
+    window.abort.abort();
+    await window.loading;
+  });
+}
+
+/** @param {Page} page */
 export async function kept(page) {
-  return page.evaluate("keptModels()");
+  return page.evaluate(() => window.keptModels());
+}
+
+/**
+ * @param {Page} page
+ * @param {string} url
+ */
+export async function deleteKept(page, url) {
+  await page.evaluate((url) => window.deleteKeptModel(url), url);
 }
 
 /**

@@ -12,7 +12,10 @@ import { record } from "../../reliability/record.mjs";
 import { REPOSITORY, Site, TEST_DATA } from "../support/browser.mjs";
 import { apiPage } from "../support/loads.mjs";
 
-/** @import { Page } from "playwright-core" */
+/** @import { JSHandle, Page } from "playwright-core" */
+/** @import { ClipError } from "../../../www/clip.js" */
+
+/** @typedef {JSHandle<(() => Promise<unknown>)[]>} Calls */
 
 const MODULE = join(REPOSITORY, "www/pkg/relaxed/clip_wasm_bg.wasm");
 const PAGE_BYTES = 65_536;
@@ -33,40 +36,51 @@ test("the documentation's table agrees with the code", () => {
  * The results of calls to an encoder that was loaded with limits.
  * @param {Page} page
  * @param {object} limits
- * @param {string} calls an expression, a list of promises
+ * @param {Calls} [calls] use `window.clip`, and run one after the other; none if absent
  * @returns {Promise<string[]>} the code and the message of each that fails, `ok` of others
  */
 async function outcomes(page, limits, calls) {
-  return page.evaluate(`(async () => {
-    const told = (promise) => promise.then(() => "ok", ({ code, statusCode, message }) => code + " " + statusCode + ": " + message);
-    try {
-      const clip = await ClipEncoder.load("models/demo.gguf", { threads: 1, limits: ${JSON.stringify(limits)} });
-      const outcomes = [];
-      for (const call of ${calls}) outcomes.push(await told(call()));
-      clip.close();
-      return outcomes;
-    } catch (error) {
-      return [await told(Promise.reject(error))];
-    }
-  })()`);
+  return page.evaluate(
+    async ({ limits, calls = [] }) => {
+      const told = (/** @type {Promise<unknown>} */ call) =>
+        call.then(
+          () => "ok",
+          ({ code, statusCode, message }) => `${code} ${statusCode}: ${message}`,
+        );
+      try {
+        window.clip = await window.ClipEncoder.load("models/demo.gguf", { threads: 1, limits });
+        const outcomes = [];
+        for (const call of calls) outcomes.push(await told(call()));
+        window.clip.close();
+        return outcomes;
+      } catch (error) {
+        return [await told(Promise.reject(error))];
+      }
+    },
+    { limits, calls },
+  );
 }
 
 describe("limits", () => {
   test("are lowered and raised by name, and the encoder keeps working after a call exceeds one", async (t) => {
     const page = await apiPage(site, t);
-    const calls = `[
-      () => clip.embedText(["a cat"]), () => clip.embedText(["a dog and a cat"]), () => clip.tokenize(["a dog and a cat"]),
-      () => clip.embedImage([cat]), () => clip.embedText(["a cat"])
-    ]`;
+    const calls = await page.evaluateHandle(() => [
+      () => window.clip.embedText(["a cat"]),
+      () => window.clip.embedText(["a dog and a cat"]),
+      () => window.clip.tokenize(["a dog and a cat"]),
+      () => window.clip.embedImage([window.cat]),
+      () => window.clip.embedText(["a cat"]),
+    ]);
     assert.deepEqual(await outcomes(page, {}, calls), Array(5).fill("ok"));
     const [first, text, tokens, image, last] = await outcomes(page, { textBytes: 5, pixels: 10 }, calls);
     assert.deepEqual([first, last], ["ok", "ok"]);
     assert.match(String(text), /^limit_exceeded 413: .*15 .*limit of 5.*raise the limit textBytes/);
     assert.equal(tokens, text);
     assert.match(String(image), /^image_too_large 413: .*limit of 10.*raise the limit pixels/);
-    const [file] = await outcomes(page, { imageBytes: 10 }, "[() => clip.embedImage([cat])]");
+    const images = await page.evaluateHandle(() => [() => window.clip.embedImage([window.cat])]);
+    const [file] = await outcomes(page, { imageBytes: 10 }, images);
     assert.match(String(file), /^image_too_large 413: .*limit of 10; raise the limit imageBytes/);
-    const [model] = await outcomes(page, { layers: 1 }, "[]");
+    const [model] = await outcomes(page, { layers: 1 });
     assert.match(String(model), /^limit_exceeded 413: .*limit of 1.*raise the limit layers/);
   });
 
@@ -84,11 +98,14 @@ describe("limits", () => {
     const image = endless("/image.png");
     endless("/checkpoint/config.json");
     const weights = site.hub.parts("/checkpoint/model.safetensors", join(TEST_DATA, "tiny-hf/model.safetensors"));
-    const calls = `[
-      () => clip.embedImage(["${image}"]),
-      () => ClipEncoder.load("${weights}", { threads: 1, keep: false, limits: { jsonBytes: 100_000 } }),
-      () => clip.embedImage([cat]),
-    ]`;
+    const calls = await page.evaluateHandle(
+      ({ image, weights }) => [
+        () => window.clip.embedImage([image]),
+        () => window.ClipEncoder.load(weights, { threads: 1, keep: false, limits: { jsonBytes: 100_000 } }),
+        () => window.clip.embedImage([window.cat]),
+      ],
+      { image, weights },
+    );
     const [picture, json, next] = await outcomes(page, { imageBytes: 1_000_000 }, calls);
     assert.match(String(picture), /^image_too_large 413: \d+ bytes of .*image\.png are more than the limit of 1000000; scale it down first, or raise the limit imageBytes/);
     assert.match(String(json), /^limit_exceeded 413: \d+ bytes of .*config\.json are more than the limit of 100000; use another, or raise the limit jsonBytes/);
@@ -104,7 +121,8 @@ describe("limits", () => {
       response.writeHead(200, { "content-type": "image/png", "content-length": 2 * CHUNK.length });
       response.write(CHUNK, () => response.destroy());
     });
-    const [cut, next] = await outcomes(page, {}, `[() => clip.embedImage(["${url}"]), () => clip.embedImage([cat])]`);
+    const calls = await page.evaluateHandle((url) => [() => window.clip.embedImage([url]), () => window.clip.embedImage([window.cat])], url);
+    const [cut, next] = await outcomes(page, {}, calls);
     assert.match(String(cut), /^network 502: the connection ended after \d+ bytes of .*cut\.png; try again$/);
     assert.equal(next, "ok");
   });
@@ -112,7 +130,7 @@ describe("limits", () => {
   test("that do not exist or are not numbers are refused", async (t) => {
     const page = await apiPage(site, t);
     for (const limits of [{ bytes: 1 }, { pixels: -1 }, { pixels: 1.5 }, { pixels: "many" }, { toString: 1 }]) {
-      const [outcome] = await outcomes(page, limits, "[]");
+      const [outcome] = await outcomes(page, limits);
       assert.match(String(outcome), /^invalid_input 400/, JSON.stringify(limits));
     }
   });
@@ -159,27 +177,31 @@ describe("running out of memory", () => {
       for (let i = 0; i <= 20; i++) gradient.addColorStop(i / 20, `hsl(${i * 77} 80% 50%)`);
       context.fillStyle = gradient;
       context.fillRect(0, 0, 4000, 3000);
-      const large = await canvas.convertToBlob({ type: "image/jpeg", quality: 0.9 });
-      Object.assign(window, { large });
+      window.images = [await canvas.convertToBlob({ type: "image/jpeg", quality: 0.9 }), window.cat];
     });
     const tryWith = async (/** @type {number} */ megabytes) => {
       const wasm = moduleWithin((megabytes * 2 ** 20) / PAGE_BYTES);
       for (const build of ["relaxed", "simd128"]) {
         site.own.answer(`/pkg/${build}/clip_wasm_bg.wasm`, (_request, response) => void response.writeHead(200, { "content-type": "application/wasm" }).end(wasm));
       }
-      return /** @type {Promise<{ load: string, large: string, small: string, memory: number }>} */ (
-        page.evaluate(`(async () => {
-          const told = (promise) => promise.then(({ data }) => data[0].join(), ({ code }) => code);
-          try {
-            const clip = await ClipEncoder.load("models/demo.gguf", { threads: 1 });
-            const result = { load: "ok", large: await told(clip.embedImage([large])), small: await told(clip.embedImage([cat])) };
-            clip.close();
-            return result;
-          } catch ({ code, message }) {
-            return { load: code, message };
+      return page.evaluate(async () => {
+        try {
+          const clip = await window.ClipEncoder.load("models/demo.gguf", { threads: 1 });
+          const outcomes = [];
+          for (const image of window.images) {
+            const outcome = clip.embedImage([image]).then(
+              ({ data }) => String(data[0]),
+              ({ code }) => String(code),
+            );
+            outcomes.push(await outcome);
           }
-        })()`)
-      );
+          clip.close();
+          const [large = "", small = ""] = outcomes;
+          return { load: "ok", large, small };
+        } catch (error) {
+          return { load: /** @type {ClipError} */ (error).code, large: "", small: "" };
+        }
+      });
     };
     const enough = await tryWith(200);
     assert.equal(enough.load, "ok");
@@ -189,7 +211,7 @@ describe("running out of memory", () => {
     for (const megabytes of [1, 3, 5, 8, 12, 16, 24, 32, 40, 48, 64]) {
       const { load, large, small } = await tryWith(megabytes);
       const label = `${megabytes} MB`;
-      t.diagnostic(`${label}: ${load}, ${large?.slice(0, 12)}`);
+      t.diagnostic(`${label}: ${load}, ${large.slice(0, 12)}`);
       if (load !== "ok") {
         assert.equal(load, "low_memory", label);
         continue;

@@ -7,7 +7,7 @@ import { after, before, describe, test } from "node:test";
 import { record } from "../../reliability/record.mjs";
 import { REPOSITORY, Site } from "../support/browser.mjs";
 import { withTableExported } from "../support/deaths.mjs";
-import { openApi } from "../support/loads.mjs";
+import { openApi, script } from "../support/loads.mjs";
 import { status } from "../support/server.mjs";
 
 /** @import { TestContext } from "node:test" */
@@ -22,35 +22,40 @@ const LONGEST = 1500;
  * module's functions, so that the module traps at its next indirect call; or it makes the worker never answer, or end.
  * `made` has the memory of each instance of the module.
  */
-const MORTAL = `
-  {
-    self.made = [];
-    const keep = (exports) => {
-      self.made.push(exports.memory);
-      self.functions = exports.functions;
-    };
-    const { instantiate, Instance } = WebAssembly;
-    WebAssembly.instantiate = async (module, imports) => {
-      const made = await instantiate(module, imports);
-      keep((made.instance ?? made).exports);
-      return made;
-    };
-    WebAssembly.Instance = function (module, imports) {
-      const made = new Instance(module, imports);
-      keep(made.exports);
-      return made;
-    };
-    WebAssembly.Instance.prototype = Instance.prototype;
-    self.addEventListener("message", (event) => {
-      const type = event.data.params?.image?.type;
-      if (type === "x/trap") for (let i = 0; i < self.functions.length; i++) self.functions.set(i, null);
-      if (type === "x/hang") for (;;);
-      if (type === "x/end") {
-        event.stopImmediatePropagation();
-        self.close();
-      }
-    });
-  }`;
+function mortal() {
+  /** @type {WebAssembly.Memory[]} */
+  const made = [];
+  self.made = made;
+  /** @type {WebAssembly.Table} */
+  let functions;
+  const keep = (/** @type {WebAssembly.Instance} */ { exports }) => {
+    made.push(/** @type {WebAssembly.Memory} */ (exports.memory));
+    functions = /** @type {WebAssembly.Table} */ (exports.functions);
+  };
+  const { instantiate, Instance } = WebAssembly;
+  WebAssembly.instantiate = async (/** @type {any} */ module, /** @type {WebAssembly.Imports | undefined} */ imports) => {
+    /** @type {any} */
+    const made = await instantiate(module, imports);
+    keep(made.instance ?? made);
+    return made;
+  };
+  const Watched = function (/** @type {WebAssembly.Module} */ module, /** @type {WebAssembly.Imports | undefined} */ imports) {
+    const made = new Instance(module, imports);
+    keep(made);
+    return made;
+  };
+  Watched.prototype = Instance.prototype;
+  WebAssembly.Instance = /** @type {any} */ (Watched);
+  self.addEventListener("message", (event) => {
+    const type = event.data.params?.image?.type;
+    if (type === "x/trap") for (let i = 0; i < functions.length; i++) functions.set(i, null);
+    if (type === "x/hang") for (;;);
+    if (type === "x/end") {
+      event.stopImmediatePropagation();
+      self.close();
+    }
+  });
+}
 
 /** @type {Site} */
 let site;
@@ -58,7 +63,7 @@ before(async () => (site = await Site.open()));
 after(() => site.close());
 
 /**
- * A page with the API, whose picture workers can be broken, and `told`, which gives the result of a call.
+ * A page with the API, whose picture workers can be broken.
  * @param {TestContext} t
  */
 async function page(t) {
@@ -66,7 +71,7 @@ async function page(t) {
   const answer = (/** @type {string} */ path, /** @type {string} */ type, /** @type {string | Buffer} */ body) =>
     site.own.answer(`/${path}`, (_request, response) => void response.writeHead(200, { "content-type": type }).end(body));
   const read = (/** @type {string} */ path) => readFileSync(join(REPOSITORY, "www", path));
-  answer(SCRIPT, "text/javascript", `${MORTAL}\n${read(SCRIPT)}`);
+  answer(SCRIPT, "text/javascript", `${script(mortal)}\n${read(SCRIPT)}`);
   answer(MODULE, "application/wasm", withTableExported(read(MODULE)));
   const pool = String(read("lib/client/picture-pool.js"));
   const hasty = pool.replace("const LONGEST = 120_000;", `const LONGEST = ${LONGEST};`);
@@ -74,28 +79,23 @@ async function page(t) {
   answer("lib/client/picture-pool.js", "text/javascript", hasty);
   await openApi(page);
   await page.evaluate(async (url) => {
-    const { ClipEncoder, cat } = /** @type {any} */ (window);
-    /** @type {string[]} */
-    const warnings = [];
-    const clip = await ClipEncoder.load(url, { onWarning: (/** @type {any} */ { message }) => warnings.push(message) });
-    const told = (/** @type {Promise<any>} */ call) =>
-      call.then(
-        ({ data }) => data[0],
-        ({ code, message }) => `${code}: ${message}`,
-      );
-    const image = (/** @type {string} */ type) => new Blob([cat], { type });
-    Object.assign(window, { clip, warnings, told, image });
+    const { ClipEncoder, cat, onWarning } = window;
+    window.clip = await ClipEncoder.load(url, { onWarning });
+    window.image = (type) => new Blob([cat], { type });
   }, `${site.hub.origin}/tiny-gelu.q8_0.gguf`);
   return page;
 }
+
+/** Runs in the page. */
+const embedCat = () => window.told(window.clip.embedImage([window.cat]));
 
 describe("the worker that reads pictures", () => {
   test("and its module are loaded for the first picture", async (t) => {
     const tab = await page(t);
     const asked = () => site.own.requests.filter((path) => path.includes("picture-worker") || path.includes("pkg/pictures/"));
-    await tab.evaluate(`told(clip.embedText(["a dog"]))`);
+    await tab.evaluate(() => window.told(window.clip.embedText(["a dog"])));
     assert.deepEqual(asked(), []);
-    await tab.evaluate(`told(clip.embedImage([cat]))`);
+    await tab.evaluate(embedCat);
     assert.deepEqual(asked().toSorted(), [`/${SCRIPT}`, `/${MODULE}`, "/pkg/pictures/clip_wasm.js"].toSorted());
     const towers = site.own.requests.filter((path) => path.endsWith(".wasm") && !path.includes("pictures"));
     assert.equal(towers.length, 1);
@@ -108,20 +108,21 @@ describe("the worker that reads pictures", () => {
   ])) {
     test(`fails for the picture that ${what}, and reads all others; the model is not affected`, async (t) => {
       const tab = await page(t);
-      const outcome = await tab.evaluate(`(async () => {
+      const { want, got, each, warnings } = await tab.evaluate(async (type) => {
+        const { clip, cat, image, told, warnings } = window;
         const want = await told(clip.embedImage([cat]));
-        const waiting = [clip.embedImage([image("${type}")]), clip.embedImage([cat]), clip.embedText(["a dog"]), clip.embedImage([image("${type}")]), clip.embedImage([cat])].map(told);
+        const waiting = [clip.embedImage([image(type)]), clip.embedImage([cat]), clip.embedText(["a dog"]), clip.embedImage([image(type)]), clip.embedImage([cat])].map(told);
         const got = await Promise.all(waiting);
+        /** @type {(string | number[])[]} */
         const each = [];
-        for await (const { index, vector, error } of clip.embedEach([cat, image("${type}"), cat])) each[index] = error?.code ?? Array.from(vector);
+        for await (const outcome of clip.embedEach([cat, image(type), cat])) each[outcome.index] = "error" in outcome ? outcome.error.code : Array.from(outcome.vector);
         return { want, got, each, warnings };
-      })()`);
-      const { want, got, each, warnings } = /** @type {any} */ (outcome);
-      assert.equal(want.length, 64, want);
-      assert.match(got[0], expected);
-      assert.match(got[3], expected);
+      }, type);
+      assert.equal(want.length, 64, String(want));
+      assert.match(String(got[0]), expected);
+      assert.match(String(got[3]), expected);
       assert.deepEqual([got[1], got[4]], [want, want]);
-      assert.equal(got[2].length, 64, got[2]);
+      assert.equal(got[2]?.length, 64, String(got[2]));
       assert.deepEqual(each, [want, String(got[0]).split(":")[0], want]);
       assert.deepEqual(warnings, []);
       assert.equal(site.hub.requests.length, 1, "the model is not loaded again");
@@ -131,30 +132,32 @@ describe("the worker that reads pictures", () => {
 
   test("gives back the memory of a panorama", async (t) => {
     const tab = await page(t);
-    const code = await tab.evaluate(`(async () => {
+    const code = await tab.evaluate(async () => {
+      const { clip, cat, told } = window;
       const [width, height] = [12_000, 5_000];
       const bytes = new Uint8Array(54 + 3 * width * height);
       bytes.set([0x42, 0x4d]);
       const view = new DataView(bytes.buffer);
-      for (const [at, value] of [[2, bytes.length], [10, 54], [14, 40], [18, width], [22, height], [34, bytes.length - 54]]) view.setUint32(at, value, true);
+      for (const [at, value] of /** @type {const} */ ([[2, bytes.length], [10, 54], [14, 40], [18, width], [22, height], [34, bytes.length - 54]])) view.setUint32(at, value, true);
       view.setUint16(26, 1, true);
       view.setUint16(28, 24, true);
       const want = await told(clip.embedImage([cat]));
       const panorama = await told(clip.embedImage([bytes]));
       if (typeof panorama === "string") return panorama;
       return String(await told(clip.embedImage([cat]))) === String(want);
-    })()`);
+    });
     assert.equal(code, true);
     const worker = tab.workers().find((worker) => worker.url().endsWith("/picture-worker.js"));
-    const sizes = /** @type {number[]} */ (await worker?.evaluate("self.made.map((memory) => memory.buffer.byteLength)"));
-    assert.equal(sizes.length, 2, String(sizes));
+    const sizes = await worker?.evaluate(() => self.made.map(({ buffer }) => buffer.byteLength));
+    assert.ok(sizes?.length === 2, String(sizes));
     assert.ok(Number(sizes[0]) > 300e6, `${sizes[0]} bytes for the panorama`);
     assert.ok(Number(sizes[1]) < 20e6, `${sizes[1]} bytes after it`);
   });
 
   test("is ended when the call is aborted", async (t) => {
     const tab = await page(t);
-    const outcome = await tab.evaluate(`(async () => {
+    const { aborted, next, milliseconds } = await tab.evaluate(async () => {
+      const { clip, cat, image, told } = window;
       await told(clip.embedImage([cat]));
       const abort = new AbortController();
       const hanging = told(clip.embedImage([image("x/hang")], { signal: abort.signal }));
@@ -164,9 +167,8 @@ describe("the worker that reads pictures", () => {
       const aborted = await hanging;
       const next = await told(clip.embedImage([cat]));
       return { aborted, next: next.length, milliseconds: performance.now() - start };
-    })()`);
-    const { aborted, next, milliseconds } = /** @type {any} */ (outcome);
-    assert.match(aborted, /^aborted/);
+    });
+    assert.match(String(aborted), /^aborted/);
     assert.equal(next, 64);
     assert.ok(milliseconds < LONGEST, `${milliseconds} ms: the next picture waits for no other`);
   });
@@ -174,19 +176,20 @@ describe("the worker that reads pictures", () => {
   test("is one of several for many pictures, and all end with the encoder", async (t) => {
     const tab = await page(t);
     const count = () => tab.workers().filter((worker) => worker.url().endsWith("/picture-worker.js")).length;
-    const right = await tab.evaluate(`(async () => {
+    const right = await tab.evaluate(async (url) => {
+      const { ClipEncoder, clip, cat, told } = window;
       Object.defineProperty(navigator, "hardwareConcurrency", { value: 4 });
-      const many = await ClipEncoder.load("${site.hub.origin}/tiny-gelu.q8_0.gguf", { threads: 1 });
+      const many = await ClipEncoder.load(url, { threads: 1 });
       const want = String(await told(clip.embedImage([cat])));
       let right = 0;
-      for await (const { vector } of many.embedEach(Array(40).fill(cat))) right += Number(String(Array.from(vector)) === want);
+      for await (const outcome of many.embedEach(Array(40).fill(cat))) right += Number("vector" in outcome && String(Array.from(outcome.vector)) === want);
       clip.close();
-      window.many = many;
+      window.clip = many;
       return right;
-    })()`);
+    }, `${site.hub.origin}/tiny-gelu.q8_0.gguf`);
     assert.equal(right, 40);
     assert.equal(count(), 3);
-    await tab.evaluate("many.close()");
+    await tab.evaluate(() => window.clip.close());
     await tab.waitForFunction(async () => !(await navigator.locks.query()).held?.some(({ name }) => name?.startsWith("clip-wasm worker")));
     assert.equal(count(), 0);
   });
@@ -194,8 +197,8 @@ describe("the worker that reads pictures", () => {
   test("whose module cannot be fetched reports that, and fetches it again", async (t) => {
     const tab = await page(t);
     site.own.answer(`/${MODULE}`, status(404));
-    assert.match(String(await tab.evaluate(`told(clip.embedImage([cat]))`)), /^http_status: .+pictures\/clip_wasm_bg\.wasm answered 404/);
+    assert.match(String(await tab.evaluate(embedCat)), /^http_status: .+pictures\/clip_wasm_bg\.wasm answered 404/);
     site.own.answer(`/${MODULE}`, (_request, response) => void response.writeHead(200, { "content-type": "application/wasm" }).end(readFileSync(join(REPOSITORY, "www", MODULE))));
-    assert.equal(/** @type {number[]} */ (await tab.evaluate(`told(clip.embedImage([cat]))`)).length, 64);
+    assert.equal((await tab.evaluate(embedCat)).length, 64);
   });
 });

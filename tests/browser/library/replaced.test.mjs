@@ -7,12 +7,13 @@ import { after, before, describe, test } from "node:test";
 import { setTimeout as pause } from "node:timers/promises";
 import { record } from "../../reliability/record.mjs";
 import { REPOSITORY, Site, TINY_MODEL } from "../support/browser.mjs";
-import { END, END_HELPER, MARKS, MORTAL, setFates, TRAP, withTableExported } from "../support/deaths.mjs";
+import { addDeaths, END, MORTAL, setFates, TRAP, withTableExported } from "../support/deaths.mjs";
 import { apiPage, openApi } from "../support/loads.mjs";
 import { StaticServer, status } from "../support/server.mjs";
 
 /** @import { TestContext } from "node:test" */
 /** @import { Page } from "playwright-core" */
+/** @import { LoadOptions } from "../../../www/clip.js" */
 
 const ISOLATION = { "cross-origin-opener-policy": "same-origin", "cross-origin-embedder-policy": "require-corp" };
 const OTHER_MODEL = join(REPOSITORY, "www/models/demo.gguf");
@@ -26,52 +27,15 @@ before(async () => (site = await Site.open()));
 after(() => site.close());
 
 /**
- * A page whose workers can die, with `told`, which gives the result of a call.
+ * A page whose workers can die.
  * @param {TestContext} t
  * @param {string[]} [fates] of the workers that load
  */
 async function mortalPage(t, fates = []) {
   const page = await apiPage(site, t, MORTAL);
   const loads = setFates(site.own, fates);
-  await addTold(page);
+  await addDeaths(page);
   return { page, loads };
-}
-
-/** @param {Page} page */
-async function addTold(page) {
-  await page.evaluate(
-    ({ TRAP, END, END_HELPER, MARKS }) => {
-      const cat = /** @type {any} */ (window).cat;
-      const told = (/** @type {Promise<any>} */ call) =>
-        call.then(
-          (value) => value?.data?.[0] ?? value ?? "done",
-          ({ code, message }) => `${code}: ${message}`,
-        );
-      /** @type {string[]} */
-      const warnings = [];
-      const onWarning = (/** @type {any} */ { code, message }) => warnings.push(`${code}: ${message}`);
-      const count = async () => Number((await navigator.locks.query()).held?.filter(({ name }) => name?.startsWith("clip-wasm worker")).length);
-      /** The number of workers, after those that were ended are gone. */
-      const held = async () => {
-        for (let tries = 0; tries < 100 && (await count()) > 0; tries++) await new Promise((resolve) => setTimeout(resolve, 20));
-        return count();
-      };
-      /** The cat, or a bitmap of one pixel that kills a worker. */
-      const image = (/** @type {string} */ mark) => {
-        const level = MARKS.indexOf(mark) + 1;
-        if (level === 0) return cat;
-        const bytes = new Uint8Array(58).fill(level, 54, 57);
-        bytes.set([0x42, 0x4d]);
-        const view = new DataView(bytes.buffer);
-        for (const [at, value] of [[2, 58], [10, 54], [14, 40], [18, 1], [22, 1], [34, 4]]) view.setUint32(Number(at), Number(value), true);
-        view.setUint16(26, 1, true);
-        view.setUint16(28, 24, true);
-        return new Blob([bytes]);
-      };
-      Object.assign(window, { told, warnings, onWarning, held, image, TRAP, END, END_HELPER });
-    },
-    { TRAP, END, END_HELPER, MARKS },
-  );
 }
 
 /** @param {string} [model] */
@@ -93,30 +57,34 @@ describe("a worker that dies is replaced", () => {
     test(`after a text and after an image, ${how}: only those two fail, and queued calls are answered`, async (t) => {
       const { page, loads } = await mortalPage(t);
       const url = serve();
-      const outcome = await page.evaluate(`(async () => {
-        const clip = await ClipEncoder.load("${url}", { onWarning });
-        const info = JSON.stringify(clip.info);
-        const want = await Promise.all([told(clip.embedText(["a dog"])), told(clip.embedImage([cat]))]);
-        const bytes = cat.slice();
-        const got = await Promise.all([
-          clip.embedText(["a dog"]), clip.embedText(["${how}"]), clip.embedText(["a dog"]), clip.embedImage([bytes]),
-          clip.embedImage([image("${how}")]), clip.embedImage([bytes.buffer]), clip.tokenize(["a dog"]),
-        ].map(told));
-        const memory = [clip.memory, clip.threads, (clip.close(), await held())];
-        return { want, got, warnings, info: [info, JSON.stringify(clip.info)], memory };
-      })()`);
-      const { want, got, warnings, info, memory } = /** @type {any} */ (outcome);
+      const { want, got, tokens, warnings, info, left } = await page.evaluate(
+        async ({ url, how }) => {
+          const { ClipEncoder, cat, held, image, onWarning, told, warnings } = window;
+          const clip = await ClipEncoder.load(url, { onWarning });
+          const info = JSON.stringify(clip.info);
+          const want = await Promise.all([told(clip.embedText(["a dog"])), told(clip.embedImage([cat]))]);
+          const bytes = cat.slice();
+          const calls = [
+            clip.embedText(["a dog"]), clip.embedText([how]), clip.embedText(["a dog"]), clip.embedImage([bytes]),
+            clip.embedImage([image(how)]), clip.embedImage([bytes.buffer]),
+          ];
+          const [tokens, ...got] = await Promise.all([clip.tokenize(["a dog"]), ...calls.map(told)]);
+          clip.close();
+          return { want, got, tokens, warnings, info: [info, JSON.stringify(clip.info)], left: await held() };
+        },
+        { url, how },
+      );
       const [text, image] = want;
       assert.ok(Array.isArray(text) && Array.isArray(image), String(want));
       for (const [index, wanted] of [text, null, text, image, null, image].entries()) {
         if (wanted) assert.deepEqual(got[index], wanted, `call ${index}`);
         else assert.match(String(assertFailed(got[index]) ?? got[index]), expected);
       }
-      assert.equal(got[6][0].count, 4);
+      assert.equal(tokens[0]?.count, 4);
       assert.equal(warnings.length, 2, warnings.join("\n"));
-      assert.match(warnings[0], /^worker_replaced: .+; another worker replaces it and loads the model again$/);
+      assert.match(String(warnings[0]), /^worker_replaced: .+; another worker replaces it and loads the model again$/);
       assert.equal(info[1], info[0]);
-      assert.equal(memory[2], 0, "no worker is left");
+      assert.equal(left, 0, "no worker is left");
       assert.deepEqual(loads, ["all", "all", "all"]);
       assert.deepEqual(site.hub.ranges, [""], "what was kept serves");
       const what = how === TRAP ? "the wasm module traps" : "the browser ends the worker";
@@ -127,65 +95,68 @@ describe("a worker that dies is replaced", () => {
   test("with the model from the same source: from bytes, and from a URL of which nothing is stored", async (t) => {
     const { page } = await mortalPage(t);
     const url = serve();
-    const outcome = await page.evaluate(`(async () => {
+    const outcomes = await page.evaluate(async (url) => {
+      const { ClipEncoder, TRAP, told } = window;
+      const bytes = await (await fetch(url)).arrayBuffer();
       const outcomes = [];
-      for (const [source, options] of [[await (await fetch("${url}")).arrayBuffer(), {}], ["${url}", { keep: false }], ["${url}", { keep: false, towers: ["text"] }]]) {
+      for (const [source, options] of /** @type {[ArrayBuffer | string, LoadOptions][]} */ ([[bytes, {}], [url, { keep: false }], [url, { keep: false, towers: ["text"] }]])) {
         const clip = await ClipEncoder.load(source, options);
         const want = await told(clip.embedText(["a dog"]));
         await told(clip.embedText([TRAP]));
-        outcomes.push([want, await told(clip.embedText(["a dog"])), clip.info.towers.length]);
+        outcomes.push({ want, got: await told(clip.embedText(["a dog"])), towers: clip.info.towers.length });
         clip.close();
       }
       return outcomes;
-    })()`);
-    for (const [want, got] of /** @type {any[]} */ (outcome)) assert.deepEqual(got, want);
-    assert.deepEqual(/** @type {any[]} */ (outcome).map(([, , towers]) => towers), [2, 2, 1]);
+    }, url);
+    for (const { want, got } of outcomes) assert.deepEqual(got, want);
+    assert.deepEqual(outcomes.map(({ towers }) => towers), [2, 2, 1]);
     assert.deepEqual(site.hub.ranges.map((range) => range.split("-")[0]).slice(0, 3), ["", "", ""]);
   });
 
   test("at most three times in a row, then the encoder is lost; a call that works restarts the count", async (t) => {
     const { page, loads } = await mortalPage(t);
-    const outcome = await page.evaluate(`(async () => {
-      const clip = await ClipEncoder.load("${serve()}", { onWarning });
+    const { outcomes, warnings, left } = await page.evaluate(async (url) => {
+      const { ClipEncoder, END, TRAP, held, onWarning, told, warnings } = window;
+      const clip = await ClipEncoder.load(url, { onWarning });
       const outcomes = [];
-      for (const text of [TRAP, "a", TRAP, END, TRAP, "b", TRAP, TRAP, TRAP, TRAP, "c"]) outcomes.push(String(await told(clip.embedText([text]))).replace(/^[-\\d].*/, "vector"));
-      return { outcomes, warnings, held: await held() };
-    })()`);
-    const { outcomes, warnings, held } = /** @type {any} */ (outcome);
-    const codes = outcomes.map((/** @type {string} */ told) => told.split(":")[0]);
+      for (const text of [TRAP, "a", TRAP, END, TRAP, "b", TRAP, TRAP, TRAP, TRAP, "c"]) outcomes.push(await told(clip.embedText([text])));
+      return { outcomes, warnings, left: await held() };
+    }, serve());
+    const codes = outcomes.map((told) => (typeof told === "string" ? told.split(":")[0] : "vector"));
     const [failed, lost] = ["worker_failed", "encoder_lost"];
     assert.deepEqual(codes, [failed, "vector", failed, failed, failed, "vector", failed, failed, failed, lost, lost]);
-    assert.match(outcomes.at(-1), /as did the 3 workers before it; load the model again/);
+    assert.match(String(outcomes.at(-1)), /as did the 3 workers before it; load the model again/);
     assert.equal(warnings.length, 7);
     assert.equal(loads.length, 8);
-    assert.equal(held, 0, "no worker is left");
+    assert.equal(left, 0, "no worker is left");
   });
 
   test("and while the model loads again, close ends it, and a signal ends the waiting", async (t) => {
     const { page } = await mortalPage(t);
     const url = serve(TINY_MODEL, { bytesPerSecond: 8_000_000 });
-    const outcome = await page.evaluate(`(async () => {
-      const clip = await ClipEncoder.load("${url}", { keep: false, onWarning });
+    const { aborted, closed, milliseconds, left } = await page.evaluate(async (url) => {
+      const { ClipEncoder, TRAP, cat, held, onWarning, told } = window;
+      const clip = await ClipEncoder.load(url, { keep: false, onWarning });
       const dead = told(clip.embedText([TRAP]));
       const abort = new AbortController();
-      const waiting = [clip.embedText(["a"], { signal: abort.signal }), clip.embedImage([cat]), clip.loadTowers(["text"])].map(told);
+      const text = told(clip.embedText(["a"], { signal: abort.signal }));
+      const waiting = [told(clip.embedImage([cat])), told(clip.loadTowers(["text"]))];
       await dead;
       await new Promise((resolve) => setTimeout(resolve, 100));
       const start = performance.now();
       abort.abort();
-      const aborted = await waiting[0];
+      const aborted = await text;
       clip.close();
-      const closed = [await waiting[1], await waiting[2], await told(clip.embedText(["a"]))];
+      const closed = [await waiting[0], await waiting[1], await told(clip.embedText(["a"]))];
       const milliseconds = performance.now() - start;
-      return { aborted, closed, milliseconds, held: await held() };
-    })()`);
-    const { aborted, closed, milliseconds, held } = /** @type {any} */ (outcome);
-    assert.match(aborted, /^aborted/);
-    assert.match(closed[0], /^closed/);
+      return { aborted, closed, milliseconds, left: await held() };
+    }, url);
+    assert.match(String(aborted), /^aborted/);
+    assert.match(String(closed[0]), /^closed/);
     assert.equal(closed[1], "done", "the tower was loaded before");
-    assert.match(closed[2], /^closed/);
+    assert.match(String(closed[2]), /^closed/);
     assert.ok(milliseconds < 100, `${milliseconds} ms`);
-    assert.equal(held, 0);
+    assert.equal(left, 0);
   });
 });
 
@@ -193,32 +164,32 @@ describe("a load during which the worker dies", () => {
   test("is started again once: for a further tower, and for the tower after the first", async (t) => {
     const { page, loads } = await mortalPage(t, ["", "end"]);
     const url = serve();
-    const outcome = await page.evaluate(`(async () => {
-      const clip = await ClipEncoder.load("${url}", { towers: ["text"], onWarning });
+    const { want, image, loaded, text, towers, warnings } = await page.evaluate(async (url) => {
+      const { ClipEncoder, cat, onWarning, told, warnings } = window;
+      const clip = await ClipEncoder.load(url, { towers: ["text"], onWarning });
       const want = await told(clip.embedText(["a dog"]));
       const loading = told(clip.loadTowers(["vision"]));
-      const got = [await told(clip.embedImage([cat])), await loading, await told(clip.embedText(["a dog"]))];
-      return { want, got, towers: clip.info.towers, warnings: warnings.length };
-    })()`);
-    const { want, got, towers, warnings } = /** @type {any} */ (outcome);
-    assert.equal(got[0].length, 64, got[0]);
-    assert.deepEqual([got[1], got[2]], ["done", want]);
-    assert.deepEqual([towers, warnings], [["text", "vision"], 1]);
+      const image = await told(clip.embedImage([cat]));
+      return { want, image, loaded: await loading, text: await told(clip.embedText(["a dog"])), towers: clip.info.towers, warnings };
+    }, url);
+    assert.equal(image.length, 64, String(image));
+    assert.deepEqual([loaded, text], ["done", want]);
+    assert.deepEqual([towers, warnings.length], [["text", "vision"], 1]);
     assert.deepEqual(loads, ["text", "vision", "text", "vision"]);
 
     const slow = serve(TINY_MODEL, { bytesPerSecond: 8_000_000 });
     site.hub.ranges.length = loads.length = 0;
-    const early = await page.evaluate(`(async () => {
-      await deleteKeptModel("${slow}");
-      const clip = await ClipEncoder.load("${slow}", { first: "text", onWarning });
+    const { outcomes, towers: found } = await page.evaluate(async (url) => {
+      const { ClipEncoder, TRAP, cat, deleteKeptModel, onWarning, told } = window;
+      await deleteKeptModel(url);
+      const clip = await ClipEncoder.load(url, { first: "text", onWarning });
       const towers = [clip.info.towers];
       const outcomes = [told(clip.embedText([TRAP])), told(clip.embedText(["a dog"])), told(clip.embedImage([cat]))];
       await clip.loaded;
       return { outcomes: await Promise.all(outcomes), towers: [...towers, clip.info.towers] };
-    })()`);
-    const { outcomes, towers: found } = /** @type {any} */ (early);
+    }, slow);
     assertFailed(outcomes[0]);
-    assert.deepEqual([outcomes[1], outcomes[2]], [want, got[0]]);
+    assert.deepEqual([outcomes[1], outcomes[2]], [want, image]);
     assert.deepEqual(found, [["text"], ["text", "vision"]]);
     assert.deepEqual(loads, ["all", "text", "vision"]);
     assert.ok(site.hub.sent < 2.2 * statSync(TINY_MODEL).size, `${site.hub.sent} bytes for both loads: it goes on from what was kept`);
@@ -227,17 +198,18 @@ describe("a load during which the worker dies", () => {
 
   test("twice fails, and leaves the loaded towers; the first load fails at once", async (t) => {
     const { page } = await mortalPage(t, ["end", "", "end", "", "end"]);
-    const outcome = await page.evaluate(`(async () => {
-      const first = await told(ClipEncoder.load("${serve()}"));
-      const clip = await ClipEncoder.load("${serve()}", { towers: ["text"], onWarning });
-      const outcomes = [first, await told(clip.loadTowers(["vision"])), String(await told(clip.embedText(["a"]))).split(",").length];
+    const { first, second, text, image } = await page.evaluate(async (url) => {
+      const { ClipEncoder, cat, onWarning, told } = window;
+      const first = await ClipEncoder.load(url).then(() => "loaded", ({ code, message }) => `${code}: ${message}`);
+      const clip = await ClipEncoder.load(url, { towers: ["text"], onWarning });
+      const second = await told(clip.loadTowers(["vision"]));
+      const text = (await clip.embedText(["a"])).data[0];
       await clip.loadTowers(["vision"]);
-      return [...outcomes, (await told(clip.embedImage([cat]))).length];
-    })()`);
-    const [first, second, text, image] = /** @type {any} */ (outcome);
+      return { first, second, text, image: (await clip.embedImage([cat])).data[0] };
+    }, serve());
     assert.match(first, /^worker_failed: the browser has ended the encoder's worker; load the model again$/);
     assertFailed(second);
-    assert.deepEqual([text, image], [64, 64]);
+    assert.deepEqual([text?.length, image?.length], [64, 64]);
   });
 
   for (const [name, spoil, expected] of /** @type {const} */ ([
@@ -247,15 +219,20 @@ describe("a load during which the worker dies", () => {
   ])) {
     test(`the second time, for ${name}, loses the encoder and says why`, async (t) => {
       const { page } = await mortalPage(t);
-      await page.evaluate(`ClipEncoder.load("${serve()}", { keep: false, onWarning }).then((clip) => void (window.clip = clip))`);
+      await page.evaluate(async (url) => void (window.clip = await window.ClipEncoder.load(url, { keep: false, onWarning: window.onWarning })), serve());
       spoil();
-      const outcomes = /** @type {string[]} */ (await page.evaluate(`(async () => [await told(clip.embedText([TRAP])), await told(clip.embedText(["a"])), await told(clip.embedImage([cat])), await held()])()`));
-      assertFailed(outcomes[0]);
-      for (const told of [outcomes[1], outcomes[2]]) {
+      const { failed, lost, left } = await page.evaluate(async () => {
+        const { TRAP, cat, clip, held, told } = window;
+        const failed = await told(clip.embedText([TRAP]));
+        const lost = [await told(clip.embedText(["a"])), await told(clip.embedImage([cat]))];
+        return { failed, lost, left: await held() };
+      });
+      assertFailed(failed);
+      for (const told of lost) {
         assert.match(String(told), /^encoder_lost: /);
         assert.match(String(told), expected);
       }
-      assert.equal(outcomes[3], 0, "no worker is left");
+      assert.equal(left, 0, "no worker is left");
     });
   }
 });
@@ -263,18 +240,24 @@ describe("a load during which the worker dies", () => {
 describe("a batch", () => {
   test("loses only the pictures that kill workers, with helpers and without", async (t) => {
     const { page } = await mortalPage(t);
-    const outcome = await page.evaluate(`(async () => {
+    const { rounds, all, again, left } = await page.evaluate(async (url) => {
+      const { ClipEncoder, END, END_HELPER, TRAP, cat, held, image, onWarning, told } = window;
       Object.defineProperty(navigator, "hardwareConcurrency", { value: 2 });
-      const clip = await ClipEncoder.load("${serve()}", { onWarning });
+      const clip = await ClipEncoder.load(url, { onWarning });
       const want = (await clip.embedImage([cat])).data[0];
       const rounds = [];
-      for (const [count, marks] of [[10, { 3: TRAP, 7: END }], [64, { 20: TRAP, 40: END, 60: TRAP }], [64, { 30: END_HELPER, 31: END_HELPER, 50: END_HELPER, 51: END_HELPER }]]) {
+      for (const [count, marks] of /** @type {[number, Record<number, string>][]} */ ([
+        [10, { 3: TRAP, 7: END }],
+        [64, { 20: TRAP, 40: END, 60: TRAP }],
+        [64, { 30: END_HELPER, 31: END_HELPER, 50: END_HELPER, 51: END_HELPER }],
+      ])) {
         const images = Array.from({ length: count }, (_, i) => image(marks[i] ?? ""));
+        /** @type {{ right: number, failed: [number, string][], wrong: number[] }} */
         const round = { right: 0, failed: [], wrong: [] };
-        for await (const { index, vector, error } of clip.embedEach(images)) {
-          if (error) round.failed.push([index, error.code]);
-          else if (vector.every((value, i) => value === want[i])) round.right++;
-          else round.wrong.push(index);
+        for await (const outcome of clip.embedEach(images)) {
+          if ("error" in outcome) round.failed.push([outcome.index, outcome.error.code]);
+          else if (outcome.vector.every((value, i) => value === want?.[i])) round.right++;
+          else round.wrong.push(outcome.index);
         }
         round.failed.sort(([a], [b]) => a - b);
         rounds.push(round);
@@ -282,9 +265,8 @@ describe("a batch", () => {
       const all = await told(clip.embedImage([cat, image(TRAP), cat]));
       const again = (await clip.embedImage([cat, cat])).data.length;
       clip.close();
-      return { rounds, all, again, held: await held() };
-    })()`);
-    const { rounds, all, again, held } = /** @type {any} */ (outcome);
+      return { rounds, all, again, left: await held() };
+    }, serve());
     const failed = (/** @type {number[]} */ ...indices) => indices.map((index) => [index, "worker_failed"]);
     assert.deepEqual(rounds, [
       { right: 8, failed: failed(3, 7), wrong: [] },
@@ -293,7 +275,7 @@ describe("a batch", () => {
     ]);
     assertFailed(all);
     assert.equal(again, 2);
-    assert.equal(held, 0);
+    assert.equal(left, 0);
     record({ section: "faults", what: "a worker beside the first dies", tried: "batches of 64 pictures on two workers", outcome: "no picture is lost but those of which the first dies too" });
   });
 });
@@ -319,7 +301,7 @@ describe("with threads", () => {
     await page.goto(`${isolated.origin}/icon.svg`);
     await page.goto(`${isolated.origin}/`);
     await openApi(page);
-    await addTold(page);
+    await addDeaths(page);
     assert.equal(await page.evaluate(() => crossOriginIsolated), true);
     return page;
   }
@@ -345,17 +327,24 @@ describe("with threads", () => {
   test("all of them end with the worker, and as many are started again", async (t) => {
     const page = await isolatedPage(t, MORTAL);
     setFates(isolated, []);
-    await page.evaluate(`ClipEncoder.load("${serve()}", { threads: 4, onWarning }).then((clip) => void (window.clip = clip))`);
-    const want = await page.evaluate(`told(clip.embedImage([cat]))`);
+    const want = await page.evaluate(async (url) => {
+      const { ClipEncoder, cat, onWarning, told } = window;
+      window.clip = await ClipEncoder.load(url, { threads: 4, onWarning });
+      return told(window.clip.embedImage([cat]));
+    }, serve());
     await assertWorkers(page, 4);
     for (const how of [TRAP, END]) {
-      const [failed, got] = /** @type {any[]} */ (await page.evaluate(`Promise.all([clip.embedImage([image("${how}")]), clip.embedImage([cat])].map(told))`));
+      const [failed, got] = await page.evaluate((how) => {
+        const { cat, clip, image, told } = window;
+        return Promise.all([clip.embedImage([image(how)]), clip.embedImage([cat])].map(told));
+      }, how);
       assertFailed(failed);
       assert.deepEqual(got, want);
-      assert.equal(await page.evaluate("clip.threads"), 4);
+      assert.equal(await page.evaluate(() => window.clip.threads), 4);
     }
     await assertWorkers(page, 4);
-    assert.deepEqual(await page.evaluate("(clip.close(), held())"), 0);
+    await page.evaluate(() => window.clip.close());
+    assert.equal(await page.evaluate(() => window.held()), 0);
     await assertWorkers(page, 0);
   });
 
@@ -371,8 +360,9 @@ describe("with threads", () => {
     let threads = 0;
     isolated.answer("/first", (_request, response) => void response.writeHead(200, { "cache-control": "no-store" }).end(threads++ === 0 ? "yes" : ""));
     isolated.answer("/lib/engine/wasm-thread.js", (_request, response) => void response.writeHead(200, { "content-type": "text/javascript" }).end(poisoned));
-    const outcome = await page.evaluate(`(async () => {
-      const clip = await ClipEncoder.load("${serve()}", { threads: 2, onWarning });
+    const { want, failed, got, count, warnings } = await page.evaluate(async (url) => {
+      const { ClipEncoder, onWarning, told, warnings } = window;
+      const clip = await ClipEncoder.load(url, { threads: 2, onWarning });
       const want = await told(clip.embedText(["a dog"]));
       let failed = "";
       for (const start = performance.now(); !failed && performance.now() - start < 15_000; ) {
@@ -380,11 +370,9 @@ describe("with threads", () => {
         if (typeof got === "string") failed = got;
       }
       const got = await told(clip.embedText(["a dog"]));
-      const { threads } = clip;
       clip.close();
-      return { want, failed, got, threads, warnings };
-    })()`);
-    const { want, failed, got, threads: count, warnings } = /** @type {any} */ (outcome);
+      return { want, failed, got, count: clip.threads, warnings };
+    }, serve());
     assertFailed(failed);
     assert.match(failed, /a thread of the worker stopped \(RuntimeError: .+\)/);
     assert.deepEqual(got, want);

@@ -7,11 +7,13 @@ import { after, before, describe, test } from "node:test";
 import { setTimeout as pause } from "node:timers/promises";
 import { record } from "../../reliability/record.mjs";
 import { FIXTURES, modelWorkers, PHOTOS, REPOSITORY, Site, TEST_DATA, TINY_MODEL } from "../support/browser.mjs";
-import { apiPage } from "../support/loads.mjs";
+import { apiPage, script } from "../support/loads.mjs";
 import { runPlain } from "../support/plain.mjs";
 import { megabytes, Processes, trend } from "../support/processes.mjs";
 import { cutConnection, StaticServer } from "../support/server.mjs";
 import { median } from "../support/vectors.mjs";
+
+/** @import { Embeddings, Progress } from "../../../www/clip.js" */
 
 /** Inputs of the soak test; `./build.sh soak` has more. */
 const USUAL = 1000;
@@ -31,23 +33,23 @@ before(async () => (site = await Site.open()));
 after(() => site.close());
 
 /** Makes the memory of a worker's module available to this test. */
-const WATCHED = `{
+function watched() {
   const { instantiate } = WebAssembly;
-  WebAssembly.instantiate = async (module, imports) => {
+  WebAssembly.instantiate = async (/** @type {any} */ module, /** @type {WebAssembly.Imports | undefined} */ imports) => {
+    /** @type {any} */
     const made = await instantiate(module, imports);
-    self.wasmMemory = (made.instance ?? made).exports.memory;
+    self.made = [(made.instance ?? made).exports.memory];
     return made;
   };
-}`;
+}
 
 test(`${INPUTS} inputs through one encoder, one in ten of them bad`, { timeout: 120_000 + INPUTS * 60 }, async (t) => {
-  const page = await apiPage(site, t, WATCHED);
+  const page = await apiPage(site, t, script(watched));
   page.setDefaultTimeout(0);
   const processes = await Processes.of(page);
   await page.evaluate(
     async ({ images, url, PASS }) => {
-      const { ClipEncoder } = /** @type {any} */ (window);
-      const clip = await ClipEncoder.load(url, { threads: 1 });
+      const clip = await window.ClipEncoder.load(url, { threads: 1 });
       const bytes = (/** @type {string} */ base64) => Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
       const pictures = images.map(bytes);
       const picture = (/** @type {number} */ i) => /** @type {Uint8Array<ArrayBuffer>} */ (pictures[i % pictures.length]);
@@ -61,23 +63,24 @@ test(`${INPUTS} inputs through one encoder, one in ten of them bad`, { timeout: 
       const cut = picture(3).slice(0, picture(3).length / 2);
       // The header of a PNG of 60,000 x 60,000 pixels.
       const endless = Uint8Array.from([0x89, 0x50, 0x4e, 0x47, 13, 10, 26, 10, 0, 0, 0, 13, 0x49, 0x48, 0x44, 0x52, 0, 0, 0xea, 0x60, 0, 0, 0xea, 0x60, 8, 2, 0, 0, 0, 0, 0, 0, 0]);
-      const aborted = async (/** @type {(signal: AbortSignal) => Promise<any>} */ call) => {
+      const aborted = async (/** @type {(signal: AbortSignal) => Promise<Embeddings>} */ call) => {
         const abort = new AbortController();
         const outcome = call(abort.signal);
         abort.abort();
         return outcome;
       };
+      /** @type {(() => Promise<Embeddings>)[]} */
       const bad = [
         () => clip.embedImage([cut]),
         () => clip.embedImage([new Blob(["these are notes"])]),
-        () => clip.embedText([42]),
+        () => clip.embedText([/** @type {any} */ (42)]),
         () => clip.embedText([]),
-        () => clip.embedImage([null]),
+        () => clip.embedImage([/** @type {any} */ (null)]),
         () => clip.embedImage([endless]),
         () => aborted((signal) => clip.embedText(["a text that is not waited for"], { signal })),
         () => aborted((signal) => clip.embedImage([picture(0)], { signal })),
         () => clip.embedImage(["/nothing.png"]),
-        () => clip.embedImage([picture(1)], { alpha: "grey" }),
+        () => clip.embedImage([picture(1)], { alpha: /** @type {any} */ ("grey") }),
       ];
       const good = (/** @type {number} */ i) => {
         if (i === 51) return clip.embedImage([large]);
@@ -86,20 +89,20 @@ test(`${INPUTS} inputs through one encoder, one in ten of them bad`, { timeout: 
       };
       /** The results of the first pass: a code, or the bits of a vector. @type {string[]} */
       const first = [];
-      const pass = async () => {
+      window.pass = async () => {
         const wrong = [];
         for (let i = 0; i < PASS; i++) {
-          const call = i % 10 === 9 ? bad[Math.floor(i / 10)]?.() : good(i);
-          const outcome = await call.then(
-            (/** @type {any} */ { data }) => new Uint8Array(Float32Array.from(data[0]).buffer).toString(),
-            (/** @type {any} */ { code }) => `code ${code}`,
+          const call = (i % 10 === 9 && bad[Math.floor(i / 10)]) || (() => good(i));
+          const outcome = await call().then(
+            ({ data }) => new Uint8Array(Float32Array.from(data[0] ?? []).buffer).toString(),
+            ({ code }) => `code ${code}`,
           );
           if (outcome.startsWith("code") !== (i % 10 === 9)) wrong.push(`input ${i} gives ${outcome.slice(0, 60)}`);
           if ((first[i] ??= outcome) !== outcome) wrong.push(`input ${i} gives another vector than at first`);
         }
         return wrong;
       };
-      Object.assign(window, { pass, codes: () => first.filter((outcome) => outcome.startsWith("code")) });
+      window.codes = () => first.filter((outcome) => outcome.startsWith("code"));
     },
     { images: IMAGES.map((path) => readFileSync(path, "base64")), url: site.hub.parts(MODEL, TINY_MODEL), PASS },
   );
@@ -107,13 +110,13 @@ test(`${INPUTS} inputs through one encoder, one in ten of them bad`, { timeout: 
   const passes = INPUTS / PASS;
   const measured = { wasm: /** @type {number[]} */ ([]), page: /** @type {number[]} */ ([]), worker: /** @type {number[]} */ ([]), resident: /** @type {number[]} */ ([]) };
   for (let pass = 0; pass < passes; pass++) {
-    assert.deepEqual(await page.evaluate("pass()"), [], `pass ${pass}`);
-    measured.wasm.push(Number(await modelWorkers(page)[0]?.evaluate("wasmMemory.buffer.byteLength")));
+    assert.deepEqual(await page.evaluate(() => window.pass()), [], `pass ${pass}`);
+    measured.wasm.push(Number(await modelWorkers(page)[0]?.evaluate(() => self.made[0]?.buffer.byteLength)));
     measured.page.push(await processes.pageHeap());
     measured.worker.push(await processes.workerHeaps());
     measured.resident.push(await processes.resident());
   }
-  assert.deepEqual(await page.evaluate("codes()"), ["corrupt_image", "unsupported_image", "invalid_input", "empty_input", "invalid_input", "image_too_large", "aborted", "aborted", "http_status", "invalid_input"].map((code) => `code ${code}`));
+  assert.deepEqual(await page.evaluate(() => window.codes()), ["corrupt_image", "unsupported_image", "invalid_input", "empty_input", "invalid_input", "image_too_large", "aborted", "aborted", "http_status", "invalid_input"].map((code) => `code ${code}`));
 
   const warm = Math.floor(passes / 4);
   const outcomes = [];
@@ -153,16 +156,21 @@ describe("loaded and closed", () => {
       const measured = [];
       /** @type {string[]} */
       const codes = [];
-      const module = `
+      const run = async (/** @type {{ isTiny: boolean, rounds: number, MODEL: string }} */ { isTiny, rounds, MODEL }) => {
         const { ClipEncoder } = await import("/clip.js");
-        const isTiny = ${path === TINY_MODEL};
-        const codeOf = (load) => load.then(() => "loaded", ({ code }) => code);
+        const codeOf = (/** @type {Promise<unknown>} */ load) =>
+          load.then(
+            () => "loaded",
+            ({ code }) => code,
+          );
+        /** @type {(folder: FileSystemDirectoryHandle) => Promise<number>} */
         const count = async (folder) => {
           let files = 0;
-          for await (const entry of folder.values()) files += 1 + (entry.kind === "directory" ? await count(entry) : 0);
+          for await (const entry of folder.values()) files += 1 + (entry instanceof FileSystemDirectoryHandle ? await count(entry) : 0);
           return files;
         };
-        for (let round = 0; round < ${rounds}; round++) {
+        for (let round = 0; round < rounds; round++) {
+          /** @type {string[]} */
           const codes = [];
           if (isTiny && round % 10 === 3) {
             codes.push(await codeOf(ClipEncoder.load("/missing.gguf")), await codeOf(ClipEncoder.load("/cut.gguf", { keep: false, idleTimeout: 200 })));
@@ -170,19 +178,22 @@ describe("loaded and closed", () => {
           }
           if (isTiny && round % 5 === 1) {
             const abort = new AbortController();
-            const onProgress = ({ loaded }) => loaded > 1_000_000 && abort.abort();
-            codes.push(await codeOf(ClipEncoder.load("${MODEL}", { keep: false, signal: abort.signal, onProgress })));
+            const onProgress = (/** @type {Progress} */ { loaded }) => void (loaded > 1_000_000 && abort.abort());
+            codes.push(await codeOf(ClipEncoder.load(MODEL, { keep: false, signal: abort.signal, onProgress })));
           }
-          const clip = await ClipEncoder.load("${MODEL}");
+          const clip = await ClipEncoder.load(MODEL);
           const { data } = await clip.embedText(["a dog"]);
           clip.close();
-          for (let tries = 0; tries < 500 && (await navigator.locks.query()).held.length > 0; tries++) await new Promise((resolve) => setTimeout(resolve, 10));
-          gc();
-          const { held, pending } = await navigator.locks.query();
+          for (let tries = 0; tries < 500 && Number((await navigator.locks.query()).held?.length) > 0; tries++) await new Promise((resolve) => setTimeout(resolve, 10));
+          window.gc();
+          const { held = [], pending = [] } = await navigator.locks.query();
           const files = (await count(await navigator.storage.getDirectory())) + (await caches.keys()).length;
-          await tell({ codes, length: data[0].length, heap: performance.memory.usedJSHeapSize, locks: held.length + pending.length, files });
-        }`;
-      await runPlain(server, module, async (told, memory) => {
+          const heap = /** @type {any} */ (performance).memory.usedJSHeapSize;
+          await window.tell({ codes, length: data[0]?.length, heap, locks: held.length + pending.length, files });
+        }
+      };
+      const source = script(run, { isTiny: path === TINY_MODEL, rounds, MODEL });
+      await runPlain(server, `await ${source}`, async (told, memory) => {
         assert.equal(told.length, path === TINY_MODEL ? 64 : 512);
         codes.push(...told.codes);
         measured.push({ ...told, all: memory() });

@@ -9,9 +9,9 @@ import { CHROMIUM_FLAGS, findChromium, removeProfile } from "./browser.mjs";
 /** @import { StaticServer } from "./server.mjs" */
 
 /**
- * Runs a module in an empty page. `await tell(something)` in the module gives the result of `onTold`.
+ * Runs a module in an empty page. `await window.tell(something)` in the module gives the result of `onTold`.
  * @param {StaticServer} server whose page it is
- * @param {string} module the source, which can use `tell` and `gc`
+ * @param {string} module the source, which can use `window.tell` and `window.gc`
  * @param {(told: any, memory: () => number) => Promise<unknown>} onTold `memory`: bytes that all of the browser's
  *   processes hold
  * @returns {Promise<void>} resolves when the module has called `tell("end")`
@@ -19,7 +19,7 @@ import { CHROMIUM_FLAGS, findChromium, removeProfile } from "./browser.mjs";
 export async function runPlain(server, module, onTold) {
   const profile = mkdtempSync(join(tmpdir(), "clip-wasm-plain-"));
   const page = `<!doctype html><link rel=icon href=data:,><script type=module>
-    const tell = async (told) => (await fetch("/told", { method: "POST", body: JSON.stringify(told ?? null) })).json();
+    window.tell = async (told) => (await fetch("/told", { method: "POST", body: JSON.stringify(told ?? null) })).json();
     try { ${module} } catch (error) { await tell({ thrown: String(error?.stack ?? error) }); }
     await tell("end");
   </script>`;

@@ -1,157 +1,19 @@
 // The Search view: a folder of drawings is indexed with the demo model, and searched by words and by pictures.
 
 import assert from "node:assert/strict";
-import { appendFileSync, copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { copyFileSync, writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import { after, before, describe, test } from "node:test";
-import { FIXTURES, Site, TEST_DATA } from "../support/browser.mjs";
+import { Site } from "../support/browser.mjs";
+import { CASES, DRAWN, makeFolder, SearchPage } from "../support/search-page.mjs";
 import { cosine, median } from "../support/vectors.mjs";
 
-/** @import { BrowserContextOptions, Page } from "playwright-core" */
-/** @import { TestContext } from "node:test" */
-/** @import { ClipPage } from "../support/browser.mjs" */
-
-const DRAWN = join(TEST_DATA, "demo");
-/** @type {{ file: string, caption: string }[]} */
-const CASES = JSON.parse(readFileSync(join(DRAWN, "cases.json"), "utf8"))["shapes-0"].slice(0, 60);
-const DEMO = "shapes-and-colours · q8_0";
+/** @import { Page } from "playwright-core" */
 
 /** @type {Site} */
 let site;
-/** @type {string} */
-let scratch;
-before(async () => {
-  site = await Site.open();
-  scratch = mkdtempSync(join(tmpdir(), "clip-wasm-search-"));
-});
-after(async () => {
-  await site.close();
-  rmSync(scratch, { recursive: true });
-});
-
-/**
- * Sixty drawings in nested folders, with two broken files, and files that are not pictures.
- * @param {string} name of the outermost folder, different for each test
- */
-function makeFolder(name) {
-  const folder = join(scratch, name, "Drawings");
-  mkdirSync(join(folder, "some/deeper"), { recursive: true });
-  mkdirSync(join(folder, ".hidden"));
-  for (const [index, { file }] of CASES.entries()) {
-    copyFileSync(join(DRAWN, `${file}.png`), join(folder, index % 3 ? "some/deeper" : "", `${file}.png`));
-  }
-  copyFileSync(join(DRAWN, "shapes-0-000.png"), join(folder, ".hidden/hidden.png"));
-  writeFileSync(join(folder, "some/broken.png"), "no pixels");
-  writeFileSync(join(folder, "some/cut.png"), readFileSync(join(DRAWN, "shapes-0-001.png")).subarray(0, 200));
-  writeFileSync(join(folder, "notes.txt"), "no picture");
-  return folder;
-}
-
-/** The Search view, with a method for each action of a user. */
-class SearchPage {
-  /** @param {ClipPage} clip */
-  constructor(clip) {
-    this.clip = clip;
-    this.page = clip.page;
-    this.state = this.page.locator("#search-state");
-    this.count = this.page.locator("#indexing-count");
-    this.note = this.page.locator("#search-note");
-    this.summary = this.page.locator("#search-summary");
-    this.hits = this.page.locator("#search-hits > li");
-    this.failures = this.page.locator("#search-failures-list > li");
-  }
-
-  /**
-   * @param {Pick<TestContext, "after">} t
-   * @param {BrowserContextOptions} [options]
-   */
-  static async open(t, options) {
-    const search = new SearchPage(await site.newPage(t, options));
-    await search.page.addInitScript(countEmbeddings);
-    await search.reload();
-    return search;
-  }
-
-  /** Starts a new visit. */
-  async reload() {
-    await this.page.goto(`${site.own.origin}/`);
-    await this.page.goto(`${site.own.origin}/#/search`);
-    await this.page.reload();
-    await this.state.filter({ hasText: DEMO }).waitFor();
-  }
-
-  /** @param {string} folder */
-  async choose(folder) {
-    await this.page.locator("#search-folder-files").setInputFiles(folder);
-  }
-
-  /** @param {number} least pictures that must be done before */
-  async pauseAfter(least) {
-    await this.page.waitForFunction((least) => {
-      const done = Number.parseInt(document.querySelector("#indexing-count")?.textContent || "0", 10);
-      if (done < least) return false;
-      /** @type {HTMLElement} */ (document.querySelector("#indexing-pause")).click();
-      return true;
-    }, least);
-  }
-
-  /** @param {number} count */
-  async indexed(count, model = DEMO) {
-    await this.state.filter({ hasText: `${count} pictures indexed for ${model}.` }).waitFor();
-  }
-
-  /**
-   * @param {string} text
-   * @returns {Promise<{ name: string, score: number }[]>}
-   */
-  async search(text) {
-    await this.page.getByLabel("What to look for").fill(text);
-    await this.page.getByRole("button", { name: "Search", exact: true }).click();
-    return this.found(`“${text}”`);
-  }
-
-  /** @param {string} query */
-  async found(query) {
-    await this.summary.filter({ hasText: `fit ${query}, searched in` }).waitFor();
-    return this.hits.evaluateAll((hits) =>
-      hits.map((hit) => ({
-        name: hit.querySelector(".name")?.textContent ?? "",
-        score: Number(hit.querySelector(".score")?.textContent),
-      })),
-    );
-  }
-
-  /** @returns {Promise<number>} images that were passed to the encoder in this visit */
-  embeddings() {
-    return this.page.evaluate(() => /** @type {any} */ (window).embeddings);
-  }
-
-  /** @returns {Promise<Record<string, number>>} the number of stored entries, by store */
-  kept() {
-    return this.page.evaluate(async () => {
-      const result = (/** @type {IDBRequest} */ request) =>
-        new Promise((resolve) => request.addEventListener("success", () => resolve(request.result)));
-      const database = await result(indexedDB.open("clip-wasm-pictures"));
-      const stores = [...database.objectStoreNames];
-      const transaction = database.transaction(stores);
-      const counts = stores.map(async (name) => [name, await result(transaction.objectStore(name).count())]);
-      const all = Object.fromEntries(await Promise.all(counts));
-      database.close();
-      return all;
-    });
-  }
-}
-
-/** Runs in the page, before its own scripts. */
-function countEmbeddings() {
-  const { postMessage } = Worker.prototype;
-  Object.assign(window, { embeddings: 0 });
-  Worker.prototype.postMessage = function (/** @type {any[]} */ ...message) {
-    if (message[0]?.method === "embedSquare") /** @type {any} */ (window).embeddings++;
-    return postMessage.apply(this, /** @type {any} */ (message));
-  };
-}
+before(async () => (site = await Site.open()));
+after(() => site.close());
 
 /**
  * The API's vectors of the drawings and of a text, ranked by a plain loop.
@@ -160,23 +22,23 @@ function countEmbeddings() {
  */
 async function expectedRanking(page, text) {
   const urls = CASES.map(({ file }) => `${site.hub.origin}/demo/${file}.png`);
-  const [images, [vector]] = await page.evaluate(
-    async ([urls, text]) => {
-      const { ClipEncoder } = await import(/** @type {string} */ ("/clip.js"));
+  const { images, texts } = await page.evaluate(
+    async ({ urls, text }) => {
+      const { ClipEncoder } = await import("/clip.js");
       const clip = await ClipEncoder.load("/models/demo.gguf");
-      const vectors = [(await clip.embedImage(urls)).data, (await clip.embedText([text])).data];
+      const vectors = { images: (await clip.embedImage(urls)).data, texts: (await clip.embedText([text])).data };
       clip.close();
       return vectors;
     },
-    /** @type {const} */ ([urls, text]),
+    { urls, text },
   );
-  return CASES.map(({ file }, index) => ({ name: `${file}.png`, score: cosine(vector, images[index]) })).sort((a, b) => b.score - a.score);
+  return CASES.map(({ file }, index) => ({ name: `${file}.png`, score: cosine(texts[0] ?? [], images[index] ?? []) })).sort((a, b) => b.score - a.score);
 }
 
 describe("a folder", () => {
   test("is indexed in spite of broken files, and the right pictures are found by words", async (t) => {
-    const search = await SearchPage.open(t);
-    await search.choose(makeFolder("words"));
+    const search = await SearchPage.open(site, t);
+    await search.choose(makeFolder(t));
     await search.indexed(60);
     assert.equal(await search.page.locator("#search-failures-summary").textContent(), "2 files could not be indexed");
     assert.equal(await search.failures.first().isVisible(), false, "they are folded");
@@ -192,8 +54,8 @@ describe("a folder", () => {
   });
 
   test("is ranked in the same order as with the API's vectors, best first, 48 and then the rest", async (t) => {
-    const search = await SearchPage.open(t);
-    await search.choose(makeFolder("ranking"));
+    const search = await SearchPage.open(site, t);
+    await search.choose(makeFolder(t));
     await search.indexed(60);
     const text = "three green stars";
     assert.equal((await search.search(text)).length, 48);
@@ -210,8 +72,8 @@ describe("a folder", () => {
   });
 
   test("stops when it is paused, and then continues to the end", async (t) => {
-    const search = await SearchPage.open(t);
-    await search.choose(makeFolder("pause"));
+    const search = await SearchPage.open(site, t);
+    await search.choose(makeFolder(t));
     await search.pauseAfter(5);
     const paused = [await search.state.textContent(), await search.count.textContent()];
     assert.match(String(paused[0]), /^Paused, with \d+ pictures to go\.$/);
@@ -227,9 +89,9 @@ describe("a folder", () => {
   });
 
   test("paused and forgotten leaves nothing", async (t) => {
-    const search = await SearchPage.open(t);
+    const search = await SearchPage.open(site, t);
     search.page.on("dialog", (dialog) => dialog.accept());
-    await search.choose(makeFolder("abandoned"));
+    await search.choose(makeFolder(t));
     await search.pauseAfter(5);
     await search.page.locator("#search-kept-summary").click();
     await search.page.getByRole("button", { name: "Forget Drawings" }).click();
@@ -240,10 +102,10 @@ describe("a folder", () => {
   });
 
   test("can be dropped from the desktop", async (t) => {
-    const search = await SearchPage.open(t);
+    const search = await SearchPage.open(site, t);
     const session = await search.page.context().newCDPSession(search.page);
     const place = await search.page.locator("#search-heading").boundingBox();
-    const data = { items: [], files: [makeFolder("dropped")], dragOperationsMask: 1 };
+    const data = { items: [], files: [makeFolder(t)], dragOperationsMask: 1 };
     for (const type of /** @type {const} */ (["dragEnter", "dragOver", "drop"])) {
       await session.send("Input.dispatchDragEvent", { type, x: place?.x ?? 0, y: place?.y ?? 0, data });
     }
@@ -253,116 +115,31 @@ describe("a folder", () => {
   });
 
   test("moves nothing on the page while it is indexed", async (t) => {
-    const search = await SearchPage.open(t);
+    const search = await SearchPage.open(site, t);
     await search.page.evaluate(() => {
-      Object.assign(window, { shifts: [] });
+      window.shifts = [];
       new PerformanceObserver((entries) => {
         for (const entry of entries.getEntries()) {
           const { value, sources } = /** @type {any} */ (entry);
-          /** @type {any} */ (window).shifts.push(`${value} of ${sources.map((/** @type {any} */ { node }) => node?.id || node?.className || node?.nodeName)}`);
+          window.shifts.push(`${value} of ${sources.map((/** @type {any} */ { node }) => node?.id || node?.className || node?.nodeName)}`);
         }
       }).observe({ type: "layout-shift", buffered: false });
     });
-    await search.choose(makeFolder("shift"));
+    await search.choose(makeFolder(t));
     await search.indexed(60);
     await search.page.waitForTimeout(200);
-    assert.deepEqual(await search.page.evaluate(() => /** @type {any} */ (window).shifts), []);
-  });
-});
-
-describe("on the next visit", () => {
-  test("indexed pictures are found, and only new ones are embedded", async (t) => {
-    const search = await SearchPage.open(t);
-    const folder = makeFolder("visits");
-    await search.choose(folder);
-    await search.indexed(60);
-    assert.deepEqual(await search.kept(), { models: 1, vectors: 60, thumbnails: 60, folders: 0 });
-
-    await search.reload();
-    await search.indexed(60);
-    const [first] = await search.search("three yellow triangles");
-    assert.equal(first?.name, "shapes-0-017.png");
-    assert.equal(await search.embeddings(), 0);
-    const sizes = await search.page.locator("#search-hits img").evaluateAll((images) => images.map((image) => /** @type {HTMLImageElement} */ (image).naturalWidth));
-    assert.deepEqual(sizes, Array(48).fill(160), "thumbnails");
-
-    await search.choose(folder);
-    await search.page.waitForFunction(() => document.querySelectorAll("#search-failures-list > li").length === 2);
-    await search.indexed(60);
-    assert.equal(await search.embeddings(), 2, "the broken ones are tried again");
-
-    copyFileSync(join(DRAWN, "shapes-0-099.png"), join(folder, "new.png"));
-    appendFileSync(join(folder, "shapes-0-000.png"), "\0"); // after its end: the picture is the same, the file is not
-    await search.choose(folder);
-    await search.indexed(61);
-    assert.equal(await search.embeddings(), 2 + 4, "the new one, the changed one, and the broken ones");
-  });
-
-  test("one folder is forgotten, then everything", async (t) => {
-    const search = await SearchPage.open(t);
-    search.page.on("dialog", (dialog) => dialog.accept());
-    await search.choose(makeFolder("forgotten"));
-    await search.indexed(60);
-    await search.page.locator("#search-files").setInputFiles([join(FIXTURES, "cat.png"), join(FIXTURES, "rocket.jpg")]);
-    await search.indexed(62);
-    assert.equal((await search.search("a red circle")).length, 48);
-    await search.page.locator("#search-kept-summary").filter({ hasText: "62 pictures in 2 folders" }).click();
-    await search.page.getByRole("button", { name: "Forget Drawings" }).click();
-    await search.indexed(2);
-    assert.equal(await search.hits.count(), 0);
-    assert.deepEqual(await search.kept(), { models: 1, vectors: 2, thumbnails: 2, folders: 0 });
-    assert.equal((await search.search("a red circle")).length, 2, "the others are still found");
-
-    await search.page.getByRole("button", { name: "Forget all of it" }).click();
-    await search.state.filter({ hasText: `Nothing is indexed for ${DEMO} yet.` }).waitFor();
-    assert.equal(await search.page.locator("#search-kept").isVisible(), false);
-    assert.deepEqual(await search.kept(), { models: 0, vectors: 0, thumbnails: 0, folders: 0 });
-    await search.reload();
-    await search.state.filter({ hasText: `Nothing is indexed for ${DEMO} yet.` }).waitFor();
-  });
-
-  test("a folder opened by its handle can be opened again", async (t) => {
-    const search = await SearchPage.open(t);
-    // The origin private file system takes the place of the disk: a test cannot use the browser's dialog.
-    const pictures = [0, 4, 8].map((index) => readFileSync(join(DRAWN, `${CASES[index]?.file}.png`), "base64"));
-    await search.page.evaluate(async (pictures) => {
-      const folder = await (await navigator.storage.getDirectory()).getDirectoryHandle("Holidays", { create: true });
-      const deeper = await folder.getDirectoryHandle("deeper", { create: true });
-      for (const [index, base64] of pictures.entries()) {
-        const file = await (index ? deeper : folder).getFileHandle(`${index}.png`, { create: true });
-        const writable = await file.createWritable();
-        await writable.write(Uint8Array.from(atob(base64), (character) => character.charCodeAt(0)));
-        await writable.close();
-      }
-      Object.assign(window, { showDirectoryPicker: async () => folder });
-    }, pictures);
-    await search.page.getByRole("button", { name: "Choose a folder…" }).click();
-    await search.indexed(3);
-
-    await search.reload();
-    await search.indexed(3);
-    await search.search("a red circle");
-    await search.hits.first().getByRole("button", { name: /open$/ }).click();
-    const about = search.page.locator("#picture-about");
-    assert.match(String(await about.textContent()), /Only its thumbnail is stored/);
-    await search.page.getByRole("button", { name: "Close" }).click();
-    await search.page.locator("#search-kept-summary").click();
-    await search.page.getByRole("button", { name: "Open Holidays again" }).click();
-    await search.page.getByRole("button", { name: "Open Holidays again" }).waitFor({ state: "detached" });
-    assert.equal(await search.embeddings(), 0);
-    await search.hits.first().getByRole("button", { name: /open$/ }).click();
-    assert.match(String(await about.textContent()), /^Score 0\.\d{3}\.$/);
+    assert.deepEqual(await search.page.evaluate(() => window.shifts), []);
   });
 });
 
 describe("by a picture", () => {
   test("that is chosen, dropped alone, or in the result", async (t) => {
-    const search = await SearchPage.open(t);
-    await search.clip.giveFiles("drop", "#view-search", CASES.slice(0, 8).map(({ file }) => ({ name: `${file}.png`, path: join(DRAWN, `${file}.png`) })));
+    const search = await SearchPage.open(site, t);
+    await search.giveFiles("drop", "#view-search", CASES.slice(0, 8).map(({ file }) => ({ name: `${file}.png`, path: join(DRAWN, `${file}.png`) })));
     await search.indexed(8);
     await search.page.locator("#search-picture").setInputFiles(join(DRAWN, "shapes-0-005.png"));
     assert.deepEqual((await search.found("shapes-0-005.png"))[0], { name: "shapes-0-005.png", score: 1 });
-    await search.clip.giveFiles("drop", "#view-search", [{ name: "asked.png", path: join(DRAWN, "shapes-0-002.png") }]);
+    await search.giveFiles("drop", "#view-search", [{ name: "asked.png", path: join(DRAWN, "shapes-0-002.png") }]);
     assert.deepEqual((await search.found("asked.png"))[0], { name: "shapes-0-002.png", score: 1 });
     assert.match(String(await search.state.textContent()), /^8 pictures/, "it is not indexed itself");
     await search.page.getByRole("button", { name: "Like this: search by shapes-0-003.png" }).click();
@@ -371,7 +148,7 @@ describe("by a picture", () => {
   });
 
   test("that opens in full by keyboard, and gives the focus back", async (t) => {
-    const search = await SearchPage.open(t);
+    const search = await SearchPage.open(site, t);
     await search.page.locator("#search-files").setInputFiles(CASES.slice(0, 3).map(({ file }) => join(DRAWN, `${file}.png`)));
     await search.indexed(3);
     await search.search("a red circle");
@@ -388,7 +165,7 @@ describe("by a picture", () => {
   });
 
   test("that is not one, with nothing indexed, and without words: each says why", async (t) => {
-    const search = await SearchPage.open(t);
+    const search = await SearchPage.open(site, t);
     const code = search.page.locator("#query-error code");
     await search.page.getByRole("button", { name: "Search", exact: true }).click();
     await code.filter({ hasText: "empty_input" }).waitFor();
@@ -401,72 +178,11 @@ describe("by a picture", () => {
   });
 });
 
-test("each model has its own index, and the page says if there is one for another model", async (t) => {
-  const search = await SearchPage.open(t);
-  await search.choose(makeFolder("models"));
-  await search.indexed(60);
-  await search.clip.loadTinyModel();
-  await search.state.filter({ hasText: "Nothing is indexed for" }).waitFor();
-  const tiny = /for (.*) yet/.exec(String(await search.state.textContent()))?.[1] ?? "";
-  assert.match(String(await search.note.textContent()), new RegExp(`Indexed for other models than this one: 60 pictures for ${DEMO}`));
-  await search.page.getByRole("button", { name: "Index 62 pictures for this model" }).click();
-  await search.indexed(60, tiny);
-  assert.equal((await search.search("a red circle")).length, 48);
-  assert.deepEqual(await search.kept(), { models: 2, vectors: 120, thumbnails: 60, folders: 0 });
-
-  const given = await search.embeddings();
-  await search.clip.chooseOrigin("Menu");
-  await search.page.getByRole("button", { name: "Load", exact: true }).click();
-  await search.indexed(60);
-  assert.equal(await search.hits.count(), 0, "the other model's results are gone");
-  assert.equal((await search.search("a red circle"))[0]?.name, "shapes-0-000.png");
-  assert.equal(await search.embeddings(), given);
-});
-
-test("if the model is changed during indexing, its index gets no vectors of the other model", async (t) => {
-  const search = await SearchPage.open(t);
-  await search.choose(makeFolder("exchange"));
-  await search.page.waitForFunction(() => /^\d+ of/.test(document.querySelector("#indexing-count")?.textContent ?? ""));
-  await search.clip.loadTinyModel();
-  await search.state.filter({ hasText: "Nothing is indexed for" }).waitFor();
-  assert.equal(await search.count.textContent(), "");
-  assert.equal(await search.page.locator("#view-search [role=alert]").count(), 0);
-  await search.page.getByRole("button", { name: "Index 62 pictures for this model" }).waitFor();
-});
-
-test("two tabs can index the same folder", async (t) => {
-  const search = await SearchPage.open(t);
-  const other = new SearchPage(Object.assign(Object.create(search.clip), { page: await search.page.context().newPage() }));
-  await other.reload();
-  const folder = makeFolder("tabs");
-  await other.choose(folder);
-  await search.page.bringToFront();
-  await search.choose(folder);
-  await search.indexed(60);
-  await other.page.bringToFront();
-  await other.indexed(60);
-  assert.deepEqual(await search.kept(), { models: 1, vectors: 60, thumbnails: 60, folders: 0 });
-});
-
-test("if the device has no more storage, indexing continues in memory, and the page says so", async (t) => {
-  const search = await SearchPage.open(t);
-  const session = await search.page.context().newCDPSession(search.page);
-  await session.send("Storage.overrideQuotaForOrigin", { origin: site.own.origin, quotaSize: 1 });
-  await search.choose(makeFolder("quota"));
-  await search.indexed(60);
-  await search.note.filter({ hasText: "not kept for the next visit: this device has no more storage" }).waitFor();
-  assert.equal((await search.search("three yellow triangles"))[0]?.name, "shapes-0-017.png");
-  assert.equal(await search.page.locator("#search-hits img").count(), 48, "with their thumbnails");
-  await session.send("Storage.overrideQuotaForOrigin", { origin: site.own.origin });
-  await search.reload();
-  await search.state.filter({ hasText: "Nothing is indexed for" }).waitFor();
-});
-
 test("if a picture kills the encoder, only that picture fails", async (t) => {
   const { page } = await site.newPage(t);
   const outcome = await page.evaluate(async () => {
-    const { Indexing } = await import(/** @type {string} */ ("/page/search/indexing.js"));
-    const { ClipError } = await import(/** @type {string} */ ("/clip.js"));
+    const { Indexing } = await import("/page/search/indexing.js");
+    const { ClipError } = await import("/clip.js");
     const pictures = Array.from({ length: 150 }, (_, index) => ({ folder: "a", path: `${index}.png`, file: new File([], `${index}.png`) }));
     /** @type {string[]} */
     const added = [];
@@ -479,13 +195,17 @@ test("if a picture kills the encoder, only that picture fails", async (t) => {
         }
       },
     };
-    const collection = { add: (/** @type {any} */ { path }) => added.push(path), flush: async () => {} };
-    return new Promise((resolve) => {
-      const indexing = new Indexing(() => {
-        if (indexing.state !== "running" && indexing.done > 0) resolve({ added, failures: [...indexing.failures.keys()], error: indexing.error, encoders });
-      });
-      indexing.add({ collection, encoder: async () => (encoders++, encoder), onEncoderLost: () => {} }, pictures);
+    const collection = { add: (/** @type {{ path: string }} */ { path }) => added.push(path), flush: async () => {} };
+    /** @type {any} */
+    const target = { collection, encoder: async () => (encoders++, encoder), onEncoderLost: () => {} };
+    let finish = () => {};
+    const finished = new Promise((resolve) => (finish = () => resolve(undefined)));
+    const indexing = new Indexing(() => {
+      if (indexing.state !== "running" && indexing.done > 0) finish();
     });
+    indexing.add(target, pictures);
+    await finished;
+    return { added, failures: [...indexing.failures.keys()], error: indexing.error, encoders };
   });
   const others = Array.from({ length: 150 }, (_, index) => `${index}.png`).filter((name) => name !== "97.png");
   assert.deepEqual(outcome.added.toSorted(), others.toSorted());
@@ -497,8 +217,8 @@ test("if a picture kills the encoder, only that picture fails", async (t) => {
 test("5,000 vectors are stored, and searched completely in under 50 ms", async (t) => {
   const { page } = await site.newPage(t);
   const { times, wrong, count } = await page.evaluate(async () => {
-    const { Collection } = await import(/** @type {string} */ ("/page/search/collection.js"));
-    const { PictureDatabase } = await import(/** @type {string} */ ("/page/search/database.js"));
+    const { Collection } = await import("/page/search/collection.js");
+    const { PictureDatabase } = await import("/page/search/database.js");
     const [rows, dimension] = [5000, 512];
     const model = { key: "random", name: "random" };
     let state = 1;
@@ -526,9 +246,9 @@ test("5,000 vectors are stored, and searched completely in under 50 ms", async (
       const exact = vectors.map((other) => other.reduce((sum, value, i) => sum + value * Number(vector[i]), 0));
       const best = exact.toSorted((a, b) => b - a);
       for (let place = 0; place < rows; place++) {
-        const row = ranking.rows[place];
+        const row = Number(ranking.rows[place]);
         const own = exact[Number(collection.entry(row).path.slice(0, -4))];
-        const difference = Math.max(Math.abs(Number(own) - Number(best[place])), Math.abs(ranking.scores[row] - Number(own)));
+        const difference = Math.max(Math.abs(Number(own) - Number(best[place])), Math.abs(Number(ranking.scores[row]) - Number(own)));
         if (!(difference <= 1e-6)) wrong.push(`query ${query}, place ${place}: ${difference} apart`);
       }
     }
@@ -541,8 +261,8 @@ test("5,000 vectors are stored, and searched completely in under 50 ms", async (
 });
 
 test("360 pixels wide, nothing scrolls sideways", async (t) => {
-  const search = await SearchPage.open(t, { viewport: { width: 360, height: 740 } });
-  const folder = makeFolder("narrow");
+  const search = await SearchPage.open(site, t, { viewport: { width: 360, height: 740 } });
+  const folder = makeFolder(t);
   const long = `${"a-very-long-name-without-a-space-".repeat(6)}.png`;
   copyFileSync(join(DRAWN, "shapes-0-000.png"), join(folder, long));
   writeFileSync(join(folder, `broken-${basename(long)}`), "no pixels");

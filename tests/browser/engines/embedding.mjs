@@ -41,7 +41,7 @@ async function byApi(visit, { threads, rounds = 1 } = {}) {
   /** @type {{ threads: number, vectors: number[][][] }} */
   const outcome = await visit.evaluate(
     async (url, threads, rounds, texts) => {
-      const { ClipEncoder } = await /** @type {any} */ (globalThis).clipApi();
+      const { ClipEncoder } = await window.clipApi();
       const vectors = [];
       let used = 0;
       for (let round = 0; round < rounds; round++) {
@@ -80,7 +80,7 @@ export const EMBEDDING = [
       const own = data.slice(0, -1).map((/** @type {number[]} */ text) => cosine(text, picture));
       own.sort((/** @type {number} */ a, /** @type {number} */ b) => b - a);
       assert.deepEqual(shown, own.map((/** @type {number} */ value) => Number(value.toFixed(3))), "each cosine is that of the JSON's vectors");
-      assert.equal(await visit.evaluate(() => /** @type {any} */ (globalThis).permissionsAsked), 0);
+      assert.equal(await visit.evaluate(() => window.permissionsAsked), 0);
     },
   },
   {
@@ -170,7 +170,7 @@ export const EMBEDDING = [
       assert.equal(first.threads, 1);
       assertClose(first.vectors.flat(), expectedOfApi);
       const many = await visit.evaluate(async (url) => {
-        const { ClipEncoder } = await /** @type {any} */ (globalThis).clipApi();
+        const { ClipEncoder } = await window.clipApi();
         const clip = await ClipEncoder.load(url);
         const { data } = await clip.embedImage(Array(24).fill("check/rocket.jpg"));
         clip.close();
@@ -191,7 +191,7 @@ export const EMBEDDING = [
       await visit.served();
       await visit.revisit();
       const vectors = await visit.evaluate(async (url, texts) => {
-        const { ClipEncoder } = await /** @type {any} */ (globalThis).clipApi();
+        const { ClipEncoder } = await window.clipApi();
         const clips = await Promise.all([1, 2, 3].map(() => ClipEncoder.load(url)));
         const vectors = await Promise.all(clips.map((clip) => clip.embedText(texts)));
         for (const clip of clips) clip.close();
@@ -254,7 +254,7 @@ export const EMBEDDING = [
       facts.secondsKept = await load();
       assert.deepEqual(visit.hub.requests, []);
       const { memory, weights } = await visit.evaluate(async (url) => {
-        const { ClipEncoder, deleteKeptModel } = await /** @type {any} */ (globalThis).clipApi();
+        const { ClipEncoder, deleteKeptModel } = await window.clipApi();
         await deleteKeptModel(url);
         const clip = await ClipEncoder.load(url, { keep: false, threads: 1 });
         clip.close();

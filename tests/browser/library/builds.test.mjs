@@ -22,7 +22,7 @@ async function embed(page, model) {
   site.own.requests.length = 0;
   const vectors = await page.evaluate(
     async ({ url, photo }) => {
-      const { ClipEncoder } = await import(/** @type {string} */ ("/clip.js"));
+      const { ClipEncoder } = await import("/clip.js");
       const clip = await ClipEncoder.load(url);
       const bytes = Uint8Array.from(atob(photo), (byte) => byte.charCodeAt(0));
       const texts = await clip.embedText(["a photo of a cat", "two blue squares on grass ".repeat(20)]);

@@ -39,7 +39,7 @@ after(async () => {
 async function embed(page, { model = "tiny-gelu.q8_0.gguf", threads, images = [join(FIXTURES, "cat.png")], rounds = 1 } = {}) {
   return page.evaluate(
     async ({ url, threads, texts, images, rounds }) => {
-      const { ClipEncoder } = await import(/** @type {string} */ ("/clip.js"));
+      const { ClipEncoder } = await import("/clip.js");
       const clip = await ClipEncoder.load(url, { threads });
       const files = images.map((base64) => Uint8Array.from(atob(base64), (byte) => byte.charCodeAt(0)));
       const vectors = [];
@@ -142,8 +142,8 @@ describe("a script that fails to load the first time", () => {
     const { page } = await site.newPage(t);
     site.own.requests.length = 0;
     const code = await page.evaluate(async (url) => {
-      const { ClipEncoder } = await import(/** @type {string} */ ("/clip.js"));
-      return ClipEncoder.load(url, { signal: AbortSignal.abort() }).catch((/** @type {any} */ { code }) => code);
+      const { ClipEncoder } = await import("/clip.js");
+      return ClipEncoder.load(url, { signal: AbortSignal.abort() }).catch(({ code }) => code);
     }, `${site.hub.origin}/tiny-gelu.q8_0.gguf`);
     assert.equal(code, "aborted");
     assert.deepEqual(site.own.requests.filter((path) => path.endsWith("/lib/worker/model-worker.js")), []);
@@ -207,12 +207,12 @@ describe("a host that isolates the page", () => {
   });
 });
 
-for (const threads of [0, -1, 1.5, "2", null]) {
+for (const threads of /** @type {any[]} */ ([0, -1, 1.5, "2", null])) {
   test(`threads: ${JSON.stringify(threads)} is refused`, async (t) => {
     const { page } = await site.newPage(t);
     const code = await page.evaluate(async (threads) => {
-      const { ClipEncoder } = await import(/** @type {string} */ ("/clip.js"));
-      return ClipEncoder.load(new Blob(["any"]), { threads }).catch((/** @type {any} */ error) => error.code);
+      const { ClipEncoder } = await import("/clip.js");
+      return ClipEncoder.load(new Blob(["any"]), { threads }).catch(({ code }) => code);
     }, threads);
     assert.equal(code, "invalid_input");
   });

@@ -132,7 +132,7 @@ describe("progress", () => {
     /** @type {{ loaded: number, total: number | null }[]} */
     const seen = await clip.page.evaluate(
       async ({ url, size }) => {
-        const { ClipEncoder } = await import(/** @type {string} */ ("/clip.js"));
+        const { ClipEncoder } = await import("/clip.js");
         /** @type {any[]} */
         const seen = [];
         await ClipEncoder.load(url, { size, onProgress: (/** @type {any} */ progress) => seen.push(progress) });

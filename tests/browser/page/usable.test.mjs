@@ -7,7 +7,6 @@ import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { FIXTURES, Site } from "../support/browser.mjs";
 
-/** @import { AxeResults } from "axe-core" */
 /** @import { Page } from "playwright-core" */
 /** @import { ClipPage } from "../support/browser.mjs" */
 
@@ -104,8 +103,7 @@ describe("the first paint", () => {
 /** @param {Page} page */
 async function violations(page) {
   await page.evaluate(AXE);
-  /** @type {AxeResults} */
-  const results = await page.evaluate("axe.run()");
+  const results = await page.evaluate(() => window.axe.run());
   return results.violations.map(({ id, impact, nodes }) => `${impact} ${id}: ${nodes.map(({ html }) => html.slice(0, 120)).join(" | ")}`);
 }
 

@@ -158,57 +158,56 @@ need_rust_for_threads() {
 # The page has a module that reads pictures, and one with the towers. The towers are built in four variants, with and
 # without relaxed SIMD and threads; www/lib/engine/builds.js chooses one. RUSTFLAGS would replace the flags in
 # .cargo/config.toml, including SIMD.
-build_module() { # NAME FOLDER COMMAND...
+build_module() { # NAME COMMAND...
   compile_module "$@"
-  finish_module "$1" "$2"
+  finish_module "$1"
 }
 
-compile_module() { # NAME FOLDER COMMAND...
-  local name=$1 folder=target/modules/$2
-  local module=$folder/$WASM/page/clip_wasm.wasm
-  shift 2
+# Each module has a target folder of its own: cargo gives them all the same file name, so in a shared folder they would
+# overwrite each other and be recompiled every time.
+compile_module() { # NAME COMMAND...
+  local folder=target/modules/$1
+  shift
   env -u RUSTFLAGS CARGO_TARGET_DIR="$folder" "$@"
-  # The next module that is compiled in this folder overwrites it.
-  if [ ! -e "$folder/$name.wasm" ] || [ "$module" -nt "$folder/$name.wasm" ]; then cp "$module" "$folder/$name.wasm"; fi
 }
 
-finish_module() { # NAME FOLDER [unoptimised]
-  local name=$1 module=target/modules/$2/$1.wasm made=target/modules/$2/bindgen-$1 into=www/pkg/$1 options=()
+# Starts a module's target folder as a copy of another's, whose dependencies are compiled already.
+copy_dependencies() { # FROM NAME
+  local folder=target/modules/$2
+  if [ -d "$folder" ]; then return; fi
+  rm -rf "$folder.part"
+  cp -a "target/modules/$1" "$folder.part"
+  mv "$folder.part" "$folder"
+}
+
+finish_module() { # NAME [unoptimised]
+  local name=$1 module=target/modules/$1/$WASM/page/clip_wasm.wasm made=target/modules/$1/bindgen into=www/pkg/$1 options=()
   if [ -e "$into/clip_wasm_bg.wasm" ] && [ "$into/clip_wasm_bg.wasm" -nt "$module" ]; then return; fi
   rm -rf "$made" "$into.part"
   # A picture can break its instance of the module, which is then replaced.
   if [ "$name" = pictures ]; then options=(--experimental-reset-state-function); fi
-  wasm-bindgen --target web --out-name clip_wasm "${options[@]}" --out-dir "$made" "$module"
-  if [ "${3:-}" != unoptimised ]; then
+  wasm-bindgen --target web "${options[@]}" --out-dir "$made" "$module"
+  if [ "${2:-}" != unoptimised ]; then
     node_modules/.bin/wasm-opt -O3 "$made/clip_wasm_bg.wasm" -o "$made/clip_wasm_bg.wasm"
   fi
   mkdir -p "$into.part"
   cp "$made"/clip_wasm{.js,.d.ts,_bg.wasm} "$into.part/"
   # Looks out of date, so that the next call optimises it.
-  if [ "${3:-}" = unoptimised ]; then touch -d 2000-01-01 "$into.part/clip_wasm_bg.wasm"; fi
+  if [ "${2:-}" = unoptimised ]; then touch -d 2000-01-01 "$into.part/clip_wasm_bg.wasm"; fi
   # In one step, because the page may be served meanwhile.
   rm -rf "$into"
   mv "$into.part" "$into"
 }
 
-# Cargo's arguments for a module. The two modules share their dependencies, so they are compiled in one target folder.
+# Cargo's arguments for a module.
 module_command() { # FEATURE
   printf '%s\n' rustc --profile page --lib --crate-type cdylib --target $WASM --no-default-features --features "$1"
 }
 
-# The towers with relaxed SIMD. They need a target folder of their own: only a compiler flag tells them from those
-# without, so in a shared folder the two would overwrite each other and be recompiled every time.
-build_relaxed() { # NAME RELAXED_NAME COMMAND...
-  local name=$1 relaxed=$2 folder=target/modules/$2
-  shift 2
-  if [ ! -d "$folder" ]; then
-    # The dependencies are compiled already.
-    rm -rf "$folder.part"
-    cp -a "target/modules/$name" "$folder.part"
-    mv "$folder.part" "$folder"
-  fi
+# The towers with relaxed SIMD.
+build_relaxed() { # NAME COMMAND...
   # The flag applies to the whole crate: code without a target feature cannot be inlined into a function that has it.
-  build_module "$relaxed" "$relaxed" "$@" --features relaxed-simd -- -C target-feature=+relaxed-simd
+  build_module "$@" --features relaxed-simd -- -C target-feature=+relaxed-simd
 }
 
 # The modules that run in every browser.
@@ -219,12 +218,13 @@ build_first() {
   say "building the modules that every browser runs, in www/pkg (4 minutes the first time)"
   mapfile -t pictures < <(module_command pictures)
   mapfile -t towers < <(module_command towers)
-  compile_module simd128 simd128 cargo "${towers[@]}"
-  compile_module pictures simd128 cargo "${pictures[@]}"
+  compile_module simd128 cargo "${towers[@]}"
+  copy_dependencies simd128 pictures
+  compile_module pictures cargo "${pictures[@]}"
   local name
   for name in simd128 pictures; do
     # A page that works comes first; its modules are optimised behind it.
-    if [ ! -e "www/pkg/$name" ]; then finish_module "$name" simd128 unoptimised; fi
+    if [ ! -e "www/pkg/$name" ]; then finish_module "$name" unoptimised; fi
   done
 }
 
@@ -236,8 +236,9 @@ build_faster() {
     local cargo=(env RUSTC_BOOTSTRAP=1 "${THREADS_CARGO[@]}" --config .cargo/threads.toml -Zbuild-std=panic_abort,std)
     # In parallel with the others: the slowest step, whole-module optimisation, uses only one core.
     {
-      build_module simd128-threads simd128-threads "${cargo[@]}" "${towers[@]}"
-      build_relaxed simd128-threads relaxed-threads "${cargo[@]}" "${towers[@]}"
+      build_module simd128-threads "${cargo[@]}" "${towers[@]}"
+      copy_dependencies simd128-threads relaxed-threads
+      build_relaxed relaxed-threads "${cargo[@]}" "${towers[@]}"
     } &
     threads=$!
     trap 'kill 0' INT # background jobs do not receive Ctrl-C
@@ -245,9 +246,10 @@ build_faster() {
     rm -rf www/pkg/*-threads
     say "WITHOUT THREADS: Rust 1.95 with its rust-src is not to be had, so the page runs on one thread"
   fi
-  finish_module simd128 simd128
-  finish_module pictures simd128
-  build_relaxed simd128 relaxed cargo "${towers[@]}"
+  finish_module simd128
+  finish_module pictures
+  copy_dependencies simd128 relaxed
+  build_relaxed relaxed cargo "${towers[@]}"
   [ -z "$threads" ] || wait "$threads" || fail "the modules for several threads do not build"
   trap - INT
 }

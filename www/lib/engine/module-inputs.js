@@ -13,7 +13,7 @@ import { ClipError } from "../shared/error.js";
  */
 export function requireRoom(bindings, bytes) {
   if (bindings.hasRoom(bytes)) return;
-  throw new ClipError("low_memory", `there is no memory for ${bytes} bytes more; close other pages, or use a smaller model or image`);
+  throw new ClipError("low_memory", `there is not enough memory for another ${bytes} bytes; close other pages, or use a smaller model or image`);
 }
 
 /**

@@ -92,7 +92,7 @@ export class Pictures {
     } catch (error) {
       if (error instanceof Error && "code" in error) throw error;
       this.#renew();
-      if (error instanceof RangeError) throw new ClipError("low_memory", `there is no memory for this picture (${error.message}); close other pages, or make it smaller`);
+      if (error instanceof RangeError) throw new ClipError("low_memory", `there is not enough memory for this picture (${error.message}); close other pages, or make it smaller`);
       const message = `the decoder stopped at this picture (${error}): it is damaged in a way that the decoder does not know; save it again as PNG or JPEG`;
       throw new ClipError("corrupt_image", message, { cause: error });
     } finally {

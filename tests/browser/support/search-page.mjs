@@ -139,7 +139,7 @@ function countEmbeddings() {
   const { postMessage } = Worker.prototype;
   window.embeddings = 0;
   Worker.prototype.postMessage = function (/** @type {any[]} */ ...message) {
-    if (message[0]?.method === "embedSquare") window.embeddings++;
+    if (message[0]?.method === "prepare") window.embeddings++;
     return postMessage.apply(this, /** @type {any} */ (message));
   };
 }

@@ -17,7 +17,6 @@ import { apiPage } from "../support/loads.mjs";
 
 /** @typedef {JSHandle<(() => Promise<unknown>)[]>} Calls */
 
-const MODULE = join(REPOSITORY, "www/pkg/relaxed/clip_wasm_bg.wasm");
 const PAGE_BYTES = 65_536;
 const CHUNK = Buffer.alloc(65_536);
 
@@ -79,7 +78,7 @@ describe("limits", () => {
     assert.match(String(image), /^image_too_large 413: .*limit of 10.*raise the limit pixels/);
     const images = await page.evaluateHandle(() => [() => window.clip.embedImage([window.cat])]);
     const [file] = await outcomes(page, { imageBytes: 10 }, images);
-    assert.match(String(file), /^image_too_large 413: .*limit of 10; raise the limit imageBytes/);
+    assert.match(String(file), /^image_too_large 413: .*limit of 10; scale it down first, or raise the limit imageBytes/);
     const [model] = await outcomes(page, { layers: 1 });
     assert.match(String(model), /^limit_exceeded 413: .*limit of 1.*raise the limit layers/);
   });
@@ -137,11 +136,12 @@ describe("limits", () => {
 });
 
 /**
- * The module with a maximum memory of so many pages more than its initial memory.
+ * A module with a maximum memory of so many pages more than its initial memory.
+ * @param {string} path
  * @param {number} more
  */
-function moduleWithin(more) {
-  const module = readFileSync(MODULE);
+function moduleWithin(path, more) {
+  const module = readFileSync(join(REPOSITORY, "www", path));
   const number = (/** @type {number} */ at) => {
     let value = 0;
     for (let shift = 0; ; shift += 7) {
@@ -180,9 +180,10 @@ describe("running out of memory", () => {
       window.images = [await canvas.convertToBlob({ type: "image/jpeg", quality: 0.9 }), window.cat];
     });
     const tryWith = async (/** @type {number} */ megabytes) => {
-      const wasm = moduleWithin((megabytes * 2 ** 20) / PAGE_BYTES);
-      for (const build of ["relaxed", "simd128"]) {
-        site.own.answer(`/pkg/${build}/clip_wasm_bg.wasm`, (_request, response) => void response.writeHead(200, { "content-type": "application/wasm" }).end(wasm));
+      for (const build of ["relaxed", "simd128", "pictures"]) {
+        const path = `pkg/${build}/clip_wasm_bg.wasm`;
+        const wasm = moduleWithin(path, (megabytes * 2 ** 20) / PAGE_BYTES);
+        site.own.answer(`/${path}`, (_request, response) => void response.writeHead(200, { "content-type": "application/wasm" }).end(wasm));
       }
       return page.evaluate(async () => {
         try {

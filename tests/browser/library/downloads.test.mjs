@@ -96,7 +96,7 @@ describe("a download resumes where it stopped", () => {
     const starts = [];
     for (const end of ["reload", "close"]) {
       const tab = end === "close" ? await page.context().newPage() : page;
-      if (end === "close") await tab.goto(site.own.origin);
+      if (end === "close") await tab.goto(`${site.own.origin}/empty.html`);
       await openApi(tab);
       const { length } = site.hub.ranges;
       const before = (await kept(tab))[0]?.keptSize ?? 0;

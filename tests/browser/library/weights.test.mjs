@@ -262,7 +262,7 @@ describe("two loads of one model", () => {
   test("in two tabs fetch it only once", async (t) => {
     const page = await apiPage(site, t);
     const tab = await page.context().newPage();
-    await tab.goto(site.own.origin);
+    await tab.goto(`${site.own.origin}/empty.html`);
     await openApi(tab);
     const url = serve({ bytesPerSecond: 8_000_000 });
     for (const outcome of await Promise.all([load(page, url), load(tab, url), load(page, url)])) assertRight(outcome);
@@ -274,7 +274,7 @@ describe("two loads of one model", () => {
   test("continue in the other tab when one is closed", async (t) => {
     const page = await apiPage(site, t);
     const tab = await page.context().newPage();
-    await tab.goto(site.own.origin);
+    await tab.goto(`${site.own.origin}/empty.html`);
     await openApi(tab);
     const url = serve({ silentAfter: (from) => (from === 0 ? 2_000_000 : Infinity) });
     await beginLoad(tab, url);

@@ -5,6 +5,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { PHOTOS, REPOSITORY, Site } from "../support/browser.mjs";
+import { status } from "../support/server.mjs";
 
 /** @import { Page } from "playwright-core" */
 
@@ -56,3 +57,14 @@ for (const type of ["q4_0", "q5_1", "q8_0"]) {
     assert.deepEqual(plain.vectors, relaxed.vectors);
   });
 }
+
+test("a build that the site lacks is replaced by the next, with the same vectors", async (t) => {
+  const { page } = await site.newPage(t);
+  const best = await embed(page, "tiny-gelu.q8_0.gguf");
+  assert.equal(best.build, "relaxed");
+  for (const file of ["clip_wasm.js", "clip_wasm_bg.wasm"]) site.own.answer(`/pkg/relaxed/${file}`, status(404));
+  site.own.requests.length = 0;
+  const { vectors } = await embed(page, "tiny-gelu.q8_0.gguf");
+  assert.deepEqual(vectors, best.vectors);
+  assert.ok(site.own.requests.includes("/pkg/simd128/clip_wasm_bg.wasm"));
+});

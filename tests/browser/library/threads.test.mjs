@@ -173,10 +173,14 @@ describe("a host that isolates the page", () => {
     }
   });
 
-  test("without the build for threads, runs on one thread", async (t) => {
+  test("without the best build for threads takes the other, and without both runs on one thread", async (t) => {
     const page = await isolatedPage(t);
+    const { vectors } = await embed(page);
     isolated.answer("/pkg/relaxed-threads/clip_wasm_bg.wasm", status(404));
-    assert.equal((await embed(page)).threads, 1);
+    assert.deepEqual(await embed(page), { threads: EXPECTED_THREADS, vectors });
+    assert.ok(isolated.requests.includes("/pkg/simd128-threads/clip_wasm_bg.wasm"));
+    isolated.answer("/pkg/simd128-threads/clip_wasm_bg.wasm", status(404));
+    assert.deepEqual(await embed(page), { threads: 1, vectors });
     record({ section: "faults", what: "a module with threads that does not come", tried: "404", outcome: "the module for one thread does it" });
   });
 

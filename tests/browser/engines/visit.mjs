@@ -75,7 +75,7 @@ export class Visit {
     const own = await new StaticServer(WWW, isolated ? ISOLATION : {}).start();
     const hub = await new StaticServer(TEST_DATA, { ...HUB_HEADERS, "cross-origin-resource-policy": "cross-origin" }).start();
     for (const script of ["main.js", "lib/worker/model-worker.js", "lib/worker/picture-worker.js", "lib/engine/wasm-thread.js", "sw.js"]) {
-      const api = script === "main.js" ? 'globalThis.clipApi = () => import("../../engines/clip.js");' : "";
+      const api = script === "main.js" ? 'globalThis.clipApi = () => import("./clip.js");' : "";
       const source = `(${recordComplaints})();${api}\n${readFileSync(join(WWW, script), "utf8")}`;
       own.answer(`/${script}`, (_request, response) => void response.writeHead(200, { "content-type": "text/javascript" }).end(source));
     }

@@ -9,6 +9,7 @@ import { similarity } from "./lib/client/similarity.js";
 import { BatchRunner } from "./lib/client/batch-runner.js";
 import { download } from "./lib/shared/download.js";
 import { abortedError, ClipError, errorJson } from "./lib/shared/error.js";
+import { untilAborted } from "./lib/shared/waiting.js";
 import { isWeightsName, refuseHubPages } from "./lib/shared/weight-file-names.js";
 import { modelLock } from "./lib/store/model-lock.js";
 import { Store } from "./lib/store/store.js";
@@ -58,6 +59,10 @@ export class ClipEncoder {
   #worker;
   #helpers;
   #pictures = new PicturePool();
+  /** The images that are being fetched. @type {Set<AbortController>} */
+  #opening = new Set();
+  /** @type {ClipError | null} why no call succeeds any more */
+  #ended = null;
   #info;
   #memory;
   #limits;
@@ -194,7 +199,7 @@ export class ClipEncoder {
   async embedText(texts, { normalize = true, onProgress = () => {}, signal } = {}) {
     requireTexts(texts);
     const data = [];
-    await this.#waitFor("text");
+    await this.#waitFor("text", signal);
     for (const text of texts) {
       data.push(Array.from(await this.#worker.call("embedText", { text, normalize }, { signal })));
       onProgress({ done: data.length, total: texts.length });
@@ -221,7 +226,7 @@ export class ClipEncoder {
   async embedImage(images, { onProgress = () => {}, ...options } = {}) {
     requireImages(images);
     const work = this.#imageWork(images, options);
-    await this.#requireVision();
+    await this.#requireVision(options.signal);
     const vectors = await this.#helpers.share(work, this.#worker, onProgress);
     return { data: vectors.map((vector) => Array.from(vector)), status_code: 200 };
   }
@@ -238,7 +243,7 @@ export class ClipEncoder {
   async *embedEach(images, options = {}) {
     requireImages(images);
     const work = this.#imageWork(images, options);
-    await this.#requireVision();
+    await this.#requireVision(options.signal);
     for await (const outcome of this.#helpers.each(work, this.#worker)) {
       if (options.signal?.aborted) throw abortedError(options.signal);
       yield "error" in outcome ? outcome : { index: outcome.index, vector: outcome.value };
@@ -280,7 +285,7 @@ export class ClipEncoder {
    */
   async tokenize(texts, { signal } = {}) {
     requireTexts(texts);
-    await this.#waitFor("text");
+    await this.#waitFor("text", signal);
     return this.#worker.call("tokenize", { texts }, { signal });
   }
 
@@ -291,11 +296,12 @@ export class ClipEncoder {
    */
   #imageWork(images, { signal, ...options }) {
     const { normalize, ...reading } = imageParams(options);
+    const sources = [...images];
     return {
-      count: images.length,
+      count: sources.length,
       ahead: this.#pictures.size,
       prepare: async (index) => {
-        const image = await openImage(/** @type {ImageSource} */ (images[index]), this.#limits, signal);
+        const image = await this.#open(/** @type {ImageSource} */ (sources[index]), signal);
         const preprocessing = /** @type {Preprocessing} */ (this.#info.preprocessing);
         return this.#pictures.prepare({ image, preprocessing, ...reading, limits: this.#limits }, signal);
       },
@@ -303,21 +309,47 @@ export class ClipEncoder {
     };
   }
 
-  /** Waits for the vision tower if it is still loading. If there is none, fails here, before any picture is read. */
-  async #requireVision() {
-    await this.#waitFor("vision");
+  /**
+   * Opens an image, until the encoder ends.
+   * @param {ImageSource} source
+   * @param {AbortSignal} [signal]
+   */
+  async #open(source, signal) {
+    const opening = new AbortController();
+    const abort = () => opening.abort(signal?.reason);
+    if (signal?.aborted || this.#ended) abort();
+    signal?.addEventListener("abort", abort);
+    this.#opening.add(opening);
+    try {
+      return await openImage(source, this.#limits, opening.signal);
+    } catch (error) {
+      throw this.#ended ?? error;
+    } finally {
+      this.#opening.delete(opening);
+      signal?.removeEventListener("abort", abort);
+    }
+  }
+
+  /**
+   * Waits for the vision tower if it is still loading. If there is none, fails here, before any picture is read.
+   * @param {AbortSignal} [signal]
+   */
+  async #requireVision(signal) {
+    await this.#waitFor("vision", signal);
     if (!this.#info.preprocessing) await this.#worker.call("embedSquare", { pixels: new Uint8Array(), normalize: true });
   }
 
   /**
    * Waits for a tower that is still loading. If none is loading, the worker fails the call with `missing_tower`.
    * @param {Tower} tower
+   * @param {AbortSignal} [signal]
    */
-  async #waitFor(tower) {
+  async #waitFor(tower, signal) {
     if (this.#info.towers.includes(tower)) return;
-    await this.#loading.catch((error) => {
+    const loaded = this.#loading.catch((error) => {
       if (error.code !== "aborted") throw error;
     });
+    await untilAborted(loaded, signal);
   }
 
   /** Ends the workers, which frees the model's memory. Pending and later calls fail with `closed`. */
@@ -329,6 +361,8 @@ export class ClipEncoder {
 
   /** @param {ClipError} error that pending calls fail with */
   #end(error) {
+    this.#ended ??= error;
+    for (const opening of this.#opening) opening.abort();
     this.#helpers.end(error);
     this.#pictures.end(error);
   }

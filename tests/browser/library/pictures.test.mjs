@@ -195,6 +195,54 @@ describe("the worker that reads pictures", () => {
     await waitUntil("all workers have ended", () => tab.workers().length === 0);
   });
 
+  test("passes from aborted calls to one that waits behind them", async (t) => {
+    const tab = await page(t);
+    const { aborted, last } = await tab.evaluate(async () => {
+      const { clip, cat, image, told } = window;
+      const [one, other] = [new AbortController(), new AbortController()];
+      const embed = (/** @type {AbortController} */ { signal }, /** @type {string} */ type) => told(clip.embedImage([image(type)], { signal }));
+      const waiting = ["x/hang", "", "", "", "", ""].map((type, i) => embed(i % 2 ? other : one, type));
+      const last = told(clip.embedImage([cat]));
+      await new Promise((resolve) => setTimeout(resolve, 300));
+      one.abort();
+      other.abort();
+      const timeout = new Promise((resolve) => setTimeout(resolve, 15_000, "never"));
+      return { aborted: (await Promise.all(waiting)).map((outcome) => String(outcome).split(":")[0]), last: await Promise.race([last, timeout]) };
+    });
+    assert.deepEqual(aborted.filter((code) => code !== "aborted" && !/^-?\d/.test(String(code))), []);
+    assert.ok(Array.isArray(last), String(last));
+  });
+
+  test("that the browser has ended while it was idle costs no picture", async (t) => {
+    const tab = await page(t);
+    await tab.evaluate(embedCat);
+    const worker = tab.workers().find((worker) => worker.url().endsWith("/picture-worker.js"));
+    await worker?.evaluate("self.close()").catch(() => {});
+    await waitUntil("it has ended", () => !tab.workers().some((worker) => worker.url().endsWith("/picture-worker.js")));
+    assert.equal((await tab.evaluate(embedCat)).length, 64);
+  });
+
+  test("may wait longer for its module than a picture may take", async (t) => {
+    const tab = await page(t, 1500);
+    const module = readFileSync(join(REPOSITORY, "www", MODULE));
+    site.own.answer(`/${MODULE}`, (_request, response) => {
+      setTimeout(() => response.writeHead(200, { "content-type": "application/wasm" }).end(module), 3000);
+    });
+    assert.equal((await tab.evaluate(embedCat)).length, 64);
+  });
+
+  test("is not waited for by a call whose image is still being fetched when the encoder is closed", async (t) => {
+    const tab = await page(t);
+    const url = site.hub.answer("/silent.png", () => {});
+    const closed = await tab.evaluate(async (url) => {
+      const { clip, told } = window;
+      const waiting = told(clip.embedImage([url]));
+      clip.close();
+      return waiting;
+    }, url);
+    assert.match(String(closed), /^closed/);
+  });
+
   test("whose module cannot be fetched reports that, and fetches it again", async (t) => {
     const tab = await page(t);
     site.own.answer(`/${MODULE}`, status(404));

@@ -184,6 +184,20 @@ describe("a host that isolates the page", () => {
     record({ section: "faults", what: "a module with threads that does not come", tried: "404", outcome: "the module for one thread does it" });
   });
 
+  test("fetches one build for a model that does not exist", async (t) => {
+    const page = await isolatedPage(t);
+    isolated.requests.length = 0;
+    const code = await page.evaluate(async (url) => {
+      const { ClipEncoder } = await import("/clip.js");
+      return ClipEncoder.load(url).then(
+        () => "loaded",
+        ({ code }) => String(code),
+      );
+    }, `${site.hub.origin}/no-such-model.gguf`);
+    assert.equal(code, "http_status");
+    assert.deepEqual(isolated.requests.filter((path) => path.endsWith(".wasm")), ["/pkg/relaxed-threads/clip_wasm_bg.wasm"]);
+  });
+
   test("that sends wasm with the wrong type has threads too", async (t) => {
     const page = await isolatedPage(t);
     isolated.answer("/pkg/relaxed-threads/clip_wasm_bg.wasm", (request, response) => {

@@ -157,7 +157,7 @@ export class BatchRunner {
         return { isLost: true, value: await embed(first, input) }; // the helper is lost, the input is not
       }
     };
-    const takeFor = async (/** @type {Caller} */ worker) => {
+    const takeAll = async (/** @type {Caller} */ worker) => {
       for (let isLost = false; next < count && goesOn && !isLost; ) {
         const index = next++;
         /** @type {Outcome<T>} */
@@ -173,6 +173,13 @@ export class BatchRunner {
         if (!(await tell(outcome))) goesOn = false;
       }
     };
+    /** What `tell` has thrown. @type {{ error: unknown } | null} */
+    let thrown = null;
+    const takeFor = (/** @type {Caller} */ worker) =>
+      takeAll(worker).catch((error) => {
+        goesOn = false;
+        thrown ??= { error };
+      });
     const running = [takeFor(first)];
     this.#start(count);
     for (const [helper, ready] of this.#helpers) {
@@ -180,6 +187,7 @@ export class BatchRunner {
     }
     // The list grows meanwhile, so a Promise.all would miss helpers that join later.
     for (let index = 0; index < running.length; index++) await running[index];
+    if (thrown) throw /** @type {{ error: unknown }} */ (thrown).error;
   }
 
   /** @param {ClipError} error that pending calls fail with */

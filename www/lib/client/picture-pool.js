@@ -6,7 +6,7 @@ import { abortedError, ClipError } from "../shared/error.js";
 import { deviceMemory } from "../shared/device-memory.js";
 import { untilAborted } from "../shared/waiting.js";
 
-/** @import { PictureParams, Prepared } from "../shared/protocol.js" */
+/** @import { PictureParams } from "../shared/protocol.js" */
 
 const MOST_WORKERS = 4;
 /** Of the device's memory, what there has to be for each worker: a large photo takes some 150 MB while it is read. */
@@ -14,14 +14,21 @@ const MEMORY_EACH = 2 ** 30;
 /** Milliseconds that reading a picture may take. The largest that the limits allow take some 10 s on a slow phone. */
 const LONGEST = 120_000;
 
+/**
+ * A call that waits for a worker.
+ * @typedef {{ give: (worker: WorkerConnection) => void, fail: (error: ClipError) => void }} Waiter
+ */
+
 export class PicturePool {
   /** @type {WorkerConnection[]} that have no picture to read */
   #idle = [];
-  /** What the first worker has compiled: the others, and those that take the place of a broken one, start at once. @type {WebAssembly.Module | undefined} */
-  #module;
-  /** With whether it has read a picture yet. @type {Map<WorkerConnection, boolean>} */
+  /** The workers there are, each with the start of its module. @type {Map<WorkerConnection, Promise<void> | null>} */
   #all = new Map();
-  /** @type {(() => void)[]} calls that wait for a worker, the oldest first */
+  /** What the first worker has compiled: later ones need not fetch it. @type {WebAssembly.Module | undefined} */
+  #module;
+  /** Settles when the first worker has started its module, or has failed to. @type {Promise<void>} */
+  #first = Promise.resolve();
+  /** The oldest first. @type {Waiter[]} */
   #waiting = [];
   /** @type {ClipError | null} why the workers have ended */
   #ended = null;
@@ -40,26 +47,17 @@ export class PicturePool {
    */
   async prepare(params, signal) {
     const worker = await this.#worker(signal);
-    /** @type {ReturnType<typeof setTimeout> | undefined} */
-    let timer;
-    const tooLong = /** @type {Promise<never>} */ (new Promise((_, reject) => {
-      const message = `reading this picture takes longer than ${LONGEST / 1000} s: it is damaged, or too large for this device; leave it out`;
-      timer = setTimeout(() => reject(new ClipError("corrupt_image", message)), LONGEST);
-    }));
-    let isAtWork = true;
-    const isFirst = !this.#all.get(worker);
-    const answer = worker.call("prepare", isFirst ? { ...params, module: this.#module } : params).finally(() => (isAtWork = false));
+    let isAtWork = false;
     try {
-      const { pixels, module } = /** @type {Prepared} */ (await untilAborted(Promise.race([answer, tooLong]), signal));
-      this.#module ??= module;
-      this.#all.set(worker, true);
-      return pixels;
+      await untilAborted(this.#start(worker), signal);
+      isAtWork = true;
+      const answer = worker.call("prepare", params).finally(() => (isAtWork = false));
+      return await untilAborted(inTime(answer), signal);
     } catch (error) {
       if (this.#ended) throw this.#ended;
       if (!(error instanceof WorkerDeath)) throw error;
       throw new ClipError("worker_failed", `${error.message}; try again, or leave this picture out or make it smaller. The encoder keeps working`);
     } finally {
-      clearTimeout(timer);
       this.#release(worker, isAtWork);
     }
   }
@@ -72,44 +70,87 @@ export class PicturePool {
     if (this.#ended) return;
     this.#ended = error;
     for (const worker of this.#all.keys()) worker.end(error);
-    for (const wake of this.#waiting) wake();
+    for (const waiter of this.#waiting.splice(0)) waiter.fail(error);
   }
 
   /**
+   * A worker for one call alone.
    * @param {AbortSignal} [signal]
-   * @returns {Promise<WorkerConnection>} that no other call uses
+   * @returns {Promise<WorkerConnection>}
    */
   async #worker(signal) {
-    for (;;) {
-      if (this.#ended) throw this.#ended;
-      if (signal?.aborted) throw abortedError(signal);
-      const idle = this.#idle.pop();
-      if (idle) return idle;
-      if (this.#all.size < this.#most) {
-        const worker = new WorkerConnection("pictures");
-        this.#all.set(worker, false);
-        return worker;
-      }
-      /** @type {() => void} */
-      let wake = () => {};
-      const freed = new Promise((resolve) => this.#waiting.push((wake = () => resolve(undefined))));
-      try {
-        await untilAborted(freed, signal);
-      } catch (error) {
-        this.#waiting = this.#waiting.filter((other) => other !== wake);
-        throw error;
-      }
+    if (this.#ended) throw this.#ended;
+    if (signal?.aborted) throw abortedError(signal);
+    for (let idle; (idle = this.#idle.pop()); ) {
+      if (!idle.ended) return idle;
+      this.#all.delete(idle); // the browser has ended it since its last picture
     }
+    if (this.#all.size < this.#most) return this.#newWorker();
+    return new Promise((resolve, reject) => {
+      const abort = () => {
+        this.#waiting.splice(this.#waiting.indexOf(waiter), 1);
+        reject(abortedError(/** @type {AbortSignal} */ (signal)));
+      };
+      const forgetSignal = () => signal?.removeEventListener("abort", abort);
+      /** @type {Waiter} */
+      const waiter = { give: (worker) => resolve((forgetSignal(), worker)), fail: (error) => reject((forgetSignal(), error)) };
+      signal?.addEventListener("abort", abort);
+      this.#waiting.push(waiter);
+    });
+  }
+
+  #newWorker() {
+    const worker = new WorkerConnection("pictures");
+    this.#all.set(worker, null);
+    return worker;
+  }
+
+  /**
+   * Has a worker start its module, which goes on if the call is aborted. Only one fetches it; the others wait for that.
+   * @param {WorkerConnection} worker
+   * @returns {Promise<void>}
+   */
+  #start(worker) {
+    const begun = this.#all.get(worker);
+    if (begun) return begun;
+    const starting = this.#first
+      .catch(() => {})
+      .then(async () => {
+        this.#module = await worker.call("start", { module: this.#module });
+      });
+    starting.catch(() => {
+      if (this.#all.has(worker)) this.#all.set(worker, null); // the next call tries again
+    });
+    if (!this.#module) this.#first = starting;
+    this.#all.set(worker, starting);
+    return starting;
   }
 
   /**
    * @param {WorkerConnection} worker
-   * @param {boolean} isAtWork on a picture that nobody waits for any more
+   * @param {boolean} isAtWork on a picture that no call waits for any more
    */
   #release(worker, isAtWork) {
-    if (isAtWork) worker.end(new ClipError("closed", "nobody waits for this picture any more"));
+    if (isAtWork) worker.end(new ClipError("closed", "no call waits for this picture any more"));
     if (worker.ended) this.#all.delete(worker);
-    else this.#idle.push(worker);
-    this.#waiting.shift()?.();
+    if (this.#ended) return;
+    const waiter = this.#waiting.shift();
+    if (waiter) waiter.give(worker.ended ? this.#newWorker() : worker);
+    else if (!worker.ended) this.#idle.push(worker);
   }
+}
+
+/**
+ * @template T
+ * @param {Promise<T>} answer
+ * @returns {Promise<T>} rejects with `corrupt_image` if the answer takes too long
+ */
+async function inTime(answer) {
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  let timer;
+  const tooLong = /** @type {Promise<never>} */ (new Promise((_, reject) => {
+    const message = `reading this picture takes longer than ${LONGEST / 1000} s: it is damaged, or too large for this device; leave it out`;
+    timer = setTimeout(() => reject(new ClipError("corrupt_image", message)), LONGEST);
+  }));
+  return Promise.race([answer, tooLong]).finally(() => clearTimeout(timer));
 }

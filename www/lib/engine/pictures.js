@@ -8,7 +8,7 @@ import { picturesBuild } from "./pictures-build.js";
 /** @import { PictureParams } from "../shared/protocol.js" */
 /** @import { PictureBindings } from "./pictures-build.js" */
 
-/** @typedef {Omit<PictureParams, "image" | "module">} Preparation how a picture is read */
+/** @typedef {Omit<PictureParams, "image">} Preparation how a picture is read */
 
 /**
  * Bytes of memory beyond which an instance is replaced. WebAssembly gives no memory back, and a photo of a phone,

@@ -43,14 +43,19 @@ const UNKNOWN_FILE_BYTES = 500_000_000;
 export async function startTowers(threads, fileSize) {
   // Some engines, such as WebKitGTK, isolate a page but do not share memory: the build would be fetched for nothing.
   const sharesMemory = crossOriginIsolated && typeof SharedArrayBuffer === "function";
-  for (const name of threads > 1 && sharesMemory ? threadsBuildNames() : []) {
-    try {
-      return await startThreads(name, threads, fileSize);
-    } catch (error) {
-      console.warn(`clip-wasm does not run its build ${name}: ${error}`);
-      // The browser cannot share this much memory, and every build with threads needs as much.
-      if (error instanceof RangeError) break;
+  if (threads > 1 && sharesMemory) {
+    let reason;
+    for (const name of threadsBuildNames()) {
+      try {
+        return await startThreads(name, threads, fileSize);
+      } catch (error) {
+        await fileSize; // whose failure is not the build's
+        reason = error;
+        // The browser cannot share this much memory, and every build with threads needs as much.
+        if (error instanceof RangeError) break;
+      }
     }
+    console.warn(`clip-wasm runs on one thread: ${reason}`);
   }
   const builds = singleBuilds();
   for (const build of builds.slice(0, -1)) {

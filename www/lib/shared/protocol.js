@@ -98,7 +98,6 @@
 
 /**
  * @typedef {object} PictureParams
- * @property {WebAssembly.Module} [module] what another worker has compiled, in the first call of this one
  * @property {Blob | Uint8Array} image a file's bytes
  * @property {Preprocessing} preprocessing of the model
  * @property {"exif" | "ignore"} orientation
@@ -130,16 +129,11 @@
  */
 
 /**
- * A picture as a model reads it.
- * @typedef {object} Prepared
- * @property {Uint8Array} pixels `[S, S, 3]`, RGB
- * @property {WebAssembly.Module} [module] if this worker has compiled it just now
- */
-
-/**
  * The methods of a picture worker.
  * @typedef {object} PictureMethods
- * @property {(params: PictureParams) => Promise<Prepared>} prepare
+ * @property {(params: { module?: WebAssembly.Module }) => Promise<WebAssembly.Module>} start fetches and compiles the
+ *   module, unless another worker has compiled it already; returns it for others
+ * @property {(params: PictureParams) => Promise<Uint8Array>} prepare `[S, S, 3]`, RGB
  */
 
 /**

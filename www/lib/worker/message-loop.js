@@ -30,8 +30,8 @@ export function serveCalls(methods) {
         onEarly: (early) => self.postMessage({ id, early }),
         signal: controller.signal,
       });
-      const views = [result, ...Object.values(isPlain(result) ? result : {})].filter(ArrayBuffer.isView);
-      self.postMessage({ id, result }, { transfer: views.map(({ buffer }) => /** @type {ArrayBuffer} */ (buffer)) });
+      const transfer = ArrayBuffer.isView(result) ? [/** @type {ArrayBuffer} */ (result.buffer)] : [];
+      self.postMessage({ id, result }, { transfer });
     } catch (error) {
       self.postMessage({ id, error: errorMessage(controller.signal.aborted ? abortedError(controller.signal) : error) });
     } finally {
@@ -46,14 +46,6 @@ export function serveCalls(methods) {
   }).catch(() => {}); // a frame without an origin of its own has no locks
 
   reportRequests();
-}
-
-/**
- * @param {unknown} value
- * @returns {value is Record<string, unknown>}
- */
-function isPlain(value) {
-  return typeof value === "object" && value !== null && Object.getPrototypeOf(value) === Object.prototype;
 }
 
 /**

@@ -11,33 +11,32 @@ import { checkLimit } from "../shared/limits.js";
 
 /** @type {Promise<Pictures> | undefined} */
 let starting;
-/** Whether the page has the compiled module. */
-let isShared = false;
 
 /**
- * The module, started by the first picture; fetched again if that failed.
+ * The module, fetched again if that failed.
  * @param {WebAssembly.Module} [given]
  */
 function pictures(given) {
   starting ??= Pictures.start(given).catch((cause) => {
     starting = undefined;
     if (codeOf(cause) !== null) throw cause;
-    throw new ClipError("network", `the WebAssembly module that reads pictures does not start: ${cause}; try again`, { cause });
+    const code = cause instanceof WebAssembly.CompileError ? "not_wasm" : "network";
+    throw new ClipError(code, `the WebAssembly module that reads pictures does not start: ${cause}`, { cause });
   });
   return starting;
 }
 
 /** @type {PictureMethods} */
 const methods = {
-  async prepare({ image, module: given, ...how }) {
-    isShared ||= given !== undefined;
+  async start({ module }) {
+    return (await pictures(module)).module;
+  },
+
+  async prepare({ image, ...how }) {
     const size = image instanceof Blob ? image.size : image.length;
     checkLimit("imageBytes", size, "bytes of the image's file", how.limits);
-    const [bytes, reader] = await Promise.all([image instanceof Blob ? readBlob(image) : image, pictures(given)]);
-    const pixels = await read(reader, bytes, how);
-    if (isShared) return { pixels };
-    isShared = true;
-    return { pixels, module: reader.module };
+    const [bytes, reader] = await Promise.all([image instanceof Blob ? readBlob(image) : image, pictures()]);
+    return read(reader, bytes, how);
   },
 };
 

@@ -12,6 +12,7 @@ import { abortedError, ClipError, errorJson } from "./lib/shared/error.js";
 import { untilAborted } from "./lib/shared/waiting.js";
 import { isWeightsName, refuseHubPages } from "./lib/shared/weight-file-names.js";
 import { modelLock } from "./lib/store/model-lock.js";
+import { askToPersist } from "./lib/store/persist.js";
 import { Store } from "./lib/store/store.js";
 
 /** @import { Work } from "./lib/client/batch-runner.js" */
@@ -393,13 +394,4 @@ export async function deleteKeptModel(url) {
 /** @param {Warning} warning */
 function printWarning({ message }) {
   console.warn(`clip-wasm: ${message}`);
-}
-
-/**
- * Without this the browser may delete stored models when the disk fills up. It may refuse, or ask the user, as Firefox
- * does; so users who have not interacted with the page yet are not asked.
- */
-function askToPersist() {
-  const { storage, userActivation } = globalThis.navigator ?? {};
-  if (userActivation?.hasBeenActive !== false) storage?.persist?.().catch(() => {});
 }

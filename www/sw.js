@@ -62,6 +62,7 @@ const PAGE = [
   "lib/store/kept-file.js",
   "lib/store/local-copy.js",
   "lib/store/model-lock.js",
+  "lib/store/persist.js",
   "lib/store/store.js",
   "lib/weights/checkpoint-files.js",
   "lib/weights/remote-file.js",

@@ -221,11 +221,9 @@ build_first() {
   compile_module simd128 cargo "${towers[@]}"
   copy_dependencies simd128 pictures
   compile_module pictures cargo "${pictures[@]}"
-  local name
-  for name in simd128 pictures; do
-    # A page that works comes first; its modules are optimised behind it.
-    if [ ! -e "www/pkg/$name" ]; then finish_module "$name" unoptimised; fi
-  done
+  # A page that works comes first; its modules are optimised behind it.
+  finish_module simd128 unoptimised
+  finish_module pictures unoptimised
 }
 
 # The variants that are faster in browsers that can run them.

@@ -75,10 +75,12 @@ async function page(t, longest) {
   const read = (/** @type {string} */ path) => readFileSync(join(REPOSITORY, "www", path));
   answer(SCRIPT, "text/javascript", `${script(mortal)}\n${read(SCRIPT)}`);
   answer(MODULE, "application/wasm", withTableExported(read(MODULE)));
-  const pool = String(read("lib/client/picture-pool.js"));
-  const hasty = pool.replace("const LONGEST = 120_000;", `const LONGEST = ${longest};`);
-  assert.notEqual(hasty, pool);
-  if (longest) answer("lib/client/picture-pool.js", "text/javascript", hasty);
+  if (longest) {
+    const pool = String(read("lib/client/picture-pool.js"));
+    const hasty = pool.replace("const LONGEST = 120_000;", `const LONGEST = ${longest};`);
+    assert.notEqual(hasty, pool);
+    answer("lib/client/picture-pool.js", "text/javascript", hasty);
+  }
   await openApi(page);
   await page.evaluate(async (url) => {
     const { ClipEncoder, cat, onWarning } = window;

@@ -8,8 +8,9 @@ import { RestartingWorker } from "./lib/client/restarting-worker.js";
 import { similarity } from "./lib/client/similarity.js";
 import { BatchRunner } from "./lib/client/batch-runner.js";
 import { download } from "./lib/shared/download.js";
+import { environment } from "./lib/shared/environment.js";
 import { abortedError, ClipError, errorJson } from "./lib/shared/error.js";
-import { untilAborted } from "./lib/shared/waiting.js";
+import { onAbort, untilAborted } from "./lib/shared/waiting.js";
 import { isWeightsName, refuseHubPages } from "./lib/shared/weight-file-names.js";
 import { modelLock } from "./lib/store/model-lock.js";
 import { askToPersist } from "./lib/store/persist.js";
@@ -136,6 +137,7 @@ export class ClipEncoder {
     if (typeof source === "string") refuseHubPages(source);
     // A blob: URL belongs to the page: if the page was opened from a disk, not even its worker may read it.
     if (typeof source === "string" && source.startsWith("blob:")) source = await (await download(source, { signal: options.signal })).blob();
+    if (source instanceof Blob) source = await environment.sendable(source);
     const params = loadParams(source, threads, options);
     const { signal, onProgress, onWarning = printWarning } = options;
     if (signal?.aborted) throw abortedError(signal);
@@ -220,7 +222,8 @@ export class ClipEncoder {
    * - `low_memory` if memory runs out;
    * - the codes that any call can reject with, and `no_wasm` or `not_wasm` if the module that reads images cannot
    *   start.
-   * @param {ImageSource[]} images
+   * @param {ImageSource[]} images bytes must not change before the call settles: each image is read only when the ones
+   *   before it are nearly done
    * @param {EmbedOptions & ImageOptions} [options]
    * @returns {Promise<Embeddings>} for each image a vector of `info.embeddingDimension` numbers
    */
@@ -235,8 +238,9 @@ export class ClipEncoder {
   /**
    * Embeds many images and yields each vector as soon as it is ready, in no fixed order. If an image fails, its error
    * is yielded and the others go on; the codes are those of {@link ClipEncoder.embedImage}. Only an error that every
-   * image would have ends the iteration: `aborted`, `closed`, `encoder_lost`, `missing_tower`, and `invalid_input` or
-   * `empty_input` for the arguments. If you stop iterating, at most a few more images are read.
+   * image would have ends the iteration: `aborted`, `closed`, `encoder_lost`, `missing_tower`, `invalid_input` or
+   * `empty_input` for the arguments, and any error of starting the worker that reads images or its module. If you stop
+   * iterating, at most a few more images are read.
    * @param {ImageSource[]} images
    * @param {Omit<EmbedOptions, "onProgress"> & ImageOptions} [options]
    * @returns {AsyncGenerator<Embedded, void, void>} vectors of `info.embeddingDimension` numbers
@@ -307,6 +311,7 @@ export class ClipEncoder {
         return this.#pictures.prepare({ image, preprocessing, ...reading, limits: this.#limits }, signal);
       },
       embed: (worker, pixels) => worker.call("embedSquare", { pixels, normalize }, { signal }),
+      isCommon: (error) => this.#pictures.isStartFailure(error),
     };
   }
 
@@ -317,9 +322,8 @@ export class ClipEncoder {
    */
   async #open(source, signal) {
     const opening = new AbortController();
-    const abort = () => opening.abort(signal?.reason);
-    if (signal?.aborted || this.#ended) abort();
-    signal?.addEventListener("abort", abort);
+    if (this.#ended) opening.abort();
+    const forgetSignal = onAbort(signal, () => opening.abort(signal?.reason));
     this.#opening.add(opening);
     try {
       return await openImage(source, this.#limits, opening.signal);
@@ -327,7 +331,7 @@ export class ClipEncoder {
       throw this.#ended ?? error;
     } finally {
       this.#opening.delete(opening);
-      signal?.removeEventListener("abort", abort);
+      forgetSignal();
     }
   }
 

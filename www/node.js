@@ -1,11 +1,13 @@
 // The API in Node: that of clip.js, but sources can be paths, workers are threads of Node, and no model is stored.
 
+import { setMaxListeners } from "node:events";
 import { availableParallelism } from "node:os";
 import { pathToFileURL } from "node:url";
 import { workers } from "./lib/client/start-worker.js";
 import { NodeWorker } from "./lib/node/worker.js";
 import { fetchOrRead } from "./lib/node/files.js";
 import { environment } from "./lib/shared/environment.js";
+import { ClipError } from "./lib/shared/error.js";
 
 export * from "./clip.js";
 
@@ -13,6 +15,16 @@ Object.assign(environment, {
   fetch: fetchOrRead,
   cores: availableParallelism,
   keeps: () => false,
+  // Node sends no blob to a thread that reads a file, such as those of `fs.openAsBlob`.
+  sendable: async (/** @type {Blob} */ blob) => {
+    try {
+      return structuredClone(blob);
+    } catch {
+      return new Blob([await blob.arrayBuffer().catch(notReadable)], { type: blob.type });
+    }
+  },
+  // Node warns of a leak at the eleventh listener; here each call has one until it settles.
+  acceptListeners: (/** @type {AbortSignal} */ signal) => setMaxListeners(0, signal),
   absoluteUrl: (/** @type {string | URL} */ url) => (isUrl(url) ? new URL(url) : pathToFileURL(url)).href,
 });
 workers.start = (kind, name) => {
@@ -20,6 +32,14 @@ workers.start = (kind, name) => {
   const script = { model: new URL("./lib/worker/model-worker.js", import.meta.url), pictures: new URL("./lib/worker/picture-worker.js", import.meta.url) };
   return new NodeWorker(script[kind], { name }).asWorker();
 };
+
+/**
+ * @param {Error} cause
+ * @returns {never}
+ */
+function notReadable(cause) {
+  throw new ClipError("io", `the file of this blob cannot be read: has it been moved or changed? (${cause.message})`, { cause });
+}
 
 /**
  * Whether it is a URL and not a path. A scheme has two characters at least, so a drive's letter is not one.

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { readFileSync } from "node:fs";
+import { openAsBlob, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { availableParallelism } from "node:os";
 import { join, relative } from "node:path";
@@ -77,7 +77,7 @@ async function failure(promise) {
 }
 
 describe("a model is loaded from", () => {
-  /** @type {Record<string, () => Parameters<Api["ClipEncoder"]["load"]>[0]>} */
+  /** @type {Record<string, () => Parameters<Api["ClipEncoder"]["load"]>[0] | Promise<Blob>>} */
   const sources = {
     "a path": () => TINY_MODEL,
     "a relative path": () => relative(process.cwd(), TINY_MODEL),
@@ -86,9 +86,10 @@ describe("a model is loaded from", () => {
     "an http URL": () => `${server.origin}/tiny-gelu.q8_0.gguf`,
     "bytes": () => readFileSync(TINY_MODEL),
     "a Blob": () => new Blob([readFileSync(TINY_MODEL)]),
+    "a Blob that reads a file": () => openAsBlob(TINY_MODEL),
   };
   for (const [name, source] of Object.entries(sources)) {
-    test(name, async (t) => assertExpected(await vectors(await load(t, source()))));
+    test(name, async (t) => assertExpected(await vectors(await load(t, await source()))));
   }
 
   test("a checkpoint's path, with its files beside it", async (t) => {
@@ -109,8 +110,8 @@ test("an image is a path, a URL, bytes, a Buffer or a Blob", async (t) => {
   const path = join(FIXTURES, "cat.png");
   const buffer = readFileSync(path);
   const url = server.answer("/cat.png", (_request, response) => void response.end(buffer));
-  const { data } = await clip.embedImage([path, relative(process.cwd(), path), pathToFileURL(path), url, buffer, new Uint8Array(buffer), new Blob([buffer])]);
-  assert.equal(data.length, 7);
+  const { data } = await clip.embedImage([path, relative(process.cwd(), path), pathToFileURL(path), url, buffer, new Uint8Array(buffer), new Blob([buffer]), await openAsBlob(path)]);
+  assert.equal(data.length, 8);
   for (const [i, vector] of data.entries()) assert.deepEqual(vector, data[0], `input ${i} differs from input 0`);
   assert.ok(buffer.length > 0, "the caller keeps the bytes");
 });
@@ -125,6 +126,19 @@ test("threads share the work, and do not change a bit", async (t) => {
   const wanted = await vectors(one);
   assert.deepEqual(await vectors(all), wanted);
   assert.deepEqual(await vectors(three), wanted);
+});
+
+test("many calls with one signal cause no warning of Node's", async (t) => {
+  const clip = await load(t, TINY_MODEL);
+  /** @type {Error[]} */
+  const warnings = [];
+  const note = (/** @type {Error} */ warning) => void warnings.push(warning);
+  process.on("warning", note);
+  t.after(() => process.off("warning", note));
+  const { signal } = new AbortController();
+  await Promise.all(Array.from({ length: 20 }, () => clip.embedText(["a cat"], { signal })));
+  await new Promise((resolve) => setImmediate(resolve));
+  assert.deepEqual(warnings, []);
 });
 
 test("progress is reported, up to the total", async (t) => {

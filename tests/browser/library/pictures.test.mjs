@@ -252,4 +252,20 @@ describe("the worker that reads pictures", () => {
     site.own.answer(`/${MODULE}`, (_request, response) => void response.writeHead(200, { "content-type": "application/wasm" }).end(readFileSync(join(REPOSITORY, "www", MODULE))));
     assert.equal((await tab.evaluate(embedCat)).length, 64);
   });
+
+  test("whose script is missing ends a series with an error that does not blame the picture", async (t) => {
+    const tab = await page(t);
+    site.own.answer(`/${SCRIPT}`, status(404));
+    const told = await tab.evaluate(async () => {
+      try {
+        for await (const _ of window.clip.embedEach([window.cat, window.cat])) return "an outcome of one picture";
+      } catch (/** @type {any} */ error) {
+        return `${error.code}: ${error.message}`;
+      }
+      return "nothing";
+    });
+    assert.match(told, /^worker_failed: .+lib\/worker\/picture-worker\.js as JavaScript/);
+    assert.doesNotMatch(told, /leave this picture out/);
+    assert.equal((await tab.evaluate(() => window.told(window.clip.embedText(["a dog"])))).length, 64);
+  });
 });

@@ -18,7 +18,7 @@ const MOST_HELPERS = 3;
 const MEMORY_SHARE = 0.25;
 /** At most so many results wait for the caller; then no further input is begun. */
 const MOST_WAITING = 8;
-/** An error with one of these codes would occur for every other input too. */
+/** An error with one of these codes would occur for every other input too, whatever the work is. */
 const OF_EVERY_INPUT = ["encoder_lost", "closed", "aborted", "missing_tower"];
 /** After so many deaths, no more workers are started: the device may have too little memory for them. */
 const MOST_DEATHS = 3;
@@ -32,6 +32,8 @@ const MOST_DEATHS = 3;
  * @property {number} ahead how many inputs are prepared beyond the next one
  * @property {(index: number) => Promise<Input>} prepare
  * @property {(worker: Caller, input: Input) => Promise<T>} embed
+ * @property {(error: ClipError) => boolean} isCommon whether other inputs would have this error too, apart from the
+ *   codes of which this is always true
  */
 
 /**
@@ -100,7 +102,7 @@ export class BatchRunner {
     let failure = null;
     const tell = async (/** @type {Outcome<T>} */ outcome) => {
       if (failure) return false;
-      if ("error" in outcome && OF_EVERY_INPUT.includes(outcome.error.code)) {
+      if ("error" in outcome && (OF_EVERY_INPUT.includes(outcome.error.code) || work.isCommon(outcome.error))) {
         failure = outcome.error;
         return false;
       }

@@ -82,7 +82,7 @@ function isImageSource(input) {
  *   effect
  */
 export async function openImage(source, limits, signal) {
-  if (source instanceof Blob) return source;
+  if (source instanceof Blob) return environment.sendable(source);
   if (source instanceof ArrayBuffer || source instanceof Uint8Array) return new Uint8Array(source).slice();
   const url = absoluteUrl(source);
   const check = (/** @type {number} */ bytes) => checkLimit("imageBytes", bytes, `bytes of ${url}`, limits);

@@ -2,9 +2,9 @@
 
 import { WorkerConnection, WorkerDeath } from "./worker-connection.js";
 import { environment } from "../shared/environment.js";
-import { abortedError, ClipError } from "../shared/error.js";
+import { abortedError, asClipError, ClipError } from "../shared/error.js";
 import { deviceMemory } from "../shared/device-memory.js";
-import { untilAborted } from "../shared/waiting.js";
+import { onAbort, untilAborted } from "../shared/waiting.js";
 
 /** @import { PictureParams } from "../shared/protocol.js" */
 
@@ -30,6 +30,8 @@ export class PicturePool {
   #first = Promise.resolve();
   /** The oldest first. @type {Waiter[]} */
   #waiting = [];
+  /** The errors of workers that did not start. @type {WeakSet<Error>} */
+  #startFailures = new WeakSet();
   /** @type {ClipError | null} why the workers have ended */
   #ended = null;
   #most = Math.max(1, Math.min(environment.cores() - 1, MOST_WORKERS, Math.floor(deviceMemory() / MEMORY_EACH)));
@@ -40,7 +42,16 @@ export class PicturePool {
   }
 
   /**
-   * Reads a picture and prepares it for a model. Starts a worker if none is idle. A failure affects only this picture.
+   * Whether the error of a picture is that workers do not start, so that other pictures would have it too.
+   * @param {Error} error
+   */
+  isStartFailure(error) {
+    return this.#startFailures.has(error);
+  }
+
+  /**
+   * Reads a picture and prepares it for a model. Starts a worker if none is idle. If a worker starts, a failure affects
+   * only this picture.
    * @param {PictureParams} params
    * @param {AbortSignal} [signal] ends the waiting, and the work too
    * @returns {Promise<Uint8Array>} `[S, S, 3]`, RGB
@@ -49,7 +60,7 @@ export class PicturePool {
     const worker = await this.#worker(signal);
     let isAtWork = false;
     try {
-      await untilAborted(this.#start(worker), signal);
+      await untilAborted(this.#started(worker), signal);
       isAtWork = true;
       const answer = worker.call("prepare", params).finally(() => (isAtWork = false));
       return await untilAborted(inTime(answer), signal);
@@ -87,14 +98,12 @@ export class PicturePool {
     }
     if (this.#all.size < this.#most) return this.#newWorker();
     return new Promise((resolve, reject) => {
-      const abort = () => {
+      const forgetSignal = onAbort(signal, () => {
         this.#waiting.splice(this.#waiting.indexOf(waiter), 1);
         reject(abortedError(/** @type {AbortSignal} */ (signal)));
-      };
-      const forgetSignal = () => signal?.removeEventListener("abort", abort);
+      });
       /** @type {Waiter} */
       const waiter = { give: (worker) => resolve((forgetSignal(), worker)), fail: (error) => reject((forgetSignal(), error)) };
-      signal?.addEventListener("abort", abort);
       this.#waiting.push(waiter);
     });
   }
@@ -103,6 +112,17 @@ export class PicturePool {
     const worker = new WorkerConnection("pictures");
     this.#all.set(worker, null);
     return worker;
+  }
+
+  /** @param {WorkerConnection} worker */
+  async #started(worker) {
+    try {
+      await this.#start(worker);
+    } catch (error) {
+      const failure = error instanceof WorkerDeath ? new ClipError("worker_failed", error.message) : asClipError(error);
+      this.#startFailures.add(failure);
+      throw failure;
+    }
   }
 
   /**

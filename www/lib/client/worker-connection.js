@@ -5,6 +5,7 @@ import { SCRIPTS, workers } from "./start-worker.js";
 import { abortedError, ClipError } from "../shared/error.js";
 import { workerRequests } from "../shared/requested-urls.js";
 import { startWithRetries } from "../shared/retry-start.js";
+import { onAbort } from "../shared/waiting.js";
 /** @import { WorkerKind } from "./start-worker.js" */
 /** @import { Answer, Loaded, Progress, Warning } from "../shared/protocol.js" */
 
@@ -91,12 +92,10 @@ export class WorkerConnection {
     if (signal?.aborted) throw abortedError(signal);
     const id = this.#nextId++;
     return new Promise((resolve, reject) => {
-      const abort = () => {
+      const forgetSignal = onAbort(signal, () => {
         this.#worker?.postMessage({ id, abort: true });
         this.#take(id)?.reject(abortedError(/** @type {AbortSignal} */ (signal)));
-      };
-      signal?.addEventListener("abort", abort);
-      const forgetSignal = () => signal?.removeEventListener("abort", abort);
+      });
       this.#calls.set(id, { method, params, resolve, reject, onProgress, onWarning, onEarly, forgetSignal });
       this.#worker?.postMessage({ id, method, params });
     });

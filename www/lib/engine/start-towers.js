@@ -93,12 +93,22 @@ async function startThreads(name, threads, fileSize) {
   await bindings.default({ module_or_path: module, memory });
   // Reserve everything now, before threads share it: not every browser lets memory grow while threads run.
   if (!bindings.reserve((maximum - FIRST_PAGES - TAKEN_PAGES) * PAGE_BYTES)) throw new RangeError("too little memory");
-  const started = Promise.allSettled(Array.from({ length: threads - 1 }, () => startWithRetries(() => startThread({ module, memory, build: name }))));
-  return {
-    bindings,
-    memory,
-    threads: async () => 1 + (await started).filter(({ status }) => status === "fulfilled").length,
-  };
+  const started = Array.from({ length: threads - 1 }, () => startWithRetries(() => startThread({ module, memory, build: name })));
+  const running = Promise.allSettled(started).then(countThreads);
+  return { bindings, memory, threads: () => running };
+}
+
+/**
+ * @param {PromiseSettledResult<void>[]} starts
+ * @returns {number} how many threads there are, the worker's own included
+ */
+function countThreads(starts) {
+  const failures = starts.filter(({ status }) => status === "rejected").length;
+  const threads = 1 + starts.length - failures;
+  if (failures > 0) {
+    console.warn(`clip-wasm runs on fewer threads, ${threads}: the others did not start; does the server send lib/engine/wasm-thread.js as JavaScript?`);
+  }
+  return threads;
 }
 
 /**

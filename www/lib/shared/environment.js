@@ -25,6 +25,15 @@ export const environment = {
   /** Whether models can be stored for the next visit; a page opened from a disk has no storage for them. */
   keeps: () => location.protocol !== "file:",
 
+  /**
+   * The same bytes as a blob that a worker can be sent.
+   * @type {(blob: Blob) => Blob | Promise<Blob>}
+   */
+  sendable: (blob) => blob,
+
+  /** Prepares a signal for as many listeners as there are calls. @type {(signal: AbortSignal) => void} */
+  acceptListeners: () => {},
+
   /** Resolves after this many milliseconds. @type {(milliseconds: number) => Promise<void>} */
   wait: (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds)),
 };

@@ -4,6 +4,20 @@ import { environment } from "./environment.js";
 import { abortedError } from "./error.js";
 
 /**
+ * Calls `listener` when a signal aborts, and at once if it has aborted already.
+ * @param {AbortSignal | undefined} signal
+ * @param {() => void} listener
+ * @returns {() => void} removes the listener
+ */
+export function onAbort(signal, listener) {
+  if (!signal) return () => {};
+  environment.acceptListeners(signal);
+  signal.addEventListener("abort", listener);
+  if (signal.aborted) listener();
+  return () => signal.removeEventListener("abort", listener);
+}
+
+/**
  * @template T
  * @param {Promise<T>} promise
  * @param {AbortSignal} [signal]
@@ -12,10 +26,8 @@ import { abortedError } from "./error.js";
 export async function untilAborted(promise, signal) {
   if (!signal) return promise;
   return new Promise((resolve, reject) => {
-    const abort = () => reject(abortedError(signal));
-    signal.addEventListener("abort", abort);
-    if (signal.aborted) abort();
-    promise.then(resolve, reject).finally(() => signal.removeEventListener("abort", abort));
+    const forgetSignal = onAbort(signal, () => reject(abortedError(signal)));
+    promise.then(resolve, reject).finally(forgetSignal);
   });
 }
 

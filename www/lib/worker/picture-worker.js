@@ -56,9 +56,19 @@ async function read(reader, bytes, how) {
     // reference, so the error stands.
     if (codeOf(error) !== "unsupported_image" || reader.recognizes(bytes)) throw error;
     const pixels = await decodeInBrowser(new Blob([/** @type {BlobPart} */ (bytes)]), how.orientation, how.alpha);
-    if (!pixels) throw error;
+    if (!pixels) throw notDecoded(/** @type {Error & { statusCode: number }} */ (error));
     return reader.preparePixels(pixels, how);
   }
+}
+
+/**
+ * @param {Error & { statusCode: number }} error of our decoder
+ * @returns {Error} the same, which says that the browser was tried too if the file is an image
+ */
+function notDecoded(error) {
+  if (!("createImageBitmap" in globalThis && error.message.includes("images are not supported"))) return error;
+  const message = `${error.message}. The browser does not decode this one either: it does not know the format, or the file is damaged`;
+  return new ClipError("unsupported_image", message, { statusCode: error.statusCode });
 }
 
 /**

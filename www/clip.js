@@ -1,17 +1,14 @@
 // The public JavaScript API: CLIP's two encoders, running in a worker of this page.
 
 import { classificationOf, meanOf, promptsOf, requireScale } from "./lib/client/classify.js";
-import { absoluteUrl, openImage, requireImages, requireList, requireTexts, requireTowers } from "./lib/client/inputs.js";
+import { absoluteUrl, openImage, requireImages, requireTexts, requireTowers } from "./lib/client/inputs.js";
 import { defaultThreads, imageParams, loadParams } from "./lib/client/options.js";
 import { PicturePool } from "./lib/client/picture-pool.js";
 import { RestartingWorker } from "./lib/client/restarting-worker.js";
 import { similarity } from "./lib/client/similarity.js";
 import { BatchRunner } from "./lib/client/batch-runner.js";
-import { download } from "./lib/shared/download.js";
-import { environment } from "./lib/shared/environment.js";
 import { abortedError, ClipError, errorJson } from "./lib/shared/error.js";
 import { onAbort, untilAborted } from "./lib/shared/waiting.js";
-import { isWeightsName, refuseHubPages } from "./lib/shared/weight-file-names.js";
 import { modelLock } from "./lib/store/model-lock.js";
 import { askToPersist } from "./lib/store/persist.js";
 import { Store } from "./lib/store/store.js";
@@ -21,6 +18,7 @@ import { Store } from "./lib/store/store.js";
 
 /** @typedef {import("./lib/client/classify.js").Classification} Classification */
 /** @typedef {import("./lib/client/inputs.js").ImageSource} ImageSource a string is a URL */
+/** @typedef {import("./lib/client/model-source.js").ModelSource} ModelSource */
 /** @typedef {import("./lib/shared/protocol.js").Warning} Warning */
 /** @typedef {import("./lib/shared/protocol.js").Progress} Progress */
 /** @typedef {import("./lib/shared/protocol.js").Tower} Tower */
@@ -110,37 +108,27 @@ export class ClipEncoder {
    * Rejects with
    * - `invalid_input` or `empty_input` if the source or an option is invalid;
    * - `network`, `http_status` or `io` if the file cannot be read;
+   * - `model_not_found`, `access_denied` or `not_json` if the Hub does not give the model, or no list of its files;
    * - `not_a_model`, `unsupported_model`, `truncated_model`, `malformed_model`, `missing_tensor` or `corrupt_model` if
    *   the file is not a CLIP model, or is damaged; `missing_tower` if it lacks a tower that was asked for;
    * - `limit_exceeded` if the model exceeds one of the limits, `low_memory` if this device has too little memory for
    *   it;
    * - `no_wasm`, `not_wasm` or `worker_failed` if the worker or its WebAssembly module cannot start;
    * - `aborted` if the signal aborts.
-   * @param {string | URL | Blob | Uint8Array | ArrayBuffer | File[]} source a GGUF file or a checkpoint. A GGUF file is
-   *   given as a URL, relative to the page, or as its bytes. A checkpoint is one of Hugging Face transformers or
-   *   open_clip. It is given as the URL of its `.safetensors`, `pytorch_model.bin` or `open_clip_pytorch_model.bin`
-   *   file, or of the index of several (`model.safetensors.index.json`, `pytorch_model.bin.index.json`), with the files
-   *   of its configuration and tokenizer in the same folder; or as a list of all these files. It is converted while it
-   *   is downloaded, and only the GGUF is stored. In Node a path can take the place of a URL
+   * @param {ModelSource} source a model of Hugging Face's Hub by its name (`owner/name`, `owner/name@revision`,
+   *   `owner/name/file.gguf`) or the address of its page; a GGUF file by its URL, relative to the page, or as its bytes;
+   *   or a checkpoint of Hugging Face transformers or open_clip. A checkpoint is given as the URL of its `.safetensors`,
+   *   `pytorch_model.bin` or `open_clip_pytorch_model.bin` file, or of the index of several
+   *   (`model.safetensors.index.json`, `pytorch_model.bin.index.json`), with the files of its configuration and
+   *   tokenizer in the same folder; or as a list of all these files. It is converted while it is downloaded, and only
+   *   the GGUF is stored. In Node a path can take the place of a URL
    * @param {LoadOptions & { threads?: number }} [options] `threads`: how many at most. The default is the number of the
    *   processor's cores, up to 8. A page that is not cross-origin isolated always has one; see sw.js
    * @returns {Promise<ClipEncoder>} with option `first`, as soon as that tower is loaded
    */
   static async load(source, { threads = defaultThreads(), ...options } = {}) {
-    if (source instanceof File && isWeightsName(source.name)) source = [source];
-    if (source instanceof Uint8Array || source instanceof ArrayBuffer) source = new Blob([/** @type {BlobPart} */ (source)]);
-    if (Array.isArray(source)) requireList(source, (file) => file instanceof File, "a File");
-    else if (!(source instanceof Blob)) source = absoluteUrl(source);
-    if (!Number.isInteger(threads) || threads < 1) {
-      throw new ClipError("invalid_input", `threads is ${threads}; it must be a whole number, 1 or more`);
-    }
-    if (typeof source === "string") refuseHubPages(source);
-    // A blob: URL belongs to the page: if the page was opened from a disk, not even its worker may read it.
-    if (typeof source === "string" && source.startsWith("blob:")) source = await (await download(source, { signal: options.signal })).blob();
-    if (source instanceof Blob) source = await environment.sendable(source);
-    const params = loadParams(source, threads, options);
+    const params = await loadParams(source, threads, options, keptModels);
     const { signal, onProgress, onWarning = printWarning } = options;
-    if (signal?.aborted) throw abortedError(signal);
     const worker = new RestartingWorker(params, onWarning);
     if (params.keep) askToPersist();
     return new Promise((resolve, reject) => {

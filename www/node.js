@@ -1,6 +1,7 @@
 // The API in Node: that of clip.js, but sources can be paths, workers are threads of Node, and no model is stored.
 
 import { setMaxListeners } from "node:events";
+import { existsSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { pathToFileURL } from "node:url";
 import { workers } from "./lib/client/start-worker.js";
@@ -15,6 +16,7 @@ Object.assign(environment, {
   fetch: fetchOrRead,
   cores: availableParallelism,
   keeps: () => false,
+  has: async (/** @type {string} */ url) => existsSync(new URL(url)),
   // Node sends no blob to a thread that reads a file, such as those of `fs.openAsBlob`.
   sendable: async (/** @type {Blob} */ blob) => {
     try {

@@ -93,6 +93,7 @@ function remote(known) {
   return new RemoteFile(["https://a.test/m.gguf", "https://b.test/m.gguf"], {
     ...known,
     cache: "default",
+    access: null,
     idleTimeout: 60_000,
     signal: new AbortController().signal,
     passed: async () => {},
@@ -223,7 +224,7 @@ test("any URL is opened, or refused with a code", { timeout: TIMEOUT }, async (t
 
 /** @param {string} url */
 async function open(url) {
-  const options = { mirrors: [], keep: false, idleTimeout: 60_000, limits: {}, signal: new AbortController().signal, onWarning: () => assert.fail("it warned") };
+  const options = { mirrors: [], access: null, keep: false, idleTimeout: 60_000, limits: {}, signal: new AbortController().signal, onWarning: () => assert.fail("it warned") };
   try {
     return await openCheckpoint(url, options, []);
   } catch (error) {

@@ -86,7 +86,7 @@ describe("a bad request gets an error that says why", () => {
   test("if no page has a model", async (t) => {
     const clip = await site.newPage(t);
     await controlled(clip.page);
-    await clip.chooseOrigin("Any URL");
+    await clip.chooseOrigin("Name or URL");
     const hosted = await post(clip.page, NLP, { inputs: ["a cat"] });
     assert.deepEqual([hosted.status, hosted.json.status_code, hosted.json.error.code], [503, 503, "no_encoder"]);
     assert.match(hosted.json.error.message, /open the page, load a model/);

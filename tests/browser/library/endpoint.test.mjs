@@ -187,7 +187,7 @@ describe("several pages", () => {
     const want = (await expected(page, { texts: ["a cat"] })).texts;
     const without = await page.context().newPage();
     await without.goto(`${site.own.origin}/`);
-    await without.getByRole("radio", { name: "Any URL" }).check({ force: true });
+    await without.getByRole("radio", { name: "Name or URL" }).check({ force: true });
     const silent = await otherPage(page);
     for (const asking of [without, silent]) assert.deepEqual((await post(asking, NLP, { inputs: ["a cat"] })).json, want);
   });

@@ -106,8 +106,8 @@ describe("samples", () => {
   test("do not download a large model without asking", async (t) => {
     const clip = await site.visit(t);
     await winner(clip, "hearts.png");
-    await clip.chooseOrigin("Any URL");
-    await clip.page.getByLabel("Address of a GGUF or safetensors file").fill(`${site.hub.origin}/tiny-gelu.q8_0.gguf`);
+    await clip.chooseOrigin("Name or URL");
+    await clip.page.getByLabel("Name of a model on the Hub, or address of a file").fill(`${site.hub.origin}/tiny-gelu.q8_0.gguf`);
     await clip.page.getByRole("button", { name: "Sample fish.png" }).click();
     await clip.thumbnails.filter({ hasText: "fish.png" }).waitFor();
     await clip.page.waitForTimeout(300);

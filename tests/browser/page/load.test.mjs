@@ -209,20 +209,11 @@ describe("a file that is not a model is refused, and the model before keeps work
     assert.equal(await shownCode(clip.modelError), "invalid_input");
   });
 
-  test("a page of the Hub", async (t) => {
+  test("a page of the Hub that is no model's", async (t) => {
     const clip = await site.newPage(t);
-    const hub = "https://huggingface.co/openai/clip-vit-base-patch32";
-    /** @type {[string, string][]} */
-    const cases = [
-      [hub, `the page of a repository on the Hub; give the address of its weights, such as ${hub}/resolve/main/model.safetensors`],
-      [`${hub}/`, `such as ${hub}/resolve/main/model.safetensors`],
-      [`${hub}/tree/refs/pr/3`, "such as https://"],
-      [`${hub.replace("huggingface.co", "hf.co")}/tree/main`, `such as ${hub}/resolve/main/model.safetensors`],
-      [`${hub}/blob/main/pytorch_model.bin`, `the page of a file on the Hub; its own address is ${hub}/resolve/main/pytorch_model.bin`],
-    ];
-    for (const [url, says] of cases) {
+    for (const url of ["https://huggingface.co/datasets/laion/laion2B-en", "https://huggingface.co/openai", "https://hf.co/openai/clip/tree/main/onnx"]) {
       await clip.loadUrl(url);
-      await clip.modelError.getByText(says).waitFor({ timeout: 5_000 });
+      await clip.modelError.getByText(url).waitFor({ timeout: 5_000 });
       assert.equal(await shownCode(clip.modelError), "not_a_model");
     }
     await clip.loadTinyModel();

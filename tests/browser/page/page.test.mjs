@@ -46,8 +46,8 @@ test("by keyboard alone: choose a model, load it, type, embed, copy", async (t) 
 test("by keyboard: the focus moves from Load to Cancel, and back again", async (t) => {
   const clip = await site.newPage(t);
   site.hub.answer("/never.gguf", () => {});
-  await clip.chooseOrigin("Any URL");
-  await clip.page.getByLabel("Address of a GGUF or safetensors file").fill(`${site.hub.origin}/never.gguf`);
+  await clip.chooseOrigin("Name or URL");
+  await clip.page.getByLabel("Name of a model on the Hub, or address of a file").fill(`${site.hub.origin}/never.gguf`);
   await clip.page.keyboard.press("Tab");
   await clip.page.keyboard.press("Enter");
   assert.equal((await focused(clip.page)).id, "model-cancel");

@@ -177,7 +177,7 @@ export class ClipPage {
     this.texts = page.getByLabel("Texts");
   }
 
-  /** @param {"Menu" | "Any URL" | "File from disk"} origin */
+  /** @param {"Menu" | "Name or URL" | "File from disk"} origin */
   async chooseOrigin(origin) {
     await this.page.getByRole("radio", { name: origin }).check({ force: true });
   }
@@ -187,8 +187,8 @@ export class ClipPage {
    * @param {string} url
    */
   async loadUrl(url) {
-    await this.chooseOrigin("Any URL");
-    await this.page.getByLabel("Address of a GGUF or safetensors file").fill(url);
+    await this.chooseOrigin("Name or URL");
+    await this.page.getByLabel("Name of a model on the Hub, or address of a file").fill(url);
     await this.page.getByRole("button", { name: "Load", exact: true }).click();
   }
 

@@ -1,11 +1,13 @@
 // The options of the public methods: types, defaults and checks.
 
-import { ClipError } from "../shared/error.js";
 import { absoluteUrl, requireChoice, requireTowers } from "./inputs.js";
-import { requireLimits } from "../shared/limits.js";
+import { accessOf, locateModel } from "./model-source.js";
 import { environment } from "../shared/environment.js";
-/** @import { LimitOptions, LoadParams, Progress, Tower, Warning } from "../shared/protocol.js" */
+import { abortedError, ClipError } from "../shared/error.js";
+import { requireLimits } from "../shared/limits.js";
 
+/** @import { Kept, ModelSource } from "./model-source.js" */
+/** @import { LimitOptions, LoadParams, Progress, Tower, Warning } from "../shared/protocol.js" */
 
 /**
  * @typedef {object} LoadOptions
@@ -13,7 +15,12 @@ import { environment } from "../shared/environment.js";
  *   supports range requests, the rest of the file is not fetched. By default, both, or those that the file has
  * @property {Tower} [first] the tower to load first if both are loaded: `load` resolves as soon as this tower is ready.
  *   The other one continues to load, and calls that need it wait; {@link ClipEncoder.loaded} settles when it is done
- * @property {string} [type] that a checkpoint is converted to: `q8_0` by default, or f32, f16, q5_1, q5_0, q4_1, q4_0
+ * @property {string} [type] that a checkpoint is converted to: `q8_0` by default, or f32, f16, q5_1, q5_0, q4_1, q4_0.
+ *   Of a model on the Hub that has several GGUF files, the one of this type is loaded
+ * @property {string} [revision] of a model on the Hub: a branch, a tag or a commit; `main` by default
+ * @property {string} [token] of an account on the Hub, for private and gated models. It is sent to `host` alone, and not
+ *   stored
+ * @property {string} [host] of the models that are given by name: `https://huggingface.co` by default, or a mirror of it
  * @property {"gelu" | "quick_gelu"} [activation] of a checkpoint, if its configuration does not give it or is wrong
  * @property {number} [size] bytes of the file, for progress if the server does not send the size
  * @property {string} [sha256] of the file, in hexadecimal. A file with another hash is refused with `corrupt_model` and
@@ -71,31 +78,42 @@ export function defaultThreads() {
 }
 
 /**
- * @param {string | Blob | File[]} source
+ * The parameters of a load, checked and with their defaults.
+ * @param {ModelSource} source
  * @param {number} threads
  * @param {LoadOptions} options
- * @returns {LoadParams}
+ * @param {() => Promise<Kept[]>} keptModels
+ * @returns {Promise<LoadParams>}
  */
-export function loadParams(source, threads, { type = "q8_0", activation, towers, first, size, sha256, mirrors = [], keep = environment.keeps(), idleTimeout = 20_000, ignoreMemory = false, limits = {} }) {
+export async function loadParams(source, threads, options, keptModels) {
+  const { type = "q8_0", activation, towers, first, size, sha256, mirrors = [], keep = environment.keeps(), idleTimeout = 20_000, ignoreMemory = false, signal } = options;
+  if (!Number.isInteger(threads) || threads < 1) {
+    throw new ClipError("invalid_input", `threads is ${threads}; it must be a whole number, 1 or more`);
+  }
   if (towers !== undefined) requireTowers(towers);
   if (first !== undefined) requireTowers([first]);
   if (sha256 !== undefined && !/^[0-9a-f]{64}$/i.test(sha256)) {
     throw new ClipError("invalid_input", "sha256 is not 64 hexadecimal digits");
   }
+  const limits = requireLimits(options.limits ?? {});
+  const access = accessOf(options);
+  const located = await locateModel(source, { ...options, limits }, keptModels);
+  if (signal?.aborted) throw abortedError(signal);
   return {
-    source,
+    source: located.source,
+    access,
     threads,
     type,
     activation,
     towers,
     first,
-    size,
+    size: size ?? located.size,
     sha256: sha256?.toLowerCase(),
     mirrors: mirrors.map(absoluteUrl),
-    keep: keep && typeof source === "string",
+    keep: keep && typeof located.source === "string",
     idleTimeout,
     ignoreMemory,
-    limits: requireLimits(limits),
+    limits,
   };
 }
 

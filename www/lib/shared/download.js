@@ -1,8 +1,11 @@
 // One GET request, with a code for each failure: `network` if there is no response, `http_status` if its status is not
-// 2xx, with the response as the error's cause.
+// 2xx, with the response as the error's cause; `model_not_found` or `access_denied` if the Hub says so.
 
 import { abortedError, ClipError } from "./error.js";
 import { environment } from "./environment.js";
+import { accessHeaders, hubError } from "./hub.js";
+
+/** @import { Access } from "./hub.js" */
 
 /**
  * A JSON file. Rejects with `not_json` for anything else, such as the web page that some hosts send instead of a 404.
@@ -21,13 +24,15 @@ export async function downloadJson(url) {
 
 /**
  * @param {string} url absolute
- * @param {{ signal?: AbortSignal, headers?: Record<string, string>, cache?: RequestCache }} [options]
+ * @param {{ signal?: AbortSignal, headers?: Record<string, string>, cache?: RequestCache, access?: Access | null }} [options]
+ *   `access`: to private models of the Hub
  * @returns {Promise<Response>} a response with status 2xx, its body unread
  */
-export async function download(url, { signal, headers, cache } = {}) {
+export async function download(url, { signal, headers, cache, access } = {}) {
+  const forAccess = accessHeaders(url, access);
   let response;
   try {
-    response = await environment.fetch(url, { signal, headers, cache });
+    response = await environment.fetch(url, { signal, headers: { ...headers, ...forAccess }, cache });
   } catch (cause) {
     if (signal?.aborted) throw abortedError(signal);
     if (cause instanceof ClipError) throw cause;
@@ -39,6 +44,8 @@ export async function download(url, { signal, headers, cache } = {}) {
     );
   }
   if (!response.ok) {
+    const told = hubError(response, url, "authorization" in forAccess);
+    if (told) throw told;
     const status = `${response.status} ${response.statusText}`.trim();
     throw new ClipError("http_status", `${url} answered ${status}`, { cause: response });
   }

@@ -26,6 +26,16 @@ export const environment = {
   keeps: () => location.protocol !== "file:",
 
   /**
+   * Whether this site has a file. Node looks on its disk too.
+   * @type {(url: string) => Promise<boolean>}
+   */
+  async has(url) {
+    const response = await environment.fetch(url, { method: "HEAD" }).catch(() => null);
+    // Many hosts send a web page in place of a missing file.
+    return response !== null && response.ok && !response.headers.get("content-type")?.startsWith("text/html");
+  },
+
+  /**
    * The same bytes as a blob that a worker can be sent.
    * @type {(blob: Blob) => Blob | Promise<Blob>}
    */

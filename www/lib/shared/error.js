@@ -5,6 +5,8 @@ export const STATUS_CODES = /** @type {const} */ ({
   empty_input: 400,
   invalid_input: 400,
   missing_tower: 400,
+  access_denied: 403,
+  model_not_found: 404,
   closed: 409,
   in_use: 409,
   image_too_large: 413,

@@ -1,5 +1,4 @@
-// Every message between a page and a worker, and every type in one. It imports only the types that are generated from
-// Rust.
+// Every message between a page and a worker, and every type in one. It imports only types.
 //
 // The page calls a worker, and the worker answers:
 //   {id, method, params} -> {id, progress | warning | early}* -> {id, result} | {id, error}
@@ -51,6 +50,7 @@
  * The parameters of a load.
  * @typedef {object} LoadParams
  * @property {string | Blob | File[]} source
+ * @property {import("./hub.js").Access | null} access to private models of the Hub
  * @property {string} type that a checkpoint is converted to
  * @property {"gelu" | "quick_gelu"} [activation] of a checkpoint, if its configuration is wrong
  * @property {Tower[]} [towers]

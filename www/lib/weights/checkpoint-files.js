@@ -151,11 +151,11 @@ async function optionalText(url, options) {
 
 /**
  * @param {string} url
- * @param {Pick<WeightsOptions, "signal" | "limits">} options
+ * @param {Pick<WeightsOptions, "access" | "signal" | "limits">} options
  */
-async function downloadText(url, { signal, limits }) {
+async function downloadText(url, { access, signal, limits }) {
   const check = (/** @type {number} */ bytes) => checkLimit("jsonBytes", bytes, `bytes of ${url}`, limits);
-  return (await readBody(await download(url, { signal }), url, check, signal)).text();
+  return (await readBody(await download(url, { access, signal }), url, check, signal)).text();
 }
 
 /**

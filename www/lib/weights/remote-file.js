@@ -20,9 +20,11 @@ const NEAR = 256 << 10;
 /** Bytes read at a time, at most. WebKit gives everything that has arrived meanwhile as one chunk. */
 const BUFFER_BYTES = 2 << 20;
 /** Codes of failures that a retry does not fix. */
-const PERMANENT = ["not_a_model", "io"];
+const PERMANENT = ["not_a_model", "io", "model_not_found", "access_denied"];
 /** Client errors that are temporary: request timeout, too early, too many requests. */
 const TRANSIENT_STATUS = [408, 425, 429];
+
+/** @import { Access } from "../shared/hub.js" */
 
 /**
  * A response that is being read.
@@ -41,6 +43,7 @@ const TRANSIENT_STATUS = [408, 425, 429];
  * @property {string | null} etag of the stored part, from the first of the URLs
  * @property {RequestCache} cache how to use the browser's own cache: stored files need not be in it too
  * @property {number} idleTimeout milliseconds without a byte after which a connection counts as broken
+ * @property {Access | null} access to private models of the Hub
  * @property {AbortSignal} signal
  * @property {(position: number, bytes: Uint8Array) => Promise<void>} passed called with bytes that were read and
  *   skipped
@@ -49,6 +52,7 @@ const TRANSIENT_STATUS = [408, 425, 429];
 export class RemoteFile {
   #urls;
   #cache;
+  #access;
   #idleTimeout;
   #signal;
   #passed;
@@ -69,10 +73,11 @@ export class RemoteFile {
    * @param {string[]} urls absolute
    * @param {RemoteOptions} options
    */
-  constructor(urls, { size, toldSize, etag, cache, idleTimeout, signal, passed }) {
+  constructor(urls, { size, toldSize, etag, cache, access, idleTimeout, signal, passed }) {
     this.#urls = urls;
     this.#etag = etag;
     this.#cache = cache;
+    this.#access = access;
     this.#idleTimeout = idleTimeout;
     this.#signal = signal;
     this.#passed = passed;
@@ -161,7 +166,7 @@ export class RemoteFile {
     try {
       const asksPart = part && this.#givesParts !== false;
       const headers = asksPart ? this.#rangeHeaders(url, position, end) : {};
-      const response = await download(url, { signal: abort.signal, headers, cache: this.#cache });
+      const response = await download(url, { signal: abort.signal, headers, cache: this.#cache, access: this.#access });
       if (response.headers.get("content-type")?.startsWith("text/html")) {
         // If bytes were read before, this response is wrong, not the URL.
         throw position === 0 ? webPageError(url) : new ClipError("network", `${url} answered with a web page instead of the rest of the file; try again`);

@@ -4,8 +4,9 @@
 import { ClipError, webPageError } from "../shared/error.js";
 import { LocalCopy } from "../store/local-copy.js";
 import { RemoteFile } from "./remote-file.js";
-/** @import { LimitOptions, Tower, Warning } from "../shared/protocol.js" */
 
+/** @import { Access } from "../shared/hub.js" */
+/** @import { LimitOptions, Tower, Warning } from "../shared/protocol.js" */
 
 /** Bytes that are read at a time from a disk. */
 const CHUNK = 1 << 20;
@@ -15,6 +16,7 @@ const CHUNK = 1 << 20;
  * @property {number} [size] bytes of the file, if the server does not send the size
  * @property {string} [sha256] of the whole file
  * @property {string[]} mirrors further URLs of the same file
+ * @property {Access | null} access to private models of the Hub
  * @property {string | null} [etag] of a file that an earlier conversion has read in part, and that is not stored itself
  * @property {boolean} keep whether to store the bytes, and to use stored ones
  * @property {number} idleTimeout milliseconds

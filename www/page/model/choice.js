@@ -140,7 +140,7 @@ export class ModelChoice {
   nothingChosen() {
     const origin = this.#origin();
     let wanted = "the menu is empty; type an address or choose a file";
-    if (origin === "url") wanted = "type the address of a GGUF, safetensors or pytorch_model.bin file";
+    if (origin === "url") wanted = "type the name of a model on the Hub, or the address of a GGUF, safetensors or pytorch_model.bin file";
     if (origin === "file") wanted = "choose a GGUF file, or a checkpoint's files";
     return new ClipError("empty_input", `no model chosen: ${wanted}`);
   }
@@ -151,7 +151,7 @@ export class ModelChoice {
 
   /** @param {string} origin */
   #aboutChoice(origin) {
-    if (origin === "url") return "A GGUF file of CLIP weights, or the .safetensors or pytorch_model.bin of a checkpoint with its configuration beside it, on a server that lets this page read it (CORS).";
+    if (origin === "url") return "A CLIP model of Hugging Face's Hub by its name, such as openai/clip-vit-base-patch32. Or the address of a GGUF file, or of the .safetensors or pytorch_model.bin of a checkpoint with its configuration beside it, on a server that lets this page read it (CORS).";
     if (origin === "file") return "A GGUF file of CLIP weights; or a checkpoint's .safetensors or pytorch_model.bin with its config.json and tokenizer.json, chosen together. It is read here and goes nowhere.";
     const entry = this.#entries[menu.selectedIndex];
     if (!entry) return "";

@@ -95,10 +95,18 @@ need_cargo_fuzz() {
 
 need_node_packages() {
   need npm "install Node.js 20 or newer with npm"
-  if [ ! -e node_modules/.package-lock.json ] || [ package-lock.json -nt node_modules/.package-lock.json ]; then
-    say "installing the packages of package-lock.json"
-    npm ci --no-audit --no-fund
-    touch node_modules/.package-lock.json
+  install_packages .
+}
+
+# The bundlers and runtimes that the examples are built and run with: 700 MB.
+need_example_packages() { install_packages examples; }
+
+install_packages() { # FOLDER
+  local lock=$1/package-lock.json installed=$1/node_modules/.package-lock.json
+  if [ ! -e "$installed" ] || [ "$lock" -nt "$installed" ]; then
+    say "installing the packages of $lock"
+    npm ci --no-audit --no-fund --prefix "$1"
+    touch "$installed"
   fi
 }
 

@@ -5,7 +5,7 @@
 //   node packaging/service-worker.mjs --check   fails if they are out of date
 
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
-import { join, resolve } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import { RELAXED_DOT } from "../www/lib/engine/relaxed-simd.js";
 import { ENDPOINT_PATHS } from "../www/lib/shared/endpoint-paths.js";
 
@@ -53,9 +53,15 @@ function generated() {
   ].join("\n");
 }
 
-/** @param {string[]} paths */
+/**
+ * A list with a line for each folder.
+ * @param {string[]} paths sorted
+ */
 function list(paths) {
-  return `[\n${paths.map((path) => `  ${JSON.stringify(path)},\n`).join("")}]`;
+  /** @type {Map<string, string[]>} */
+  const lines = new Map();
+  for (const path of paths) lines.set(dirname(path), [...(lines.get(dirname(path)) ?? []), path]);
+  return `[\n${[...lines.values()].map((line) => `  ${line.map((path) => JSON.stringify(path)).join(", ")},\n`).join("")}]`;
 }
 
 /** @param {string} pattern that will be put between slashes */

@@ -58,7 +58,7 @@ export { ClipError, errorJson, similarity };
 export class ClipEncoder {
   #worker;
   #helpers;
-  #pictures = new PicturePool();
+  #pictures;
   /** The images that are being fetched. @type {Set<AbortController>} */
   #opening = new Set();
   /** @type {ClipError | null} why no call succeeds any more */
@@ -78,6 +78,7 @@ export class ClipEncoder {
   constructor(worker, params, loaded) {
     this.#worker = worker;
     this.#helpers = new BatchRunner(params, loaded);
+    this.#pictures = new PicturePool(params.libraryUrl);
     worker.over.then((error) => this.#end(error));
     this.#info = Object.freeze(loaded.info);
     this.#memory = Object.freeze(loaded.memory);

@@ -14,7 +14,8 @@ export * from "./clip.js";
 
 Object.assign(environment, {
   fetch: fetchOrRead,
-  cores: availableParallelism,
+  // Deno does not end threads that wait for work, and its process would not exit.
+  cores: () => ("Deno" in globalThis ? 1 : availableParallelism()),
   keeps: () => false,
   has: async (/** @type {string} */ url) => existsSync(new URL(url)),
   // Node sends no blob to a thread that reads a file, such as those of `fs.openAsBlob`.

@@ -78,18 +78,6 @@ test("node", (t) => {
   assert.ok(Number(cosines[0]) > Number(cosines[1]));
 });
 
-test("vite", { timeout: 120_000 }, async (t) => {
-  const folder = copy(t, "vite");
-  execFileSync(join(REPOSITORY, "node_modules/.bin/vite"), ["build", "--logLevel", "warn"], { cwd: folder, stdio: ["ignore", "inherit", "inherit"] });
-  const built = await new StaticServer(join(folder, "dist")).start();
-  t.after(() => built.stop());
-  const { page } = await site.newPage(t);
-  await page.goto(`${built.origin}/`);
-  await page.locator("#result").filter({ hasText: "Choose a picture" }).waitFor();
-  await page.getByLabel("Picture").setInputFiles(HEARTS);
-  assertClose((await result(page)).data, commandLine("--image", HEARTS));
-});
-
 /**
  * An example with the package installed, in a folder from which the repository's own packages are found.
  * @param {TestContext} t

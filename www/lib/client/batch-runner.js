@@ -201,7 +201,7 @@ export class BatchRunner {
   /** @param {number} count */
   #start(count) {
     while (count >= WORTHWHILE && this.#helpers.size < this.#most) {
-      const helper = new WorkerConnection("model", () => this.#replace(helper));
+      const helper = new WorkerConnection("model", this.#params.libraryUrl, () => this.#replace(helper));
       const ready = helper.call("load", { ...this.#params, towers: ["vision"], first: undefined }).then(
         () => true,
         (error) => {

@@ -10,7 +10,6 @@ import { fileUrl, folderUrl, HUB, hubModelOf, isAmbiguous, originOf } from "../s
 import { isBlob, isBytes, isFile, isUrl } from "../shared/kinds.js";
 import { isWeightsName } from "../shared/weight-file-names.js";
 
-/** @import { LoadOptions } from "./options.js" */
 /** @import { Access, HubModel } from "../shared/hub.js" */
 /** @import { LimitOptions, Tower } from "../shared/protocol.js" */
 
@@ -24,6 +23,18 @@ import { isWeightsName } from "../shared/weight-file-names.js";
  */
 
 /**
+ * The options that decide which model is loaded: see LoadOptions.
+ * @typedef {object} WhichModel
+ * @property {string} [type]
+ * @property {Tower[]} [towers]
+ * @property {string} [revision]
+ * @property {string} [token]
+ * @property {string} [host]
+ * @property {boolean} [keep]
+ * @property {AbortSignal} [signal]
+ */
+
+/**
  * @typedef {object} Located
  * @property {string | Blob | File[]} source a URL is absolute
  * @property {number} [size] bytes, as the Hub tells
@@ -31,7 +42,7 @@ import { isWeightsName } from "../shared/weight-file-names.js";
 
 /**
  * @param {ModelSource} given
- * @param {LoadOptions & { limits: LimitOptions }} options
+ * @param {WhichModel & { limits: LimitOptions }} options
  * @param {() => Promise<Kept[]>} keptModels
  * @returns {Promise<Located>}
  */
@@ -58,7 +69,7 @@ export async function locateModel(given, options, keptModels) {
 
 /**
  * The token of the options, for the host of the models.
- * @param {Pick<LoadOptions, "token" | "host">} options
+ * @param {Pick<WhichModel, "token" | "host">} options
  * @returns {Access | null}
  */
 export function accessOf({ token, host = HUB }) {
@@ -72,7 +83,7 @@ export function accessOf({ token, host = HUB }) {
  * is here comes first. A site has no folders, so `owner/name` is never its file.
  * @param {string} text
  * @param {HubModel} model
- * @param {LoadOptions} options
+ * @param {WhichModel} options
  * @param {() => Promise<Kept[]>} keptModels
  */
 async function isLocal(text, { file }, { revision, host }, keptModels) {
@@ -84,7 +95,7 @@ async function isLocal(text, { file }, { revision, host }, keptModels) {
 
 /**
  * @param {HubModel} model
- * @param {LoadOptions & { limits: LimitOptions }} options
+ * @param {WhichModel & { limits: LimitOptions }} options
  * @param {() => Promise<Kept[]>} keptModels
  * @returns {Promise<Located>}
  */

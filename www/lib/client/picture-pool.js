@@ -20,6 +20,7 @@ const LONGEST = 120_000;
  */
 
 export class PicturePool {
+  #libraryUrl;
   /** @type {WorkerConnection[]} that have no picture to read */
   #idle = [];
   /** The workers there are, each with the start of its module. @type {Map<WorkerConnection, Promise<void> | null>} */
@@ -35,6 +36,11 @@ export class PicturePool {
   /** @type {ClipError | null} why the workers have ended */
   #ended = null;
   #most = Math.max(1, Math.min(environment.cores() - 1, MOST_WORKERS, Math.floor(deviceMemory() / MEMORY_EACH)));
+
+  /** @param {string | undefined} libraryUrl see {@link import("./start-worker.js").workers} */
+  constructor(libraryUrl) {
+    this.#libraryUrl = libraryUrl;
+  }
 
   /** How many pictures can be read at once. */
   get size() {
@@ -109,7 +115,7 @@ export class PicturePool {
   }
 
   #newWorker() {
-    const worker = new WorkerConnection("pictures");
+    const worker = new WorkerConnection("pictures", this.#libraryUrl);
     this.#all.set(worker, null);
     return worker;
   }

@@ -24,7 +24,7 @@ const TOWERS = ["text", "vision"];
 export class RestartingWorker {
   #params;
   #onWarning;
-  #connection = this.#connect();
+  #connection;
   /** @type {Loaded | null} what is loaded, and what a replacement worker has to load */
   #loaded = null;
   /** @type {Tower[] | undefined} that are loaded; all of the file's, if undefined */
@@ -49,6 +49,7 @@ export class RestartingWorker {
   constructor(params, onWarning) {
     this.#params = params;
     this.#onWarning = onWarning;
+    this.#connection = this.#connect();
   }
 
   /** Settles when no worker is being replaced. */
@@ -176,7 +177,7 @@ export class RestartingWorker {
   }
 
   #connect() {
-    return new WorkerConnection("model", (death) => this.#replace(death));
+    return new WorkerConnection("model", this.#params.libraryUrl, (death) => this.#replace(death));
   }
 
   /** @param {WorkerDeath} death */

@@ -1,7 +1,7 @@
 // The page's connection to one worker: calls it, receives its progress, aborts calls, ends it, and notices when it
 // dies.
 
-import { SCRIPTS, workers } from "./start-worker.js";
+import { BUNDLER_ADVICE, SCRIPTS, workers } from "./start-worker.js";
 import { abortedError, ClipError } from "../shared/error.js";
 import { workerRequests } from "../shared/requested-urls.js";
 import { startWithRetries } from "../shared/retry-start.js";
@@ -18,8 +18,8 @@ const NAMES = { model: "the encoder's worker", pictures: "the worker that reads 
  * @param {WorkerKind} kind
  */
 const notStarted = (kind) =>
-  `it does not start, because the server does not send lib/${SCRIPTS[kind].replace("../", "")} as JavaScript, or the page's ` +
-  "Content-Security-Policy forbids it (worker-src 'self' allows it)";
+  `it does not start, because the server does not send ${SCRIPTS[kind]} as JavaScript, or the page's ` +
+  `Content-Security-Policy forbids it (worker-src 'self' allows it); ${BUNDLER_ADVICE}`;
 
 /** The error of a call that was not answered before its worker died. */
 export class WorkerDeath extends Error {
@@ -50,6 +50,7 @@ const LEAVE = 5000;
 
 export class WorkerConnection {
   #kind;
+  #libraryUrl;
   /** The name of the lock that the worker holds as long as it lives. */
   #name = `clip-wasm worker ${Date.now()} ${Math.random()}`;
   /** @type {Worker | null} `null` if the page cannot start one */
@@ -67,10 +68,12 @@ export class WorkerConnection {
 
   /**
    * @param {WorkerKind} kind
+   * @param {string | undefined} libraryUrl see {@link workers}
    * @param {(death: WorkerDeath) => void} [onDeath] called before the pending calls are rejected
    */
-  constructor(kind, onDeath = () => {}) {
+  constructor(kind, libraryUrl, onDeath = () => {}) {
     this.#kind = kind;
+    this.#libraryUrl = libraryUrl;
     this.#onDeath = onDeath;
     startWithRetries(() => this.#start()).catch((event) => this.#fail(event));
   }
@@ -150,7 +153,7 @@ export class WorkerConnection {
       let started = false;
       let worker;
       try {
-        worker = workers.start(this.#kind, this.#name);
+        worker = workers.start(this.#kind, this.#name, this.#libraryUrl);
       } catch (error) {
         this.end(/** @type {ClipError} */ (error));
         return;

@@ -1,7 +1,7 @@
 // Starts the towers' module, and the threads of the builds that have some.
 
 import { singleBuilds, threadsBuild, threadsBuildNames } from "./builds.js";
-import { isForeign, startForeign } from "../shared/foreign-worker.js";
+import { isForeign, libraryOf, startFrom } from "../shared/foreign-worker.js";
 import { startWithRetries } from "../shared/retry-start.js";
 
 /** @import { SingleBindings, ThreadsBindings } from "./builds.js" */
@@ -116,8 +116,9 @@ function countThreads(starts) {
  * @returns {Promise<void>}
  */
 async function startThread(shared) {
-  const worker = isForeign(import.meta.url)
-    ? startForeign("wasm-thread.js", import.meta.url)
+  const address = new URL("../../pkg/simd128-threads/clip_wasm_bg.wasm", import.meta.url);
+  const worker = isForeign(address)
+    ? startFrom("lib/engine/wasm-thread.js", libraryOf(address))
     : new Worker(new URL("./wasm-thread.js", import.meta.url), { type: "module" });
   const { port1, port2 } = new MessageChannel();
   await new Promise((resolve, reject) => {

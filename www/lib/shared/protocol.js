@@ -51,6 +51,7 @@
  * @typedef {object} LoadParams
  * @property {string | Blob | File[]} source
  * @property {import("./hub.js").Access | null} access to private models of the Hub
+ * @property {string} [libraryUrl] of the folder with the library's files
  * @property {string} type that a checkpoint is converted to
  * @property {"gelu" | "quick_gelu"} [activation] of a checkpoint, if its configuration is wrong
  * @property {Tower[]} [towers]

@@ -1,0 +1,5 @@
+import Embed from "./embed";
+
+export default function Page() {
+  return <Embed />;
+}

@@ -1,7 +1,8 @@
 // The public JavaScript API: CLIP's two encoders, running in a worker of this page.
 
 import { classificationOf, meanOf, promptsOf, requireScale } from "./lib/client/classify.js";
-import { absoluteUrl, openImage, requireImages, requireTexts, requireTowers } from "./lib/client/inputs.js";
+import { openImage, requireImages } from "./lib/client/image-source.js";
+import { absoluteUrl, requireTexts, requireTowers } from "./lib/client/inputs.js";
 import { defaultThreads, imageParams, loadParams } from "./lib/client/options.js";
 import { PicturePool } from "./lib/client/picture-pool.js";
 import { RestartingWorker } from "./lib/client/restarting-worker.js";
@@ -17,7 +18,8 @@ import { Store } from "./lib/store/store.js";
 /** @import { Loaded, LoadParams, Preprocessing } from "./lib/shared/protocol.js" */
 
 /** @typedef {import("./lib/client/classify.js").Classification} Classification */
-/** @typedef {import("./lib/client/inputs.js").ImageSource} ImageSource a string is a URL */
+/** @typedef {import("./lib/client/image-source.js").ImageSource} ImageSource */
+/** @typedef {import("./lib/client/image-source.js").RawPixels} RawPixels */
 /** @typedef {import("./lib/client/model-source.js").ModelSource} ModelSource */
 /** @typedef {import("./lib/shared/protocol.js").Warning} Warning */
 /** @typedef {import("./lib/shared/protocol.js").Progress} Progress */
@@ -200,7 +202,8 @@ export class ClipEncoder {
   }
 
   /**
-   * Embeds images. On a page without threads, 16 images or more make the encoder load the model into further workers,
+   * Embeds images: files by their URLs, bytes or streams, and pixels from canvases, elements and bitmaps, which are
+   * taken as they are. Of an `<img>` the file is read again, so that its vector is that of the file. On a page without threads, 16 images or more make the encoder load the model into further workers,
    * up to 3, if there are cores and memory for them. They stay until the encoder is closed; `threads: 1` forbids them.
    *
    * Rejects with the error of the first image that fails:

@@ -2,6 +2,7 @@
 // embeddings.
 
 import { ClipError, errorJson } from "./clip.js";
+import { bytesOfDataUrl } from "./lib/shared/data-url.js";
 import { ENDPOINT_PATHS, endsWithPath } from "./lib/shared/endpoint-paths.js";
 import { environment } from "./lib/shared/environment.js";
 
@@ -243,11 +244,9 @@ async function embedMixed(inputs, encoder) {
  * @returns {Uint8Array | null} the bytes of an image given as a `data:` URL; `null` for a text
  */
 function imageOf(input, index) {
-  const [start, base64] = /^data:image\/[^,]*?(;base64)?,/i.exec(input) ?? [];
-  if (start === undefined) return null;
-  const data = input.slice(start.length).replace(/%([0-9a-f]{2})/gi, (_, byte) => String.fromCharCode(parseInt(byte, 16)));
+  if (!/^data:image\//i.test(input)) return null;
   try {
-    return Uint8Array.from(base64 ? atob(data) : data, (character) => character.charCodeAt(0));
+    return bytesOfDataUrl(input);
   } catch {
     throw new FieldError("input", `input ${index} is a data: URL whose base64 cannot be decoded`);
   }

@@ -2,12 +2,14 @@
 
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { openAsBlob, readFileSync } from "node:fs";
+import { createReadStream, openAsBlob, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { availableParallelism } from "node:os";
 import { join, relative } from "node:path";
 import { after, before, describe, test } from "node:test";
+import { Readable } from "node:stream";
 import { pathToFileURL } from "node:url";
+import { runInNewContext } from "node:vm";
 import { FIXTURES, PHOTOS, TEST_DATA, TINY_MODEL } from "../browser/support/browser.mjs";
 import { StaticServer } from "../browser/support/server.mjs";
 import { record } from "../reliability/record.mjs";
@@ -114,6 +116,32 @@ test("an image is a path, a URL, bytes, a Buffer or a Blob", async (t) => {
   assert.equal(data.length, 8);
   for (const [i, vector] of data.entries()) assert.deepEqual(vector, data[0], `input ${i} differs from input 0`);
   assert.ok(buffer.length > 0, "the caller keeps the bytes");
+});
+
+test("an image is a stream, a response, pixels, or a value of another realm", async (t) => {
+  const clip = await load(t, TINY_MODEL);
+  const path = join(FIXTURES, "cat.png");
+  const buffer = readFileSync(path);
+  const url = server.answer("/cat.png", (_request, response) => void response.end(buffer));
+  const foreign = runInNewContext("Uint8Array.from(bytes)", { bytes: [...buffer] });
+  const images = [path, createReadStream(path, { highWaterMark: 100 }), Readable.toWeb(createReadStream(path)), await fetch(url), `data:image/png;base64,${buffer.toString("base64")}`, foreign, foreign.buffer];
+  const { data } = await clip.embedImage(/** @type {any} */ (images));
+  for (const [i, vector] of data.entries()) assert.deepEqual(vector, data[0], `input ${i} differs from input 0`);
+  // A bitmap file of 24 bits, whose rows go from the bottom to the top, as blue, green and red.
+  const [width, height] = [8, 6];
+  const rgb = Uint8Array.from({ length: 3 * width * height }, (_, i) => (i * 37) % 256);
+  const bmp = Buffer.alloc(54 + rgb.length);
+  bmp.write("BM");
+  for (const [at, value] of /** @type {const} */ ([[2, bmp.length], [10, 54], [14, 40], [18, width], [22, height]])) bmp.writeUInt32LE(value, at);
+  bmp.writeUInt16LE(1, 26);
+  bmp.writeUInt16LE(24, 28);
+  for (let i = 0; i < rgb.length; i++) {
+    const row = Math.floor(i / (3 * width));
+    const [pixel, channel] = [Math.floor(i / 3) % width, i % 3];
+    bmp[54 + 3 * ((height - 1 - row) * width + pixel) + 2 - channel] = Number(rgb[i]);
+  }
+  const [raw, wanted] = (await clip.embedImage([{ data: rgb, width, height }, bmp])).data;
+  assert.deepEqual(raw, wanted);
 });
 
 test("threads share the work, and do not change a bit", async (t) => {

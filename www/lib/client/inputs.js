@@ -1,13 +1,8 @@
-// Checks the inputs of the public methods, and prepares them for a worker.
+// Checks the inputs of the public methods.
 
-import { download, readBody } from "../shared/download.js";
-import { ClipError } from "../shared/error.js";
-import { checkLimit } from "../shared/limits.js";
 import { environment } from "../shared/environment.js";
-/** @import { LimitOptions } from "../shared/protocol.js" */
-
-
-/** @typedef {Blob | Uint8Array | ArrayBuffer | URL | string} ImageSource a string is a URL; in Node, a URL or a path */
+import { ClipError } from "../shared/error.js";
+import { isUrl, kindOf } from "../shared/kinds.js";
 
 /**
  * @param {unknown} inputs
@@ -29,11 +24,6 @@ export function requireList(inputs, isInput, expected) {
 /** @param {unknown} texts */
 export function requireTexts(texts) {
   requireList(texts, (text) => typeof text === "string", "a string");
-}
-
-/** @param {unknown} images */
-export function requireImages(images) {
-  requireList(images, isImageSource, "a File, a Blob, a URL, a Uint8Array or an ArrayBuffer");
 }
 
 /** @param {unknown} towers */
@@ -60,33 +50,9 @@ export function requireChoice(name, value, choices) {
 export function typeOf(value) {
   if (value === null || value === undefined) return String(value);
   if (Array.isArray(value)) return "a list";
-  return typeof value === "object" ? `a value of type ${value.constructor?.name ?? "object"}` : `a ${typeof value}`;
-}
-
-/** @param {unknown} input */
-function isImageSource(input) {
-  return (
-    typeof input === "string" ||
-    input instanceof URL ||
-    input instanceof Blob ||
-    input instanceof Uint8Array ||
-    input instanceof ArrayBuffer
-  );
-}
-
-/**
- * @param {ImageSource} source
- * @param {LimitOptions} limits
- * @param {AbortSignal | undefined} signal
- * @returns {Promise<Blob | Uint8Array<ArrayBuffer>>} the caller's bytes are copied, so later changes to them have no
- *   effect
- */
-export async function openImage(source, limits, signal) {
-  if (source instanceof Blob) return environment.sendable(source);
-  if (source instanceof ArrayBuffer || source instanceof Uint8Array) return new Uint8Array(source).slice();
-  const url = absoluteUrl(source);
-  const check = (/** @type {number} */ bytes) => checkLimit("imageBytes", bytes, `bytes of ${url}`, limits);
-  return readBody(await download(url, { signal }), url, check, signal);
+  if (typeof value !== "object") return `a ${typeof value}`;
+  const kind = kindOf(value);
+  return `a value of type ${kind === "Object" ? (value.constructor?.name ?? kind) : kind}`;
 }
 
 /**
@@ -94,7 +60,7 @@ export async function openImage(source, limits, signal) {
  * @returns {string}
  */
 export function absoluteUrl(url) {
-  if (typeof url !== "string" && !(url instanceof URL)) {
+  if (typeof url !== "string" && !isUrl(url)) {
     throw new ClipError("invalid_input", `expected a URL or a file, but got ${typeOf(url)}`);
   }
   try {

@@ -2,7 +2,7 @@
 
 import { WorkerConnection, WorkerDeath } from "./worker-connection.js";
 import { environment } from "../shared/environment.js";
-import { abortedError, asClipError, ClipError } from "../shared/error.js";
+import { abortedError, asClipError, ClipError, isDomException } from "../shared/error.js";
 import { deviceMemory } from "../shared/device-memory.js";
 import { onAbort, untilAborted } from "../shared/waiting.js";
 
@@ -72,6 +72,9 @@ export class PicturePool {
       return await untilAborted(inTime(answer), signal);
     } catch (error) {
       if (this.#ended) throw this.#ended;
+      if (isDomException(error, "DataCloneError")) {
+        throw new ClipError("unsupported_image", "this page may not read the pixels of this picture: it is from another site, was loaded without CORS (crossorigin), or is closed", { cause: error });
+      }
       if (!(error instanceof WorkerDeath)) throw error;
       throw new ClipError("worker_failed", `${error.message}; try again, or leave this picture out or make it smaller. The encoder keeps working`);
     } finally {

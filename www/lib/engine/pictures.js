@@ -5,7 +5,7 @@ import { limitsOf, requireRoom } from "./module-inputs.js";
 import { ClipError } from "../shared/error.js";
 import { picturesBuild } from "./pictures-build.js";
 
-/** @import { PictureParams } from "../shared/protocol.js" */
+/** @import { PictureParams, Pixels } from "../shared/protocol.js" */
 /** @import { PictureBindings } from "./pictures-build.js" */
 
 /** @typedef {Omit<PictureParams, "image">} Preparation how a picture is read */
@@ -71,13 +71,14 @@ export class Pictures {
   }
 
   /**
-   * @param {ImageData} pixels
+   * @param {Pixels} pixels
    * @param {Preparation} how
    * @returns {Uint8Array} `[S, S, 3]`, RGB
    */
   preparePixels(pixels, { preprocessing, alpha, limits }) {
     return this.#attempt(pixels.data.length, (bindings) =>
-      bindings.preparePixels(pixels, preprocessing, alpha, limitsOf(bindings, limits)),
+      // Only the members of an ImageData are read, a class that not every engine has.
+      bindings.preparePixels(/** @type {ImageData} */ (pixels), preprocessing, alpha, limitsOf(bindings, limits)),
     );
   }
 

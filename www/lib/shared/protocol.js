@@ -98,8 +98,18 @@
  */
 
 /**
+ * Pixels: red, green, blue and alpha of each, not premultiplied, row by row from the top.
+ * @typedef {{ data: Uint8ClampedArray, width: number, height: number }} Pixels
+ */
+
+/**
+ * A picture as a picture worker reads it: a file's bytes, a bitmap of the browser's, or pixels.
+ * @typedef {Blob | Uint8Array | ImageBitmap | Pixels} Picture
+ */
+
+/**
  * @typedef {object} PictureParams
- * @property {Blob | Uint8Array} image a file's bytes
+ * @property {Picture} image
  * @property {Preprocessing} preprocessing of the model
  * @property {"exif" | "ignore"} orientation
  * @property {"drop" | "white" | "black"} alpha

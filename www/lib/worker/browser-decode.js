@@ -38,6 +38,37 @@ export async function decodeInBrowser(image, orientation, alpha) {
 }
 
 /**
+ * The pixels of a bitmap that the page has made. Nothing tells whether its colours are multiplied by alpha, but it shows:
+ * if they are not, an exact reader and a canvas read the same, but for what the canvas rounds.
+ * @param {ImageBitmap} bitmap
+ * @returns {Promise<ImageData | null>} not premultiplied; `null` if it is too large for a canvas
+ */
+export async function readBitmap(bitmap) {
+  const pixels = readCanvas(bitmap);
+  if (!pixels || isOpaque(pixels)) return pixels;
+  const read = await exactReader();
+  const exact = await read?.(bitmap);
+  return exact && isRounded(pixels.data, exact.data) ? exact : pixels;
+}
+
+/**
+ * @param {Uint8ClampedArray} rounded
+ * @param {Uint8ClampedArray} exact
+ * @returns {boolean} whether one is the other after a canvas has multiplied it by alpha and divided it again
+ */
+function isRounded(rounded, exact) {
+  for (let at = 0; at < exact.length; at += 4) {
+    const alpha = Number(exact[at + 3]);
+    if (alpha !== rounded[at + 3]) return false;
+    if (alpha === 0) continue;
+    for (let channel = at; channel < at + 3; channel++) {
+      if (Math.abs(Number(exact[channel]) - Number(rounded[channel])) > 128 / alpha + 0.5) return false;
+    }
+  }
+  return true;
+}
+
+/**
  * @param {Blob} image
  * @param {"exif" | "ignore"} orientation
  */

@@ -1,13 +1,14 @@
 // A worker that reads pictures, and holds no model. If a malicious file crashes it, nothing else is lost.
 
-import { decodeInBrowser } from "./browser-decode.js";
+import { decodeInBrowser, readBitmap } from "./browser-decode.js";
 import { serveCalls } from "./message-loop.js";
 import { Pictures } from "../engine/pictures.js";
 import { ClipError, codeOf } from "../shared/error.js";
+import { isBlob, isBytes, kindOf } from "../shared/kinds.js";
 import { checkLimit } from "../shared/limits.js";
 
 /** @import { Preparation } from "../engine/pictures.js" */
-/** @import { PictureMethods } from "../shared/protocol.js" */
+/** @import { PictureMethods, Pixels } from "../shared/protocol.js" */
 
 /** @type {Promise<Pictures> | undefined} */
 let starting;
@@ -33,10 +34,20 @@ const methods = {
   },
 
   async prepare({ image, ...how }) {
-    const size = image instanceof Blob ? image.size : image.length;
-    checkLimit("imageBytes", size, "bytes of the image's file", how.limits);
-    const [bytes, reader] = await Promise.all([image instanceof Blob ? readBlob(image) : image, pictures()]);
-    return read(reader, bytes, how);
+    const reader = await pictures();
+    if (isBlob(image) || isBytes(image)) {
+      checkLimit("imageBytes", isBlob(image) ? image.size : image.length, "bytes of the image's file", how.limits);
+      return read(reader, isBlob(image) ? await readBlob(image) : image, how);
+    }
+    if (kindOf(image) !== "ImageBitmap") return reader.preparePixels(/** @type {Pixels} */ (image), how);
+    const bitmap = /** @type {ImageBitmap} */ (image);
+    try {
+      const pixels = await readBitmap(bitmap);
+      if (pixels) return reader.preparePixels(pixels, how);
+    } finally {
+      bitmap.close();
+    }
+    throw new ClipError("unsupported_image", `this browser does not give the pixels of a bitmap of ${bitmap.width} x ${bitmap.height}; make it smaller, or pass an ImageData`, { statusCode: 415 });
   },
 };
 

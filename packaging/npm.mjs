@@ -9,7 +9,7 @@ const WWW = join(REPOSITORY, "www");
 const PACKAGE = join(REPOSITORY, "pkg");
 
 /** The public files. The modules that they import are in lib/, and the wasm modules in pkg/. */
-const ENTRIES = ["clip.js", "node.js", "endpoint.js", "sw.js"];
+const ENTRIES = ["clip.js", "node.js", "endpoint.js", "in-place.js", "sw.js"];
 /** Scripts of workers and threads. They export nothing: they are run for their side effects. */
 const STARTED = ["lib/worker/model-worker.js", "lib/engine/wasm-thread.js", "lib/node/browser-surroundings.js"];
 const DOCUMENTS = ["README.md", "CHANGELOG.md", "LICENSE-MIT", "LICENSE-APACHE"];
@@ -63,14 +63,17 @@ function manifest() {
       ".": api,
       "./clip.js": api,
       "./endpoint.js": { types: "./endpoint.d.ts", default: "./endpoint.js" },
+      "./in-place.js": { types: "./in-place.d.ts", default: "./in-place.js" },
       "./sw.js": "./sw.js",
+      "./towers.wasm": "./pkg/simd128/clip_wasm_bg.wasm",
+      "./pictures.wasm": "./pkg/pictures/clip_wasm_bg.wasm",
       "./package.json": "./package.json",
     },
     types: "./clip.d.ts",
     jsdelivr: "./clip.js",
     unpkg: "./clip.js",
     // node.js replaces a browser's functions with Node's; the others are scripts to be run.
-    sideEffects: [...STARTED, "node.js", "sw.js"].map((name) => `./${name}`),
+    sideEffects: [...STARTED, "node.js", "in-place.js", "sw.js"].map((name) => `./${name}`),
     engines: { node: ">=20" },
   };
 }

@@ -80,7 +80,7 @@ export class ClipEncoder {
   constructor(worker, params, loaded) {
     this.#worker = worker;
     this.#helpers = new BatchRunner(params, loaded);
-    this.#pictures = new PicturePool(params.libraryUrl);
+    this.#pictures = new PicturePool(params);
     worker.over.then((error) => this.#end(error));
     this.#info = Object.freeze(loaded.info);
     this.#memory = Object.freeze(loaded.memory);
@@ -370,7 +370,8 @@ export class ClipEncoder {
  * @returns {Promise<KeptModel[]>}
  */
 export async function keptModels() {
-  return (await Store.open())?.list() ?? [];
+  const stores = await Store.all();
+  return (await Promise.all(stores.map((store) => store.list()))).flat();
 }
 
 /**
@@ -380,10 +381,10 @@ export async function keptModels() {
  */
 export async function deleteKeptModel(url) {
   const address = absoluteUrl(url);
-  const store = await Store.open();
+  const stores = await Store.all();
   await modelLock(address, { ifAvailable: true }, async (lock) => {
     if (!lock && globalThis.navigator?.locks) throw new ClipError("in_use", "this model is being loaded; try again when it is loaded");
-    await store?.delete(address);
+    await Promise.all(stores.map((store) => store.delete(address)));
   });
 }
 

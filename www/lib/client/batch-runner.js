@@ -57,7 +57,7 @@ export class BatchRunner {
     const room = Math.floor((deviceMemory() * MEMORY_SHARE) / memory.memory) - 1;
     this.#params = params;
     // Threads use the cores already; and if the caller asked for one thread, one worker is all there may be.
-    this.#most = threads > 1 || params.threads === 1 ? 0 : Math.min(environment.cores() - 1, MOST_HELPERS, room);
+    this.#most = threads > 1 || params.threads === 1 || params.inPlace ? 0 : Math.min(environment.cores() - 1, MOST_HELPERS, room);
   }
 
   /**
@@ -201,7 +201,7 @@ export class BatchRunner {
   /** @param {number} count */
   #start(count) {
     while (count >= WORTHWHILE && this.#helpers.size < this.#most) {
-      const helper = new WorkerConnection("model", this.#params.libraryUrl, () => this.#replace(helper));
+      const helper = new WorkerConnection("model", this.#params, () => this.#replace(helper));
       const ready = helper.call("load", { ...this.#params, towers: ["vision"], first: undefined }).then(
         () => true,
         (error) => {

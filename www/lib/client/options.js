@@ -31,6 +31,8 @@ import { requireLimits } from "../shared/limits.js";
  * @property {number} [idleTimeout] milliseconds without a byte after which a connection is closed and opened again;
  *   20 000 by default
  * @property {boolean} [ignoreMemory] whether to load a model that this device probably has too little memory for
+ * @property {boolean} [worker] with `false`, no worker is started: this context computes, on one thread, and is busy
+ *   meanwhile. For workers, shared workers and service workers; in the latter, import from `clip-wasm/in-place.js`
  * @property {string | URL} [libraryUrl] of a folder with the files of this package, unchanged, for pages whose bundler
  *   does not find workers by itself
  * @property {LimitOptions} [limits] limits that differ from the defaults, for the model and for every image and text,
@@ -88,7 +90,7 @@ export function defaultThreads() {
  * @returns {Promise<LoadParams>}
  */
 export async function loadParams(source, threads, options, keptModels) {
-  const { type = "q8_0", activation, towers, first, size, sha256, mirrors = [], keep = environment.keeps(), idleTimeout = 20_000, ignoreMemory = false, libraryUrl, signal } = options;
+  const { type = "q8_0", activation, towers, first, size, sha256, mirrors = [], keep = environment.keeps(), idleTimeout = 20_000, ignoreMemory = false, libraryUrl, worker = environment.worker, signal } = options;
   if (!Number.isInteger(threads) || threads < 1) {
     throw new ClipError("invalid_input", `threads is ${threads}; it must be a whole number, 1 or more`);
   }
@@ -104,8 +106,9 @@ export async function loadParams(source, threads, options, keptModels) {
   return {
     source: located.source,
     access,
+    inPlace: !worker,
     libraryUrl: libraryUrl === undefined ? undefined : absoluteUrl(libraryUrl).replace(/\/?$/, "/"),
-    threads,
+    threads: worker ? threads : 1,
     type,
     activation,
     towers,

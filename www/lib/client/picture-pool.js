@@ -6,6 +6,7 @@ import { abortedError, asClipError, ClipError, isDomException } from "../shared/
 import { deviceMemory } from "../shared/device-memory.js";
 import { onAbort, untilAborted } from "../shared/waiting.js";
 
+/** @import { Place } from "./start-worker.js" */
 /** @import { PictureParams } from "../shared/protocol.js" */
 
 const MOST_WORKERS = 4;
@@ -20,7 +21,7 @@ const LONGEST = 120_000;
  */
 
 export class PicturePool {
-  #libraryUrl;
+  #place;
   /** @type {WorkerConnection[]} that have no picture to read */
   #idle = [];
   /** The workers there are, each with the start of its module. @type {Map<WorkerConnection, Promise<void> | null>} */
@@ -35,11 +36,12 @@ export class PicturePool {
   #startFailures = new WeakSet();
   /** @type {ClipError | null} why the workers have ended */
   #ended = null;
-  #most = Math.max(1, Math.min(environment.cores() - 1, MOST_WORKERS, Math.floor(deviceMemory() / MEMORY_EACH)));
+  #most;
 
-  /** @param {string | undefined} libraryUrl see {@link import("./start-worker.js").workers} */
-  constructor(libraryUrl) {
-    this.#libraryUrl = libraryUrl;
+  /** @param {Place} place */
+  constructor(place) {
+    this.#place = place;
+    this.#most = place.inPlace ? 1 : Math.max(1, Math.min(environment.cores() - 1, MOST_WORKERS, Math.floor(deviceMemory() / MEMORY_EACH)));
   }
 
   /** How many pictures can be read at once. */
@@ -118,7 +120,7 @@ export class PicturePool {
   }
 
   #newWorker() {
-    const worker = new WorkerConnection("pictures", this.#libraryUrl);
+    const worker = new WorkerConnection("pictures", this.#place);
     this.#all.set(worker, null);
     return worker;
   }

@@ -177,7 +177,7 @@ export class RestartingWorker {
   }
 
   #connect() {
-    return new WorkerConnection("model", this.#params.libraryUrl, (death) => this.#replace(death));
+    return new WorkerConnection("model", this.#params, (death) => this.#replace(death));
   }
 
   /** @param {WorkerDeath} death */

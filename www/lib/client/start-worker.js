@@ -1,9 +1,17 @@
 // How this page starts a worker. Every URL is written out in full, because bundlers recognise only that.
 
+import { InPlaceWorker } from "./in-place-worker.js";
 import { ClipError } from "../shared/error.js";
 import { isForeign, libraryOf, startFrom } from "../shared/foreign-worker.js";
 
+/** @import { LoadParams } from "../shared/protocol.js" */
+
 /** @typedef {"model" | "pictures"} WorkerKind */
+
+/**
+ * Where a worker is started: from which folder of the library's files, if the caller of the API gave it; or not at all.
+ * @typedef {Pick<LoadParams, "libraryUrl" | "inPlace">} Place
+ */
 
 /** The scripts, in the library's folder. */
 export const SCRIPTS = { model: "lib/worker/model-worker.js", pictures: "lib/worker/picture-worker.js" };
@@ -17,10 +25,11 @@ export const workers = {
   /**
    * @param {WorkerKind} kind
    * @param {string} name
-   * @param {string | undefined} libraryUrl of the folder with the library's files, if the caller of the API gave it
+   * @param {Place} place
    * @returns {Worker}
    */
-  start(kind, name, libraryUrl) {
+  start(kind, name, { libraryUrl, inPlace }) {
+    if (inPlace) return new InPlaceWorker(kind).asWorker();
     try {
       if (libraryUrl !== undefined) return startFrom(SCRIPTS[kind], libraryUrl, name);
       const module = new URL("../../pkg/pictures/clip_wasm_bg.wasm", import.meta.url);
@@ -28,7 +37,7 @@ export const workers = {
       if (kind === "model") return new Worker(new URL("../worker/model-worker.js", import.meta.url), { type: "module", name });
       return new Worker(new URL("../worker/picture-worker.js", import.meta.url), { type: "module", name });
     } catch (cause) {
-      throw new ClipError("worker_failed", `this page cannot start a worker, which the encoder needs (${cause}); ${BUNDLER_ADVICE}`, { cause });
+      throw new ClipError("worker_failed", `no worker can be started here (${cause}): pass { worker: false } to compute without one; or, ${BUNDLER_ADVICE}`, { cause });
     }
   },
 };

@@ -6,7 +6,7 @@ import { abortedError, ClipError } from "../shared/error.js";
 import { workerRequests } from "../shared/requested-urls.js";
 import { startWithRetries } from "../shared/retry-start.js";
 import { onAbort } from "../shared/waiting.js";
-/** @import { WorkerKind } from "./start-worker.js" */
+/** @import { Place, WorkerKind } from "./start-worker.js" */
 /** @import { Answer, Loaded, Progress, Warning } from "../shared/protocol.js" */
 
 
@@ -50,7 +50,7 @@ const LEAVE = 5000;
 
 export class WorkerConnection {
   #kind;
-  #libraryUrl;
+  #place;
   /** The name of the lock that the worker holds as long as it lives. */
   #name = `clip-wasm worker ${Date.now()} ${Math.random()}`;
   /** @type {Worker | null} `null` if the page cannot start one */
@@ -68,12 +68,12 @@ export class WorkerConnection {
 
   /**
    * @param {WorkerKind} kind
-   * @param {string | undefined} libraryUrl see {@link workers}
+   * @param {Place} place
    * @param {(death: WorkerDeath) => void} [onDeath] called before the pending calls are rejected
    */
-  constructor(kind, libraryUrl, onDeath = () => {}) {
+  constructor(kind, place, onDeath = () => {}) {
     this.#kind = kind;
-    this.#libraryUrl = libraryUrl;
+    this.#place = place;
     this.#onDeath = onDeath;
     startWithRetries(() => this.#start()).catch((event) => this.#fail(event));
   }
@@ -153,7 +153,7 @@ export class WorkerConnection {
       let started = false;
       let worker;
       try {
-        worker = workers.start(this.#kind, this.#name, this.#libraryUrl);
+        worker = workers.start(this.#kind, this.#name, this.#place);
       } catch (error) {
         this.end(/** @type {ClipError} */ (error));
         return;

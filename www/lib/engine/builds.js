@@ -2,6 +2,7 @@
 // recognise only that.
 
 import { compile } from "./compile.js";
+import { givenBuilds } from "./given-builds.js";
 import { hasRelaxedSimd } from "./relaxed-simd.js";
 
 /** @import { Build } from "./compile.js" */
@@ -12,8 +13,8 @@ import { hasRelaxedSimd } from "./relaxed-simd.js";
 /** @type {Record<"simd128" | "relaxed", Build<SingleBindings>>} */
 const SINGLE_BUILDS = {
   simd128: {
-    bindings: () => import("../../pkg/simd128/clip_wasm.js"),
-    compile: () => compile(new URL("../../pkg/simd128/clip_wasm_bg.wasm", import.meta.url)),
+    bindings: async () => givenBuilds.towers.bindings ?? import("../../pkg/simd128/clip_wasm.js"),
+    compile: async () => givenBuilds.towers.module ?? compile(new URL("../../pkg/simd128/clip_wasm_bg.wasm", import.meta.url)),
   },
   relaxed: {
     bindings: () => import("../../pkg/relaxed/clip_wasm.js"),
@@ -42,7 +43,7 @@ const THREADS_BUILDS = {
  */
 export function singleBuilds() {
   const { simd128, relaxed } = SINGLE_BUILDS;
-  return hasRelaxedSimd ? [relaxed, simd128] : [simd128];
+  return hasRelaxedSimd && !givenBuilds.towers.bindings ? [relaxed, simd128] : [simd128];
 }
 
 /**

@@ -1,6 +1,7 @@
 // The one build of the pictures' module: it needs neither threads nor relaxed SIMD.
 
 import { compile } from "./compile.js";
+import { givenBuilds } from "./given-builds.js";
 
 /** @import { Build } from "./compile.js" */
 
@@ -9,7 +10,7 @@ import { compile } from "./compile.js";
 /** @returns {Build<PictureBindings>} */
 export function picturesBuild() {
   return {
-    bindings: () => import("../../pkg/pictures/clip_wasm.js"),
-    compile: () => compile(new URL("../../pkg/pictures/clip_wasm_bg.wasm", import.meta.url)),
+    bindings: async () => givenBuilds.pictures.bindings ?? import("../../pkg/pictures/clip_wasm.js"),
+    compile: async () => givenBuilds.pictures.module ?? compile(new URL("../../pkg/pictures/clip_wasm_bg.wasm", import.meta.url)),
   };
 }

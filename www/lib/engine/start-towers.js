@@ -31,6 +31,14 @@ const WORKING_BYTES = 2 ** 30;
 /** The size that is assumed if a file's size is not known. */
 const UNKNOWN_FILE_BYTES = 500_000_000;
 
+/** Whether the running instance of a build for one thread has trapped, so that its memory can no longer be trusted. */
+let isBroken = false;
+
+/** Has the next start make a new instance. A worker of its own is ended instead, and never starts again. */
+export function replaceInstance() {
+  isBroken = true;
+}
+
 /**
  * Starts the fastest build that this site has and this browser runs. If a build is missing, for example because a site
  * is only partly built, tries the next one. Rejects if no module can be fetched, or if the browser has no WebAssembly
@@ -42,7 +50,7 @@ const UNKNOWN_FILE_BYTES = 500_000_000;
  */
 export async function startTowers(threads, fileSize) {
   // Some engines, such as WebKitGTK, isolate a page but do not share memory: the build would be fetched for nothing.
-  const sharesMemory = crossOriginIsolated && typeof SharedArrayBuffer === "function";
+  const sharesMemory = globalThis.crossOriginIsolated && typeof SharedArrayBuffer === "function";
   if (threads > 1 && sharesMemory) {
     let reason;
     for (const name of threadsBuildNames()) {
@@ -74,6 +82,8 @@ export async function startTowers(threads, fileSize) {
  */
 async function startSingle(build) {
   const bindings = await build.bindings();
+  if (isBroken) bindings.__wbg_reset_state();
+  isBroken = false;
   const { memory } = await bindings.default({ module_or_path: await build.compile() });
   return { bindings, memory, threads: async () => 1 };
 }

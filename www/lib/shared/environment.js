@@ -8,7 +8,7 @@ export const environment = {
    * Resolves a URL against the page: a worker would resolve it against its own script.
    * @type {(url: string | URL) => string}
    */
-  absoluteUrl: (url) => new URL(url, globalThis.document?.baseURI ?? location.href).href,
+  absoluteUrl: (url) => new URL(url, globalThis.document?.baseURI ?? globalThis.location?.href).href,
 
   /** `null` if there are none: without HTTPS, and in a sandboxed frame, where even reading the property throws. */
   serviceWorkers() {
@@ -20,10 +20,13 @@ export const environment = {
   },
 
   /** How many threads can run at once. */
-  cores: () => navigator.hardwareConcurrency || 1,
+  cores: () => globalThis.navigator?.hardwareConcurrency || 1,
 
   /** Whether models can be stored for the next visit; a page opened from a disk has no storage for them. */
-  keeps: () => location.protocol !== "file:",
+  keeps: () => globalThis.location?.protocol !== "file:",
+
+  /** Whether encoders work in a worker of their own, unless the caller says otherwise. */
+  worker: true,
 
   /**
    * Whether this site has a file. Node looks on its disk too.

@@ -52,6 +52,7 @@
  * @property {string | Blob | File[]} source
  * @property {import("./hub.js").Access | null} access to private models of the Hub
  * @property {string} [libraryUrl] of the folder with the library's files
+ * @property {boolean} inPlace whether no worker is started: the caller's context computes
  * @property {string} type that a checkpoint is converted to
  * @property {"gelu" | "quick_gelu"} [activation] of a checkpoint, if its configuration is wrong
  * @property {Tower[]} [towers]
@@ -137,6 +138,7 @@
  * @property {(params: { text: string, normalize: boolean }) => Float32Array} embedText
  * @property {(params: { pixels: Uint8Array, normalize: boolean }) => Float32Array} embedSquare of `[S, S, 3]`, RGB
  * @property {(params: { texts: string[] }) => TokenizedText[]} tokenize
+ * @property {() => void} close frees the model's memory; nothing is called after it
  */
 
 /**

@@ -32,18 +32,21 @@ export class Store {
   }
 
   /**
+   * The store that this context can write to: only a worker of a page can write to the file system.
    * @returns {Promise<Store | null>} `null` if this browser stores nothing for this page
    */
   static async open() {
-    if (!globalThis.crypto?.subtle) return null; // the page is not a secure context, so it has neither storage
-    for (const open of [openFileSystem, openCache]) {
-      try {
-        return new Store(await open(NAME));
-      } catch {
-        continue; // it is missing, or forbidden as in a private window
-      }
-    }
-    return null;
+    const writesFiles = "FileSystemFileHandle" in globalThis && "createSyncAccessHandle" in FileSystemFileHandle.prototype;
+    const [store = null] = await openStores(writesFiles ? [openFileSystem, openCache] : [openCache]);
+    return store;
+  }
+
+  /**
+   * All stores of this site, whichever context writes to them.
+   * @returns {Promise<Store[]>}
+   */
+  static async all() {
+    return openStores([openFileSystem, openCache]);
   }
 
   /**
@@ -84,6 +87,17 @@ export class Store {
   async delete(url) {
     await this.#backend.remove(await idOf(url));
   }
+}
+
+/**
+ * @param {((name: string) => Promise<Backend>)[]} backends
+ * @returns {Promise<Store[]>} those that there are
+ */
+async function openStores(backends) {
+  if (!globalThis.crypto?.subtle) return []; // the page is not a secure context, so it has neither storage
+  const opened = await Promise.allSettled(backends.map((open) => open(NAME)));
+  // One that is missing, or forbidden as in a private window, is rejected.
+  return opened.flatMap((result) => (result.status === "fulfilled" ? [new Store(result.value)] : []));
 }
 
 /**

@@ -1,4 +1,4 @@
-// A worker's message loop: each message calls one of its methods. shared/protocol.js defines the messages.
+// A message loop: each message calls one of a worker's methods. shared/protocol.js defines the messages.
 
 import { abortedError, codeOf } from "../shared/error.js";
 import { reportRequests } from "../shared/requested-urls.js";
@@ -8,36 +8,16 @@ import { reportRequests } from "../shared/requested-urls.js";
 /** @typedef {Record<string, (params: any, exchange: Exchange) => unknown>} Methods */
 
 /**
- * Answers the messages of this worker's page.
+ * Where calls come from and answers go.
+ * @typedef {Pick<EventTarget, "addEventListener"> & { postMessage: (answer: object, options?: { transfer: ArrayBuffer[] }) => void }} Port
+ */
+
+/**
+ * Answers the page of this worker.
  * @param {object} methods
  */
-export function serveCalls(methods) {
-  const calls = /** @type {Methods} */ (methods);
-  /** @type {Map<number, AbortController>} */
-  const aborts = new Map();
-
-  self.addEventListener("message", async ({ data: { id, method, params, abort } }) => {
-    if (abort) {
-      aborts.get(id)?.abort();
-      return;
-    }
-    const controller = new AbortController();
-    aborts.set(id, controller);
-    try {
-      const result = await calls[method]?.(params, {
-        onProgress: (progress) => self.postMessage({ id, progress }),
-        onWarning: (warning) => self.postMessage({ id, warning }),
-        onEarly: (early) => self.postMessage({ id, early }),
-        signal: controller.signal,
-      });
-      const transfer = ArrayBuffer.isView(result) ? [/** @type {ArrayBuffer} */ (result.buffer)] : [];
-      self.postMessage({ id, result }, { transfer });
-    } catch (error) {
-      self.postMessage({ id, error: errorMessage(controller.signal.aborted ? abortedError(controller.signal) : error) });
-    } finally {
-      aborts.delete(id);
-    }
-  });
+export function serveWorker(methods) {
+  serveCalls(methods, self);
 
   // Held as long as this worker lives.
   navigator.locks?.request(self.name, () => {
@@ -46,6 +26,40 @@ export function serveCalls(methods) {
   }).catch(() => {}); // a frame without an origin of its own has no locks
 
   reportRequests();
+}
+
+/**
+ * @param {object} methods
+ * @param {Port} port
+ */
+export function serveCalls(methods, port) {
+  const calls = /** @type {Methods} */ (methods);
+  /** @type {Map<number, AbortController>} */
+  const aborts = new Map();
+
+  port.addEventListener("message", async (event) => {
+    const { id, method, params, abort } = /** @type {MessageEvent} */ (event).data;
+    if (abort) {
+      aborts.get(id)?.abort();
+      return;
+    }
+    const controller = new AbortController();
+    aborts.set(id, controller);
+    try {
+      const result = await calls[method]?.(params, {
+        onProgress: (progress) => port.postMessage({ id, progress }),
+        onWarning: (warning) => port.postMessage({ id, warning }),
+        onEarly: (early) => port.postMessage({ id, early }),
+        signal: controller.signal,
+      });
+      const transfer = ArrayBuffer.isView(result) ? [/** @type {ArrayBuffer} */ (result.buffer)] : [];
+      port.postMessage({ id, result }, { transfer });
+    } catch (error) {
+      port.postMessage({ id, error: errorMessage(controller.signal.aborted ? abortedError(controller.signal) : error) });
+    } finally {
+      aborts.delete(id);
+    }
+  });
 }
 
 /**

@@ -100,6 +100,12 @@ export class Session {
     });
   }
 
+  /** Frees the model's memory. */
+  close() {
+    this.#encoder?.free();
+    this.#encoder = null;
+  }
+
   /**
    * Loads again when the file changes on its server meanwhile; deletes stored bytes of an invalid file.
    * @param {LoadParams} params

@@ -38,7 +38,7 @@ writeFileSync(FILE, after);
 function generated() {
   const page = ["./", ...files.filter((path) => !LATER.test(path))];
   const later = files.filter((path) => LATER.test(path));
-  const { openAi } = ENDPOINT_PATHS;
+  const { openAi, models } = ENDPOINT_PATHS;
   return [
     "/** The page's files, except the wasm modules. */",
     `const PAGE = ${list(page)};`,
@@ -48,7 +48,7 @@ function generated() {
     `const RELAXED_DOT = new Uint8Array([${[...RELAXED_DOT].join(", ")}]);`,
     "/** The paths of the endpoint, and OpenAI's, relative to this worker's scope. */",
     `const ENDPOINT = /^(${escaped(Object.values(ENDPOINT_PATHS).join("|"))})\\/?$/;`,
-    `const OPENAI_ENDPOINT = /^${escaped(openAi)}\\/?$/;`,
+    `const OPENAI_ENDPOINT = /^(${escaped(`${openAi}|${models}`)})\\/?$/;`,
     "",
   ].join("\n");
 }

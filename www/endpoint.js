@@ -2,11 +2,12 @@
 // embeddings.
 
 import { ClipError, errorJson } from "./clip.js";
-import { bytesOfDataUrl } from "./lib/shared/data-url.js";
+import { FieldError, inputsOf } from "./lib/client/openai-input.js";
 import { ENDPOINT_PATHS, endsWithPath } from "./lib/shared/endpoint-paths.js";
 import { environment } from "./lib/shared/environment.js";
 
 /** @import { ClipEncoder, Embeddings } from "./clip.js" */
+/** @import { Input } from "./lib/client/openai-input.js" */
 
 /**
  * An encoder, or a function that is called for every request and gives the encoder, or `null` if there is none.
@@ -19,44 +20,37 @@ import { environment } from "./lib/shared/environment.js";
  */
 
 /**
+ * @typedef {object} EndpointOptions
+ * @property {(error: unknown) => void} [onError] called with the error of each request that is not answered with 200
+ * @property {boolean} [fetchImages] whether images that a request gives by their addresses are fetched. By default, in a
+ *   browser; in a server, strangers could have it fetch what only the server may see
+ */
+
+/**
  * @typedef {object} Interface
  * @property {RegExp} path
- * @property {(request: Request, encoder: ClipEncoder) => Promise<object>} answer the JSON of status 200
+ * @property {"GET" | "POST"} method
+ * @property {(request: Request, encoder: ClipEncoder, options: EndpointOptions) => Promise<object>} answer the JSON of status 200
  * @property {(error: unknown) => object} failure the JSON of every other status
  */
 
 /** @type {Interface[]} */
 const INTERFACES = [
-  { path: endsWithPath(ENDPOINT_PATHS.files), answer: embedFiles, failure: errorJson },
-  { path: endsWithPath(ENDPOINT_PATHS.texts), answer: embedTexts, failure: errorJson },
-  { path: endsWithPath(ENDPOINT_PATHS.openAi), answer: embedForOpenAi, failure: openAiError },
+  { path: endsWithPath(ENDPOINT_PATHS.files), method: "POST", answer: embedFiles, failure: errorJson },
+  { path: endsWithPath(ENDPOINT_PATHS.texts), method: "POST", answer: embedTexts, failure: errorJson },
+  { path: endsWithPath(ENDPOINT_PATHS.openAi), method: "POST", answer: embedForOpenAi, failure: openAiError },
+  { path: endsWithPath(ENDPOINT_PATHS.models), method: "GET", answer: listModels, failure: openAiError },
 ];
 
-/** Inputs of a request to `/v1/embeddings` at most: OpenAI's own limit. */
-const MOST_INPUTS = 2048;
-
-/** The error of an invalid field of a request. */
-class FieldError extends ClipError {
-  /**
-   * @param {string} field
-   * @param {string} message
-   */
-  constructor(field, message) {
-    super("invalid_input", message);
-    this.field = field;
-  }
-}
-
 /**
- * Lets this page answer requests to `api/predict/file/…`, `api/predict/nlp/…` and `v1/embeddings` in the folder of the
+ * Lets this page answer requests to `api/predict/file/…`, `api/predict/nlp/…`, `v1/embeddings` and `v1/models` in the folder of the
  * service worker sw.js, which the page has registered. From then on `fetch` reaches them, from this page and from
  * others in that folder.
  * @param {EncoderSource} encoder
- * @param {{ onError?: (error: unknown) => void }} [options] `onError` is called with the error of each request that is
- *   not answered with 200
+ * @param {EndpointOptions} [options]
  * @returns {Promise<() => void>} a function that stops answering. Rejects with `no_service_worker` if the page has none
  */
-export async function serveEndpoint(encoder, { onError } = {}) {
+export async function serveEndpoint(encoder, options = {}) {
   const container = environment.serviceWorkers();
   const registration = await container?.getRegistration();
   if (!container || !registration) {
@@ -66,7 +60,7 @@ export async function serveEndpoint(encoder, { onError } = {}) {
   const listen = async (/** @type {MessageEvent} */ { data, ports: [port] }) => {
     if (!data?.endpoint || !port) return;
     port.postMessage("heard");
-    port.postMessage(await replyTo(data.endpoint, encoderNow, onError));
+    port.postMessage(await replyTo(data.endpoint, encoderNow, options));
   };
   container.addEventListener("message", listen);
   container.startMessages();
@@ -87,30 +81,30 @@ export function isEndpoint(url) {
  * Answers one request from any source.
  * @param {Request} request
  * @param {ClipEncoder} encoder
- * @param {{ onError?: (error: unknown) => void }} [options] as for {@link serveEndpoint}
+ * @param {EndpointOptions} [options]
  * @returns {Promise<Response>} JSON, for errors too. It never rejects
  */
-export async function answerRequest(request, encoder, { onError } = {}) {
+export async function answerRequest(request, encoder, options = {}) {
   const { pathname } = new URL(request.url);
-  const { answer, failure } = INTERFACES.find(({ path }) => path.test(pathname)) ?? { answer: refusePath, failure: errorJson };
+  const { method, answer, failure } = INTERFACES.find(({ path }) => path.test(pathname)) ?? { method: "POST", answer: refusePath, failure: errorJson };
   const headers = { "cache-control": "no-store" };
   try {
-    if (request.method !== "POST") throw new ClipError("method_not_allowed", `${request.method} is not answered here: use POST`, { statusCode: 405 });
-    return Response.json(await answer(request, encoder), { headers });
+    if (request.method !== method) throw new ClipError("method_not_allowed", `${request.method} is not answered here: use ${method}`, { statusCode: 405 });
+    return Response.json(await answer(request, encoder, options), { headers });
   } catch (error) {
-    onError?.(error);
+    options.onError?.(error);
     const { status_code: status } = errorJson(error);
-    return Response.json(failure(error), { status, headers: status === 405 ? { ...headers, allow: "POST" } : headers });
+    return Response.json(failure(error), { status, headers: status === 405 ? { ...headers, allow: method } : headers });
   }
 }
 
 /**
  * @param {PassedRequest} passed
  * @param {() => ClipEncoder | null | Promise<ClipEncoder | null>} encoderNow
- * @param {((error: unknown) => void) | undefined} onError
+ * @param {EndpointOptions} options
  * @returns {Promise<{ status: number, headers: [string, string][], body: string } | null>}
  */
-async function replyTo({ url, method, contentType, body }, encoderNow, onError) {
+async function replyTo({ url, method, contentType, body }, encoderNow, options) {
   try {
     const encoder = await encoderNow();
     if (!encoder) return null;
@@ -118,10 +112,10 @@ async function replyTo({ url, method, contentType, body }, encoderNow, onError) 
     const headers = contentType === null ? {} : { "content-type": contentType };
     const bodiless = method === "GET" || method === "HEAD";
     const request = new Request(url, { method, headers, body: bodiless ? null : body });
-    const response = await answerRequest(request, encoder, { onError });
+    const response = await answerRequest(request, encoder, options);
     return { status: response.status, headers: [...response.headers], body: await response.text() };
   } catch (error) {
-    onError?.(error);
+    options.onError?.(error);
     return null; // getting the encoder failed, which is the same as having none
   }
 }
@@ -175,6 +169,7 @@ async function embedFiles(request, encoder) {
  */
 async function embedTexts(request, encoder) {
   const { inputs } = await readJson(request);
+  if (inputs === undefined) throw new ClipError("invalid_input", 'inputs is missing: send {"inputs": ["a text"]}');
   if (!Array.isArray(inputs)) throw new ClipError("invalid_input", "inputs is not a list of texts");
   return encoder.embedText(inputs);
 }
@@ -182,74 +177,56 @@ async function embedTexts(request, encoder) {
 /**
  * @param {Request} request
  * @param {ClipEncoder} encoder
+ * @param {EndpointOptions} options
  */
-async function embedForOpenAi(request, encoder) {
+async function embedForOpenAi(request, encoder, { fetchImages = environment.fetchesImages }) {
   const { model, input, encoding_format: format = "float", dimensions } = await readJson(request);
   if (model !== undefined && typeof model !== "string") throw new FieldError("model", "model is not a string");
   if (format !== "float" && format !== "base64") throw new FieldError("encoding_format", 'encoding_format is neither "float" nor "base64"');
-  const { embeddingDimension, name } = encoder.info;
+  const { embeddingDimension } = encoder.info;
   if (dimensions !== undefined && dimensions !== embeddingDimension) {
     throw new FieldError("dimensions", `dimensions must be ${embeddingDimension}: the vectors of this model cannot be shortened`);
   }
-  const inputs = inputsOf(input);
-  const { vectors, tokens } = await embedMixed(inputs, encoder);
+  const { vectors, tokens } = await embedMixed(inputsOf(input, fetchImages), encoder);
   const form = format === "base64" ? base64Of : (/** @type {number[]} */ vector) => vector;
   return {
     object: "list",
     data: vectors.map((vector, index) => ({ object: "embedding", index, embedding: form(vector) })),
-    model: name ?? "CLIP",
+    model: nameOf(encoder),
     usage: { prompt_tokens: tokens, total_tokens: tokens },
   };
 }
 
 /**
- * @param {unknown} input
- * @returns {string[]}
+ * @param {Request} _request
+ * @param {ClipEncoder} encoder
  */
-function inputsOf(input) {
-  const inputs = Array.isArray(input) ? input : [input];
-  if (inputs.length === 0) throw new FieldError("input", "input is empty");
-  if (inputs.length > MOST_INPUTS) throw new FieldError("input", `input has ${inputs.length} entries; the limit is ${MOST_INPUTS}`);
-  for (const [index, entry] of inputs.entries()) {
-    if (typeof entry === "string") continue;
-    const what = typeof entry === "number" || Array.isArray(entry) ? "token ids, which this endpoint does not accept: send the text itself" : "not a string";
-    throw new FieldError("input", Array.isArray(input) ? `input ${index} is ${what}` : `input is ${what}`);
-  }
-  return inputs;
+async function listModels(_request, encoder) {
+  return { object: "list", data: [{ id: nameOf(encoder), object: "model", created: 0, owned_by: "clip-wasm" }] };
+}
+
+/** @param {ClipEncoder} encoder */
+function nameOf({ info }) {
+  return info.name ?? "CLIP";
 }
 
 /**
- * @param {string[]} inputs texts, and images as `data:image/…` URLs
+ * @param {Input[]} inputs
  * @param {ClipEncoder} encoder
  * @returns {Promise<{ vectors: number[][], tokens: number }>} the vectors in the order of the inputs, and the number of
  *   the texts' tokens
  */
 async function embedMixed(inputs, encoder) {
-  const images = inputs.map(imageOf);
-  const texts = inputs.filter((_, index) => images[index] === null);
-  const pictures = images.filter((image) => image !== null);
+  const texts = inputs.flatMap((input) => ("text" in input ? [input.text] : []));
+  const images = inputs.flatMap((input) => ("image" in input ? [input.image] : []));
   const ofTexts = texts.length ? (await encoder.embedText(texts)).data : [];
-  const ofImages = pictures.length ? (await encoder.embedImage(pictures)).data : [];
+  const ofImages = images.length ? (await encoder.embedImage(images)).data : [];
   const tokenized = texts.length ? await encoder.tokenize(texts) : [];
   const [nextText, nextImage] = [ofTexts.values(), ofImages.values()];
   return {
-    vectors: images.map((image) => /** @type {number[]} */ ((image ? nextImage : nextText).next().value)),
+    vectors: inputs.map((input) => /** @type {number[]} */ (("image" in input ? nextImage : nextText).next().value)),
     tokens: tokenized.reduce((sum, { ids }) => sum + ids.length, 0),
   };
-}
-
-/**
- * @param {string} input
- * @param {number} index
- * @returns {Uint8Array | null} the bytes of an image given as a `data:` URL; `null` for a text
- */
-function imageOf(input, index) {
-  if (!/^data:image\//i.test(input)) return null;
-  try {
-    return bytesOfDataUrl(input);
-  } catch {
-    throw new FieldError("input", `input ${index} is a data: URL whose base64 cannot be decoded`);
-  }
 }
 
 /**
@@ -286,7 +263,8 @@ async function readJson(request) {
     throw new ClipError("invalid_input", `the body is not JSON: ${cause instanceof Error ? cause.message : cause}`, { cause });
   }
   if (typeof json !== "object" || json === null || Array.isArray(json)) throw new ClipError("invalid_input", "the body is JSON, but not an object");
-  return /** @type {Record<string, unknown>} */ (json);
+  // Many clients write fields that are not set as null.
+  return Object.fromEntries(Object.entries(json).filter(([, value]) => value !== null));
 }
 
 /**

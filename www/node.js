@@ -18,6 +18,7 @@ Object.assign(environment, {
   // Deno does not end threads that wait for work, and its process would not exit.
   cores: () => ("Deno" in globalThis ? 1 : availableParallelism()),
   keeps: () => false,
+  fetchesImages: false,
   has: async (/** @type {string} */ url) => existsSync(new URL(url)),
   // Node sends no blob to a thread that reads a file, such as those of `fs.openAsBlob`.
   sendable: async (/** @type {Blob} */ blob) => {

@@ -20,7 +20,7 @@ const CACHE = "clip-wasm-page";
 const PAGE = [
   "./", "clip.js", "endpoint.js", "icon.svg", "main.js", "manifest.webmanifest", "models.json", "samples.json", "style.css",
   "icons/192.png", "icons/512.png", "icons/maskable-512.png",
-  "lib/client/batch-runner.js", "lib/client/classify.js", "lib/client/hub-files.js", "lib/client/hub-listing.js", "lib/client/image-source.js", "lib/client/in-place-worker.js", "lib/client/inputs.js", "lib/client/model-source.js", "lib/client/options.js", "lib/client/picture-pool.js", "lib/client/restarting-worker.js", "lib/client/similarity.js", "lib/client/start-worker.js", "lib/client/worker-connection.js",
+  "lib/client/batch-runner.js", "lib/client/classify.js", "lib/client/hub-files.js", "lib/client/hub-listing.js", "lib/client/image-source.js", "lib/client/in-place-worker.js", "lib/client/inputs.js", "lib/client/model-source.js", "lib/client/openai-input.js", "lib/client/options.js", "lib/client/picture-pool.js", "lib/client/restarting-worker.js", "lib/client/similarity.js", "lib/client/start-worker.js", "lib/client/worker-connection.js",
   "lib/engine/builds.js", "lib/engine/compile.js", "lib/engine/given-builds.js", "lib/engine/module-inputs.js", "lib/engine/pictures-build.js", "lib/engine/pictures.js", "lib/engine/relaxed-simd.js", "lib/engine/start-towers.js", "lib/engine/wasm-thread.js",
   "lib/shared/data-url.js", "lib/shared/device-memory.js", "lib/shared/download.js", "lib/shared/endpoint-paths.js", "lib/shared/environment.js", "lib/shared/error.js", "lib/shared/foreign-worker.js", "lib/shared/hub.js", "lib/shared/kinds.js", "lib/shared/limits.js", "lib/shared/protocol.js", "lib/shared/ranges.js", "lib/shared/requested-urls.js", "lib/shared/retry-start.js", "lib/shared/units.js", "lib/shared/waiting.js", "lib/shared/weight-file-names.js",
   "lib/store/backend.js", "lib/store/cache-api.js", "lib/store/file-system.js", "lib/store/kept-file.js", "lib/store/local-copy.js", "lib/store/model-lock.js", "lib/store/persist.js", "lib/store/store.js",
@@ -41,8 +41,8 @@ const LATER = [
 /** A module that is valid only with relaxed SIMD, to find out which builds run: see lib/engine/relaxed-simd.js. */
 const RELAXED_DOT = new Uint8Array([0, 97, 115, 109, 1, 0, 0, 0, 1, 8, 1, 96, 3, 123, 123, 123, 1, 123, 3, 2, 1, 0, 10, 13, 1, 11, 0, 32, 0, 32, 1, 32, 2, 253, 147, 2, 11]);
 /** The paths of the endpoint, and OpenAI's, relative to this worker's scope. */
-const ENDPOINT = /^(api\/predict\/file\/[^/]+\/[^/]+|api\/predict\/nlp\/[^/]+\/[^/]+|v1\/embeddings)\/?$/;
-const OPENAI_ENDPOINT = /^v1\/embeddings\/?$/;
+const ENDPOINT = /^(api\/predict\/file\/[^/]+\/[^/]+|api\/predict\/nlp\/[^/]+\/[^/]+|v1\/embeddings|v1\/models)\/?$/;
+const OPENAI_ENDPOINT = /^(v1\/embeddings|v1\/models)\/?$/;
 // End of what is generated.
 
 const PAGE_URLS = new Set([...PAGE, ...LATER].map(here));

@@ -26,7 +26,7 @@ const LAYERS = [
   [/^lib\/client\//, /^lib\/shared\//],
   [/^lib\/node\//, /^lib\/shared\//],
   [/^clip\.js$/, /^lib\/(shared|client|store)\//],
-  [/^endpoint\.js$/, /^clip\.js$|^lib\/shared\//],
+  [/^endpoint\.js$/, /^clip\.js$|^lib\/(shared|client)\//],
   [/^node\.js$/, /^clip\.js$|^lib\/(shared|client|node)\//],
   [/^in-place\.js$/, /^clip\.js$|^lib\/(client|worker|engine|shared)\//],
   [/^sw\.js$/, /^$/],

@@ -5,6 +5,7 @@ export const ENDPOINT_PATHS = {
   files: "api/predict/file/[^/]+/[^/]+",
   texts: "api/predict/nlp/[^/]+/[^/]+",
   openAi: "v1/embeddings",
+  models: "v1/models",
 };
 
 /**

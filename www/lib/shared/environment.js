@@ -25,6 +25,9 @@ export const environment = {
   /** Whether models can be stored for the next visit; a page opened from a disk has no storage for them. */
   keeps: () => globalThis.location?.protocol !== "file:",
 
+  /** Whether the endpoint fetches images that a request names. */
+  fetchesImages: true,
+
   /** Whether encoders work in a worker of their own, unless the caller says otherwise. */
   worker: true,
 

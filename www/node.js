@@ -4,7 +4,7 @@ import { setMaxListeners } from "node:events";
 import { existsSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { pathToFileURL } from "node:url";
-import { InPlaceWorker } from "./lib/client/in-place-worker.js";
+import { inPlace, InPlaceWorker } from "./lib/client/in-place-worker.js";
 import { workers } from "./lib/client/start-worker.js";
 import { NodeWorker } from "./lib/node/worker.js";
 import { fetchOrRead } from "./lib/node/files.js";
@@ -32,6 +32,7 @@ Object.assign(environment, {
   acceptListeners: (/** @type {AbortSignal} */ signal) => setMaxListeners(0, signal),
   absoluteUrl: (/** @type {string | URL} */ url) => (isUrl(url) ? new URL(url) : pathToFileURL(url)).href,
 });
+inPlace.serve = async () => (await import("./lib/worker/in-place.js")).serveInPlace;
 workers.start = (kind, name, { inPlace }) => {
   if (inPlace) return new InPlaceWorker(kind).asWorker();
   // The URLs are written out in full, because bundlers recognise only that.

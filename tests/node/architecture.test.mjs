@@ -21,13 +21,14 @@ const LAYERS = [
   [/^lib\/store\//, /^lib\/shared\//],
   [/^lib\/weights\//, /^lib\/(shared|store)\//],
   [/^lib\/worker\//, /^lib\/(shared|engine|store|weights)\//],
-  // Computes in this context instead of sending messages.
+  // The types of what computes in this context, instead of in a worker.
   [/^lib\/client\/in-place-worker\.js$/, /^lib\/shared\/|^lib\/worker\/(in-place|message-loop)\.js$/],
   [/^lib\/client\//, /^lib\/shared\//],
   [/^lib\/node\//, /^lib\/shared\//],
   [/^clip\.js$/, /^lib\/(shared|client|store)\//],
   [/^endpoint\.js$/, /^clip\.js$|^lib\/(shared|client)\//],
-  [/^node\.js$/, /^clip\.js$|^lib\/(shared|client|node)\//],
+  [/^node\.js$/, /^clip\.js$|^lib\/(shared|client|node)\/|^lib\/worker\/in-place\.js$/],
+  [/^node-in-place\.js$/, /^node\.js$|^lib\/shared\//],
   [/^in-place\.js$/, /^clip\.js$|^lib\/(client|worker|engine|shared)\//],
   [/^sw\.js$/, /^$/],
   [/^page\/shell\//, /^(clip|endpoint)\.js$|^lib\/shared\//],

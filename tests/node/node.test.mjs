@@ -224,8 +224,8 @@ test("a worker that ends is replaced, with its threads, and queued calls are ans
   t.after(() => (workers.start = start));
   let count = 0;
   let ends = false;
-  workers.start = (/** @type {string} */ kind, /** @type {string} */ name) => {
-    const worker = start(kind, name);
+  workers.start = (/** @type {string} */ kind, /** @type {string} */ name, /** @type {object} */ place) => {
+    const worker = start(kind, name, place);
     if (kind !== "model") return worker;
     count++;
     const { postMessage } = worker;
@@ -252,6 +252,25 @@ test("a worker that ends is replaced, with its threads, and queued calls are ans
   assert.deepEqual([count, clip.threads, warnings], [4, 2, Array(3).fill("worker_replaced")]);
   record({ section: "faults", what: "a worker of Node ends", tried: "three times, in the midst of a batch, with threads", outcome: "that call alone fails; another worker takes over, with equal vectors" });
 });
+
+for (const [what, options] of /** @type {[string, string[]][]} */ ([["ES modules", []], ["CommonJS alone, as before Node 20.19", ["--no-experimental-require-module"]]])) {
+  test(`require() gives the API, in a Node whose require() loads ${what}`, () => {
+    const program = `
+      const { ClipEncoder, similarity } = require("clip-wasm");
+      (async () => {
+        const vectors = [];
+        for (const worker of [true, false]) {
+          const clip = await ClipEncoder.load(process.argv[1], { worker });
+          vectors.push(...(await clip.embedText(["a cat"])).data, ...(await clip.embedImage([process.argv[2]])).data);
+          clip.close();
+        }
+        console.log(JSON.stringify([similarity(vectors[0], vectors[2]), similarity(vectors[1], vectors[3])]));
+      })();`;
+    const run = { cwd: installed.folder, encoding: /** @type {const} */ ("utf8"), timeout: 60_000 };
+    const printed = execFileSync(process.execPath, [...options, "--input-type=commonjs", "--eval", program, TINY_MODEL, join(FIXTURES, "cat.png")], run);
+    for (const cosine of JSON.parse(printed)) assert.ok(Math.abs(cosine - 1) < 1e-6, printed);
+  });
+}
 
 test("a process ends when its encoder is closed, and has no new globals", () => {
   const program = `

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { build } from "esbuild";
@@ -22,7 +22,7 @@ test("the version is the crate's", () => {
 test("it has the API and the builds, and no files of the page", () => {
   const builds = readdirSync(join(REPOSITORY, "www/pkg")).flatMap((build) => ["clip_wasm.d.ts", "clip_wasm.js", "clip_wasm_bg.wasm"].map((name) => `pkg/${build}/${name}`));
   assert.equal(builds.length, 15);
-  const wanted = [...builds, "clip.js", "clip.d.ts", "node.js", "node.d.ts", "lib/worker/model-worker.js", "lib/worker/picture-worker.js", "lib/engine/wasm-thread.js", "sw.js", "LICENSE-MIT", "LICENSE-APACHE", "README.md", "package.json"];
+  const wanted = [...builds, "clip.js", "clip.d.ts", "node.js", "node.d.ts", "node.cjs", "node.d.cts", "in-place.js", "in-place.d.ts", "lib/worker/model-worker.js", "lib/worker/picture-worker.js", "lib/engine/wasm-thread.js", "sw.js", "LICENSE-MIT", "LICENSE-APACHE", "README.md", "package.json"];
   const missing = wanted.filter((path) => !installed.files.includes(path));
   assert.deepEqual(missing, []);
   const foreign = installed.files.filter((path) => /^(page|models|samples)\/|\.(gguf|html|css|ts\.map)$|^main\.js$/.test(path));
@@ -75,21 +75,35 @@ clip.info = clip.info;
 export { value, fine, dimension, side, kept, code, words, size };
 `;
 
-for (const resolution of ["bundler", "nodenext"]) {
-  test(`its types, with moduleResolution ${resolution}`, () => {
-    const compilerOptions = {
-      strict: true,
-      noEmit: true,
-      target: "es2022",
-      module: resolution === "bundler" ? "esnext" : "nodenext",
-      moduleResolution: resolution,
-      lib: ["es2023", "dom"],
-      types: [],
-      skipLibCheck: false,
-    };
-    writeFileSync(join(installed.folder, "uses.ts"), USES);
-    writeFileSync(join(installed.folder, "tsconfig.json"), JSON.stringify({ compilerOptions, files: ["uses.ts"] }));
-    const { status, stdout } = spawnSync(join(REPOSITORY, "node_modules/.bin/tsc"), { cwd: installed.folder, encoding: "utf8" });
-    assert.equal(status, 0, stdout);
-  });
+const COMPILERS = { "TypeScript 5.0": "examples/node_modules/typescript-5.0/bin/tsc", "this TypeScript": "node_modules/typescript/bin/tsc" };
+
+for (const [name, compiler] of Object.entries(COMPILERS)) {
+  for (const resolution of ["bundler", "node16", "nodenext"]) {
+    for (const module of resolution === "bundler" ? ["ES modules"] : ["ES modules", "CommonJS"]) {
+      // Without the DOM's types, as in most projects for Node.
+      test(`its types in ${name}, with moduleResolution ${resolution}, from ${module}`, (t) => {
+        const folder = mkdtempSync(join(installed.folder, "types-"));
+        t.after(() => rmSync(folder, { recursive: true }));
+        const isCommonJs = module === "CommonJS";
+        const compilerOptions = {
+          strict: true,
+          noEmit: true,
+          target: "es2022",
+          module: resolution === "bundler" ? "esnext" : resolution,
+          moduleResolution: resolution,
+          lib: ["es2022"],
+          types: [],
+          skipLibCheck: false,
+        };
+        const [imports = "", uses = ""] = USES.split(/(?=^const options)/m);
+        const [body, exported] = uses.split(/(?=^export)/m);
+        // CommonJS has no top-level await.
+        writeFileSync(join(folder, "uses.ts"), isCommonJs ? `${imports}async function use() {${body}}\nexport { use };` : `${imports}${body}${exported}`);
+        writeFileSync(join(folder, "package.json"), isCommonJs ? "{}" : '{ "type": "module" }');
+        writeFileSync(join(folder, "tsconfig.json"), JSON.stringify({ compilerOptions, files: ["uses.ts"] }));
+        const { status, stdout } = spawnSync(process.execPath, [join(REPOSITORY, compiler)], { cwd: folder, encoding: "utf8" });
+        assert.equal(status, 0, stdout);
+      });
+    }
+  }
 }

@@ -46,21 +46,25 @@ function assertExpected({ vectors, threads }) {
 }
 
 describe("worker: false", () => {
-  for (const entry of ["clip.js", "in-place.js"]) {
-    test(`in a page, with ${entry}`, async (t) => {
-      const page = await emptyPage(t);
-      const told = await page.evaluate(
-        async ({ entry, embed, model }) => {
-          const { ClipEncoder } = await import(`/${entry}`);
-          return new Function(`return ${embed}`)()(ClipEncoder, model, entry === "clip.js" ? { worker: false } : {});
-        },
-        { entry, embed: EMBED, model: `${site.hub.origin}/tiny-gelu.q8_0.gguf` },
-      );
-      assertExpected(told);
-      assert.deepEqual(page.workers(), []);
-      assert.deepEqual(site.own.requests.filter((path) => path.includes("worker.js") && !path.includes("in-place")).filter((path) => /(model|picture)-worker\.js$/.test(path)), []);
-    });
-  }
+  test("in a page", async (t) => {
+    const page = await emptyPage(t);
+    const told = await page.evaluate(
+      async ({ embed, model }) => {
+        const { ClipEncoder } = await import(String("/in-place.js"));
+        return new Function(`return ${embed}`)()(ClipEncoder, model, {});
+      },
+      { embed: EMBED, model: `${site.hub.origin}/tiny-gelu.q8_0.gguf` },
+    );
+    assertExpected(told);
+    assert.deepEqual(page.workers(), []);
+  });
+
+  test("with clip.js, which has nothing that computes: the error names the file to import", async (t) => {
+    const page = await emptyPage(t);
+    await openApi(page);
+    const told = await page.evaluate((model) => window.told(window.ClipEncoder.load(model, { worker: false })), `${site.hub.origin}/tiny-gelu.q8_0.gguf`);
+    assert.match(String(told), /clip-wasm\/in-place\.js/);
+  });
 
   test("in a page, with the modules given", async (t) => {
     const page = await emptyPage(t);
@@ -82,7 +86,7 @@ describe("worker: false", () => {
       const page = await emptyPage(t);
       site.own.answer("/own.js", (_request, response) => {
         const answer = kind === "Worker" ? "run(self)" : "self.onconnect = ({ ports: [port] }) => run(port)";
-        const source = `import { ClipEncoder } from "/clip.js";
+        const source = `import { ClipEncoder } from "/in-place.js";
           const run = (port) => (port.onmessage = async ({ data }) => port.postMessage(await (${EMBED})(ClipEncoder, data, { worker: false }).catch(String)));
           ${answer};`;
         response.writeHead(200, { "content-type": "text/javascript" }).end(source);
@@ -125,7 +129,7 @@ describe("worker: false", () => {
 
   test("keeps the model for the next load, lists it and deletes it", async (t) => {
     const page = await emptyPage(t);
-    await openApi(page);
+    await openApi(page, "/in-place.js");
     const model = `${site.hub.origin}/tiny-gelu.q8_0.gguf`;
     const told = await page.evaluate(async (model) => {
       const { ClipEncoder, deleteKeptModel, keptModels } = window;
@@ -142,7 +146,7 @@ describe("worker: false", () => {
 
   test("lets other work through between the inputs of a batch, and its calls are aborted", async (t) => {
     const page = await emptyPage(t);
-    await openApi(page);
+    await openApi(page, "/in-place.js");
     const told = await page.evaluate(async (model) => {
       const clip = await window.ClipEncoder.load(model, { worker: false });
       let turns = 0;

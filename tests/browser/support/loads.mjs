@@ -64,11 +64,15 @@ export function removeFileSystem() {
   Reflect.deleteProperty(StorageManager.prototype, "getDirectory");
 }
 
-/** @param {Page} page */
-export async function openApi(page) {
+/**
+ * @param {Page} page
+ * @param {string} [entry] of the library
+ */
+export async function openApi(page, entry = "/clip.js") {
   const cat = readFileSync(join(FIXTURES, "cat.png"), "base64");
-  await page.evaluate(async (cat) => {
-    const api = await import("/clip.js");
+  await page.evaluate(async ({ cat, entry }) => {
+    /** @type {typeof import("../../../www/clip.js")} */
+    const api = await import(entry);
     Object.assign(window, api);
     window.cat = Uint8Array.from(atob(cat), (character) => character.charCodeAt(0));
     window.outcomeOf = async (url, options = {}) => {
@@ -103,7 +107,7 @@ export async function openApi(page) {
       );
     window.warnings = [];
     window.onWarning = ({ code, message }) => window.warnings.push(`${code}: ${message}`);
-  }, cat);
+  }, { cat, entry });
 }
 
 /**

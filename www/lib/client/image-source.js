@@ -20,8 +20,7 @@ import { checkLimit } from "../shared/limits.js";
  * An image's file, by its URL (in Node also a path), its bytes or a stream of them; or its pixels, from an element or
  * an object that has some.
  * @typedef {string | URL | Blob | Uint8Array | ArrayBuffer | DataView | ReadableStream<Uint8Array> | AsyncIterable<Uint8Array> | Response
- *   | FileSystemFileHandle | ImageData | RawPixels | ImageBitmap | VideoFrame | HTMLCanvasElement | OffscreenCanvas
- *   | HTMLImageElement | HTMLVideoElement | SVGImageElement} ImageSource
+ *   | FileSystemFileHandle | ImageData | RawPixels | CanvasImageSource} ImageSource
  */
 
 /** Kinds whose pixels `createImageBitmap` takes. */

@@ -1,13 +1,17 @@
 // What stands for a worker where none is started: it has a worker's interface, and computes in this context.
 
+import { ClipError } from "../shared/error.js";
+
 /** @import { Port } from "../worker/message-loop.js" */
 /** @import { Answer } from "../shared/protocol.js" */
 
 /** @typedef {typeof import("../worker/in-place.js").serveInPlace} Serve */
 
 export const inPlace = {
-  /** Imported when it is first needed. in-place.js replaces this where nothing can be imported later. @type {() => Promise<Serve>} */
-  serve: async () => (await import("../worker/in-place.js")).serveInPlace,
+  /** Set by in-place.js and node.js: pages, which have workers, need not load what answers here. @type {() => Promise<Serve>} */
+  async serve() {
+    throw new ClipError("invalid_input", 'worker is false, for which the API is to be imported from "clip-wasm/in-place.js"');
+  },
 };
 
 export class InPlaceWorker extends EventTarget {
@@ -27,7 +31,7 @@ export class InPlaceWorker extends EventTarget {
       postMessage: (answer) => this.#answer(/** @type {Answer} */ (answer)),
     };
     this.#serving = inPlace.serve().then((serve) => serve(kind, port));
-    this.#serving.catch((error) => this.dispatchEvent(Object.assign(new Event("error"), { message: String(error) })));
+    this.#serving.catch((error) => this.dispatchEvent(Object.assign(new Event("error"), { message: error.message })));
   }
 
   /** The same object, typed as the DOM's `Worker`. The members that are missing are not used. */

@@ -32,7 +32,8 @@ import { requireLimits } from "../shared/limits.js";
  *   20 000 by default
  * @property {boolean} [ignoreMemory] whether to load a model that this device probably has too little memory for
  * @property {boolean} [worker] with `false`, no worker is started: this context computes, on one thread, and is busy
- *   meanwhile. For workers, shared workers and service workers; in the latter, import from `clip-wasm/in-place.js`
+ *   meanwhile. That is the default of `clip-wasm/in-place.js`, which is for service workers and the like; other pages can
+ *   only use it after that file is imported
  * @property {string | URL} [libraryUrl] of a folder with the files of this package, unchanged, for pages whose bundler
  *   does not find workers by itself
  * @property {LimitOptions} [limits] limits that differ from the defaults, for the model and for every image and text,

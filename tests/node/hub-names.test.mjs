@@ -1,6 +1,7 @@
 // Names and addresses of models on the Hub, and which file of a repository is loaded.
 
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { describe, test } from "node:test";
 import { chooseFile } from "../../www/lib/client/hub-files.js";
 import { codeOf } from "../../www/lib/shared/error.js";
@@ -127,4 +128,19 @@ describe("of a repository is loaded", () => {
       assert.throws(() => chooseFile(repository(paths, more), wanted), (error) => codeOf(error) === code && message.test(String(error)));
     });
   }
+});
+
+test("the page's menu: each model's revision is fixed where it is known, and its size and language are told", () => {
+  /** @type {{ name: string, url: string, size?: number, keptSize?: number, description: string, builtIn?: boolean }[]} */
+  const entries = JSON.parse(readFileSync(new URL("../../www/models.json", import.meta.url), "utf8"));
+  /** Of this repository only the beginning of its commit is known. */
+  const NOT_FIXED = "https://huggingface.co/mys/ggml_CLIP-ViT-L-14-laion2B-s32B-b82K";
+  for (const { name, url, size, keptSize, description, builtIn } of entries) {
+    assert.ok(size ?? keptSize, name);
+    if (builtIn) continue;
+    assert.match(description, /English texts\.$/, name);
+    const revision = hubModelOf(url, {})?.revision ?? /\/resolve\/([^/]+)\//.exec(url)?.[1];
+    assert.match(String(revision), url === NOT_FIXED ? /^main$/ : /^[0-9a-f]{40}$/, name);
+  }
+  assert.match(String(entries[1]?.name), /^TinyCLIP/, "the first of the real world is the smallest");
 });

@@ -2,6 +2,7 @@
 
 import { ClipError } from "../../clip.js";
 import { downloadJson } from "../../lib/shared/download.js";
+import { folderUrl, hubModelOf } from "../../lib/shared/hub.js";
 import { megabytes } from "../../lib/shared/units.js";
 import { elementById } from "../shell/elements.js";
 import { addressOf } from "../shell/resources.js";
@@ -13,8 +14,9 @@ import { addressOf } from "../shell/resources.js";
  * @property {string} description
  * @property {number} parameters
  * @property {string} licence
- * @property {string} url absolute, or relative to the page
+ * @property {string} url absolute, or relative to the page; or the address of a repository on the Hub
  * @property {number} [size] bytes
+ * @property {number} [keptSize] bytes that are kept of a checkpoint, which is converted
  * @property {string} [sha256]
  * @property {string[]} [mirrors] further URLs, in the same form as `url`
  * @property {boolean} [builtIn] whether it is part of the page and small, so that it can be loaded without asking
@@ -51,8 +53,8 @@ export class ModelChoice {
   /** Fills the menu. Rejects if models.json cannot be loaded; the other ways to choose a model still work. */
   async showMenu() {
     this.#entries = await downloadJson(addressOf("models.json"));
-    for (const { name, type, size, builtIn } of this.#entries) {
-      const parts = [name, type, size && megabytes(size), builtIn && "built in"];
+    for (const { name, type, size, keptSize, builtIn } of this.#entries) {
+      const parts = [name, type, size && megabytes(size), keptSize && `${megabytes(keptSize)} kept`, builtIn && "built in"];
       menu.add(new Option(parts.filter(Boolean).join(" · ")));
     }
   }
@@ -106,7 +108,7 @@ export class ModelChoice {
    * @returns {string} its name in the menu, or the URL itself
    */
   nameOf(url) {
-    const entry = this.#entries.find((entry) => addressOf(entry.url) === url);
+    const entry = this.#entries.find((entry) => isOf(addressOf(entry.url), url));
     return entry ? `${entry.name} · ${entry.type}` : url;
   }
 
@@ -164,4 +166,14 @@ export class ModelChoice {
   #setOrigin(origin) {
     /** @type {RadioNodeList} */ (form.elements.namedItem("origin")).value = origin;
   }
+}
+
+/**
+ * @param {string} address of an entry
+ * @param {string} url of a stored file
+ * @returns {boolean} whether the file is the entry's, or one of its repository
+ */
+function isOf(address, url) {
+  const model = hubModelOf(address, {});
+  return address === url || (model !== null && url.startsWith(folderUrl(model)));
 }

@@ -96,7 +96,8 @@ pub struct Error {
 }
 
 impl Error {
-    pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+    /// The message should say what to do about it.
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self { kind, message: message.into(), source: None }
     }
 
@@ -106,11 +107,6 @@ impl Error {
     ) -> Self {
         self.source = Some(source.into());
         self
-    }
-
-    /// An `empty_input` error; the message should say what to do about it.
-    pub fn empty_input(message: impl Into<String>) -> Self {
-        Self::new(ErrorKind::EmptyInput, message)
     }
 
     /// Adds to the message which file, input or tensor the error is about.

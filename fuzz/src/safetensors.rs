@@ -6,7 +6,7 @@ use super::{Random, accept, limits, load, outcome, pieces, small};
 use clip_wasm::convert::{Companions, Converter, FILE_TYPES};
 use clip_wasm::format::weights::{Header, Reader};
 use clip_wasm::model::config::Activation;
-use clip_wasm::{Error, Result};
+use clip_wasm::{Error, ErrorKind, Result};
 
 /// Maximum size of a conversion's result, in bytes.
 const MOST_BYTES: usize = 64 << 20;
@@ -113,7 +113,7 @@ fn convert<'a>(
     let mut sink = |offset: u64, bytes: &[u8]| -> Result<()> {
         let end = offset as usize + bytes.len();
         if end > MOST_BYTES {
-            return Err(Error::empty_input("more than is tried here"));
+            return Err(Error::new(ErrorKind::LimitExceeded, "more than is tried here"));
         }
         if file.len() < end {
             file.resize(end, 0);

@@ -1,8 +1,9 @@
 //! The command line as a user runs it: its output, and its errors.
 
 use std::fs;
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use crate::support::{cosine, data, fixture, photos};
 use serde_json::{Value, json};
@@ -258,4 +259,115 @@ fn limits_are_set_by_name() {
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(!output.status.success() && said.contains("--limit"), "{wrong}: {said}");
     }
+}
+
+/// Runs with lines on stdin, and gives the lines of stdout.
+fn piped(arguments: &[&str], lines: &[u8]) -> (Vec<Value>, String) {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_clip-wasm"))
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(lines).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{arguments:?}: {said}");
+    let printed = String::from_utf8(output.stdout).unwrap();
+    (printed.lines().map(|line| serde_json::from_str(line).unwrap()).collect(), said)
+}
+
+#[test]
+fn embed_reads_lines_and_prints_one_for_each() {
+    let model = data("tiny-gelu.q8_0.gguf");
+    let embed = ["embed", "--model", text(&model), "--stdin", "--output", "jsonl"];
+    let photo = photos().join("rocket.jpg");
+    let missing = "no/such.jpg";
+    let lines = format!(
+        "a cat\n{}\r\n\nsee photo.jpg\n{missing}\nhttps://example.org/cat.jpg\nlast",
+        text(&photo)
+    );
+    let (given, said) = piped(&embed, lines.as_bytes());
+    assert!(said.contains("2 inputs could not be embedded"), "{said}");
+    let wanted: Vec<_> = lines.lines().collect();
+    assert_eq!(given.len(), wanted.len());
+    let direct = |option: &str, value: &str| {
+        vectors(&printed(&["embed", "--model", text(&model), option, value])).remove(0)
+    };
+    for (index, (line, wanted)) in given.iter().zip(wanted).enumerate() {
+        assert_eq!((&line["index"], &line["input"]), (&json!(index), &json!(wanted)));
+        let code = line["error"]["code"].as_str();
+        match index {
+            4 => assert_eq!((code, &line["status_code"]), (Some("io"), &json!(500))),
+            5 => assert_eq!((code, &line["status_code"]), (Some("invalid_input"), &json!(400))),
+            _ => {
+                let option = if index == 1 { "--image" } else { "--text" };
+                let vector: Vec<f32> = serde_json::from_value(line["embedding"].clone()).unwrap();
+                assert_eq!(vector, direct(option, wanted), "line {index}");
+            }
+        }
+    }
+}
+
+#[test]
+fn embed_takes_all_lines_as_one_kind_if_it_is_told() {
+    let model = data("tiny-gelu.q8_0.gguf");
+    let embed = ["embed", "--model", text(&model), "--stdin", "--output", "jsonl", "--lines"];
+    let photo = photos().join("rocket.jpg");
+    let (texts, _) = piped(&[&embed[..], &["text"]].concat(), text(&photo).as_bytes());
+    let direct = printed(&["embed", "--model", text(&model), "--text", text(&photo)]);
+    assert_eq!(texts[0]["embedding"], direct["data"][0]);
+    let (images, _) = piped(&[&embed[..], &["image"]].concat(), b"a cat\n");
+    assert_eq!(images[0]["error"]["code"], "io");
+    let (wrong, _) = piped(&[&embed[..], &["text"]].concat(), b"\xff\nnext\n");
+    assert_eq!(wrong[0]["error"]["code"], "invalid_input");
+    assert!(wrong[1]["embedding"].is_array());
+    let mut long = vec![b'a'; 17 << 20];
+    long.extend(b"\nnext\n");
+    let (long, _) = piped(&[&embed[..], &["text"]].concat(), &long);
+    assert_eq!((long.len(), &long[0]["error"]["code"]), (2, &json!("limit_exceeded")));
+    assert!(long[1]["embedding"].is_array());
+}
+
+#[test]
+fn embed_prints_each_line_before_it_reads_the_next() {
+    let model = data("tiny-gelu.q8_0.gguf");
+    let mut child = Command::new(env!("CARGO_BIN_EXE_clip-wasm"))
+        .args(["embed", "--model", text(&model), "--stdin", "--output", "jsonl"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    for index in 0..3 {
+        writeln!(stdin, "text {index}").unwrap();
+        let mut line = String::new();
+        stdout.read_line(&mut line).unwrap();
+        assert_eq!(serde_json::from_str::<Value>(&line).unwrap()["index"], index);
+    }
+    // Nobody reads any more: it ends without an error.
+    drop(stdout);
+    writeln!(stdin, "unread").unwrap();
+    drop(stdin);
+    assert!(child.wait().unwrap().success());
+}
+
+#[test]
+fn embed_prints_lines_as_one_json_by_default() {
+    let model = data("tiny-gelu.q8_0.gguf");
+    let embed = ["embed", "--model", text(&model), "--stdin"];
+    let (printed, _) = piped(&embed, b"a cat\na dog\n");
+    assert_eq!((printed.len(), vectors(&printed[0]).len()), (1, 2));
+    let mut child = Command::new(env!("CARGO_BIN_EXE_clip-wasm"))
+        .args(embed)
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(b"no/such.jpg\n").unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(!output.status.success());
+    assert!(String::from_utf8_lossy(&output.stderr).contains("[io]"));
 }

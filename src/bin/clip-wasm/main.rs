@@ -1,6 +1,8 @@
 //! The command line: `embed`, `convert` and `inspect`. JSON goes to stdout, everything else to stderr.
 
-use std::fs;
+mod inputs;
+
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -8,10 +10,13 @@ use clap::{Parser, Subcommand};
 use clip_wasm::convert::{FileType, convert};
 use clip_wasm::decode::{Alpha, DecodeOptions, Orientation};
 use clip_wasm::embedding::response;
-use clip_wasm::error::{Error, Result};
+use clip_wasm::error::{Error, ErrorKind, Result};
 use clip_wasm::model::config::Activation;
-use clip_wasm::{ClipEncoder, Limits, inspect};
+use clip_wasm::{ClipEncoder, Embedding, Limits, inspect};
 use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::{Value, json};
+
+use inputs::{Input, Line, Lines};
 
 /// CLIP embeddings of images and texts.
 #[derive(Parser)]
@@ -35,7 +40,7 @@ fn limit(argument: &str) -> Result<(String, u64), String> {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Print the embeddings of texts, then of images, as JSON.
+    /// Print the embeddings of texts, then of images, then of the lines of stdin, as JSON.
     Embed {
         /// A CLIP model in GGUF format.
         #[arg(long)]
@@ -46,6 +51,16 @@ enum Command {
         /// A JPEG, PNG, WebP, GIF, BMP or TIFF file to embed; may be repeated.
         #[arg(long, value_name = "FILE")]
         image: Vec<PathBuf>,
+        /// Embed each line of stdin too: the path of an image if it is one, otherwise a text.
+        #[arg(long)]
+        stdin: bool,
+        /// What the lines of stdin are, if they are all of one kind.
+        #[arg(long, value_name = "KIND", value_enum, default_value_t = Lines::Auto, requires = "stdin")]
+        lines: Lines,
+        /// One JSON as the endpoint's, or one line of JSON for each input as soon as it is embedded, with its
+        /// error in its place.
+        #[arg(long, value_name = "FORMAT", value_enum, default_value_t = Format::Json)]
+        output: Format,
         /// Print the projections unchanged instead of unit vectors.
         #[arg(long)]
         no_normalize: bool,
@@ -79,6 +94,12 @@ enum Command {
     },
 }
 
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Format {
+    Json,
+    Jsonl,
+}
+
 fn main() -> ExitCode {
     let Arguments { limit, command } = Arguments::parse();
     let mut limits = Limits::default();
@@ -95,12 +116,35 @@ fn main() -> ExitCode {
 
 fn run(command: Command, limits: &Limits) -> Result<()> {
     match command {
-        Command::Embed { model, text, image, no_normalize, ignore_orientation, alpha } => {
+        Command::Embed {
+            model,
+            text,
+            image,
+            stdin,
+            lines,
+            output,
+            no_normalize,
+            ignore_orientation,
+            alpha,
+        } => {
+            if text.is_empty() && image.is_empty() && !stdin {
+                let message = "give at least one --text or --image, or --stdin";
+                return Err(Error::new(ErrorKind::EmptyInput, message));
+            }
             let orientation =
                 if ignore_orientation { Orientation::Ignore } else { Orientation::Exif };
             let options = DecodeOptions { orientation, alpha };
-            let encoder = || ClipEncoder::open_within(&model, *limits);
-            embed(encoder, &text, &image, options, !no_normalize)
+            let encoder = ClipEncoder::open_within(&model, *limits)?;
+            let embed = |input: &Input| input.embed(&encoder, options, !no_normalize);
+            let given =
+                text.into_iter().map(Input::Text).chain(image.into_iter().map(Input::Image));
+            let given = given.map(|input| Ok(Line { text: input.name(), input: Ok(input) }));
+            let lines = stdin.then(|| inputs::lines(io::stdin().lock(), lines));
+            let all = given.chain(lines.into_iter().flatten());
+            match output {
+                Format::Json => print_all(all, embed),
+                Format::Jsonl => print_each(all, embed),
+            }
         }
         Command::Convert { source, file_type, activation, output } => {
             convert_with_progress(&source, &output, file_type, activation, limits)
@@ -109,28 +153,53 @@ fn run(command: Command, limits: &Limits) -> Result<()> {
     }
 }
 
-fn embed(
-    encoder: impl Fn() -> Result<ClipEncoder>,
-    texts: &[String],
-    images: &[PathBuf],
-    options: DecodeOptions,
-    normalize: bool,
+/// Prints one JSON when all is embedded. The first error ends it.
+fn print_all(
+    inputs: impl Iterator<Item = Result<Line>>,
+    embed: impl Fn(&Input) -> Result<Embedding>,
 ) -> Result<()> {
-    if texts.is_empty() && images.is_empty() {
-        return Err(Error::empty_input("give at least one --text or --image"));
-    }
-    let encoder = encoder()?;
-    let mut embeddings = Vec::new();
-    for text in texts {
-        embeddings.push(encoder.embed_text(text, normalize)?);
-    }
-    for path in images {
-        let bytes = fs::read(path).map_err(|error| Error::from(error).context(path.display()))?;
-        let embedding = encoder.embed_image_with(&bytes, options, normalize);
-        embeddings.push(embedding.map_err(|error| error.context(path.display()))?);
-    }
-    println!("{}", response(&embeddings));
+    let embeddings: Result<Vec<_>> = inputs.map(|line| embed(&line?.input?)).collect();
+    println!("{}", response(&embeddings?));
     Ok(())
+}
+
+/// Prints a line for each input as soon as it is embedded, so that this program can stand in a pipe. Ends
+/// without an error if nobody reads any more.
+fn print_each(
+    inputs: impl Iterator<Item = Result<Line>>,
+    embed: impl Fn(&Input) -> Result<Embedding>,
+) -> Result<()> {
+    let mut output = io::stdout().lock();
+    let mut failures = 0;
+    for (index, line) in inputs.enumerate() {
+        let Line { text, input } = line?;
+        let json = match input.and_then(|input| embed(&input)) {
+            Ok(embedding) => {
+                json!({ "index": index, "input": text, "embedding": embedding.values() })
+            }
+            Err(error) => {
+                failures += 1;
+                failure(index, &text, &error)
+            }
+        };
+        match writeln!(output, "{json}").and_then(|()| output.flush()) {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
+            written => written?,
+        }
+    }
+    if failures > 0 {
+        eprintln!("{failures} inputs could not be embedded: their lines have an error");
+    }
+    Ok(())
+}
+
+fn failure(index: usize, input: &str, error: &Error) -> Value {
+    json!({
+        "index": index,
+        "input": input,
+        "error": { "code": error.code(), "message": error.to_string() },
+        "status_code": error.kind().status_code(),
+    })
 }
 
 fn convert_with_progress(

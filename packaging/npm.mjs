@@ -109,6 +109,7 @@ function manifest() {
     description: "CLIP image and text embeddings in the browser and in Node, in WebAssembly with SIMD and threads",
     keywords: ["clip", "embeddings", "zero-shot", "image-search", "wasm", "webassembly", "gguf", "candle"],
     license: field("license"),
+    repository: field("repository"),
     type: "module",
     exports: {
       ".": api,

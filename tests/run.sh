@@ -46,7 +46,7 @@ say "the crate's documentation and package"
 # In the release profile, because that is how the lints have already compiled the dependencies.
 RUSTDOCFLAGS="-D warnings" cargo doc -q --release --features cli --no-deps
 RUSTDOCFLAGS="-D warnings" cargo doc -q --release --no-deps --target $WASM
-cargo package -q --no-verify --allow-dirty
+cargo publish -q --dry-run --no-verify --allow-dirty
 
 say "native tests"
 cargo test --release --features cli

@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { build } from "esbuild";
 import { REPOSITORY } from "../browser/support/browser.mjs";
-import { Installed } from "./installed.mjs";
+import { Installed, PACKAGE } from "./installed.mjs";
 
 /** @type {Installed} */
 let installed;
@@ -17,6 +17,12 @@ after(() => installed.remove());
 test("the version is the crate's", () => {
   const cargo = readFileSync(join(REPOSITORY, "Cargo.toml"), "utf8");
   assert.equal(installed.manifest.version, /^version = "(.+)"$/m.exec(cargo)?.[1]);
+});
+
+test("npm would publish it", () => {
+  const { status, stderr } = spawnSync("npm", ["publish", "--dry-run"], { cwd: PACKAGE, encoding: "utf8", timeout: 120_000 });
+  assert.equal(status, 0, stderr);
+  assert.doesNotMatch(stderr, /errors corrected|auto-corrected/, "npm would publish another package.json");
 });
 
 test("it has the API and the builds, and no files of the page", () => {

@@ -4,10 +4,12 @@
 import assert from "node:assert/strict";
 import { execFileSync, spawn } from "node:child_process";
 import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { setTimeout as pause } from "node:timers/promises";
-import { REPOSITORY, Site } from "../browser/support/browser.mjs";
+import { chromium } from "playwright-core";
+import { CHROMIUM_FLAGS, findChromium, removeProfile, REPOSITORY, Site } from "../browser/support/browser.mjs";
 import { file, StaticServer } from "../browser/support/server.mjs";
 import { largestDifference } from "../browser/support/vectors.mjs";
 import { commandLine, HEARTS, DEMO, Installed } from "./installed.mjs";
@@ -69,6 +71,14 @@ function run(folder, command, ...parameters) {
  */
 async function assertEmbeds(t, url) {
   const { page } = await site.newPage(t);
+  await assertShows(page, url);
+}
+
+/**
+ * @param {import("playwright-core").Page} page
+ * @param {string} url
+ */
+async function assertShows(page, url) {
   await page.goto(url);
   const result = page.locator("#result");
   await result.filter({ hasText: /^(Choose a picture|\{)/ }).waitFor({ timeout: PATIENCE });
@@ -148,6 +158,37 @@ describe("a page is built by", () => {
     });
     assert.match(message, /^worker_failed: .+ClipEncoder\.load\(model, \{ libraryUrl: "\/clip-wasm\/" \}\)/);
   });
+});
+
+test("an extension: its page, and its service worker without workers", { timeout: BUILD }, async (t) => {
+  const folder = copy(t, "extension");
+  cpSync(DEMO, join(folder, "demo.gguf"));
+  run(folder, "npm", "run", "--silent", "build");
+  rmSync(join(folder, "node_modules"), { recursive: true });
+  const profile = mkdtempSync(join(tmpdir(), "clip-wasm-extension-"));
+  const context = await chromium.launchPersistentContext(profile, {
+    executablePath: findChromium(),
+    args: [...CHROMIUM_FLAGS, `--disable-extensions-except=${folder}`, `--load-extension=${folder}`],
+    ignoreDefaultArgs: ["--disable-extensions"],
+  });
+  t.after(async () => {
+    await context.close();
+    await removeProfile(profile);
+  });
+  const worker = context.serviceWorkers()[0] ?? (await context.waitForEvent("serviceworker", { timeout: PATIENCE }));
+  const page = await context.newPage();
+  await assertShows(page, new URL("popup.html", worker.url()).href);
+  const { data, error } = await page.evaluate(() => /** @type {any} */ (globalThis).chrome.runtime.sendMessage({ texts: ["three red hearts"] }));
+  const difference = largestDifference(data?.[0] ?? [], commandLine("--text", "three red hearts")[0] ?? []);
+  assert.ok(difference <= 1e-5, `${difference} ${JSON.stringify(error)}`);
+});
+
+test("README's table has every example, and each is tested", () => {
+  const rows = [...readFileSync(join(REPOSITORY, "README.md"), "utf8").matchAll(/^\|.*\]\(examples\/(\w+)\) \|$/gm)].map(([, name]) => String(name));
+  const folders = readdirSync(EXAMPLES, { withFileTypes: true }).filter((entry) => entry.isDirectory() && /^[a-z]+$/.test(entry.name)).map(({ name }) => name);
+  assert.deepEqual([...new Set(rows)].sort(), folders.sort());
+  const tests = ["bundlers", "examples"].map((name) => readFileSync(join(import.meta.dirname, `${name}.test.mjs`), "utf8")).join("");
+  assert.deepEqual(folders.filter((name) => !new RegExp(`\\b${name}\\b`).test(tests)), []);
 });
 
 describe("the example of Node runs in", () => {

@@ -151,9 +151,9 @@ test("a file whose server fails in any way is read completely, or an error says 
   assert.ok(failed > RUNS / 20, `only ${failed} of ${RUNS} failed`);
   record({
     section: "inputs",
-    what: "answers of servers",
+    what: "responses of servers",
     tried: `${RUNS.toLocaleString("en")} reads of a file with up to 8 wrong answers each: status, headers, length, cut`,
-    outcome: "its very bytes or an error with a code, and an end in every case",
+    outcome: "exactly the file's bytes, or an error with a code; every read ends",
   });
 });
 
@@ -200,8 +200,8 @@ test("an index that names files outside its own folder is refused", { timeout: T
   record({
     section: "inputs",
     what: "indices of checkpoints",
-    tried: `${RUNS.toLocaleString("en")} indices, damaged or with names of other places`,
-    outcome: "no address outside their folder was made of any, and those that name none were refused as malformed_model",
+    tried: `${RUNS.toLocaleString("en")} indices, damaged or with names of files elsewhere`,
+    outcome: "none leads outside its folder; those without a valid name are refused as malformed_model",
   });
 });
 

@@ -250,7 +250,7 @@ test("a worker that ends is replaced, with its threads, and queued calls are ans
     assert.equal(warnings.length, round);
   }
   assert.deepEqual([count, clip.threads, warnings], [4, 2, Array(3).fill("worker_replaced")]);
-  record({ section: "faults", what: "a worker of Node ends", tried: "three times, in the midst of a batch, with threads", outcome: "that call alone fails; another worker takes over, with equal vectors" });
+  record({ section: "faults", what: "a worker of Node ends", tried: "three times, during a batch, with threads", outcome: "only that call fails; another worker continues, with equal vectors" });
 });
 
 for (const [what, options] of /** @type {[string, string[]][]} */ ([["ES modules", []], ["CommonJS alone, as before Node 20.19", ["--no-experimental-require-module"]]])) {

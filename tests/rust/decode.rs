@@ -148,7 +148,7 @@ fn what_is_no_image_is_named() {
         assert_eq!(error.kind(), ErrorKind::UnsupportedImage, "{start}: {error}");
         assert!(error.to_string().contains(name), "{start}: {error:?} does not say {name}");
     }
-    note("files that are no image", cases.len(), "each named");
+    note("files that are not images", cases.len(), "each named");
 }
 
 fn note(what: &str, count: usize, outcome: &str) {
@@ -247,7 +247,7 @@ fn files_cut_short_are_refused_and_never_panic() {
             assert!(half == decode(&file).unwrap(), "half of {name} was decoded");
         }
     }
-    note("images cut short", count, "each refused, or shown as far as it goes; no panic");
+    note("truncated images", count, "each refused, or decoded as far as it goes; no panic");
 }
 
 #[test]

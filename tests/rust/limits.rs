@@ -299,6 +299,6 @@ fn a_claim_costs_no_memory() {
         "inputs",
         "small files that claim to be huge",
         &format!("{} files", tried + 1),
-        "none takes more than six times its size and 8 MB",
+        "none takes more than six times its size plus 8 MB",
     );
 }

@@ -76,7 +76,7 @@ fn a_header_that_is_written_is_read_again() {
     note(
         CASES,
         "GGUF headers, written and read",
-        "each read as it was written, from as many bytes as it has and no fewer",
+        "each is read as it was written, from exactly its own bytes",
     );
 }
 
@@ -104,7 +104,7 @@ fn tensors_lie_apart_wherever_a_header_puts_them() {
     note(
         CASES,
         "GGUF headers with tensors of any size and place",
-        "each refused, or its tensors apart from it and from each other",
+        "each refused, or its tensors overlap neither the header nor each other",
     );
 }
 
@@ -137,11 +137,7 @@ fn a_model_is_the_same_in_pieces_of_any_sizes() {
             prop_assert_eq!(&vectors(&load(pieces)?), &want);
         });
     }
-    note(
-        CASES / 4,
-        "splits of a model file into pieces",
-        "the same two vectors, to the bit, from each",
-    );
+    note(CASES / 4, "a model file split into pieces", "the same two vectors each time, to the bit");
 }
 
 /// Bicubic resizing with antialiasing in f64, of the whole image before it is cropped; uses none of the
@@ -212,7 +208,7 @@ fn an_image_of_any_size_becomes_the_square_that_the_formula_gives() {
     note(
         CASES / 2,
         "images of any width and height",
-        "each the square that the formula of bicubic resizing gives, to 1.5 of 255 levels",
+        "each within 1.5 of 255 levels of the formula of bicubic resizing",
     );
 }
 
@@ -254,7 +250,7 @@ fn a_safetensors_header_is_consistent_or_refused() {
     note(
         CASES,
         "safetensors headers with tensors of any size and place",
-        "each refused, or its tensors fill the file",
+        "each refused, or its tensors fill the file exactly",
     );
 }
 
@@ -300,7 +296,7 @@ fn metadata_of_any_numbers_makes_a_sound_configuration_or_none() {
     assert!(sound.get() > CASES / 20, "only {sound:?} were sound");
     note(
         CASES,
-        "metadata of any numbers",
+        "metadata with random numbers",
         "each refused, or a configuration whose sizes divide and whose tensors have sizes",
     );
 }
@@ -353,7 +349,7 @@ fn descriptions_of_any_numbers_make_a_sound_configuration_or_none() {
     });
     note(
         CASES,
-        "descriptions of checkpoints with any numbers",
+        "configurations of checkpoints with random numbers",
         "each refused, or a configuration whose sizes divide and whose tensors have sizes",
     );
 }

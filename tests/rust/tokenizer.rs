@@ -92,10 +92,10 @@ fn a_vocabulary_with_its_merges_gives_hugging_faces_ids() {
 fn a_vocabulary_alone_gives_hugging_faces_ids() {
     let (tokens, _) = vocabulary();
     let count = check(&tokenizer(tokens, None, CONTEXT).unwrap());
-    let outcome = "each the ids that Hugging Face's tokenizer gives";
+    let outcome = "the same ids as from Hugging Face's tokenizer";
     record(
         "inputs",
-        "texts in many scripts, empty, long, of marks and of no words",
+        "texts in many scripts; empty, long, of punctuation and symbols",
         &count.to_string(),
         outcome,
     );
@@ -126,7 +126,7 @@ fn a_vocabulary_that_is_none_is_refused() {
     }
     record(
         "inputs",
-        "vocabularies that are none",
+        "invalid vocabularies",
         &cases.len().to_string(),
         "each refused as malformed_model",
     );

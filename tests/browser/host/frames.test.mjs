@@ -85,7 +85,7 @@ describe("in a sandboxed frame", () => {
     const again = await framed(page);
     assert.deepEqual(await cosines(again), want);
     assert.equal(await again.evaluate(() => crossOriginIsolated), true);
-    record({ section: "hosts", what: "a sandboxed frame with allow-same-origin", tried: "first visit, second visit", outcome: "same cosines; threads at the second visit" });
+    record({ section: "hosts", what: "a sandboxed frame with allow-same-origin", tried: "first visit, second visit", outcome: "the same cosines; threads at the second visit" });
   });
 
   test("without an origin, on a host that lets others read its files: it embeds, and stores nothing", async (t) => {
@@ -103,7 +103,7 @@ describe("in a sandboxed frame", () => {
     await frame.locator("a", { hasText: "Search pictures" }).click();
     await frame.locator("#search-note").filter({ hasText: NOT_KEPT }).waitFor();
     assert.deepEqual(said, []);
-    record({ section: "hosts", what: "a sandboxed frame without an origin, files readable by others (CORS)", tried: "no storage, no service worker, no module worker", outcome: "same cosines, on one thread; nothing is kept, and Search says so" });
+    record({ section: "hosts", what: "a sandboxed frame without an origin, files with CORS", tried: "no storage, no service worker, no module worker", outcome: "the same cosines, on one thread; nothing is kept, and Search says so" });
   });
 
   test("without an origin, on a host that does not: the page says what to change", async (t) => {
@@ -114,7 +114,7 @@ describe("in a sandboxed frame", () => {
     const shown = await errorShown(await framed(page), "#not-started");
     assert.equal(shown.code, "sandboxed");
     assert.match(shown.text, /sandboxed frame.*allow-same-origin.*Access-Control-Allow-Origin/);
-    record({ section: "hosts", what: "a sandboxed frame without an origin, files not readable by others", tried: "first visit", outcome: "no script may run; a notice says what to allow" });
+    record({ section: "hosts", what: "a sandboxed frame without an origin, files without CORS", tried: "first visit", outcome: "no script can run; a notice says what to allow" });
   });
 });
 
@@ -142,7 +142,7 @@ test("in a frame of another site, with storage of its own: two visits", async (t
   assert.deepEqual(await cosines(again), want);
   await again.waitForFunction(() => navigator.serviceWorker.controller !== null);
   assert.deepEqual(said, []);
-  record({ section: "hosts", what: "a frame of another site, storage partitioned", tried: "first visit, second visit", outcome: "same cosines, on one thread; kept for that site's visits" });
+  record({ section: "hosts", what: "a frame of another site, storage partitioned", tried: "first visit, second visit", outcome: "the same cosines, on one thread; kept for that site's visits" });
 });
 
 describe("if the user forbids all sites to store anything", () => {
@@ -157,7 +157,7 @@ describe("if the user forbids all sites to store anything", () => {
     assert.equal(await page.locator(".error").count(), 0);
     await page.locator("a", { hasText: "Search pictures" }).click();
     await page.locator("#search-note").filter({ hasText: NOT_KEPT }).waitFor();
-    record({ section: "hosts", what: "a browser whose user lets no site keep anything", tried: "localStorage, IndexedDB, OPFS, Cache API and service workers forbidden", outcome: "same cosines; nothing is kept, and Search says so" });
+    record({ section: "hosts", what: "a browser whose user lets no site store anything", tried: "localStorage, IndexedDB, OPFS, Cache API and service workers forbidden", outcome: "the same cosines; nothing is kept, and Search says so" });
   });
 
   test("it also embeds in a private window, in a frame of another site", async (t) => {
@@ -169,6 +169,6 @@ describe("if the user forbids all sites to store anything", () => {
     assert.deepEqual(await cosines(frame), want);
     assert.deepEqual(await allowed(frame), []);
     assert.equal(await frame.locator(".error").count(), 0);
-    record({ section: "hosts", what: "a frame of another site, in a window where such may keep nothing", tried: "first visit", outcome: "same cosines" });
+    record({ section: "hosts", what: "a frame of another site, which may store nothing", tried: "first visit", outcome: "the same cosines" });
   });
 });

@@ -27,14 +27,14 @@ test("in a folder of a host it embeds, is isolated from the second visit on, and
   assert.deepEqual(isolated, [false, true, true]);
   const outside = host.requests.filter((path) => !path.startsWith("/a/b/") && path !== "/favicon.ico");
   assert.deepEqual(outside, []);
-  record({ section: "hosts", what: "a folder of a host, no special header", tried: THREE_VISITS, outcome: "same cosines as at the root; threads from the second visit on; nothing asked for outside of the folder" });
+  record({ section: "hosts", what: "a folder of a host, no special header", tried: THREE_VISITS, outcome: "the same cosines as at the root; threads from the second visit on; no requests outside the folder" });
 });
 
 test("on python3 -m http.server, in a folder", async (t) => {
   const python = await startPython(folderWithPage(t, "/a/b"));
   t.after(() => python.stop());
   assert.deepEqual(await visits(t, browser, `${python.origin}/a/b/`, python), [false, true, true]);
-  record({ section: "hosts", what: "python3 -m http.server", tried: THREE_VISITS, outcome: "same cosines; threads from the second visit on" });
+  record({ section: "hosts", what: "python3 -m http.server", tried: THREE_VISITS, outcome: "the same cosines; threads from the second visit on" });
 });
 
 test("without HTTPS it embeds on one thread, and stores nothing", async (t) => {
@@ -52,7 +52,7 @@ test("without HTTPS it embeds on one thread, and stores nothing", async (t) => {
   assert.deepEqual(await cosines(page), want);
   const models = host.requests.filter((path) => path === "/models/demo.gguf");
   assert.equal(models.length, 2, "the model is fetched at each visit");
-  record({ section: "hosts", what: "without HTTPS", tried: "two visits", outcome: "same cosines, on one thread; nothing is kept" });
+  record({ section: "hosts", what: "without HTTPS", tried: "two visits", outcome: "the same cosines, on one thread; nothing is kept" });
 });
 
 describe("with wrong types", () => {
@@ -75,7 +75,7 @@ describe("with wrong types", () => {
     });
   }
   after(() => {
-    if (passed === Object.keys(types).length) record({ section: "hosts", what: "wrong or no Content-Type for .wasm, .gguf, .json", tried: "text/plain, application/octet-stream, none", outcome: "same cosines" });
+    if (passed === Object.keys(types).length) record({ section: "hosts", what: "wrong or no Content-Type for .wasm, .gguf, .json", tried: "text/plain, application/octet-stream, none", outcome: "the same cosines" });
   });
 });
 
@@ -88,14 +88,14 @@ describe("with other encodings", () => {
     await page.goto(`${host.origin}/`);
     assert.deepEqual(await cosines(page), want);
     assert.deepEqual(said, []);
-    record({ section: "hosts", what: "everything as gzip, Content-Length of the compressed bytes", tried: "first visit", outcome: "same cosines" });
+    record({ section: "hosts", what: "everything as gzip, Content-Length of the compressed bytes", tried: "first visit", outcome: "the same cosines" });
   });
 
   test("as Brotli, without a Content-Length, and no-store", async (t) => {
     const of = (/** @type {Buffer} */ bytes) => brotliCompressSync(bytes, { params: { [constants.BROTLI_PARAM_QUALITY]: 1 } });
     const host = await new StaticServer(WWW, { "cache-control": "no-store" }, sent({ encoding: { name: "br", of }, length: false })).start();
     assert.deepEqual(await visits(t, browser, `${host.origin}/`, host), [false, true, true]);
-    record({ section: "hosts", what: "everything as Brotli, without Content-Length, no-store", tried: THREE_VISITS, outcome: "same cosines; kept for visits without the host all the same" });
+    record({ section: "hosts", what: "everything as Brotli, without Content-Length, no-store", tried: THREE_VISITS, outcome: "the same cosines; kept for offline visits" });
   });
 });
 
@@ -118,13 +118,13 @@ describe("with its own rules for addresses", () => {
     assert.equal(page.url(), `${host.origin}/a/`);
     assert.equal(await page.evaluate(() => crossOriginIsolated), true);
     assert.deepEqual(said, []);
-    record({ section: "hosts", what: "redirects of /index.html to / and of a folder to its slash", tried: "first visit, second visit", outcome: "same cosines; threads at the second" });
+    record({ section: "hosts", what: "redirects of /index.html to / and of a folder to its slash", tried: "first visit, second visit", outcome: "the same cosines; threads at the second" });
   });
 
   test("upper and lower case are the same", async (t) => {
     const host = await new StaticServer(WWW, {}, (path) => file(join(WWW, path.toLowerCase().replace(/^\/clip\//, "/"), path.endsWith("/") ? "index.html" : ""))).start();
     assert.deepEqual(await visits(t, browser, `${host.origin}/Clip/`, host), [false, true, true]);
-    record({ section: "hosts", what: "a host to which upper and lower case are one", tried: THREE_VISITS, outcome: "same cosines, below a path in upper case" });
+    record({ section: "hosts", what: "a host that ignores upper and lower case", tried: THREE_VISITS, outcome: "the same cosines, below a path in upper case" });
   });
 
   test("a missing file is answered with the page itself, with status 200", async (t) => {
@@ -141,7 +141,7 @@ describe("with its own rules for addresses", () => {
     assert.deepEqual(await cosines(page), want);
     assert.equal(await page.evaluate(() => crossOriginIsolated), true);
     assert.ok(host.requests.some((path) => path.includes("-threads/")), "the build with threads was asked for");
-    record({ section: "hosts", what: "status 200 and index.html for what is missing", tried: "two visits to a build without threads", outcome: "same cosines, on one thread" });
+    record({ section: "hosts", what: "status 200 and index.html for missing files", tried: "two visits to a build without threads", outcome: "the same cosines, on one thread" });
   });
 
   for (const [path, code, says] of /** @type {const} */ ([

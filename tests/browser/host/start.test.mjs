@@ -81,7 +81,7 @@ describe("the notice in place of a start", () => {
   });
 
   after(() => {
-    if (passed === 8) record({ section: "hosts", what: "scripts with a wrong type, missing or broken", tried: "8 ways", outcome: "no browser runs them; a notice names the file, what came, and what to change" });
+    if (passed === 8) record({ section: "hosts", what: "scripts with a wrong type, missing or broken", tried: "8 ways", outcome: "a notice names the file, what was received, and what to change" });
   });
 });
 

@@ -173,7 +173,7 @@ describe("a checkpoint from its URL", () => {
     assertVectors(await load(page, url), right);
     assert.ok(cuts > 4, String(cuts));
     assert.equal(await keptFile(page), sha256(readFileSync(TINY_MODEL)));
-    record({ section: "faults", what: "a checkpoint whose connection is cut", tried: "eight times at random bytes", outcome: "goes on; the converted file equals the command line's" });
+    record({ section: "faults", what: "a checkpoint whose connection is cut", tried: "eight times at random bytes", outcome: "resumes; the converted file equals the command line's" });
   });
 
   test("resumes after the page was reloaded halfway, and after an abort", async (t) => {
@@ -200,7 +200,7 @@ describe("a checkpoint from its URL", () => {
     assertVectors(await load(page, url), right);
     assert.ok(site.hub.sent < 1.6 * size, `${site.hub.sent} bytes for ${size}`);
     assert.equal(await keptFile(page), sha256(readFileSync(TINY_MODEL)));
-    record({ section: "faults", what: "a page reloaded while a checkpoint is converted", tried: "once, and one abort", outcome: "goes on; the converted file equals the command line's" });
+    record({ section: "faults", what: "a page that is reloaded while a checkpoint is converted", tried: "once, and one abort", outcome: "resumes; the converted file equals the command line's" });
   });
 
   test("that changes during the load is loaded again", async (t) => {
@@ -212,7 +212,7 @@ describe("a checkpoint from its URL", () => {
     serve({ etag: '"two"' });
     assertVectors(await load(page, url), right);
     assert.equal(await keptFile(page), sha256(readFileSync(TINY_MODEL)));
-    record({ section: "faults", what: "a checkpoint that changes on its server", tried: "between two loads of one conversion", outcome: "taken anew" });
+    record({ section: "faults", what: "a checkpoint that changes on its server", tried: "between two loads of one conversion", outcome: "downloaded again" });
   });
 
   test("is verified by the SHA-256 of its weights", async (t) => {
@@ -256,7 +256,7 @@ describe("a checkpoint from its URL", () => {
     site.hub.answer(WEIGHTS, status(404));
     assert.equal((await load(page, url)).code, "http_status");
     assert.deepEqual(await kept(page), []);
-    record({ section: "faults", what: "a checkpoint that lacks a file", tried: "configuration, tokenizer, weights", outcome: "an error that names it; nothing is kept" });
+    record({ section: "faults", what: "a checkpoint that lacks a file", tried: "configuration, tokenizer, weights", outcome: "an error that names the missing file; nothing is kept" });
   });
 
   test("runs if nothing can be stored", async (t) => {

@@ -32,7 +32,7 @@ describe("a download resumes where it stopped", () => {
     assert.ok(loaded.every((bytes, i) => i === 0 || bytes >= Number(loaded[i - 1])), "progress went back");
     assert.equal(new Set(outcome.progress.map(({ total }) => total)).size, 1, "the total changed");
     await assertKept(page, url);
-    record({ section: "faults", what: "a connection that is cut", tried: "twenty times at random bytes of one download", outcome: "goes on where it was each time; the model is right, and kept" });
+    record({ section: "faults", what: "a connection that is cut", tried: "twenty times at random bytes of one download", outcome: "resumes each time; the model is right, and kept" });
   });
 
   test("on the page's own origin, where If-Range is sent", async (t) => {
@@ -49,7 +49,7 @@ describe("a download resumes where it stopped", () => {
     const url = serve({ silentAfter: () => (answers++ < 2 ? 1_000_000 : Infinity) });
     assertRight(await load(page, url, { idleTimeout: 300 }));
     assert.equal(answers, 3);
-    record({ section: "faults", what: "a server that falls silent", tried: "twice in one download", outcome: "taken up anew after the idle timeout" });
+    record({ section: "faults", what: "a server that falls silent", tried: "twice in one download", outcome: "continued by a new request after the idle timeout" });
   });
 
   test("after the server stopped for good: an error after a while, and the received bytes stay stored", async (t) => {
@@ -62,7 +62,7 @@ describe("a download resumes where it stopped", () => {
     serve();
     assertRight(await load(page, url));
     assert.equal(site.hub.ranges.at(-1), `2000000-${size - 1}`);
-    record({ section: "faults", what: "a server that stays silent", tried: "after 2 of 4.6 MB", outcome: "an error (network); the next load goes on from what was kept" });
+    record({ section: "faults", what: "a server that stays silent", tried: "after 2 of 4.6 MB", outcome: "an error (network); the next load resumes from what was kept" });
   });
 
   test("from the start, if the server does not support range requests", async (t) => {
@@ -76,7 +76,7 @@ describe("a download resumes where it stopped", () => {
     });
     assertRight(await load(page, url));
     await assertKept(page, url);
-    record({ section: "faults", what: "a cut connection to a server that gives no parts", tried: "twice in one download", outcome: "begun again from the start" });
+    record({ section: "faults", what: "a connection that is cut, to a server without byte ranges", tried: "twice in one download", outcome: "starts again from the beginning" });
   });
 
   test("from the start, if the server sends other ranges than requested", async (t) => {
@@ -86,7 +86,7 @@ describe("a download resumes where it stopped", () => {
     assertRight(await load(page, url));
     assert.equal(site.hub.ranges.at(-1), "");
     await assertKept(page, url);
-    record({ section: "faults", what: "a server that answers with other parts than asked for", tried: "100 bytes beside", outcome: "noticed, and begun again from the start" });
+    record({ section: "faults", what: "a server that sends another part than was requested", tried: "shifted by 100 bytes", outcome: "noticed; starts again from the beginning" });
   });
 
   test("after the page was reloaded, or its tab closed, halfway", async (t) => {
@@ -113,7 +113,7 @@ describe("a download resumes where it stopped", () => {
     starts.push(Number(site.hub.ranges.at(-1)?.split("-")[0]));
     assert.deepEqual(starts, [0, 1_500_000, 3_000_000]);
     assert.equal(site.hub.sent, size);
-    record({ section: "faults", what: "a page reloaded, or its tab closed, in the midst of a download", tried: "once each", outcome: "the next load goes on from what was kept" });
+    record({ section: "faults", what: "a page that is reloaded, or whose tab is closed, during a download", tried: "once each", outcome: "the next load resumes from what was kept" });
   });
 
   test("after aborts at ten random moments, each of which takes effect within 100 ms", async (t) => {
@@ -145,7 +145,7 @@ describe("a download resumes where it stopped", () => {
     assertRight(await load(page, url));
     assert.ok(site.hub.sent < 2 * size, `${site.hub.sent} bytes for ${size}`);
     await assertKept(page, url);
-    record({ section: "faults", what: "a load that is aborted", tried: "at ten random moments", outcome: "felt within 100 ms; the next load goes on" });
+    record({ section: "faults", what: "a load that is aborted", tried: "at ten random moments", outcome: "aborted within 100 ms; the next load resumes" });
   });
 
   test("and an abort of a further tower leaves the encoder working", async (t) => {
@@ -174,7 +174,7 @@ describe("a file that changes on its server is loaded again", () => {
     site.hub.parts(MODEL, OTHER_MODEL, { etag: '"two"' });
     assertRight(await load(page, url), otherRight);
     await assertKept(page, url, otherRight);
-    record({ section: "faults", what: "a file that changes on its server between two loads", tried: "told by its ETag", outcome: "taken anew" });
+    record({ section: "faults", what: "a file that changes on its server between two loads", tried: "noticed by its ETag", outcome: "downloaded again" });
   });
 
   test("recognised by its size, without an ETag", async (t) => {
@@ -184,7 +184,7 @@ describe("a file that changes on its server is loaded again", () => {
     site.hub.parts(MODEL, OTHER_MODEL, { etag: null });
     assertRight(await load(page, url), otherRight);
     await assertKept(page, url, otherRight);
-    record({ section: "faults", what: "a file that changes on its server, without an ETag", tried: "told by its size", outcome: "taken anew" });
+    record({ section: "faults", what: "a file that changes on its server, without an ETag", tried: "noticed by its size", outcome: "downloaded again" });
   });
 
   test("within one download", async (t) => {
@@ -195,7 +195,7 @@ describe("a file that changes on its server is loaded again", () => {
       response.write(readFileSync(TINY_MODEL).subarray(0, 2_000_000), () => setTimeout(() => response.destroy(), 50));
     });
     assertRight(await load(page, url), otherRight);
-    record({ section: "faults", what: "a file that changes on its server within one download", tried: "once", outcome: "taken anew" });
+    record({ section: "faults", what: "a file that changes on its server within one download", tried: "once", outcome: "downloaded again" });
   });
 });
 
@@ -206,7 +206,7 @@ describe("a response that is not the file", () => {
       const outcome = await load(page, site.hub.answer(MODEL, status(code)));
       assert.deepEqual([outcome.code, site.hub.requests.length], ["http_status", 1]);
       assert.deepEqual(await kept(page), []);
-      record({ section: "faults", what: `an answer of ${code}`, tried: "for a model", outcome: "told at once (http_status); nothing is kept" });
+      record({ section: "faults", what: `an answer of ${code}`, tried: "for a model", outcome: "an error at once (http_status); nothing is kept" });
     });
   }
 
@@ -221,7 +221,7 @@ describe("a response that is not the file", () => {
       status(503)(request, response);
     });
     assertRight(await load(page, url));
-    record({ section: "faults", what: "an answer of 500 or 503", tried: "one that stays, and one that passes", outcome: "tried again; told when it stays" });
+    record({ section: "faults", what: "an answer of 500 or 503", tried: "permanent, and temporary", outcome: "retried; an error if it is permanent" });
   });
 
   test("makes a mirror continue where the first URL failed", async (t) => {
@@ -235,13 +235,13 @@ describe("a response that is not the file", () => {
     });
     assertRight(await load(page, url, { mirrors: [mirror] }));
     assert.match(String(site.hub.ranges.at(-1)), /^[1-9]\d*-/);
-    record({ section: "faults", what: "an address that fails", tried: "404 at once, and 410 halfway", outcome: "a mirror goes on where it had failed" });
+    record({ section: "faults", what: "an address that fails", tried: "404 at the start, and 410 halfway", outcome: "a mirror continues where it failed" });
   });
 
   for (const [name, answer, code] of /** @type {const} */ ([
     ["a web page with status 200", webPage("text/html"), "not_a_model"],
-    ["a web page called octet-stream", webPage("application/octet-stream"), "not_a_model"],
-    ["a file cut short where it lies", truncatedFile(TINY_MODEL, 3_000_000), "truncated_model"],
+    ["a web page sent as application/octet-stream", webPage("application/octet-stream"), "not_a_model"],
+    ["a file that is truncated on its server", truncatedFile(TINY_MODEL, 3_000_000), "truncated_model"],
   ])) {
     test(`${name} is not stored`, async (t) => {
       const page = await apiPage(site, t);
@@ -267,7 +267,7 @@ describe("a response that is not the file", () => {
     });
     assertRight(await load(page, url));
     assert.match(String(site.hub.ranges.at(-1)), /^[1-9]\d*-/);
-    record({ section: "faults", what: "a web page instead of the rest of a file", tried: "twice in one download", outcome: "nothing of what has come is lost" });
+    record({ section: "faults", what: "a web page instead of the rest of a file", tried: "twice in one download", outcome: "nothing that has arrived is lost" });
   });
 
   test("a length that is too large, missing, or that of a compressed body does no harm", async (t) => {
@@ -283,17 +283,17 @@ describe("a response that is not the file", () => {
       await assertKept(page, url);
       await deleteKept(page, url);
     }
-    record({ section: "faults", what: "a length that is wrong", tried: "too great, none, or of a compressed body", outcome: "the model is right, and kept" });
+    record({ section: "faults", what: "a Content-Length that is wrong", tried: "too large, missing, or of a compressed body", outcome: "the model is right, and kept" });
   });
 
-  test("a length that is too small means a truncated file", async (t) => {
+  test("a Content-Length that is too small means a truncated file", async (t) => {
     const page = await apiPage(site, t);
     const url = site.hub.answer(MODEL, (_request, response) => {
       response.writeHead(200, { "content-length": size - 100_000 }).end(readFileSync(TINY_MODEL).subarray(0, size - 100_000));
     });
     assert.equal((await load(page, url)).code, "truncated_model");
     assert.deepEqual(await kept(page), []);
-    record({ section: "faults", what: "a length that is too small", tried: "by 100,000 bytes", outcome: "an error (truncated_model); nothing is kept" });
+    record({ section: "faults", what: "a Content-Length that is too small", tried: "by 100,000 bytes", outcome: "an error (truncated_model); nothing is kept" });
   });
 });
 

@@ -111,7 +111,7 @@ describe("limits", () => {
     assert.equal(next, "ok");
     for (const path of ["/image.png", "/checkpoint/config.json"]) assert.ok(site.hub.cutOff.includes(path), path);
     assert.ok(sent < 64 << 20, `${sent} bytes went out`);
-    record({ section: "inputs", what: "answers that do not end", tried: "for an image, and beside a checkpoint's weights", outcome: "the connection is cut at the limit" });
+    record({ section: "inputs", what: "responses that do not end", tried: "for an image, and beside a checkpoint's weights", outcome: "the connection is cut at the limit" });
   });
 
   test("do not hide a connection that ends too early while an image is loaded", async (t) => {
@@ -226,7 +226,7 @@ describe("running out of memory", () => {
     const failed = codes.filter((code) => code !== "ok").length;
     record({
       section: "faults",
-      what: "WebAssembly's memory ends",
+      what: "WebAssembly runs out of memory",
       tried: `a photo of 12 megapixels in 11 sizes of memory: ${11 - loads} too small for the model, ${failed} for the photo`,
       outcome: "low_memory each time, and the next image gives its vector",
     });

@@ -88,7 +88,7 @@ describe("a worker that dies is replaced", () => {
       assert.deepEqual(loads, ["all", "all", "all"]);
       assert.deepEqual(site.hub.ranges, [""], "what was kept serves");
       const what = how === TRAP ? "the wasm module traps" : "the browser ends the worker";
-      record({ section: "faults", what, tried: "in a text, in an image, in a batch, in one thread and in several", outcome: "that input alone fails; the next call works, with equal vectors" });
+      record({ section: "faults", what, tried: "in a text, in an image, in a batch, in one thread and in several", outcome: "only that input fails; the next call works, with equal vectors" });
     });
   }
 
@@ -193,7 +193,7 @@ describe("a load during which the worker dies", () => {
     assert.deepEqual(found, [["text"], ["text", "vision"]]);
     assert.deepEqual(loads, ["all", "text", "vision"]);
     assert.ok(site.hub.sent < 2.2 * statSync(TINY_MODEL).size, `${site.hub.sent} bytes for both loads: it goes on from what was kept`);
-    record({ section: "faults", what: "a worker dies while a tower comes", tried: "while a further one is loaded, and while the second follows the first", outcome: "it is begun again, once, from what is kept; calls wait for it" });
+    record({ section: "faults", what: "a worker dies while a tower is loaded", tried: "while a further one is loaded, and while the second follows the first", outcome: "the load starts again, once, from what is kept; calls wait for it" });
   });
 
   test("twice fails, and leaves the loaded towers; the first load fails at once", async (t) => {
@@ -277,7 +277,7 @@ describe("a batch", () => {
     assertFailed(all);
     assert.equal(again, 2);
     assert.equal(left, 0);
-    record({ section: "faults", what: "a worker beside the first dies", tried: "batches of 64 pictures on two workers", outcome: "no picture is lost but those of which the first dies too" });
+    record({ section: "faults", what: "an additional worker dies", tried: "batches of 64 pictures on two workers", outcome: "only pictures that also kill the first worker are lost" });
   });
 });
 
@@ -380,7 +380,7 @@ describe("with threads", () => {
     assert.equal(count, 2);
     assert.equal(warnings.length, 1);
     assert.equal(threads, 2, "the second worker has a thread of its own");
-    record({ section: "faults", what: "a thread of the wasm module traps", tried: "while its worker waits for it", outcome: "noticed by the page; that input alone fails, and the next call works" });
+    record({ section: "faults", what: "a thread of the wasm module traps", tried: "while its worker waits for it", outcome: "the page notices; only that input fails, and the next call works" });
   });
 });
 

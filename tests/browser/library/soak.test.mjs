@@ -262,7 +262,7 @@ test("a page that stays open: 200 changes of view and 500 texts add no node and 
   assert.ok(late && !grows(early, late), `nodes and listeners: ${JSON.stringify(seen)}`);
   record({
     section: "life",
-    what: "a page that stays open",
+    what: "a page that stays open for long",
     tried: "200 changes of view, 500 texts typed, embedded ten times",
     outcome: `${early.nodes} nodes and ${early.listeners} listeners at the start, ${late.nodes} and ${late.listeners} at the end`,
   });

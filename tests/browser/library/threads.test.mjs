@@ -106,7 +106,7 @@ describe("a host that sends no headers", () => {
     await clip.page.reload();
     await clip.loadTinyModel();
     assert.equal(await isIsolated(clip.page), false);
-    record({ section: "faults", what: "a service worker that does not come", tried: "404", outcome: "the page works, without isolation" });
+    record({ section: "faults", what: "a service worker that is missing", tried: "404", outcome: "the page works, without isolation" });
   });
 });
 
@@ -126,7 +126,7 @@ describe("a script that fails to load the first time", () => {
     const page = await isolatedPage(t);
     isolated.answer("/lib/engine/wasm-thread.js", failing("lib/engine/wasm-thread.js"));
     assert.equal((await embed(page)).threads, EXPECTED_THREADS);
-    record({ section: "faults", what: "a script of a worker that does not come at first", tried: "503 for the worker's, for one that it imports, and for a thread's", outcome: "it is asked for again" });
+    record({ section: "faults", what: "a worker's script that is missing at first", tried: "503 for the worker's, for one that it imports, and for a thread's", outcome: "it is requested again" });
   });
 
   test("of a thread's build is requested again", async (t) => {
@@ -181,7 +181,7 @@ describe("a host that isolates the page", () => {
     assert.ok(isolated.requests.includes("/pkg/simd128-threads/clip_wasm_bg.wasm"));
     isolated.answer("/pkg/simd128-threads/clip_wasm_bg.wasm", status(404));
     assert.deepEqual(await embed(page), { threads: 1, vectors });
-    record({ section: "faults", what: "a module with threads that does not come", tried: "404", outcome: "the module for one thread does it" });
+    record({ section: "faults", what: "a module with threads that is missing", tried: "404", outcome: "the module for one thread is used" });
   });
 
   test("fetches one build for a model that does not exist", async (t) => {

@@ -170,7 +170,7 @@ describe("loaded bytes are stored", () => {
     const outcome = await load(page, serve());
     assertRight(outcome);
     assert.deepEqual(outcome.warnings, ["not_kept: the model is not kept for the next visit: this browser keeps no files for this page"]);
-    record({ section: "faults", what: "a browser that keeps nothing", tried: "neither private file system nor Cache API", outcome: "the model runs, with a warning" });
+    record({ section: "faults", what: "a browser that stores nothing", tried: "neither private file system nor Cache API", outcome: "the model runs, with a warning" });
   });
 
   test("except if the site's quota is too small: the model runs, with a warning", async (t) => {
@@ -202,7 +202,7 @@ describe("loaded bytes are stored", () => {
     assert.equal(outcome.warnings.length, 1);
     assert.match(String(outcome.warnings[0]), /^not_kept: .+ full; delete kept models/);
     assert.deepEqual(await kept(page), []);
-    record({ section: "faults", what: "a full disk, in the midst of a download", tried: "QuotaExceededError after 2 MB", outcome: "the half is deleted; the model runs, with a warning" });
+    record({ section: "faults", what: "a full disk, during a download", tried: "QuotaExceededError after 2 MB", outcome: "the stored part is deleted; the model runs, with a warning" });
   });
 });
 
@@ -245,7 +245,7 @@ describe("a stored model that was damaged", () => {
       const { page, url } = await damaged(t, damage);
       assertRight(await load(page, url));
       await assertKept(page, url);
-      record({ section: "faults", what: `a kept model that ${name}`, tried: "once", outcome: "the next load fetches what it lacks, and keeps it" });
+      record({ section: "faults", what: `a kept model that ${name}`, tried: "once", outcome: "the next load downloads what is missing, and keeps it" });
     });
   }
 
@@ -254,7 +254,7 @@ describe("a stored model that was damaged", () => {
     assert.match(String((await load(page, url)).code), /^(malformed|truncated)_model$/);
     assert.deepEqual(await kept(page), []);
     assertRight(await load(page, url));
-    record({ section: "faults", what: "a kept model that has other bytes in its header", tried: "2,000 bytes", outcome: "the next load says so and keeps nothing of it; the one after fetches it anew" });
+    record({ section: "faults", what: "a kept model that has other bytes in its header", tried: "2,000 bytes", outcome: "the next load fails and deletes it; the one after downloads it again" });
   });
 });
 
@@ -285,7 +285,7 @@ describe("two loads of one model", () => {
     await tab.close();
     assertRight(await waiting);
     assert.equal(site.hub.ranges[1], `2000000-${size - 1}`);
-    record({ section: "faults", what: "two tabs that load one model, one of them closed", tried: "halfway", outcome: "the other goes on where it was" });
+    record({ section: "faults", what: "two tabs that load one model, of which one is closed", tried: "halfway", outcome: "the other one resumes" });
   });
 });
 

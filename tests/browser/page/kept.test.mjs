@@ -58,7 +58,7 @@ describe("without a network", () => {
       await clip.modelState.filter({ hasText: "Ready" }).waitFor();
       assert.deepEqual(await vectors(clip), want);
     }
-    record({ section: "faults", what: "no network", tried: "two visits with the servers stopped", outcome: "page and model come from what was kept, with equal vectors" });
+    record({ section: "faults", what: "no network", tried: "two visits with the servers stopped", outcome: "the page and the model load from this device, with equal vectors" });
   });
 
   test("so does the demo model on the second visit, without a click", async (t) => {

@@ -166,7 +166,7 @@ describe("a file that is not a model is refused, and the model before keeps work
     { name: "404", code: "http_status", message: /bad\.gguf answered 404/, answer: status(404) },
     { name: "500", code: "http_status", message: /answered 500/, answer: status(500) },
     { name: "a web page with status 200", code: "not_a_model", message: /web page/, answer: webPage("text/html; charset=utf-8") },
-    { name: "a web page called octet-stream", code: "not_a_model", message: /web page/, answer: webPage("application/octet-stream") },
+    { name: "a web page sent as application/octet-stream", code: "not_a_model", message: /web page/, answer: webPage("application/octet-stream") },
     { name: "no connection", code: "network", message: /no answer/, answer: (_request, response) => void response.destroy() },
     { name: "a connection cut halfway", code: "network", message: /ended after \d+ of \d+ bytes/, answer: cutConnection(TINY_MODEL, 30_000) },
     { name: "a file cut in its tensors", code: "truncated_model", message: /./, answer: truncatedFile(TINY_MODEL, Math.max(1, (statSync(TINY_MODEL, { throwIfNoEntry: false })?.size ?? 0) - 1000)) },
@@ -182,7 +182,7 @@ describe("a file that is not a model is refused, and the model before keeps work
       assert.equal(await shownCode(clip.modelError), code);
       assert.match(String(await clip.modelError.textContent()), message);
       await assertWorks(clip);
-      record({ section: "faults", what: `on the page: ${name} where a model was expected`, tried: "once", outcome: `said in the panel (${code}); the model before it goes on working` });
+      record({ section: "faults", what: `on the page: ${name} where a model was expected`, tried: "once", outcome: `shown in the panel (${code}); the previous model keeps working` });
     });
   }
 

@@ -62,8 +62,8 @@ fn wrong_checkpoints_are_refused_at_their_header() {
         assert_eq!(error.kind(), *kind, "{error}");
         assert!(error.to_string().contains(says), "{error} does not say {says:?}");
     }
-    let outcome = "each refused with its header, by name";
-    record("inputs", "wrong checkpoints", &sources.len().to_string(), outcome);
+    let outcome = "each refused by name when its header is read";
+    record("inputs", "invalid checkpoints", &sources.len().to_string(), outcome);
 }
 
 #[test]
@@ -157,7 +157,7 @@ fn files_that_are_not_whole_are_truncated() {
     let nothing = Converter::new(source.companions, file_type("q8_0"), None);
     assert_eq!(nothing.finish().unwrap_err().kind(), ErrorKind::TruncatedModel);
     let tried = (lengths.len() + 4).to_string();
-    record("inputs", "checkpoints with too little or too much", &tried, "each refused");
+    record("inputs", "checkpoints with missing or additional tensors", &tried, "each refused");
 }
 
 #[test]

@@ -112,7 +112,7 @@ fn archives_that_torch_does_not_write_are_refused_by_name() {
         assert_eq!(error.kind(), *kind, "{label}: {error}");
         assert!(error.to_string().contains(says), "{label}: {error} does not say {says:?}");
     }
-    let outcome = "each refused with its header, by name";
+    let outcome = "each refused by name when its header is read";
     record(
         "inputs",
         "checkpoints of torch with more than tensors, or damaged",

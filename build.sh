@@ -147,6 +147,16 @@ need_webkit() {
   export WEBKIT_DRIVER
 }
 
+# Ray, for the example that embeds many images with it: 600 MB.
+need_ray() {
+  if [ ! -e target/ray/installed ] || [ examples/ray/requirements.txt -nt target/ray/installed ]; then
+    say "installing Ray into target/ray"
+    python3 -m venv target/ray
+    target/ray/bin/pip install -q --disable-pip-version-check -r examples/ray/requirements.txt
+    touch target/ray/installed
+  fi
+}
+
 need_python() { need python3 "apt-get install python3 python3-pip"; }
 
 # Rust with rust-src: the standard library is recompiled for threads, with unstable compiler flags, so the

@@ -4,6 +4,7 @@ need_rust
 need_python
 need_node_packages
 need_example_packages
+need_ray
 need_browser
 need_firefox || say "WITHOUT FIREFOX: it or its driver is not to be had here, and what runs in it is skipped"
 need_webkit || say "WITHOUT WEBKIT: its driver or Xvfb is not to be had here, and what runs in it is skipped"

@@ -7,6 +7,8 @@ import { join } from "node:path";
 import { REPOSITORY } from "../browser/support/browser.mjs";
 
 export const PACKAGE = join(REPOSITORY, "pkg");
+/** The command line. */
+export const PROGRAM = process.env.CLIP_WASM ?? join(REPOSITORY, "target/release/clip-wasm");
 /** The demo model, a sample, and the command line's vectors for them. */
 export const DEMO = join(REPOSITORY, "www/models/demo.gguf");
 export const HEARTS = join(REPOSITORY, "www/samples/hearts.png");
@@ -45,7 +47,6 @@ export class Installed {
  * @returns {number[][]} the command line's vectors with the demo model
  */
 export function commandLine(...inputs) {
-  const program = process.env.CLIP_WASM ?? join(REPOSITORY, "target/release/clip-wasm");
-  if (!existsSync(program)) throw new Error(`${program} is missing: run cargo build --release --features cli`);
-  return JSON.parse(execFileSync(program, ["embed", "--model", DEMO, ...inputs], { encoding: "utf8" })).data;
+  if (!existsSync(PROGRAM)) throw new Error(`${PROGRAM} is missing: run cargo build --release --features cli`);
+  return JSON.parse(execFileSync(PROGRAM, ["embed", "--model", DEMO, ...inputs], { encoding: "utf8" })).data;
 }

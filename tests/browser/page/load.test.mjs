@@ -173,10 +173,19 @@ describe("a file that is not a model is refused, and the model before keeps work
     { name: "an empty file", code: "not_a_model", message: /./, answer: (_request, response) => void response.end() },
     { name: "a picture", code: "not_a_model", message: /./, answer: (_request, response) => void response.end(readFileSync(join(FIXTURES, "cat.png"))) },
   ];
+  /** One page for all of them, as a visitor would try one address after the other. @type {ClipPage} */
+  let clip;
+  /** @type {(() => unknown)[]} */
+  const ends = [];
+  before(async () => {
+    clip = await site.newPage({ after: (end) => void ends.push(/** @type {() => unknown} */ (end)) });
+    await clip.loadTinyModel();
+  });
+  after(async () => {
+    for (const end of ends) await end();
+  });
   for (const { name, code, message, answer } of cases) {
-    test(name, async (t) => {
-      const clip = await site.newPage(t);
-      await clip.loadTinyModel();
+    test(name, async () => {
       await clip.loadUrl(site.hub.answer("/bad.gguf", answer));
       await clip.modelError.waitFor();
       assert.equal(await shownCode(clip.modelError), code);
@@ -186,9 +195,7 @@ describe("a file that is not a model is refused, and the model before keeps work
     });
   }
 
-  test("a foreign file from disk", async (t) => {
-    const clip = await site.newPage(t);
-    await clip.loadTinyModel();
+  test("a foreign file from disk", async () => {
     await clip.loadFile({ name: "notes.gguf", mimeType: "", buffer: Buffer.from("these are notes, not weights") });
     await clip.modelError.waitFor();
     assert.equal(await shownCode(clip.modelError), "not_a_model");

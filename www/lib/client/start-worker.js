@@ -37,7 +37,7 @@ export const workers = {
       if (kind === "model") return new Worker(new URL("../worker/model-worker.js", import.meta.url), { type: "module", name });
       return new Worker(new URL("../worker/picture-worker.js", import.meta.url), { type: "module", name });
     } catch (cause) {
-      throw new ClipError("worker_failed", `no worker can be started here (${cause}): pass { worker: false } to compute without one; or, ${BUNDLER_ADVICE}`, { cause });
+      throw new ClipError("worker_failed", `this page cannot start a worker, which the encoder needs (${cause}); clip-wasm/in-place.js computes without one; ${BUNDLER_ADVICE}`, { cause });
     }
   },
 };

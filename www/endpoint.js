@@ -86,7 +86,7 @@ export function isEndpoint(url) {
  */
 export async function answerRequest(request, encoder, options = {}) {
   const { pathname } = new URL(request.url);
-  const { method, answer, failure } = INTERFACES.find(({ path }) => path.test(pathname)) ?? { method: "POST", answer: refusePath, failure: errorJson };
+  const { method, answer, failure } = INTERFACES.find(({ path }) => path.test(pathname)) ?? { method: request.method, answer: refusePath, failure: errorJson };
   const headers = { "cache-control": "no-store" };
   try {
     if (request.method !== method) throw new ClipError("method_not_allowed", `${request.method} is not answered here: use ${method}`, { statusCode: 405 });

@@ -242,14 +242,14 @@ describe("serveEndpoint on another page", () => {
       const clip = await ClipEncoder.load(url);
       const init = { method: "POST", headers: { "content-type": "application/json; charset=utf-8" }, body: `{"inputs": ["a cat"]}` };
       const answers = [];
-      for (const path of ["v1/models", "deep/in/it/api/predict/nlp/a/b", "api/predict/nlp/a"]) {
+      for (const path of ["v1/completions", "deep/in/it/api/predict/nlp/a/b", "api/predict/nlp/a"]) {
         const response = await answerRequest(new Request(`https://any.example/${path}`, init), clip);
         answers.push({ status: response.status, json: await response.json() });
       }
       return { answers, texts: await clip.embedText(["a cat"]) };
     }, `${site.hub.origin}/tiny-gelu.q8_0.gguf`);
-    const [models, deep, short] = answers.answers;
-    assert.deepEqual([models?.status, models?.json.error.code], [404, "not_found"]);
+    const [unknown, deep, short] = answers.answers;
+    assert.deepEqual([unknown?.status, unknown?.json.error.code], [404, "not_found"]);
     assert.deepEqual([deep?.status, deep?.json], [200, answers.texts]);
     assert.equal(short?.status, 404);
   });

@@ -80,7 +80,7 @@ describe("without a network", () => {
     const files = readdirSync(WWW, { recursive: true, withFileTypes: true })
       .filter((entry) => entry.isFile())
       .map((entry) => relative(WWW, join(entry.parentPath, entry.name)))
-      .filter((path) => !/^(pkg|lib\/node)\/|^(sw\.js|node\.js|index\.html|_headers|check\/README\.md|models\/demo\.md)$/.test(path));
+      .filter((path) => !/^(pkg|lib\/node)\/|^(sw\.js|(node-)?in-place\.js|node\.js|index\.html|_headers|check\/README\.md|models\/demo\.md)$/.test(path));
     assert.deepEqual(listed.toSorted(), ["./", ...files].toSorted());
   });
 

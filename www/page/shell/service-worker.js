@@ -23,9 +23,12 @@ export async function installServiceWorker(model) {
     if (errorJson(error).error.code === "encoder_lost") model.forget();
   };
   try {
+    const serve = () => serveEndpoint(() => model.encoderAtHand(), { onError: forgetLost });
+    const isInstalled = container.controller !== null;
+    if (isInstalled) await serve(); // without waiting until a newer version has been looked for
     await container.register(new URL("../../sw.js", import.meta.url));
     showOffline();
-    await serveEndpoint(() => model.encoderAtHand(), { onError: forgetLost });
+    if (!isInstalled) await serve();
   } catch (error) {
     console.warn(`without its service worker, the page needs a network at every visit, and may have no threads and no endpoint: ${error}`);
   }

@@ -8,10 +8,8 @@ import { ClipError } from "../shared/error.js";
 /** @typedef {typeof import("../worker/in-place.js").serveInPlace} Serve */
 
 export const inPlace = {
-  /** Set by in-place.js and node.js: pages, which have workers, need not load what answers here. @type {() => Promise<Serve>} */
-  async serve() {
-    throw new ClipError("invalid_input", 'worker is false, for which the API is to be imported from "clip-wasm/in-place.js"');
-  },
+  /** Set by in-place.js and node.js: pages, which have workers, need not load what answers here. @type {(() => Promise<Serve>) | null} */
+  serve: null,
 };
 
 export class InPlaceWorker extends EventTarget {
@@ -25,6 +23,7 @@ export class InPlaceWorker extends EventTarget {
   /** @param {"model" | "pictures"} kind */
   constructor(kind) {
     super();
+    if (!inPlace.serve) throw new ClipError("invalid_input", 'to compute without a worker, import the API from "clip-wasm/in-place.js"');
     /** @type {Port} */
     const port = {
       addEventListener: this.#calls.addEventListener.bind(this.#calls),

@@ -16,6 +16,8 @@ import { startWithRetries } from "../shared/retry-start.js";
  * @property {Bindings} bindings
  * @property {WebAssembly.Memory} memory
  * @property {() => Promise<number>} threads how many share its work, once those that can have started
+ * @property {() => void} replace replaces the instance after a trap, when its memory can no longer be trusted. What other
+ *   encoders of this context have in it is refused from then on
  */
 
 const PAGE_BYTES = 65_536;
@@ -31,13 +33,8 @@ const WORKING_BYTES = 2 ** 30;
 /** The size that is assumed if a file's size is not known. */
 const UNKNOWN_FILE_BYTES = 500_000_000;
 
-/** Whether the running instance of a build for one thread has trapped, so that its memory can no longer be trusted. */
-let isBroken = false;
-
-/** Has the next start make a new instance. A worker of its own is ended instead, and never starts again. */
-export function replaceInstance() {
-  isBroken = true;
-}
+/** How many instances of the build for one thread have been replaced in this context. */
+let replaced = 0;
 
 /**
  * Starts the fastest build that this site has and this browser runs. If a build is missing, for example because a site
@@ -82,10 +79,14 @@ export async function startTowers(threads, fileSize) {
  */
 async function startSingle(build) {
   const bindings = await build.bindings();
-  if (isBroken) bindings.__wbg_reset_state();
-  isBroken = false;
   const { memory } = await bindings.default({ module_or_path: await build.compile() });
-  return { bindings, memory, threads: async () => 1 };
+  const own = replaced;
+  const replace = () => {
+    if (own !== replaced) return; // another encoder of this context has done it
+    replaced++;
+    bindings.__wbg_reset_state();
+  };
+  return { bindings, memory, threads: async () => 1, replace };
 }
 
 /**
@@ -105,7 +106,7 @@ async function startThreads(name, threads, fileSize) {
   if (!bindings.reserve((maximum - FIRST_PAGES - TAKEN_PAGES) * PAGE_BYTES)) throw new RangeError("too little memory");
   const started = Array.from({ length: threads - 1 }, () => startWithRetries(() => startThread({ module, memory, build: name })));
   const running = Promise.allSettled(started).then(countThreads);
-  return { bindings, memory, threads: () => running };
+  return { bindings, memory, threads: () => running, replace: () => {} }; // its worker is ended instead
 }
 
 /**

@@ -138,7 +138,7 @@
  * @property {(params: { text: string, normalize: boolean }) => Float32Array} embedText
  * @property {(params: { pixels: Uint8Array, normalize: boolean }) => Float32Array} embedSquare of `[S, S, 3]`, RGB
  * @property {(params: { texts: string[] }) => TokenizedText[]} tokenize
- * @property {() => void} close frees the model's memory; nothing is called after it
+ * @property {(params: { isBroken: boolean }) => void} close frees the model's memory; nothing is called after it
  */
 
 /**

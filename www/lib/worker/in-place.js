@@ -3,7 +3,6 @@
 import { serveCalls } from "./message-loop.js";
 import { modelMethods } from "./model-methods.js";
 import { pictureMethods } from "./picture-methods.js";
-import { replaceInstance } from "../engine/start-towers.js";
 
 /** @import { Port } from "./message-loop.js" */
 
@@ -19,5 +18,5 @@ export function serveInPlace(kind, port) {
   }
   const methods = modelMethods();
   serveCalls(methods, port);
-  return (isBroken) => (isBroken ? replaceInstance() : methods.close());
+  return (isBroken) => methods.close({ isBroken });
 }

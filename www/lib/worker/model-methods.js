@@ -12,6 +12,6 @@ export function modelMethods() {
     embedText: ({ text, normalize }) => session.embedText(text, normalize),
     embedSquare: ({ pixels, normalize }) => session.embedSquare(pixels, normalize),
     tokenize: ({ texts }) => session.tokenize(texts),
-    close: () => session.close(),
+    close: ({ isBroken }) => session.close(isBroken),
   };
 }

@@ -100,9 +100,13 @@ export class Session {
     });
   }
 
-  /** Frees the model's memory. */
-  close() {
-    this.#encoder?.free();
+  /**
+   * Frees the model's memory.
+   * @param {boolean} isBroken whether the module has trapped
+   */
+  close(isBroken) {
+    if (isBroken) this.#module?.replace();
+    else this.#encoder?.free();
     this.#encoder = null;
   }
 

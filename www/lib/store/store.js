@@ -37,8 +37,7 @@ export class Store {
    */
   static async open() {
     const writesFiles = "FileSystemFileHandle" in globalThis && "createSyncAccessHandle" in FileSystemFileHandle.prototype;
-    const [store = null] = await openStores(writesFiles ? [openFileSystem, openCache] : [openCache]);
-    return store;
+    return (writesFiles ? await openWith(openFileSystem) : null) ?? openWith(openCache);
   }
 
   /**
@@ -46,7 +45,8 @@ export class Store {
    * @returns {Promise<Store[]>}
    */
   static async all() {
-    return openStores([openFileSystem, openCache]);
+    const stores = await Promise.all([openFileSystem, openCache].map(openWith));
+    return stores.filter((store) => store !== null);
   }
 
   /**
@@ -90,14 +90,15 @@ export class Store {
 }
 
 /**
- * @param {((name: string) => Promise<Backend>)[]} backends
- * @returns {Promise<Store[]>} those that there are
+ * @param {(name: string) => Promise<Backend>} open
+ * @returns {Promise<Store | null>} `null` if it is missing, or forbidden as in a private window
  */
-async function openStores(backends) {
-  if (!globalThis.crypto?.subtle) return []; // the page is not a secure context, so it has neither storage
-  const opened = await Promise.allSettled(backends.map((open) => open(NAME)));
-  // One that is missing, or forbidden as in a private window, is rejected.
-  return opened.flatMap((result) => (result.status === "fulfilled" ? [new Store(result.value)] : []));
+async function openWith(open) {
+  if (!globalThis.crypto?.subtle) return null; // the page is not a secure context, so it has neither storage
+  return open(NAME).then(
+    (backend) => new Store(backend),
+    () => null,
+  );
 }
 
 /**

@@ -24,11 +24,13 @@ export async function installServiceWorker(model) {
   };
   try {
     const serve = () => serveEndpoint(() => model.encoderAtHand(), { onError: forgetLost });
-    const isInstalled = container.controller !== null;
-    if (isInstalled) await serve(); // without waiting until a newer version has been looked for
-    await container.register(new URL("../../sw.js", import.meta.url));
-    showOffline();
-    if (!isInstalled) await serve();
+    const register = async () => {
+      await container.register(new URL("../../sw.js", import.meta.url));
+      showOffline();
+    };
+    // On later visits, requests are answered while the browser looks for a newer version.
+    if (await container.getRegistration()) await Promise.all([register(), serve()]);
+    else await register().then(serve);
   } catch (error) {
     console.warn(`without its service worker, the page needs a network at every visit, and may have no threads and no endpoint: ${error}`);
   }

@@ -202,8 +202,8 @@ finish_module() { # NAME [unoptimised]
   local name=$1 module=target/modules/$1/$WASM/page/clip_wasm.wasm made=target/modules/$1/bindgen into=www/pkg/$1 options=()
   if [ -e "$into/clip_wasm_bg.wasm" ] && [ "$into/clip_wasm_bg.wasm" -nt "$module" ]; then return; fi
   rm -rf "$made" "$into.part"
-  # A picture can break its instance of the module, which is then replaced; and so can any input where no worker is
-  # started that would be replaced as a whole.
+  # An input can break its instance of the module. Where there are threads, the worker is replaced with its instance;
+  # otherwise a new instance may be needed in the same context.
   case $name in *-threads) ;; *) options=(--experimental-reset-state-function) ;; esac
   wasm-bindgen --target web "${options[@]}" --out-dir "$made" "$module"
   if [ "${2:-}" != unoptimised ]; then

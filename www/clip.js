@@ -203,8 +203,10 @@ export class ClipEncoder {
 
   /**
    * Embeds images: files by their URLs, bytes or streams, and pixels from canvases, elements and bitmaps, which are
-   * taken as they are. Of an `<img>` the file is read again, so that its vector is that of the file. On a page without threads, 16 images or more make the encoder load the model into further workers,
-   * up to 3, if there are cores and memory for them. They stay until the encoder is closed; `threads: 1` forbids them.
+   * taken as they are. Of an `<img>` the file is read again, so that its vector is that of the file.
+   *
+   * On a page without threads, 16 images or more make the encoder load the model into further workers, up to 3, if there
+   * are cores and memory for them. They stay until the encoder is closed; `threads: 1` forbids them.
    *
    * Rejects with the error of the first image that fails:
    * - `invalid_input` or `empty_input` if `images` or an option is invalid;

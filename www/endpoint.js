@@ -43,9 +43,9 @@ const INTERFACES = [
 ];
 
 /**
- * Lets this page answer requests to `api/predict/file/…`, `api/predict/nlp/…`, `v1/embeddings` and `v1/models` in the folder of the
- * service worker sw.js, which the page has registered. From then on `fetch` reaches them, from this page and from
- * others in that folder.
+ * Lets this page answer requests to `api/predict/file/…`, `api/predict/nlp/…`, `v1/embeddings` and `v1/models` in the
+ * folder of the service worker sw.js, which the page has registered. From then on `fetch` reaches them, from this page
+ * and from others in that folder.
  * @param {EncoderSource} encoder
  * @param {EndpointOptions} [options]
  * @returns {Promise<() => void>} a function that stops answering. Rejects with `no_service_worker` if the page has none

@@ -66,7 +66,7 @@ function chooseCheckpoint({ files, modelType }) {
  */
 function ofType(candidates, type) {
   for (const wanted of type ? [type.toLowerCase()] : TYPES) {
-    const found = candidates.filter(({ path }) => typeOf(path) === wanted).sort((a, b) => a.path.length - b.path.length)[0];
+    const found = candidates.filter(({ path }) => weightTypeOf(path) === wanted).sort((a, b) => a.path.length - b.path.length)[0];
     if (found) return found;
   }
   // A name that does not tell its type can have the wanted one only if nobody asked for one.
@@ -77,7 +77,7 @@ function ofType(candidates, type) {
  * @param {string} path of a GGUF
  * @returns {string | null} the type of its weights, as its name tells it
  */
-export function typeOf(path) {
+export function weightTypeOf(path) {
   const name = path.split("/").at(-1) ?? "";
   return [...name.matchAll(TYPE)].at(-1)?.[1]?.toLowerCase() ?? null;
 }
@@ -88,7 +88,7 @@ export function typeOf(path) {
  * @param {string | undefined} type
  */
 function noType({ name }, candidates, type) {
-  const types = candidates.map(({ path }) => typeOf(path) ?? path).join(", ");
+  const types = candidates.map(({ path }) => weightTypeOf(path) ?? path).join(", ");
   return new ClipError("invalid_input", `${name} has no GGUF of type ${type}; it has ${types}`);
 }
 

@@ -1,8 +1,8 @@
 // What `ClipEncoder.load` is given -> what a worker loads: a URL, a file, or a checkpoint's files.
 
 import { askHub } from "./hub-listing.js";
-import { chooseFile, typeOf } from "./hub-files.js";
-import { absoluteUrl, requireList, typeOf as typeOfValue } from "./inputs.js";
+import { chooseFile, weightTypeOf } from "./hub-files.js";
+import { absoluteUrl, requireList, typeOf } from "./inputs.js";
 import { download } from "../shared/download.js";
 import { environment } from "../shared/environment.js";
 import { ClipError, codeOf } from "../shared/error.js";
@@ -28,7 +28,7 @@ import { isWeightsName } from "../shared/weight-file-names.js";
  * @property {string} [type]
  * @property {Tower[]} [towers]
  * @property {string} [revision]
- * @property {string} [token]
+ * @property {Access | null} access
  * @property {string} [host]
  * @property {boolean} [keep]
  * @property {AbortSignal} [signal]
@@ -54,7 +54,7 @@ export async function locateModel(given, options, keptModels) {
   if (isFile(given) && isWeightsName(given.name)) return { source: [given] };
   if (isBytes(given)) return { source: new Blob([/** @type {BlobPart} */ (given)]) };
   if (isBlob(given)) return { source: await environment.sendable(given) };
-  if (typeof given !== "string" && !isUrl(given)) throw new ClipError("invalid_input", `expected a URL, a name on the Hub or a file, but got ${typeOfValue(given)}`);
+  if (typeof given !== "string" && !isUrl(given)) throw new ClipError("invalid_input", `expected a URL, a name on the Hub or a file, but got ${typeOf(given)}`);
   const text = String(given);
   const model = hubModelOf(text, options);
   if (!model || (await isLocal(text, model, options, keptModels))) {
@@ -69,13 +69,13 @@ export async function locateModel(given, options, keptModels) {
 
 /**
  * The token of the options, for the host of the models.
- * @param {Pick<WhichModel, "token" | "host">} options
+ * @param {{ token?: string, host?: string }} options
  * @returns {Access | null}
  */
 export function accessOf({ token, host = HUB }) {
   if (token === undefined) return null;
   if (typeof token === "string" && /^[\x21-\x7e]+$/.test(token)) return { token, origin: originOf(host) };
-  throw new ClipError("invalid_input", `token is ${typeof token === "string" ? "not a token: it has other characters than one can have" : typeOfValue(token)}`);
+  throw new ClipError("invalid_input", `token is ${typeof token === "string" ? "not a token: it has other characters than one can have" : typeOf(token)}`);
 }
 
 /**
@@ -100,14 +100,14 @@ async function isLocal(text, { file }, { revision, host }, keptModels) {
  * @returns {Promise<Located>}
  */
 async function locateOnHub(model, options, keptModels) {
-  const { type, towers, limits, signal, keep = environment.keeps() } = options;
+  const { type, towers, access, limits, signal, keep = environment.keeps() } = options;
   const kept = keep ? keptFiles(model, towers, await keptModels()) : [];
   const wanted = type ?? "q8_0";
   const exact = kept.find((file) => file.type === wanted);
   if (exact) return { source: fileUrl(model, exact.path) };
   let repository;
   try {
-    repository = await askHub(model, accessOf(options), limits, signal);
+    repository = await askHub(model, access, limits, signal);
   } catch (error) {
     // Without a network, another type is better than none, unless the caller asked for this one.
     if (codeOf(error) === "network" && type === undefined && kept[0]) return { source: fileUrl(model, kept[0].path) };
@@ -129,6 +129,6 @@ function keptFiles(model, towers, all) {
     .filter(({ url, whole, towers: has }) => url.startsWith(folder) && (whole || (towers ?? ["text", "vision"]).every((tower) => has.includes(/** @type {Tower} */ (tower)))))
     .map(({ url }) => {
       const [path = "", conversion] = url.slice(folder.length).split("#");
-      return { path: decodeURIComponent(path), type: conversion?.split("-")[0] ?? typeOf(path) };
+      return { path: decodeURIComponent(path), type: conversion?.split("-")[0] ?? weightTypeOf(path) };
     });
 }

@@ -102,7 +102,7 @@ export async function loadParams(source, threads, options, keptModels) {
   }
   const limits = requireLimits(options.limits ?? {});
   const access = accessOf(options);
-  const located = await locateModel(source, { ...options, limits }, keptModels);
+  const located = await locateModel(source, { ...options, access, limits }, keptModels);
   if (signal?.aborted) throw abortedError(signal);
   return {
     source: located.source,

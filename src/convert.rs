@@ -15,7 +15,7 @@ use std::ops::Range;
 pub use crate::convert::companions::Companions;
 pub use crate::convert::file_type::{FILE_TYPES, FileType};
 #[cfg(not(target_arch = "wasm32"))]
-pub use crate::convert::folder::convert;
+pub use crate::convert::folder::{COMPANIONS, convert};
 use crate::convert::logit_scale::{Scale, Waiting};
 use crate::convert::output::Output;
 use crate::convert::piece::Part;

@@ -3,17 +3,22 @@
 
 mod attention;
 mod block;
+mod end;
 // Public for the benchmarks only; not part of the stable API.
 #[doc(hidden)]
 #[allow(unsafe_code, reason = "SIMD reads and writes by pointers, and threads share a result")]
 pub mod kernels;
 mod linear;
 mod norm;
+mod pace;
+mod patches;
 mod text;
 mod vision;
 #[cfg(any(target_arch = "wasm32", test))]
 pub(crate) mod warm_up;
 pub(crate) mod weights;
+#[cfg(feature = "gpu")]
+pub(crate) mod witness;
 
 use crate::cpu::weights::Weights;
 use crate::error::Result;
@@ -21,6 +26,9 @@ use crate::model::clip::config::ClipConfig;
 
 pub(crate) use text::TextTower;
 pub(crate) use vision::VisionTower;
+
+/// The most rows that it pays to compute together: more need more memory and are hardly faster.
+pub(crate) const MOST_ROWS: usize = 400;
 
 /// Both towers, or the only one the file has.
 pub struct ClipModel {

@@ -1,8 +1,12 @@
 //! [`ClipEncoder`], the facade: each method names the stages its input passes through.
 
+#[cfg(feature = "gpu")]
+mod awaited;
+
 use serde::Serialize;
 
-use crate::cpu::{ClipModel, TextTower, VisionTower};
+use crate::backend::{ClipModel, TextTower, VisionTower};
+use crate::batch::embed_batches;
 use crate::decode::{self, DecodeOptions, RgbImage};
 use crate::embedding::Embedding;
 use crate::error::{Error, ErrorKind, Result};
@@ -11,6 +15,7 @@ use crate::model::clip::config::ClipConfig;
 use crate::model::clip::tokenizer::{Tokenizer, Tokens};
 use crate::model::config::{Tower, missing_tower};
 use crate::preprocess::{Preprocess, Resize};
+use crate::threads::POOL;
 
 /// A CLIP model that encodes images and texts as vectors in the same space.
 pub struct ClipEncoder {
@@ -160,6 +165,34 @@ impl ClipEncoder {
         self.embed_pixels(&image, normalize)
     }
 
+    /// The embeddings of several image files, the same as from [`ClipEncoder::embed_image_with`] to the last bit, but
+    /// each weight is read once for all. If an image fails, the others do not. On several threads, as many images are decoded
+    /// at a time, each with memory of its own.
+    ///
+    /// # Errors
+    /// `missing_tower` for a text-only model; the images' own are those of [`ClipEncoder::embed_image`].
+    pub fn embed_images<B: AsRef<[u8]> + Sync>(
+        &self,
+        images: &[B],
+        options: DecodeOptions,
+        normalize: bool,
+    ) -> Result<Vec<Result<Embedding>>> {
+        let (preprocess, _) = self.vision()?;
+        // The threads share these, and not the towers: in a browser a GPU's belong to one thread.
+        let limits = self.limits;
+        let prepare = |bytes: &[u8]| {
+            let image = decode::decode_within(bytes, options, &limits)?;
+            preprocess.make_room_to_resize(&image)?;
+            Ok(preprocess.resize_and_crop(&image))
+        };
+        let mut squares: Vec<Option<Result<Vec<u8>>>> = images.iter().map(|_| None).collect();
+        POOL.each(images.iter().zip(&mut squares), |(image, square)| {
+            *square = Some(prepare(image.as_ref()));
+        });
+        let squares = squares.into_iter().map(|square| square.expect("each has been prepared"));
+        self.embed_all_squares(squares.collect(), normalize)
+    }
+
     /// The embedding of an image that is already decoded, `[projection_dim]`, f32; of unit length if
     /// `normalize` is true.
     ///
@@ -180,15 +213,32 @@ impl ClipEncoder {
     /// `invalid_input` for another number of bytes than `3 * S * S`; `low_memory`; `missing_tower` for a text-only
     /// model; `malformed_model` if the weights give a vector that is not finite.
     pub fn embed_square(&self, pixels: &[u8], normalize: bool) -> Result<Embedding> {
+        self.embed_squares(&[pixels], normalize)?.remove(0)
+    }
+
+    /// The embeddings of several images, each as [`ClipEncoder::embed_square`] takes it and with the same bits, but
+    /// each weight is read once for all. If an image fails, the others do not.
+    ///
+    /// # Errors
+    /// `missing_tower` for a text-only model; the images' own are those of [`ClipEncoder::embed_square`].
+    pub fn embed_squares<P: AsRef<[u8]>>(
+        &self,
+        images: &[P],
+        normalize: bool,
+    ) -> Result<Vec<Result<Embedding>>> {
+        let (preprocess, _) = self.vision()?;
+        let squares = images.iter().map(|pixels| preprocess.require_square(pixels.as_ref()));
+        self.embed_all_squares(squares.collect(), normalize)
+    }
+
+    fn embed_all_squares<P: AsRef<[u8]>>(
+        &self,
+        squares: Vec<Result<P>>,
+        normalize: bool,
+    ) -> Result<Vec<Result<Embedding>>> {
         let (preprocess, tower) = self.vision()?;
-        if pixels.len() != preprocess.square_len() {
-            let (size, len) = (preprocess.image_size, pixels.len());
-            let message = format!("{len} bytes are not {size} x {size} pixels of three bytes each");
-            return Err(Error::new(ErrorKind::InvalidInput, message));
-        }
-        preprocess.make_room_to_normalise()?;
-        let projection = tower.forward(&preprocess.normalise(pixels))?;
-        Embedding::new(projection, normalize)
+        let forward = |images: &[P]| tower.forward(preprocess, images);
+        Ok(embed_batches(squares, |_| tower.rows(), tower.most_rows(), forward, normalize))
     }
 
     /// The embedding of a text, `[projection_dim]`, f32; of unit length if `normalize` is true. A text
@@ -198,11 +248,23 @@ impl ClipEncoder {
     /// `limit_exceeded`, `low_memory`; `missing_tower` for a vision-only model; `malformed_model` if the
     /// weights give a vector that is zero or not finite.
     pub fn embed_text(&self, text: &str, normalize: bool) -> Result<Embedding> {
-        let (tokenizer, tower) = self.text()?;
-        self.limits.check(Limit::TextBytes, text.len() as u64)?;
-        let tokens = tokenizer.encode(text)?;
-        let projection = tower.forward(&tokens)?;
-        Embedding::new(projection, normalize)
+        self.embed_texts(&[text], normalize)?.remove(0)
+    }
+
+    /// The embeddings of several texts, the same as from [`ClipEncoder::embed_text`] to the last bit, but
+    /// each weight is read once for all. If a text fails, the others do not.
+    ///
+    /// # Errors
+    /// `missing_tower` for a vision-only model; the texts' own are those of [`ClipEncoder::embed_text`].
+    pub fn embed_texts<T: AsRef<str>>(
+        &self,
+        texts: &[T],
+        normalize: bool,
+    ) -> Result<Vec<Result<Embedding>>> {
+        let (_, tower) = self.text()?;
+        let tokens = texts.iter().map(|text| self.tokenize(text.as_ref())).collect();
+        let forward = |texts: &[Tokens]| tower.forward(texts);
+        Ok(embed_batches(tokens, TextTower::rows, tower.most_rows(), forward, normalize))
     }
 
     /// The token ids of a text, including start and end, truncated to the model's context.

@@ -6,7 +6,9 @@ use std::fmt;
 /// The result of every fallible function in this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// The kind of an error, for callers to match on.
+/// The kind of an error, for callers to match on. `ModelNotFound`, `AccessDenied`, `CorruptModel`, `Network`,
+/// `HttpStatus` and `NotJson` are the command line's, which has a network with the feature `hub`; the
+/// library has none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
@@ -20,6 +22,12 @@ pub enum ErrorKind {
     UnsupportedModel,
     /// The model file lacks a tensor that its own metadata requires.
     MissingTensor,
+    /// The model file is not the one that was published: its hash differs.
+    CorruptModel,
+    /// The Hub has no such model, or does not show it to this caller.
+    ModelNotFound,
+    /// The Hub gives the model only to other callers.
+    AccessDenied,
     /// The model has no encoder for this kind of input.
     MissingTower,
     /// The bytes are not in a supported image format.
@@ -38,6 +46,16 @@ pub enum ErrorKind {
     InvalidInput,
     /// A file could not be read or written.
     Io,
+    /// A server did not answer, or the connection ended.
+    Network,
+    /// A server answered with an error.
+    HttpStatus,
+    /// A server answered with something else than the JSON that was asked for.
+    NotJson,
+    /// There is no GPU that can compute this, or it gives wrong vectors. The CPU can.
+    GpuUnavailable,
+    /// The system has taken the GPU away: its driver was reset, for example. A model has to be loaded again.
+    GpuLost,
     /// A bug in this crate.
     Internal,
 }
@@ -51,6 +69,9 @@ impl ErrorKind {
             Self::MalformedModel => "malformed_model",
             Self::UnsupportedModel => "unsupported_model",
             Self::MissingTensor => "missing_tensor",
+            Self::CorruptModel => "corrupt_model",
+            Self::ModelNotFound => "model_not_found",
+            Self::AccessDenied => "access_denied",
             Self::MissingTower => "missing_tower",
             Self::UnsupportedImage => "unsupported_image",
             Self::CorruptImage => "corrupt_image",
@@ -60,6 +81,11 @@ impl ErrorKind {
             Self::EmptyInput => "empty_input",
             Self::InvalidInput => "invalid_input",
             Self::Io => "io",
+            Self::Network => "network",
+            Self::HttpStatus => "http_status",
+            Self::NotJson => "not_json",
+            Self::GpuUnavailable => "gpu_unavailable",
+            Self::GpuLost => "gpu_lost",
             Self::Internal => "internal",
         }
     }
@@ -68,6 +94,8 @@ impl ErrorKind {
     pub fn status_code(self) -> u16 {
         match self {
             Self::EmptyInput | Self::InvalidInput | Self::MissingTower => 400,
+            Self::AccessDenied => 403,
+            Self::ModelNotFound => 404,
             Self::ImageTooLarge | Self::LimitExceeded => 413,
             Self::UnsupportedImage => 415,
             Self::NotAModel
@@ -75,8 +103,10 @@ impl ErrorKind {
             | Self::MalformedModel
             | Self::UnsupportedModel
             | Self::MissingTensor
+            | Self::CorruptModel
             | Self::CorruptImage => 422,
-            Self::Io | Self::Internal => 500,
+            Self::Io | Self::NotJson | Self::GpuUnavailable | Self::GpuLost | Self::Internal => 500,
+            Self::Network | Self::HttpStatus => 502,
             Self::LowMemory => 507,
         }
     }

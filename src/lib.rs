@@ -5,8 +5,10 @@
 //! ```text
 //! image    bytes  -> decode -> preprocess   -> cpu::vision -> embedding
 //! text     string -> model::clip::tokenizer -> cpu::text   -> embedding
-//! weights  bytes as they arrive -> loader -> format -> model -> cpu::weights
+//! weights  bytes as they arrive -> loader -> format -> model -> weights
 //! ```
+//!
+//! With the feature `gpu`, `gpu` stands in the place of `cpu` for who asks for it; `backend` chooses.
 //!
 //! [`ClipEncoder`] is the entry of the first two flows, [`ModelLoader`] of the third. Only `wasm` knows
 //! JavaScript; everything else builds and is tested natively.
@@ -16,6 +18,8 @@
 #![warn(missing_docs)]
 #![deny(rustdoc::bare_urls, rustdoc::broken_intra_doc_links, rustdoc::private_intra_doc_links)]
 
+mod backend;
+mod batch;
 pub mod convert;
 #[doc(hidden)]
 pub mod cpu;
@@ -24,6 +28,8 @@ pub mod embedding;
 mod encoder;
 pub mod error;
 pub mod format;
+#[cfg(feature = "gpu")]
+pub mod gpu;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod inspect;
 mod limits;
@@ -35,6 +41,7 @@ pub mod preprocess;
 mod threads;
 #[cfg(target_arch = "wasm32")]
 pub mod wasm;
+mod weights;
 
 pub use embedding::Embedding;
 pub use encoder::{ClipEncoder, ModelInfo};
@@ -42,3 +49,5 @@ pub use error::{Error, ErrorKind, Result};
 pub use limits::{Limit, Limits};
 pub use loader::ModelLoader;
 pub use model::config::Tower;
+#[cfg(not(target_arch = "wasm32"))]
+pub use threads::use_threads;

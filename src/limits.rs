@@ -152,7 +152,7 @@ impl Limits {
     /// # Errors
     /// `image_too_large` or `limit_exceeded`; the message has the limit, its value, the requested value,
     /// and how to raise it.
-    pub(crate) fn check(&self, limit: Limit, asked: u64) -> Result<()> {
+    pub fn check(&self, limit: Limit, asked: u64) -> Result<()> {
         let most = self.get(limit);
         if asked <= most {
             return Ok(());

@@ -1,9 +1,11 @@
 //! Loads a model file, in chunks of any size, into a [`ClipEncoder`].
 
+#[cfg(not(target_arch = "wasm32"))]
+mod open;
+
 use std::ops::Range;
 
-use crate::cpu::ClipModel;
-use crate::cpu::weights::{Incoming, Weights, resident_size};
+use crate::backend::{Backend, Incoming, Weights};
 use crate::encoder::ClipEncoder;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::gguf::{Header, TensorInfo};
@@ -16,6 +18,7 @@ use crate::model::clip::tokenizer::{Tokenizer, make_room};
 use crate::model::clip::vocabulary;
 use crate::model::config::{Tower, missing_tower};
 use crate::model::inventory::{Role, tower_of};
+use crate::weights::resident_size;
 
 /// Memory that parsing a header takes, as a multiple of its size in the file.
 const HEADER_COPIES: usize = 3;
@@ -50,6 +53,7 @@ pub struct ModelLoader {
     /// `None` for all towers that the file has.
     towers: Option<Vec<Tower>>,
     limits: Limits,
+    backend: Backend,
     /// Where the next chunk starts in the file.
     position: u64,
     state: State,
@@ -107,6 +111,13 @@ impl ModelLoader {
     #[must_use]
     pub fn with_limits(self, limits: Limits) -> Self {
         Self { limits, ..self }
+    }
+
+    /// Loads onto a GPU: weights go to its memory as they arrive. Must be called before the first byte is pushed.
+    #[cfg(feature = "gpu")]
+    #[must_use]
+    pub fn on_gpu(self, gpu: &crate::gpu::Gpu) -> Self {
+        Self { backend: Backend::Gpu(gpu.clone()), ..self }
     }
 
     /// Adds the next bytes of the file.
@@ -225,7 +236,7 @@ impl ModelLoader {
             return Ok(());
         };
         let bytes = std::mem::take(bytes);
-        let mut tensors = Tensors::new(header, self.towers.as_deref(), self.limits)?;
+        let mut tensors = Tensors::new(header, self.towers.as_deref(), self.limits, &self.backend)?;
         tensors.take(&bytes, 0)?;
         self.state = State::Tensors(Box::new(tensors));
         Ok(())
@@ -233,7 +244,12 @@ impl ModelLoader {
 }
 
 impl Tensors {
-    fn new(mut header: Header, towers: Option<&[Tower]>, limits: Limits) -> Result<Self> {
+    fn new(
+        mut header: Header,
+        towers: Option<&[Tower]>,
+        limits: Limits,
+        backend: &Backend,
+    ) -> Result<Self> {
         let mut config = ClipConfig::from_gguf(&header, &limits)?;
         if let Some(towers) = towers {
             keep_towers(&mut config, towers)?;
@@ -245,7 +261,7 @@ impl Tensors {
         // Built before the weights arrive, so that they can use its temporary memory afterwards.
         let tokenizer = tokenizer(&config, &header, &limits)?;
         let Header { tensors, .. } = header;
-        let weights = Weights::default();
+        let weights = backend.weights(&config, &tensors);
         Ok(Self { config, limits, file_type, tokenizer, tensors, slots, weights })
     }
 
@@ -259,7 +275,7 @@ impl Tensors {
                 break;
             }
             if let Slot::Wanted(role) = *slot {
-                *slot = Slot::Coming(role, Incoming::new(info, role)?);
+                *slot = Slot::Coming(role, self.weights.incoming(info, role)?);
             }
             let Slot::Coming(role, incoming) = slot else { continue };
             let role = *role;
@@ -298,42 +314,11 @@ impl Tensors {
                 _ => {}
             }
         }
-        let model = ClipModel::new(&config, &mut self.weights)?;
+        let model = self.weights.model(&config)?;
         let tokenizer = if config.text.is_some() { self.tokenizer.take() } else { None };
         self.config.text.take_if(|_| config.text.is_some());
         self.config.vision.take_if(|_| config.vision.is_some());
         Ok(ClipEncoder::new(config, self.limits, self.file_type.clone(), tokenizer, model))
-    }
-}
-
-#[cfg(not(target_arch = "wasm32"))]
-impl ClipEncoder {
-    /// Loads a GGUF file from disk.
-    ///
-    /// # Errors
-    /// `io`, and those of [`ModelLoader`].
-    pub fn open(path: impl AsRef<std::path::Path>) -> Result<Self> {
-        Self::open_within(path, Limits::default())
-    }
-
-    /// Loads a GGUF file with limits other than the default ones; they also apply to images and texts.
-    ///
-    /// # Errors
-    /// Those of [`ClipEncoder::open`].
-    pub fn open_within(path: impl AsRef<std::path::Path>, limits: Limits) -> Result<Self> {
-        use std::io::Read;
-
-        let path = path.as_ref();
-        let of = |error: Error| error.context(path.display());
-        let mut file = std::fs::File::open(path).map_err(|source| of(source.into()))?;
-        let mut loader = ModelLoader::new().with_limits(limits);
-        let mut chunk = vec![0; 1 << 20];
-        loop {
-            match file.read(&mut chunk).map_err(|source| of(source.into()))? {
-                0 => return loader.finish().map_err(of),
-                n => loader.push(&chunk[..n]).map_err(of)?,
-            }
-        }
     }
 }
 

@@ -3,8 +3,8 @@
 //! A failed allocation ends the program; in WebAssembly it ends the instance with its model. So everything
 //! whose size a stranger's file decides is allocated in a way that can be refused. Allocations inside
 //! decoders and candle cannot be refused. For those, [`probe`] allocates the same amount just before and
-//! frees it again. Then the memory is available: the allocator keeps it, and meanwhile only the other
-//! threads allocate, and only small buffers.
+//! frees it again. Then the memory is available: in wasm the allocator keeps it, and meanwhile only the other threads
+//! allocate, and only small buffers. Natively, where several images are decoded at a time, it is a guess.
 
 use crate::error::{Error, ErrorKind, Result};
 

@@ -15,7 +15,7 @@ mod filter;
 mod resize;
 
 use crate::decode::RgbImage;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::memory;
 pub use filter::Filter;
 use resize::Window;
@@ -118,13 +118,33 @@ impl Preprocess {
     /// The tensor of the square of pixels that [`Preprocess::resize_and_crop`] gives: `[S, S, 3]`, u8, to
     /// `[3, S, S]`, f32.
     pub fn normalise(&self, pixels: &[u8]) -> Vec<f32> {
-        let mut tensor = Vec::with_capacity(pixels.len());
-        for channel in 0..CHANNELS {
-            let value_of = self.normalised_levels(channel);
-            let levels = pixels.iter().skip(channel).step_by(CHANNELS);
-            tensor.extend(levels.map(|&level| value_of[usize::from(level)]));
+        self.normalise_all(&[pixels])
+    }
+
+    /// The tensors of several squares, one after the other: `[images, 3, S, S]`.
+    pub(crate) fn normalise_all(&self, images: &[impl AsRef<[u8]>]) -> Vec<f32> {
+        let mut tensor = Vec::with_capacity(images.len() * self.square_len());
+        let levels: [_; CHANNELS] = std::array::from_fn(|channel| self.normalised_levels(channel));
+        for image in images {
+            let (pixels, _) = image.as_ref().as_chunks::<CHANNELS>();
+            for (channel, value_of) in levels.iter().enumerate() {
+                tensor.extend(pixels.iter().map(|pixel| value_of[usize::from(pixel[channel])]));
+            }
         }
         tensor
+    }
+
+    /// Returns `pixels` if they are a square of this size.
+    ///
+    /// # Errors
+    /// `invalid_input`
+    pub(crate) fn require_square<'a>(&self, pixels: &'a [u8]) -> Result<&'a [u8]> {
+        if pixels.len() == self.square_len() {
+            return Ok(pixels);
+        }
+        let (size, len) = (self.image_size, pixels.len());
+        let message = format!("{len} bytes are not {size} x {size} pixels of three bytes each");
+        Err(Error::new(ErrorKind::InvalidInput, message))
     }
 
     /// Fails if there is not enough memory for [`Preprocess::resize_and_crop`].
@@ -138,13 +158,12 @@ impl Preprocess {
         memory::probe(&[between, square, square])
     }
 
-    /// Fails if there is not enough memory for [`Preprocess::normalise`].
+    /// Fails if there is not enough memory for [`Preprocess::normalise`] of so many squares.
     ///
     /// # Errors
     /// `low_memory`
-    pub(crate) fn make_room_to_normalise(&self) -> Result<()> {
-        let square = self.square_len() as u64;
-        memory::probe(&[square, 4 * square])
+    pub(crate) fn make_room_to_normalise(&self, images: usize) -> Result<()> {
+        memory::probe(&[images as u64 * 4 * self.square_len() as u64])
     }
 
     /// The bytes of the square: three for each of its pixels.
@@ -197,6 +216,12 @@ impl Preprocess {
         };
         let window = Window { left, top, width: across, height: down };
         ((width, height), window, (bare(across), bare(down)))
+    }
+
+    /// The normalised values of all levels, `[3, 256]`.
+    #[cfg(feature = "gpu")]
+    pub(crate) fn levels(&self) -> Vec<f32> {
+        (0..CHANNELS).flat_map(|channel| self.normalised_levels(channel)).collect()
     }
 
     /// The normalised value of each of the 256 levels, with the reference's precision: the product with the

@@ -4,18 +4,26 @@
 //! only after a while, and takes no lock while it spins. Parts that a paused thread has not
 //! started are done by the others; only its current part is waited for.
 
-use std::cell::UnsafeCell;
+use std::any::Any;
+use std::cell::{Cell, UnsafeCell};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering::SeqCst};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
 
 /// How often a waiting thread checks for work before it sleeps: about a millisecond, longer than a tower's
-/// pause between two products.
-const SPINS: u32 = 1_000_000;
+/// pause between two products. A processor's own instruction for such loops takes some forty times as long as wasm's,
+/// which is none.
+const SPINS: u32 = if cfg!(target_arch = "wasm32") { 1_000_000 } else { 25_000 };
 
 /// How long the caller sleeps between checks, after spinning that long for threads that the system has
 /// paused.
 const NAP: Duration = Duration::from_micros(100);
+
+thread_local! {
+    /// Whether this thread is inside [`Pool::alone`].
+    static ALONE: Cell<bool> = const { Cell::new(false) };
+}
 
 /// Work in the caller's stack frame. [`Pool::run`] returns only after every thread that entered has left.
 #[derive(Clone, Copy)]
@@ -40,6 +48,8 @@ pub struct Pool {
     asleep: Mutex<usize>,
     awake: Condvar,
     threads: AtomicUsize,
+    /// What the work panicked with in one of the threads, for the caller.
+    panic: Mutex<Option<Box<dyn Any + Send>>>,
 }
 
 /// No job has this number.
@@ -53,7 +63,10 @@ unsafe impl Sync for Pool {}
 /// The threads that have joined: see [`Pool::join`].
 pub static POOL: Pool = Pool::new();
 
-#[cfg_attr(not(target_feature = "atomics"), allow(dead_code, reason = "without them nobody joins"))]
+#[cfg_attr(
+    all(target_arch = "wasm32", not(target_feature = "atomics")),
+    allow(dead_code, reason = "without them nobody joins")
+)]
 impl Pool {
     const fn new() -> Self {
         Self {
@@ -65,23 +78,39 @@ impl Pool {
             asleep: Mutex::new(0),
             awake: Condvar::new(),
             threads: AtomicUsize::new(0),
+            panic: Mutex::new(None),
         }
     }
 
     /// Number of threads that share the work, including the caller's.
     pub fn threads(&self) -> usize {
-        self.threads.load(SeqCst) + 1
+        if ALONE.get() { 1 } else { self.threads.load(SeqCst) + 1 }
+    }
+
+    /// Calls `work`, all of whose work this thread does alone.
+    pub fn alone<T>(&self, work: impl FnOnce() -> T) -> T {
+        struct Again(bool);
+        impl Drop for Again {
+            fn drop(&mut self) {
+                ALONE.set(self.0);
+            }
+        }
+        let _again = Again(ALONE.replace(true));
+        work()
     }
 
     /// Calls `work` once with each number below `parts`, on whatever threads are free, and returns when all
     /// calls have returned.
+    ///
+    /// # Panics
+    /// If the work panics, in any thread.
     pub fn run(&self, parts: usize, work: &(dyn Fn(usize) + Sync)) {
         let shared = parts > 1 && self.threads() > 1;
-        // If the pool is busy with another caller's work, this thread does its work alone.
-        let Some(_caller) = shared.then(|| self.caller.try_lock().ok()).flatten() else {
+        let Some(_caller) = shared.then(|| self.become_caller()).flatten() else {
             (0..parts).for_each(work);
             return;
         };
+        *lock(&self.panic) = None; // of an earlier caller that has panicked itself
         let next = AtomicUsize::new(0);
         // SAFETY: only the lifetime changes. The job is closed below, and no thread is inside it when this
         // function returns.
@@ -95,9 +124,25 @@ impl Pool {
         };
         self.open.store(number, SeqCst);
         self.jobs.store(number, SeqCst);
-        let _closed_when_left = Opened(self);
-        self.wake();
-        job.work_off();
+        {
+            let _closed_when_left = Opened(self);
+            self.wake();
+            job.work_off();
+        }
+        if let Some(panic) = lock(&self.panic).take() {
+            resume_unwind(panic);
+        }
+    }
+
+    /// The right to share work; `None` if the pool is busy with another caller's work, so that this thread has to do its
+    /// work alone.
+    fn become_caller(&self) -> Option<MutexGuard<'_, ()>> {
+        match self.caller.try_lock() {
+            Ok(guard) => Some(guard),
+            // A caller whose work has panicked has closed the pool all the same.
+            Err(TryLockError::Poisoned(error)) => Some(error.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
     }
 
     /// Calls `work` once with each item, on whatever threads are free, and returns when all calls have
@@ -126,7 +171,10 @@ impl Pool {
             if self.open.load(SeqCst) != CLOSED {
                 // SAFETY: counted in, and then found open: the caller waits until this thread leaves.
                 if let Some(job) = unsafe { *self.job.get() } {
-                    job.work_off();
+                    // The caller waits for this thread, and gets the panic.
+                    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| job.work_off())) {
+                        *lock(&self.panic) = Some(panic);
+                    }
                 }
             }
             self.inside.fetch_sub(1, SeqCst);
@@ -157,6 +205,24 @@ impl Pool {
             self.awake.notify_all();
         }
     }
+}
+
+/// Lets this many threads share the work on an input, the caller's included, from now on and for all encoders of this
+/// program. Those that exist already stay. Vectors are the same for any number of threads, to the last bit.
+///
+/// Only one caller's work is shared at a time: who embeds from several threads of its own needs no others.
+///
+/// # Errors
+/// `io` if the system does not start a thread.
+#[cfg(not(target_arch = "wasm32"))]
+pub fn use_threads(threads: usize) -> crate::error::Result<()> {
+    static STARTED: Mutex<usize> = Mutex::new(1);
+    let mut started = lock(&STARTED);
+    while *started < threads {
+        std::thread::Builder::new().name("clip-wasm".into()).spawn(|| POOL.join())?;
+        *started += 1;
+    }
+    Ok(())
 }
 
 /// An open job. Dropping it, also during a panic, closes the job and waits until no thread is inside.
@@ -222,6 +288,31 @@ mod tests {
                 // Long enough for the threads to fall asleep.
                 std::thread::sleep(std::time::Duration::from_millis(5));
             }
+        }
+    }
+
+    #[test]
+    fn a_panic_of_the_work_is_the_callers_and_the_pool_goes_on() {
+        static OURS: Pool = Pool::new();
+        std::thread::spawn(|| OURS.join());
+        while OURS.threads() < 2 {
+            std::thread::yield_now();
+        }
+        let main = std::thread::current().id();
+        for in_the_caller in [false, true, false, true] {
+            let panicked = catch_unwind(|| {
+                let met = std::sync::Barrier::new(2);
+                OURS.run(2, &|_| {
+                    met.wait(); // each thread has a part
+                    let is_caller = std::thread::current().id() == main;
+                    assert_ne!(is_caller, in_the_caller, "for a test");
+                });
+            });
+            assert!(panicked.is_err());
+            let met = std::sync::Barrier::new(2);
+            OURS.run(2, &|_| {
+                met.wait(); // the pool shares its work as before
+            });
         }
     }
 }

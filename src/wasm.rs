@@ -7,6 +7,8 @@
 mod converter;
 #[cfg(feature = "towers")]
 mod encoder;
+#[cfg(feature = "gpu")]
+mod gpu;
 mod limits;
 #[cfg(feature = "towers")]
 mod loader;
@@ -17,12 +19,16 @@ mod preprocessing;
 #[cfg(feature = "towers")]
 pub use converter::{CheckpointConverter, Companions};
 #[cfg(feature = "towers")]
-pub use encoder::{ClipEncoder, ModelInfo, Tokens};
+pub use encoder::{ClipEncoder, EmbeddingList, ModelInfo, Tokens};
+#[cfg(feature = "gpu")]
+pub use gpu::Gpu;
 pub use limits::Limits;
 #[cfg(feature = "towers")]
 pub use loader::{ModelLoader, Sha256};
 #[cfg(feature = "pictures")]
-pub use pictures::{Preprocessing, prepare_file, prepare_pixels, recognizes_image};
+pub use pictures::{
+    Preprocessing, prepare_file, prepare_pixels, recognizes_image, warm_up_pictures,
+};
 
 #[cfg(feature = "towers")]
 use std::ops::Range;
@@ -75,6 +81,13 @@ pub fn join_pool() {
 #[wasm_bindgen(js_name = warmUp)]
 pub fn warm_up() -> Result<(), JsValue> {
     crate::cpu::warm_up::warm_up().map_err(js_error)
+}
+
+/// How this module multiplies 8-bit weights on this processor: `"i16 pairs"`, `"signed bytes"` or `"unsigned bytes"`.
+#[cfg(feature = "towers")]
+#[wasm_bindgen]
+pub fn products() -> String {
+    crate::cpu::kernels::products().into()
 }
 
 /// The ranges as `from, to, from, to, …`, in bytes; each `to` is exclusive.

@@ -26,8 +26,8 @@ const WEIGHTS: [(&str, bool); 6] = [
     ("open_clip_pytorch_model.bin", false),
 ];
 
-/// The files next to the weights.
-const COMPANIONS: [&str; 9] = [
+/// The files next to the weights that describe the model. Without a `tokenizer.json`, `vocab.json` is read.
+pub const COMPANIONS: [&str; 7] = [
     "config.json",
     "open_clip_config.json",
     "preprocessor_config.json",
@@ -35,14 +35,12 @@ const COMPANIONS: [&str; 9] = [
     "tokenizer.json",
     "vocab.json",
     "README.md",
-    "model.safetensors.index.json",
-    "pytorch_model.bin.index.json",
 ];
 
 /// Converts `from` to the GGUF file `to`. `from` is a directory in the form of Hugging Face or open_clip,
-/// or a `.safetensors` or `.bin` file of weights in such a directory. `to` appears only when it is
-/// complete. `activation` overrides the checkpoint's configuration. `progress` receives the number of bytes
-/// written and the total.
+/// or in such a directory a `.safetensors` or `.bin` file of weights, or the index of several. `to` appears
+/// only when it is complete, and if it is a link, as the file that it leads to. `activation` overrides the
+/// checkpoint's configuration. `progress` receives the number of bytes written and the total.
 ///
 /// ```no_run
 /// use clip_wasm::Limits;
@@ -56,7 +54,7 @@ const COMPANIONS: [&str; 9] = [
 /// ```
 ///
 /// # Errors
-/// `io`, and those of [`Converter`].
+/// `io`, `invalid_input` if `to` is not where a file can be, and those of [`Converter`].
 pub fn convert(
     from: &Path,
     to: &Path,
@@ -66,6 +64,7 @@ pub fn convert(
     progress: impl FnMut(u64, u64),
 ) -> Result<()> {
     let files = Files::find(from, limits)?;
+    let to = &place_of(to)?;
     files.refuse_to_replace(to)?;
     let converter = Converter::new(files.companions(limits)?, file_type, activation);
     let converter = converter.with_limits(*limits).seeking();
@@ -73,6 +72,40 @@ pub fn convert(
     stream(converter, &files.weights, &partial, progress)
         .and_then(|()| fs::rename(&partial, to).map_err(|error| of(to, error.into())))
         .inspect_err(|_| drop(fs::remove_file(&partial)))
+}
+
+/// Where the file is to be: `to`, or what it leads to if it is a link, which stays one.
+fn place_of(to: &Path) -> Result<PathBuf> {
+    let refused = |kind, message: String| Err(of(to, Error::new(kind, message)));
+    match fs::metadata(to) {
+        Ok(found) if found.is_dir() => {
+            let message = format!(
+                "this is a folder: name the file too, such as {}",
+                to.join("clip.gguf").display()
+            );
+            return refused(ErrorKind::InvalidInput, message);
+        }
+        Ok(found) if !found.is_file() => {
+            let message = "this is a device or a pipe, which a GGUF cannot be written to: give the path of a file";
+            return refused(ErrorKind::InvalidInput, message.into());
+        }
+        Err(error) if error.kind() != IoErrorKind::NotFound => return Err(of(to, error.into())),
+        _ => {}
+    }
+    let folder = to.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let folder = folder.unwrap_or(Path::new("."));
+    if let Ok(target) = fs::read_link(to) {
+        return place_of(&folder.join(target));
+    }
+    let is_folder = to.to_string_lossy().ends_with(std::path::is_separator);
+    if is_folder || to.file_name().is_none() {
+        return refused(ErrorKind::InvalidInput, "this is not the path of a file".into());
+    }
+    if !folder.is_dir() {
+        let message = format!("there is no folder {}: create it first", folder.display());
+        return refused(ErrorKind::Io, message);
+    }
+    Ok(to.to_path_buf())
 }
 
 fn stream(
@@ -141,19 +174,11 @@ impl Files {
         if from.is_file() {
             let parent = from.parent().filter(|parent| !parent.as_os_str().is_empty());
             let directory = parent.unwrap_or(Path::new(".")).to_path_buf();
-            return Ok(Self { directory, weights: vec![from.to_path_buf()], index: None });
+            return Self::of(directory, from.to_path_buf(), limits);
         }
-        for (name, is_index) in WEIGHTS {
-            let path = from.join(name);
-            if !path.is_file() {
-                continue;
-            }
-            let index = if is_index { read(&path, limits)? } else { None };
-            let weights = match &index {
-                Some(text) => shards(from, name, &json(name, text, limits)?, limits)?,
-                None => vec![path],
-            };
-            return Ok(Self { directory: from.to_path_buf(), weights, index });
+        let paths = WEIGHTS.iter().map(|(name, _)| from.join(name));
+        if let Some(path) = paths.into_iter().find(|path| path.is_file()) {
+            return Self::of(from.to_path_buf(), path, limits);
         }
         let names: Vec<_> =
             WEIGHTS.iter().filter(|(_, index)| !index).map(|(name, _)| *name).collect();
@@ -165,11 +190,23 @@ impl Files {
         Err(Error::new(ErrorKind::NotAModel, message))
     }
 
+    /// `path` is that of the weights, or of their index.
+    fn of(directory: PathBuf, path: PathBuf, limits: &Limits) -> Result<Self> {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if !name.ends_with(".index.json") {
+            return Ok(Self { directory, weights: vec![path], index: None });
+        }
+        let index = read(&path, limits)?.unwrap_or_default();
+        let weights = shards(&directory, &name, &json(&name, &index, limits)?, limits)?;
+        Ok(Self { directory, weights, index: Some(index) })
+    }
+
     /// Refuses to overwrite a file of the checkpoint.
     fn refuse_to_replace(&self, to: &Path) -> Result<()> {
         let Ok(to_file) = to.canonicalize() else { return Ok(()) };
-        let mut own =
-            COMPANIONS.iter().map(|name| self.directory.join(name)).chain(self.weights.clone());
+        let indexes = WEIGHTS.iter().filter(|(_, is_index)| *is_index).map(|(name, _)| name);
+        let beside = COMPANIONS.iter().chain(indexes).map(|name| self.directory.join(name));
+        let mut own = beside.chain(self.weights.clone());
         if own.any(|file| file.canonicalize().is_ok_and(|file| file == to_file)) {
             let message = "this is a file of the checkpoint itself: give the GGUF another name";
             return Err(of(to, Error::new(ErrorKind::InvalidInput, message)));
@@ -179,10 +216,8 @@ impl Files {
 
     fn companions(&self, limits: &Limits) -> Result<Companions> {
         let text = |name: &str| read(&self.directory.join(name), limits);
-        let directory = self.directory.canonicalize()?;
-        let name = directory.file_name().unwrap_or_default();
         Ok(Companions {
-            name: name.to_string_lossy().into_owned(),
+            name: name_of(&self.directory.canonicalize()?),
             config: text("config.json")?,
             open_clip_config: text("open_clip_config.json")?,
             preprocessor_config: text("preprocessor_config.json")?,
@@ -194,6 +229,17 @@ impl Files {
             index: self.index.clone(),
         })
     }
+}
+
+/// The name of a checkpoint's folder. In the cache of models of the Hub that is a commit, so there it is the
+/// model's: `name` for `models--owner--name/snapshots/COMMIT`.
+fn name_of(directory: &Path) -> String {
+    let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let snapshots = directory.ancestors().find(|path| path.ends_with("snapshots"));
+    let model = snapshots.and_then(Path::parent).map(name);
+    let model = model.as_deref().and_then(|model| model.strip_prefix("models--"));
+    let model = model.and_then(|model| model.rsplit("--").next()).map(str::to_owned);
+    model.unwrap_or_else(|| name(directory))
 }
 
 fn shards(directory: &Path, name: &str, index: &Json, limits: &Limits) -> Result<Vec<PathBuf>> {
@@ -218,5 +264,24 @@ fn read(path: &Path, limits: &Limits) -> Result<Option<String>> {
         Ok(text) => Ok(Some(text)),
         Err(error) if error.kind() == IoErrorKind::NotFound => Ok(None),
         Err(error) => Err(Error::from(error).context(path.display())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_model_in_the_cache_of_the_hub_has_its_own_name() {
+        for (folder, name) in [
+            ("/a/tiny-hf", "tiny-hf"),
+            ("/a/hub/models--openai--clip-vit-b/snapshots/3d74acf9", "clip-vit-b"),
+            ("/a/hub/models--openai--clip-vit-b/snapshots/3d74acf9/sub", "clip-vit-b"),
+            ("/a/hub/models--gpt2/snapshots/3d74acf9", "gpt2"),
+            ("/a/snapshots/tiny-hf", "tiny-hf"),
+            ("/", ""),
+        ] {
+            assert_eq!(name_of(Path::new(folder)), name, "{folder}");
+        }
     }
 }

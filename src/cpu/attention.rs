@@ -1,11 +1,9 @@
 //! Multi-head self-attention.
 
-use std::ops::Range;
-
 use candle_core::{CpuStorage, CustomOp1, Layout, Shape, Tensor};
 
 use super::linear::{Linear, QkvLinear, contiguous};
-use crate::cpu::kernels::attention::Heads;
+use crate::cpu::kernels::attention::{Heads, Sequence};
 use crate::cpu::weights::Weights;
 use crate::error::Result;
 use crate::model::config::LayerSizes;
@@ -32,29 +30,35 @@ impl Attention {
         })
     }
 
-    /// Reserves the memory that this thread keeps for `n` rows.
-    pub fn make_room(&self, n: usize) -> Result<()> {
+    /// Whether candle computes one of its products in f32.
+    pub fn is_float(&self) -> bool {
+        self.qkv.is_float() || self.out_proj.is_float()
+    }
+
+    /// Reserves the memory that this thread keeps for `n` rows, in sequences of at most `longest`.
+    pub fn make_room(&self, n: usize, longest: usize) -> Result<()> {
         self.qkv.make_room(n)?;
-        self.heads.make_room(n)?;
+        self.heads.make_room(longest)?;
         self.out_proj.make_room(n)
     }
 
-    /// `residual` `[q, width]` plus the attention output of the rows `queries` of `xs`. `xs` `[n, width]` is
-    /// normalised. A query attends to all rows of `xs`, or to those up to its own if attention is causal.
-    pub fn add_to(&self, residual: Tensor, xs: &Tensor, queries: Range<usize>) -> Result<Tensor> {
-        let qkv = self.qkv.forward(xs, queries.clone())?;
-        let attended = qkv.apply_op1_no_bwd(&Attend { heads: self.heads, queries })?;
+    /// `residual` `[queries, width]` plus the attention output of the sequences' queries. `xs` `[n, width]` is
+    /// normalised. A query attends to all rows of its sequence, or to those up to its own if attention is
+    /// causal.
+    pub fn add_to(&self, residual: Tensor, xs: &Tensor, sequences: &[Sequence]) -> Result<Tensor> {
+        let qkv = self.qkv.forward(xs, sequences)?;
+        let attended = qkv.apply_op1_no_bwd(&Attend { heads: self.heads, sequences })?;
         self.out_proj.add_to(residual, &attended)
     }
 }
 
 /// `[n, 3 * width]` to `[queries, width]`.
-struct Attend {
+struct Attend<'a> {
     heads: Heads,
-    queries: Range<usize>,
+    sequences: &'a [Sequence],
 }
 
-impl CustomOp1 for Attend {
+impl CustomOp1 for Attend<'_> {
     fn name(&self) -> &'static str {
         "attention"
     }
@@ -64,9 +68,10 @@ impl CustomOp1 for Attend {
         storage: &CpuStorage,
         layout: &Layout,
     ) -> candle_core::Result<(CpuStorage, Shape)> {
-        let (rows, width) = (self.queries.len(), self.heads.width());
+        let width = self.heads.width();
+        let rows = self.sequences.iter().map(|sequence| sequence.queries.len()).sum();
         let mut out = vec![0.0; rows * width];
-        self.heads.attend(contiguous(storage, layout)?, self.queries.clone(), &mut out);
+        self.heads.attend(contiguous(storage, layout)?, self.sequences, &mut out);
         Ok((CpuStorage::F32(out), Shape::from((rows, width))))
     }
 }

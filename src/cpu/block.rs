@@ -3,8 +3,11 @@
 use candle_core::{Module, Tensor};
 
 use super::attention::Attention;
+use super::kernels::attention::Sequence;
 use super::linear::Linear;
 use super::norm::LayerNorm;
+use super::pace::Pace;
+use crate::cpu::MOST_ROWS;
 use crate::cpu::weights::Weights;
 use crate::error::Result;
 use crate::memory;
@@ -16,6 +19,7 @@ pub struct Blocks {
     blocks: Vec<Block>,
     width: usize,
     feed_forward: usize,
+    pace: Pace,
 }
 
 impl Blocks {
@@ -32,17 +36,19 @@ impl Blocks {
             Block::new(&name, sizes, activation, causal, weights)
         });
         let blocks = blocks.collect::<Result<_>>()?;
-        Ok(Self { blocks, width: sizes.width, feed_forward: sizes.feed_forward })
+        let pace = Pace::default();
+        Ok(Self { blocks, width: sizes.width, feed_forward: sizes.feed_forward, pace })
     }
 
-    /// Checks that there is memory for the activations of `n` rows in every block: candle allocates without
-    /// checking.
+    /// Checks that there is memory for the activations of sequences of these lengths in every block: candle
+    /// allocates without checking.
     ///
     /// # Errors
     /// `low_memory`
-    pub fn make_room(&self, n: usize) -> Result<()> {
+    pub fn make_room(&self, lengths: &[usize]) -> Result<()> {
         let Some(block) = self.blocks.first() else { return Ok(()) };
-        self.blocks.iter().try_for_each(|block| block.make_room(n))?;
+        let (n, longest) = (lengths.iter().sum(), lengths.iter().max().copied().unwrap_or(0));
+        self.blocks.iter().try_for_each(|block| block.make_room(n, longest))?;
         let rows = 4 * n as u64;
         let (width, wide) = (rows * self.width as u64, rows * self.feed_forward as u64);
         // The residual and its normalised copy; queries, keys and values side by side; the attention
@@ -55,21 +61,58 @@ impl Blocks {
         memory::probe(&[width, width, wide])
     }
 
-    /// The blocks' output for the row `pooled` only: `xs` `[n, width]` to `[1, width]`. In a causal tower
-    /// `pooled` is the last row. Nothing reads the last layer's other rows, so they are not computed.
-    pub fn forward(&self, xs: Tensor, pooled: usize) -> Result<Tensor> {
+    /// How many rows it pays to compute together. One input at a time where candle computes a layer in f32: it chooses
+    /// the order of roundings by the number of rows, so that the last bits would depend on the batch.
+    pub fn most_rows(&self) -> usize {
+        if self.is_float() { 1 } else { MOST_ROWS }
+    }
+
+    /// Whether candle computes some layer in f32.
+    pub fn is_float(&self) -> bool {
+        self.blocks.iter().any(Block::is_float)
+    }
+
+    /// The blocks' output for one row of each sequence: `xs` `[n, width]` to `[sequences, width]`. The sequences
+    /// follow one another in `xs`; each is given by its length and its pooled row, which in a causal tower
+    /// is the last. Nothing reads the last layer's other rows, so they are not computed.
+    pub fn forward(&self, xs: Tensor, sequences: &[Pooled]) -> Result<Tensor> {
+        self.pace.run(xs.dim(0)?, || self.compute(xs, sequences))
+    }
+
+    fn compute(&self, xs: Tensor, sequences: &[Pooled]) -> Result<Tensor> {
+        let mut start = 0;
+        let (mut whole, mut pooled) = (Vec::new(), Vec::new());
+        for Pooled { length, row } in sequences {
+            let rows = start..start + length;
+            whole.push(Sequence::whole(rows.clone()));
+            pooled.push(Sequence::of_row(rows, start + row));
+            start += length;
+        }
         let Some((last, first)) = self.blocks.split_last() else {
-            return Ok(xs.narrow(0, pooled, 1)?);
+            return pooled_rows(&xs, &pooled);
         };
         let mut xs = xs;
         for block in first {
-            xs = block.forward(xs)?;
+            xs = block.forward(xs, &whole)?;
         }
-        last.forward_row(&xs, pooled)
+        last.forward_pooled(&xs, &pooled)
     }
 }
 
-struct Block {
+/// A sequence of so many rows, and the row of it that is pooled.
+pub struct Pooled {
+    pub length: usize,
+    pub row: usize,
+}
+
+/// The rows that attend: `[n, width]` to `[sequences, width]`.
+fn pooled_rows(xs: &Tensor, sequences: &[Sequence]) -> Result<Tensor> {
+    let rows: Vec<u32> = sequences.iter().map(|sequence| sequence.queries.start as u32).collect();
+    Ok(xs.index_select(&Tensor::new(rows, xs.device())?, 0)?)
+}
+
+/// One block.
+pub struct Block {
     norm_1: LayerNorm,
     attention: Attention,
     norm_2: LayerNorm,
@@ -79,7 +122,8 @@ struct Block {
 }
 
 impl Block {
-    fn new(
+    /// The block `name`, such as `v.blk.0`.
+    pub fn new(
         name: &str,
         sizes: &LayerSizes,
         activation: Activation,
@@ -97,22 +141,26 @@ impl Block {
         })
     }
 
-    fn make_room(&self, n: usize) -> Result<()> {
-        self.attention.make_room(n)?;
+    fn is_float(&self) -> bool {
+        self.attention.is_float() || self.fc1.is_float() || self.fc2.is_float()
+    }
+
+    fn make_room(&self, n: usize, longest: usize) -> Result<()> {
+        self.attention.make_room(n, longest)?;
         self.fc1.make_room(n)?;
         self.fc2.make_room(n)
     }
 
-    fn forward(&self, xs: Tensor) -> Result<Tensor> {
+    /// The block's output for all rows.
+    pub fn forward(&self, xs: Tensor, sequences: &[Sequence]) -> Result<Tensor> {
         let normed = self.norm_1.forward(&xs)?;
-        let all = 0..xs.dim(0)?;
-        self.mlp(self.attention.add_to(xs, &normed, all)?)
+        self.mlp(self.attention.add_to(xs, &normed, sequences)?)
     }
 
-    /// Like `forward`, but computes one row: the other rows only supply keys and values.
-    fn forward_row(&self, xs: &Tensor, row: usize) -> Result<Tensor> {
+    /// Like `forward`, but computes one row of each sequence: the other rows only supply keys and values.
+    pub fn forward_pooled(&self, xs: &Tensor, sequences: &[Sequence]) -> Result<Tensor> {
         let normed = self.norm_1.forward(xs)?;
-        self.mlp(self.attention.add_to(xs.narrow(0, row, 1)?, &normed, row..row + 1)?)
+        self.mlp(self.attention.add_to(pooled_rows(xs, sequences)?, &normed, sequences)?)
     }
 
     fn mlp(&self, xs: Tensor) -> Result<Tensor> {

@@ -1,16 +1,14 @@
 //! A linear layer in either resident form.
 
 use std::cell::RefCell;
-use std::ops::Range;
 
 use candle_core::{CpuStorage, CustomOp1, InplaceOp2, Layout, Module, Shape, Tensor};
 
-use crate::cpu::kernels::float::Panels;
+use crate::cpu::kernels::attention::Sequence;
 use crate::cpu::kernels::gelu::{gelu, quick_gelu};
-use crate::cpu::kernels::{Activations, Finish, Int8Matrix, Output, PANEL, int8_matmul};
+use crate::cpu::kernels::{Activations, BLOCK, Finish, Int8Matrix, Output, int8_matmul, packing};
 use crate::cpu::weights::{LinearWeight, Weights};
 use crate::error::{Error, ErrorKind, Result};
-use crate::memory;
 use crate::model::config::Activation;
 
 thread_local! {
@@ -37,13 +35,38 @@ impl Linear {
     }
 
     fn from_parts(name: &str, bias: Option<Tensor>, weights: &mut Weights) -> Result<Self> {
-        Ok(match weights.linear(&format!("{name}.weight"))? {
+        Ok(match weights.linear(&format!("{name}.weight"))?.finish()? {
             LinearWeight::Float(weight) => Self::Float(candle_nn::Linear::new(weight, bias)),
             LinearWeight::Int8(weight) => {
                 let bias = bias.map(|bias| bias.to_vec1()).transpose()?.unwrap_or_default();
                 Self::Int8(Int8Linear { weight, bias })
             }
         })
+    }
+
+    /// Rounds a weight `[out, in]` to 8 bits. Its rows are padded with zeros to whole blocks, so its inputs have to be
+    /// too.
+    ///
+    /// # Errors
+    /// `low_memory`
+    pub fn quantised(weight: &Tensor) -> Result<Self> {
+        let (n, k) = weight.dims2()?;
+        let padded = k.next_multiple_of(BLOCK);
+        let mut quantised = Int8Matrix::zeros(n, padded, packing(8, 0))?;
+        let mut values = vec![0.0; padded];
+        for row in 0..n {
+            values[..k].copy_from_slice(&weight.get(row)?.to_vec1()?);
+            quantised.quantise_row(row, &values);
+        }
+        Ok(Self::Int8(Int8Linear { weight: quantised, bias: Vec::new() }))
+    }
+
+    /// Number of inputs.
+    pub fn inputs(&self) -> usize {
+        match self {
+            Self::Float(linear) => linear.weight().dims()[1],
+            Self::Int8(linear) => linear.weight.k(),
+        }
     }
 
     /// Reserves the memory for `rows` rows of quantised activations; it is kept.
@@ -57,6 +80,15 @@ impl Linear {
     /// Whether candle computes the layer in f32.
     pub fn is_float(&self) -> bool {
         matches!(self, Self::Float(_))
+    }
+
+    /// Like `forward`, but each row has the same bits as alone: see [`Blocks::most_rows`](super::block::Blocks::most_rows).
+    pub fn forward_each(&self, xs: &Tensor) -> Result<Tensor> {
+        if !self.is_float() {
+            return Ok(self.forward(xs)?);
+        }
+        let rows = (0..xs.dim(0)?).map(|row| self.forward(&xs.narrow(0, row, 1)?));
+        Ok(Tensor::cat(&rows.collect::<candle_core::Result<Vec<_>>>()?, 0)?)
     }
 
     /// `activation(x W^T + b)`.
@@ -206,6 +238,11 @@ impl QkvLinear {
         })
     }
 
+    /// Like [`Linear::is_float`].
+    pub fn is_float(&self) -> bool {
+        matches!(self, Self::Float(_))
+    }
+
     /// Like [`Linear::make_room`].
     pub fn make_room(&self, rows: usize) -> Result<()> {
         match self {
@@ -214,15 +251,15 @@ impl QkvLinear {
         }
     }
 
-    /// Keys and values of every row, but queries only of the rows `queries`; the other rows' queries are
+    /// Keys and values of every row, but queries only of the rows that attend; the other rows' queries are
     /// undefined.
-    pub fn forward(&self, xs: &Tensor, queries: Range<usize>) -> Result<Tensor> {
+    pub fn forward(&self, xs: &Tensor, sequences: &[Sequence]) -> Result<Tensor> {
         Ok(match self {
             Self::Float(linears) => {
                 let parts = linears.iter().map(|linear| linear.forward(xs));
                 Tensor::cat(&parts.collect::<candle_core::Result<Vec<_>>>()?, 1)?
             }
-            Self::Int8(linears) => xs.apply_op1_no_bwd(&Int8Qkv { linears, queries })?,
+            Self::Int8(linears) => xs.apply_op1_no_bwd(&Int8Qkv { linears, sequences })?,
         })
     }
 }
@@ -230,7 +267,22 @@ impl QkvLinear {
 /// Quantises its input once for all three.
 struct Int8Qkv<'a> {
     linears: &'a [Int8Linear; 3],
-    queries: Range<usize>,
+    sequences: &'a [Sequence],
+}
+
+impl Int8Qkv<'_> {
+    /// The queries of the rows that attend, each written to its row of `out` `[m, 3 * n]`.
+    fn some_queries(&self, xs: &[f32], rows: &[usize], out: &mut [f32]) {
+        let q = &self.linears[0];
+        let (width, n) = (q.weight.k(), q.weight.n());
+        let attending: Vec<f32> =
+            rows.iter().flat_map(|row| &xs[row * width..][..width]).copied().collect();
+        let mut queries = vec![0.0; rows.len() * n];
+        q.multiply(&attending, Finish::Store, Output::whole(&mut queries, n));
+        for (row, queries) in rows.iter().zip(queries.chunks_exact(n)) {
+            out[row * 3 * n..][..n].copy_from_slice(queries);
+        }
+    }
 }
 
 impl CustomOp1 for Int8Qkv<'_> {
@@ -248,11 +300,10 @@ impl CustomOp1 for Int8Qkv<'_> {
         let (width, n) = (q.weight.k(), q.weight.n());
         let m = xs.len() / width;
         let mut out = vec![0.0; m * 3 * n];
-        let rows = self.queries.clone();
+        let rows: Vec<usize> =
+            self.sequences.iter().flat_map(|sequence| sequence.queries.clone()).collect();
         if rows.len() < m {
-            let out = &mut out[rows.start * 3 * n..rows.end * 3 * n];
-            let xs = &xs[rows.start * width..rows.end * width];
-            q.multiply(xs, Finish::Store, Output::columns(out, 3 * n, 0));
+            self.some_queries(xs, &rows, &mut out);
         }
         ACTIVATIONS.with_borrow_mut(|activations| {
             activations.quantise(xs, width, k.weight.packing().run);
@@ -276,37 +327,5 @@ pub fn contiguous<'a>(storage: &'a CpuStorage, layout: &Layout) -> candle_core::
     match layout.contiguous_offsets() {
         Some((from, to)) => Ok(&storage.as_slice::<f32>()?[from..to]),
         None => candle_core::bail!("this operation takes contiguous tensors"),
-    }
-}
-
-/// `x[m, k] W^T` in f32, with the same order of roundings everywhere.
-pub struct FloatProduct(Panels);
-
-impl FloatProduct {
-    /// Packs a weight `[n, k]`.
-    pub fn new(weight: &Tensor) -> Result<Self> {
-        let (n, k) = weight.dims2()?;
-        let bytes = 4 * n.next_multiple_of(PANEL) as u64 * k as u64;
-        memory::probe(&[bytes, bytes])?;
-        let values = weight.flatten_all()?.to_vec1::<f32>()?;
-        Ok(Self(Panels::pack(k, n, |row, column| values[column * k + row])))
-    }
-}
-
-impl CustomOp1 for FloatProduct {
-    fn name(&self) -> &'static str {
-        "float-product"
-    }
-
-    fn cpu_fwd(
-        &self,
-        storage: &CpuStorage,
-        layout: &Layout,
-    ) -> candle_core::Result<(CpuStorage, Shape)> {
-        let values = contiguous(storage, layout)?;
-        let (m, n) = (values.len() / self.0.k(), self.0.n());
-        let mut out = vec![0.0; m * n];
-        self.0.multiply(values, Output::whole(&mut out, n));
-        Ok((CpuStorage::F32(out), Shape::from((m, n))))
     }
 }

@@ -1,23 +1,22 @@
 //! The text tower: token ids -> projection.
 
-use candle_core::{Module, Tensor};
+use candle_core::Tensor;
 
-use super::block::Blocks;
-use super::linear::Linear;
-use super::norm::LayerNorm;
-use crate::cpu::weights::{Table, Weights};
+use super::block::{Blocks, Pooled};
+use super::end::End;
+use crate::cpu::weights::Weights;
 use crate::error::Result;
 use crate::model::clip::config::TextConfig;
 use crate::model::clip::tokenizer::Tokens;
 use crate::model::config::Activation;
+use crate::weights::Table;
 
 /// Embeddings of tokens and positions, the blocks, and the projection.
 pub struct TextTower {
     token_embedding: Table,
     position_embedding: Tensor,
     blocks: Blocks,
-    post_norm: LayerNorm,
-    projection: Linear,
+    end: End,
 }
 
 impl TextTower {
@@ -28,26 +27,36 @@ impl TextTower {
             token_embedding: weights.table("t.token_embd.weight")?,
             position_embedding: weights.plain("t.position_embd.weight")?,
             blocks: Blocks::new("t", &sizes, activation, true, weights)?,
-            post_norm: LayerNorm::new("t.post_ln", sizes.layer_norm_eps, weights)?,
-            projection: Linear::without_bias("text_projection", weights)?,
+            end: End::new("t", "text_projection", sizes.layer_norm_eps, weights)?,
         })
     }
 
-    /// The projection of one text, `[projection_dim]`, f32, not normalised.
+    /// Rows that a text takes in a batch.
+    pub fn rows(tokens: &Tokens) -> usize {
+        tokens.pooled() + 1
+    }
+
+    /// How many rows it computes together at most: see [`Blocks::most_rows`].
+    pub fn most_rows(&self) -> usize {
+        self.blocks.most_rows()
+    }
+
+    /// The projections of texts, `[projection_dim]` each, f32, not normalised.
     ///
     /// A text is pooled at one token, and attention only looks backwards. So tokens after that one are not
     /// computed, and nothing is padded.
     ///
     /// # Errors
     /// `low_memory`
-    pub fn forward(&self, tokens: &Tokens) -> Result<Vec<f32>> {
-        let ids = &tokens.ids()[..=tokens.pooled()];
-        let n = ids.len();
-        self.blocks.make_room(n)?;
-        let embedded = self.token_embedding.gather(ids)?;
-        let xs = (embedded + self.position_embedding.narrow(0, 0, n)?)?;
-        let pooled = self.blocks.forward(xs, n - 1)?;
-        let projected = self.projection.forward(&self.post_norm.forward(&pooled)?)?;
-        Ok(projected.flatten_all()?.to_vec1()?)
+    pub fn forward(&self, texts: &[Tokens]) -> Result<Vec<Vec<f32>>> {
+        let lengths: Vec<usize> = texts.iter().map(Self::rows).collect();
+        self.blocks.make_room(&lengths)?;
+        let ids: Vec<u32> =
+            texts.iter().flat_map(|tokens| &tokens.ids()[..Self::rows(tokens)]).copied().collect();
+        let positions = lengths.iter().map(|n| self.position_embedding.narrow(0, 0, *n));
+        let positions = Tensor::cat(&positions.collect::<candle_core::Result<Vec<_>>>()?, 0)?;
+        let xs = (self.token_embedding.gather(&ids)? + positions)?;
+        let sequences: Vec<_> = lengths.iter().map(|n| Pooled { length: *n, row: n - 1 }).collect();
+        self.end.forward(&self.blocks.forward(xs, &sequences)?)
     }
 }

@@ -1,27 +1,29 @@
 //! The vision tower: pixels -> projection.
 
-use candle_core::{Device, Module, Tensor};
+use candle_core::{Module, Tensor};
 
-use super::block::Blocks;
-use super::linear::{FloatProduct, Linear};
+use super::block::{Blocks, Pooled};
+use super::end::End;
 use super::norm::LayerNorm;
+use super::patches::PatchEmbedding;
 use crate::cpu::weights::Weights;
 use crate::error::Result;
-use crate::memory;
 use crate::model::clip::config::VisionConfig;
 use crate::model::config::Activation;
 
 /// Embeddings of patches and positions, the blocks, and the projection.
 pub struct VisionTower {
+    embedding: PictureEmbedding,
+    blocks: Blocks,
+    end: End,
+}
+
+/// From pixels to the rows of the first block.
+pub struct PictureEmbedding {
     class_embedding: Tensor,
-    patch_embedding: FloatProduct,
+    patch_embedding: PatchEmbedding,
     position_embedding: Tensor,
     pre_norm: LayerNorm,
-    blocks: Blocks,
-    post_norm: LayerNorm,
-    projection: Linear,
-    grid: usize,
-    patch: usize,
 }
 
 impl VisionTower {
@@ -32,52 +34,77 @@ impl VisionTower {
         weights: &mut Weights,
     ) -> Result<Self> {
         let sizes = config.sizes();
-        let patch_embedding = weights.plain("v.patch_embd.weight")?.flatten_from(1)?;
+        let blocks = Blocks::new("v", &sizes, activation, false, weights)?;
         Ok(Self {
-            class_embedding: weights.plain("v.class_embd")?.unsqueeze(0)?,
-            patch_embedding: FloatProduct::new(&patch_embedding)?,
-            position_embedding: weights.plain("v.position_embd.weight")?,
-            pre_norm: LayerNorm::new("v.pre_ln", sizes.layer_norm_eps, weights)?,
-            blocks: Blocks::new("v", &sizes, activation, false, weights)?,
-            post_norm: LayerNorm::new("v.post_ln", sizes.layer_norm_eps, weights)?,
-            projection: Linear::without_bias("visual_projection", weights)?,
-            grid: config.grid(),
-            patch: config.stock.patch_size,
+            embedding: PictureEmbedding::new(config, blocks.is_float(), weights)?,
+            blocks,
+            end: End::new("v", "visual_projection", sizes.layer_norm_eps, weights)?,
         })
     }
 
-    /// The projection of one image, `[projection_dim]`, f32, not normalised.
+    /// Rows that an image takes in a batch: its patches and the class token.
+    pub fn rows(&self) -> usize {
+        self.embedding.rows()
+    }
+
+    /// How many rows it computes together at most: see [`Blocks::most_rows`].
+    pub fn most_rows(&self) -> usize {
+        self.blocks.most_rows()
+    }
+
+    /// The projections of images, `[projection_dim]` each, f32, not normalised.
     ///
-    /// `pixels` is `[3, S, S]`, f32, CHW, normalised. Pooled at the class token.
+    /// `pixels` is `[images, 3, S, S]`, f32, normalised. Pooled at the class token.
     ///
     /// # Errors
     /// `low_memory`
-    pub fn forward(&self, pixels: &[f32]) -> Result<Vec<f32>> {
-        let bytes = 4 * pixels.len() as u64;
-        let whole = (self.grid * self.patch).pow(2) * 3 == pixels.len();
-        // The pixels as a tensor; the whole patches cut out of it, if some pixels are left over; and one
-        // row per patch.
-        memory::probe(&[bytes, if whole { 0 } else { bytes }, bytes])?;
-        self.blocks.make_room(self.grid * self.grid + 1)?;
-        let patches = self.patches(pixels)?.apply_op1_no_bwd(&self.patch_embedding)?;
-        let xs = Tensor::cat(&[&self.class_embedding, &patches], 0)?;
-        let xs = self.pre_norm.forward(&(xs + &self.position_embedding)?)?;
-        let pooled = self.blocks.forward(xs, 0)?;
-        let projected = self.projection.forward(&self.post_norm.forward(&pooled)?)?;
-        Ok(projected.flatten_all()?.to_vec1()?)
+    pub fn forward(&self, pixels: Vec<f32>, images: usize) -> Result<Vec<Vec<f32>>> {
+        self.embedding.make_room(images)?;
+        self.blocks.make_room(&vec![self.rows(); images])?;
+        let xs = self.embedding.forward(pixels, images)?;
+        let sequences: Vec<_> =
+            (0..images).map(|_| Pooled { length: self.rows(), row: 0 }).collect();
+        self.end.forward(&self.blocks.forward(xs, &sequences)?)
+    }
+}
+
+impl PictureEmbedding {
+    /// Takes its tensors out of `weights`; the patches are computed in f32 if `is_float`.
+    ///
+    /// # Errors
+    /// `low_memory`
+    pub fn new(config: &VisionConfig, is_float: bool, weights: &mut Weights) -> Result<Self> {
+        let patches = weights.plain("v.patch_embd.weight")?;
+        Ok(Self {
+            class_embedding: weights.plain("v.class_embd")?.unsqueeze(0)?,
+            patch_embedding: PatchEmbedding::new(&patches, config.grid(), is_float)?,
+            position_embedding: weights.plain("v.position_embd.weight")?,
+            pre_norm: LayerNorm::new("v.pre_ln", config.layer_norm_eps, weights)?,
+        })
     }
 
-    /// One row per patch, `[grid * grid, 3 * patch * patch]`: a convolution whose stride equals its kernel
-    /// is one matrix product. Pixels beyond the last whole patch are dropped, as the convolution would.
-    fn patches(&self, pixels: &[f32]) -> Result<Tensor> {
-        let size = (pixels.len() / 3).isqrt();
-        let (grid, patch) = (self.grid, self.patch);
-        let pixels = Tensor::from_slice(pixels, (3, size, size), &Device::Cpu)?;
-        let pixels = pixels.narrow(1, 0, grid * patch)?.narrow(2, 0, grid * patch)?.contiguous()?;
-        let patches = pixels.reshape((3, grid, patch, grid, patch))?;
-        Ok(patches
-            .permute((1, 3, 0, 2, 4))?
-            .contiguous()?
-            .reshape((grid * grid, 3 * patch * patch))?)
+    /// Rows that an image takes: its patches and the class token.
+    pub fn rows(&self) -> usize {
+        self.patch_embedding.rows() + 1
+    }
+
+    /// Checks that there is memory for the patches of images.
+    ///
+    /// # Errors
+    /// `low_memory`
+    pub fn make_room(&self, images: usize) -> Result<()> {
+        self.patch_embedding.make_room(images)
+    }
+
+    /// `pixels` `[images, 3, S, S]` to `[images * rows, width]`.
+    pub fn forward(&self, pixels: Vec<f32>, images: usize) -> Result<Tensor> {
+        let patches = self.patch_embedding.forward(&pixels, images)?;
+        drop(pixels);
+        let width = patches.dim(1)?;
+        let patches = patches.reshape((images, self.patch_embedding.rows(), width))?;
+        let classes = self.class_embedding.broadcast_as((images, 1, width))?;
+        let xs = Tensor::cat(&[&classes, &patches], 1)?;
+        let xs = xs.broadcast_add(&self.position_embedding)?;
+        Ok(self.pre_norm.forward(&xs.reshape((images * self.rows(), width))?)?)
     }
 }

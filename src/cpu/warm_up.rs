@@ -8,7 +8,7 @@ use candle_core::quantized::GgmlDType;
 use candle_transformers::models::clip::vision_model::ClipVisionConfig;
 
 use crate::cpu::ClipModel;
-use crate::cpu::weights::{Incoming, Weights};
+use crate::cpu::weights::{Weights, incoming};
 use crate::error::Result;
 use crate::format::gguf::{TensorInfo, byte_size};
 use crate::model::clip::config::{ClipConfig, UNREAD, VisionConfig};
@@ -36,7 +36,7 @@ const WEIGHTS: u8 = 0x3c;
 pub fn warm_up() -> Result<()> {
     let edge = GRID * PATCH;
     if let Some(tower) = small_model()?.vision {
-        tower.forward(&vec![0.5; 3 * edge * edge])?;
+        tower.forward(vec![0.5; 3 * edge * edge], 1)?;
     }
     Ok(())
 }
@@ -73,9 +73,9 @@ fn small_model() -> Result<ClipModel> {
         };
         let size = byte_size(dtype, &shape).expect("blocks divide the width");
         let info = TensorInfo { name, dtype, shape, offset: 0, size };
-        let mut incoming = Incoming::new(&info, expected.role)?;
-        incoming.push(&vec![WEIGHTS; size as usize])?;
-        weights.insert(incoming)?;
+        let mut tensor = incoming(&info, expected.role)?;
+        tensor.push(&vec![WEIGHTS; size as usize])?;
+        weights.insert(tensor)?;
     }
     ClipModel::new(&config, &mut weights)
 }

@@ -7,7 +7,7 @@ use crate::limits::{Limit, Limits};
 ///
 /// candle's own `Activation` has no GELU. OpenCLIP's LAION and DataComp checkpoints would run without it
 /// but give wrong vectors, so the towers use this type.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Activation {
     /// `x * Φ(x)` by the error function: OpenCLIP's LAION and DataComp checkpoints.
     Gelu,

@@ -1,6 +1,6 @@
 //! The encoder, and the description of its model.
 
-use js_sys::{Error as JsError, Float32Array};
+use js_sys::{Error as JsError, Float32Array, Uint8Array};
 use wasm_bindgen::prelude::*;
 
 use super::js_error;
@@ -38,20 +38,32 @@ extern "C" {
     pub type ModelInfo;
 }
 
+#[wasm_bindgen]
+extern "C" {
+    /// For each input its embedding, or its error.
+    #[wasm_bindgen(typescript_type = "(Float32Array | Error)[]")]
+    pub type EmbeddingList;
+}
+
 /// A CLIP model that encodes images and texts as vectors in the same space.
 #[wasm_bindgen]
 pub struct ClipEncoder(pub(super) crate::ClipEncoder);
 
 #[wasm_bindgen]
 impl ClipEncoder {
-    /// The embedding of a text: `embeddingDimension` numbers, with unit length if `normalize` is true. A
-    /// text longer than `contextLength` tokens is truncated.
+    /// The embeddings of texts, each `embeddingDimension` numbers, with unit length if `normalize` is true. A text
+    /// longer than `contextLength` tokens is truncated.
     ///
-    /// Throws an `Error` with a `code`: `limit_exceeded`, `low_memory`, `missing_tower` for a vision-only
-    /// model, or `malformed_model` if the weights give a vector that is zero or not finite.
-    #[wasm_bindgen(js_name = embedText)]
-    pub fn embed_text(&self, text: &str, normalize: bool) -> Result<Float32Array, JsValue> {
-        js_embedding(self.0.embed_text(text, normalize))
+    /// Throws an `Error` with a `code`: `missing_tower` for a vision-only model. For a text that fails, an `Error`
+    /// takes the place of its embedding: `limit_exceeded`, `low_memory`, or `malformed_model` if the weights give a
+    /// vector that is zero or not finite.
+    #[wasm_bindgen(js_name = embedTexts)]
+    pub fn embed_texts(
+        &self,
+        texts: Vec<String>,
+        normalize: bool,
+    ) -> Result<EmbeddingList, JsValue> {
+        js_embeddings(self.0.embed_texts(&texts, normalize))
     }
 
     /// The tokens of a text.
@@ -62,14 +74,20 @@ impl ClipEncoder {
         self.0.tokenize(text).map(Tokens).map_err(js_error)
     }
 
-    /// The embedding of a picture that the pictures module has prepared by this model's `info.preprocessing`:
-    /// `[S, S, 3]`, RGB.
+    /// The embeddings of pictures that the pictures module has prepared by this model's `info.preprocessing`:
+    /// `[S, S, 3]`, RGB, each.
     ///
-    /// Throws an `Error` with a `code`: `invalid_input`, `low_memory`, `missing_tower`, or `malformed_model` if the
-    /// weights give a vector that is not finite.
-    #[wasm_bindgen(js_name = embedSquare)]
-    pub fn embed_square(&self, pixels: &[u8], normalize: bool) -> Result<Float32Array, JsValue> {
-        js_embedding(self.0.embed_square(pixels, normalize))
+    /// Throws an `Error` with a `code`: `missing_tower` for a text-only model. For a picture that fails, an `Error`
+    /// takes the place of its embedding: `invalid_input`, `low_memory`, or `malformed_model` if the weights give a
+    /// vector that is not finite.
+    #[wasm_bindgen(js_name = embedSquares)]
+    pub fn embed_squares(
+        &self,
+        pictures: Vec<Uint8Array>,
+        normalize: bool,
+    ) -> Result<EmbeddingList, JsValue> {
+        let pictures: Vec<_> = pictures.iter().map(Uint8Array::to_vec).collect();
+        js_embeddings(self.0.embed_squares(&pictures, normalize))
     }
 
     /// Takes over the towers of another encoder, which must be loaded from the same file, and frees that
@@ -114,6 +132,15 @@ impl Tokens {
     }
 }
 
-fn js_embedding(embedding: crate::error::Result<Embedding>) -> Result<Float32Array, JsValue> {
-    embedding.map(|embedding| Float32Array::from(embedding.values())).map_err(js_error)
+pub(super) fn js_embeddings(
+    embeddings: crate::error::Result<Vec<crate::error::Result<Embedding>>>,
+) -> Result<EmbeddingList, JsValue> {
+    let list = js_sys::Array::new();
+    for embedding in embeddings.map_err(js_error)? {
+        list.push(&match embedding {
+            Ok(embedding) => Float32Array::from(embedding.values()).into(),
+            Err(error) => js_error(error),
+        });
+    }
+    Ok(list.unchecked_into())
 }

@@ -11,7 +11,7 @@ use crate::model::config::Tower;
 
 /// Loads a GGUF file as it arrives.
 #[wasm_bindgen]
-pub struct ModelLoader(crate::ModelLoader);
+pub struct ModelLoader(pub(super) crate::ModelLoader);
 
 #[wasm_bindgen]
 impl ModelLoader {
@@ -19,12 +19,7 @@ impl ModelLoader {
     /// file has.
     #[wasm_bindgen(constructor)]
     pub fn new(limits: &Limits, towers: Option<Vec<String>>) -> Self {
-        let named = |towers: Vec<String>| towers.iter().filter_map(|name| tower(name)).collect();
-        let loader = match towers.map(named) {
-            Some::<Vec<_>>(towers) => crate::ModelLoader::of_towers(&towers),
-            None => crate::ModelLoader::new(),
-        };
-        Self(loader.with_limits(limits.0))
+        Self(loader(limits, towers))
     }
 
     /// Adds the next bytes of the file.
@@ -107,6 +102,16 @@ impl Sha256 {
     pub fn finish(self) -> String {
         self.0.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
     }
+}
+
+/// A loader for these towers, or for all that the file has.
+pub(super) fn loader(limits: &Limits, towers: Option<Vec<String>>) -> crate::ModelLoader {
+    let named = |towers: Vec<String>| towers.iter().filter_map(|name| tower(name)).collect();
+    let loader = match towers.map(named) {
+        Some::<Vec<_>>(towers) => crate::ModelLoader::of_towers(&towers),
+        None => crate::ModelLoader::new(),
+    };
+    loader.with_limits(limits.0)
 }
 
 fn tower(name: &str) -> Option<Tower> {

@@ -10,6 +10,8 @@ use crate::decode::{self, Alpha, DecodeOptions, Orientation, RgbImage};
 use crate::error::{Error, ErrorKind};
 use crate::preprocess::{Filter, Preprocess, Resize};
 
+const WARM_UP_ROUNDS: usize = 4;
+
 #[wasm_bindgen]
 extern "C" {
     /// How a model wants its images prepared: the TypeScript type `Preprocessing`.
@@ -104,6 +106,21 @@ pub fn prepare_pixels(
 fn prepare(image: &RgbImage, preprocess: &Preprocess) -> Result<Uint8Array, JsValue> {
     preprocess.make_room_to_resize(image).map_err(js_error)?;
     Ok(Uint8Array::from(&preprocess.resize_and_crop(image)[..]))
+}
+
+/// Reads two small pictures, so that the browser compiles what reads files of these kinds before the first picture
+/// comes. Takes some 30 ms of this thread. Throws only if this crate has a bug.
+#[wasm_bindgen(js_name = warmUpPictures)]
+pub fn warm_up_pictures() -> Result<(), JsValue> {
+    let preprocess = Preprocess::openai(224);
+    for file in [&include_bytes!("warm_up/photo.jpg")[..], include_bytes!("warm_up/drawing.png")] {
+        // A browser optimises a function in the background after it has run for a while.
+        for _ in 0..WARM_UP_ROUNDS {
+            let image = decode::decode(file).map_err(js_error)?;
+            preprocess.resize_and_crop(&image);
+        }
+    }
+    Ok(())
 }
 
 /// Whether the bytes start like an image file in a supported format.

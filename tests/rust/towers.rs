@@ -142,3 +142,33 @@ fn float_files_equal_stock_candle() {
         assert!(cosine >= 0.99999, "{text:?}: {cosine}");
     }
 }
+
+/// Together and one by one, in all the ways in which inputs can be mixed, including more than fit in one batch.
+#[test]
+fn batches_have_the_bits_of_one_by_one() {
+    for model in ["tiny-gelu.q8_0.gguf", "tiny-gelu.f32.gguf"] {
+        let encoder = ClipEncoder::open(data(model)).unwrap();
+        let Inputs { images, texts } = inputs();
+        let preprocessed = |name: &String| {
+            let image = clip_wasm::decode::decode(&photo(name)).unwrap();
+            Preprocess::openai(encoder.info().image_size.unwrap()).resize_and_crop(&image)
+        };
+        let mut squares: Vec<Vec<u8>> = images.iter().map(preprocessed).collect();
+        squares.insert(1, vec![0; 12]);
+        let long = "a long sentence about nothing ".repeat(20);
+        let texts: Vec<&str> = texts.iter().map(String::as_str).chain([&*long, ""]).collect();
+        let texts: Vec<&str> = texts.iter().copied().cycle().take(3 * texts.len()).collect();
+
+        let together = encoder.embed_texts(&texts, true).unwrap();
+        for (text, together) in texts.iter().zip(together) {
+            assert_eq!(together.unwrap(), encoder.embed_text(text, true).unwrap(), "{text}");
+        }
+        let together = encoder.embed_squares(&squares, false).unwrap();
+        for (i, (square, together)) in squares.iter().zip(together).enumerate() {
+            match encoder.embed_square(square, false) {
+                Ok(alone) => assert_eq!(together.unwrap(), alone, "{model}, image {i}"),
+                Err(error) => assert_eq!(together.unwrap_err().to_string(), error.to_string()),
+            }
+        }
+    }
+}

@@ -2,8 +2,8 @@
 #![cfg(target_arch = "wasm32")]
 
 use clip_wasm::wasm::{
-    CheckpointConverter, ClipEncoder, Companions, Limits, ModelLoader, Preprocessing, prepare_file,
-    prepare_pixels,
+    CheckpointConverter, ClipEncoder, Companions, EmbeddingList, Limits, ModelLoader,
+    Preprocessing, prepare_file, prepare_pixels, warm_up_pictures,
 };
 use js_sys::{Function, Object, Reflect, Uint8Array};
 use safetensors::SafeTensors;
@@ -54,18 +54,57 @@ fn code(thrown: &JsValue) -> String {
     property(thrown, "code").as_string().unwrap_or_else(|| panic!("{thrown:?} has no code"))
 }
 
+/// The only embedding of a list, or its error.
+fn only(list: Result<EmbeddingList, JsValue>) -> Result<Vec<f32>, JsValue> {
+    let list: js_sys::Array = list?.unchecked_into();
+    assert_eq!(list.length(), 1);
+    list.get(0).dyn_into::<js_sys::Float32Array>().map(|embedding| embedding.to_vec())
+}
+
+fn text_vector(encoder: &ClipEncoder, text: &str) -> Vec<f32> {
+    only(encoder.embed_texts(vec![text.into()], true)).unwrap()
+}
+
+fn square_vector(encoder: &ClipEncoder, pixels: &[u8]) -> Result<Vec<f32>, JsValue> {
+    only(encoder.embed_squares(vec![pixels.into()], true))
+}
+
 #[wasm_bindgen_test]
 fn vectors_equal_the_native_ones() {
     let encoder = load(Q8_0, 1 << 16).unwrap();
     let native: serde_json::Value = serde_json::from_str(NATIVE).unwrap();
-    let texts = TEXTS.iter().map(|text| encoder.embed_text(text, true).unwrap());
+    let texts = TEXTS.iter().map(|text| text_vector(&encoder, text));
     let images = IMAGES
         .iter()
-        .map(|image| encoder.embed_square(&prepared(&encoder, image).unwrap(), true).unwrap());
+        .map(|image| square_vector(&encoder, &prepared(&encoder, image).unwrap()).unwrap());
     for (i, vector) in texts.chain(images).enumerate() {
-        for (j, got) in vector.to_vec().into_iter().enumerate() {
+        for (j, got) in vector.into_iter().enumerate() {
             let want = native["data"][i][j].as_f64().unwrap();
             assert!((f64::from(got) - want).abs() <= 1e-5, "input {i}[{j}]: {got} for {want}");
+        }
+    }
+}
+
+#[wasm_bindgen_test]
+fn a_batch_has_the_bits_of_one_by_one_and_keeps_errors_apart() {
+    for model in [Q8_0, F32] {
+        let encoder = load(model, 1 << 20).unwrap();
+        let texts = TEXTS.iter().cycle().take(40).map(|text| text.to_string()).collect::<Vec<_>>();
+        let together: js_sys::Array = encoder.embed_texts(texts, true).unwrap().unchecked_into();
+        for (i, embedding) in together.iter().enumerate() {
+            let embedding: js_sys::Float32Array = embedding.unchecked_into();
+            assert_eq!(embedding.to_vec(), text_vector(&encoder, TEXTS[i % TEXTS.len()]));
+        }
+        let mut squares: Vec<_> =
+            IMAGES.iter().map(|image| prepared(&encoder, image).unwrap()).collect();
+        squares.insert(1, vec![0; 12]);
+        let pictures = squares.iter().map(|pixels| pixels.as_slice().into()).collect();
+        let together: js_sys::Array =
+            encoder.embed_squares(pictures, true).unwrap().unchecked_into();
+        assert_eq!(code(&together.get(1)), "invalid_input");
+        for i in [0, 2] {
+            let embedding: js_sys::Float32Array = together.get(i as u32).unchecked_into();
+            assert_eq!(embedding.to_vec(), square_vector(&encoder, &squares[i]).unwrap());
         }
     }
 }
@@ -80,7 +119,7 @@ fn a_float_file_equals_transformers() {
     let texts = expected.tensor("tiny.gelu.text").unwrap();
     let rows = texts.data().chunks(4 * texts.shape()[1]);
     for (text, row) in inputs["texts"].as_array().unwrap().iter().zip(rows) {
-        let got = encoder.embed_text(text.as_str().unwrap(), true).unwrap().to_vec();
+        let got = text_vector(&encoder, text.as_str().unwrap());
         let want = row.chunks(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]));
         let cosine: f64 = got.iter().zip(want).map(|(a, b)| f64::from(*a) * f64::from(b)).sum();
         assert!(cosine >= 0.99999, "{text}: {cosine}");
@@ -89,9 +128,9 @@ fn a_float_file_equals_transformers() {
 
 #[wasm_bindgen_test]
 fn chunks_of_any_size_give_the_same_model() {
-    let whole = load(Q8_0, Q8_0.len()).unwrap().embed_text("a cat", true).unwrap().to_vec();
+    let whole = text_vector(&load(Q8_0, Q8_0.len()).unwrap(), "a cat");
     for size in [4093, 1 << 20] {
-        let vector = load(Q8_0, size).unwrap().embed_text("a cat", true).unwrap().to_vec();
+        let vector = text_vector(&load(Q8_0, size).unwrap(), "a cat");
         assert_eq!(vector, whole, "chunks of {size} bytes");
     }
 }
@@ -117,6 +156,11 @@ fn decoded_pixels_are_prepared_like_the_file() {
 }
 
 #[wasm_bindgen_test]
+fn the_pictures_of_the_warm_up_are_read() {
+    warm_up_pictures().unwrap();
+}
+
+#[wasm_bindgen_test]
 fn errors_have_a_code_and_a_status() {
     let encoder = load(Q8_0, 1 << 20).unwrap();
     for (bytes, want, status) in [
@@ -127,12 +171,12 @@ fn errors_have_a_code_and_a_status() {
         assert_eq!(code(&thrown), want);
         assert_eq!(property(&thrown, "statusCode").as_f64(), Some(status));
     }
-    assert_eq!(code(&encoder.embed_square(&[0; 12], true).unwrap_err()), "invalid_input");
+    assert_eq!(code(&square_vector(&encoder, &[0; 12]).unwrap_err()), "invalid_input");
     let refused = |bytes: &[u8]| code(&load(bytes, 1 << 16).err().unwrap());
     assert_eq!(refused(b"<!doctype html><title>404</title>"), "not_a_model");
     assert_eq!(refused(&[]), "not_a_model");
     assert_eq!(refused(&Q8_0[..Q8_0.len() - 1]), "truncated_model");
-    assert!(encoder.embed_text("it goes on working", true).is_ok());
+    assert_eq!(text_vector(&encoder, "it goes on working").len(), 64);
 }
 
 #[wasm_bindgen_test]

@@ -14,7 +14,7 @@ pub mod torch;
 use std::path::{Path, PathBuf};
 
 /// The folder in which tests/data.sh puts the tests' data.
-fn data_directory() -> PathBuf {
+pub fn data_directory() -> PathBuf {
     std::env::var("CLIP_TEST_DATA")
         .unwrap_or_else(|_| concat!(env!("CARGO_MANIFEST_DIR"), "/target/test-data").into())
         .into()

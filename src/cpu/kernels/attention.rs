@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::float::{Panels, softmax, tile};
 use super::output::{Columns, Output};
-use super::{PANEL, ROWS};
+use super::{PANEL, ROWS, with_widest_vectors};
 use crate::error::Result;
 use crate::threads::POOL;
 
@@ -18,6 +18,27 @@ pub struct Heads {
     pub head_dim: usize,
     /// Whether a row attends only to itself and to the rows before it.
     pub causal: bool,
+}
+
+/// One image's or text's rows among the rows of a batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sequence {
+    /// All its rows: their keys and values are attended to.
+    pub rows: Range<usize>,
+    /// Those of its rows that attend.
+    pub queries: Range<usize>,
+}
+
+impl Sequence {
+    /// A sequence all of whose rows attend.
+    pub fn whole(rows: Range<usize>) -> Self {
+        Self { queries: rows.clone(), rows }
+    }
+
+    /// A sequence of which only `row` attends.
+    pub fn of_row(rows: Range<usize>, row: usize) -> Self {
+        Self { rows, queries: row..row + 1 }
+    }
 }
 
 #[derive(Default)]
@@ -56,35 +77,53 @@ impl Heads {
         })
     }
 
-    /// Attention of the rows `queries` of `qkv` `[n, 3 * width]`, where queries, keys and values stand side
-    /// by side. Each attends to all rows (to none after itself if causal). `out` is `[queries, width]`.
+    /// Attention within each sequence of `qkv` `[n, 3 * width]`, where queries, keys and values stand side by
+    /// side. A query attends to all rows of its sequence (to none after itself if causal). `out` is
+    /// `[queries of all sequences, width]`.
     ///
     /// # Panics
     /// If the sizes do not fit.
-    pub fn attend(&self, qkv: &[f32], queries: Range<usize>, out: &mut [f32]) {
-        assert!(
-            qkv.len().is_multiple_of(3 * self.width())
-                && queries.end * 3 * self.width() <= qkv.len()
-        );
-        let columns = Output::whole(out, self.width()).share(queries.len(), self.width());
-        POOL.run(self.heads, &|head| {
+    pub fn attend(&self, qkv: &[f32], sequences: &[Sequence], out: &mut [f32]) {
+        assert!(qkv.len().is_multiple_of(3 * self.width()));
+        let mut queries = 0;
+        let placed: Vec<_> = sequences
+            .iter()
+            .map(|sequence| {
+                let first = queries;
+                queries += sequence.queries.len();
+                (sequence, first)
+            })
+            .collect();
+        let columns = Output::whole(out, self.width()).share(queries, self.width());
+        POOL.run(sequences.len() * self.heads, &|part| {
+            let (sequence, first) = placed[part / self.heads];
             SCRATCH.with_borrow_mut(|scratch| {
-                self.attend_head(qkv, queries.clone(), head, scratch, &columns);
+                with_widest_vectors(|| {
+                    self.attend_head(qkv, sequence, part % self.heads, scratch, &columns, first);
+                });
             });
         });
     }
 
+    /// `out_row` is the row of `out` for the sequence's first query.
+    #[inline(always)]
     fn attend_head(
         &self,
         qkv: &[f32],
-        queries: Range<usize>,
+        sequence: &Sequence,
         head: usize,
         scratch: &mut Scratch,
         out: &Columns,
+        out_row: usize,
     ) {
         let (width, dim) = (self.width(), self.head_dim);
         let stride = 3 * width;
-        let n = qkv.len() / stride;
+        let Range { start, end } = sequence.rows;
+        let Sequence { queries, .. } = sequence;
+        assert!(start <= queries.start && queries.end <= end);
+        let qkv = &qkv[start * stride..end * stride];
+        let queries = queries.start - start..queries.end - start;
+        let n = end - start;
         let at = head * dim;
         let Scratch { keys, rest, queries: scaled, scores } = scratch;
         keys.repack(dim, n, |i, row| qkv[row * stride + width + at + i]);
@@ -101,31 +140,35 @@ impl Heads {
                     *scaled = q * scale;
                 }
             }
+            // To what is after its last row, the group's attention is zero.
+            let seen = |row: usize| if self.causal { n.min(row + 1) } else { n };
+            let most = seen(first + rows - 1);
             let group = four(scaled, dim, dim);
-            for panel in 0..padded / PANEL {
+            for panel in 0..most.div_ceil(PANEL) {
                 let sums = tile(group, keys.panel(panel), PANEL);
                 for (scores, sums) in scores.chunks_exact_mut(padded).zip(sums) {
                     scores[panel * PANEL..][..PANEL].copy_from_slice(&sums);
                 }
             }
             for (row, scores) in scores.chunks_exact_mut(padded).enumerate() {
-                let seen = if self.causal { (first + row + 1).min(n) } else { n };
+                let seen = seen(first + row).min(most);
                 softmax(&mut scores[..seen]);
-                scores[seen..].fill(0.0);
+                scores[seen..most].fill(0.0);
             }
-            let group = four(scores, padded, n);
+            let group = four(scores, padded, most);
             for column in (0..dim).step_by(PANEL) {
                 let value = 2 * width + at + column;
                 let sums = if column + PANEL <= dim {
                     tile(group, &qkv[value..], stride)
                 } else {
-                    rest.repack(n, dim - column, |row, i| qkv[row * stride + value + i]);
+                    rest.repack(most, dim - column, |row, i| qkv[row * stride + value + i]);
                     tile(group, rest.panel(0), PANEL)
                 };
                 let width = PANEL.min(dim - column);
                 for (row, sums) in sums.iter().enumerate().take(rows) {
-                    let row = first - queries.start + row;
-                    // SAFETY: these columns belong to one head, and only this thread computes that head.
+                    let row = out_row + first - queries.start + row;
+                    // SAFETY: these rows belong to one sequence and these columns to one head, and only this thread
+                    // computes that head of that sequence.
                     unsafe { out.piece(row, at + column, width) }.copy_from_slice(&sums[..width]);
                 }
             }
@@ -175,7 +218,8 @@ mod tests {
                     (0..n * 3 * width).map(|i| (i * 7919 % 1009) as f32 / 400.0 - 1.2).collect();
                 for queries in [0..n, 0..1, n - 1..n, n / 2..n] {
                     let mut out = vec![f32::NAN; queries.len() * width];
-                    heads.attend(&qkv, queries.clone(), &mut out);
+                    let sequence = Sequence { rows: 0..n, queries: queries.clone() };
+                    heads.attend(&qkv, &[sequence], &mut out);
                     for (i, got) in out.iter().enumerate() {
                         let want = oracle(&heads, &qkv, queries.start + i / width, i % width);
                         let error = (f64::from(*got) - want).abs();
@@ -183,6 +227,34 @@ mod tests {
                     }
                 }
             }
+        }
+    }
+
+    #[test]
+    fn sequences_of_a_batch_do_not_see_each_other() {
+        for causal in [false, true] {
+            let heads = Heads { heads: 2, head_dim: 20, causal };
+            let width = heads.width();
+            let qkv: Vec<f32> =
+                (0..60 * 3 * width).map(|i| (i * 7919 % 1009) as f32 / 400.0 - 1.2).collect();
+            let sequences = [
+                Sequence::whole(0..7),
+                Sequence::of_row(7..20, 9),
+                Sequence::of_row(20..21, 20),
+                Sequence::whole(21..60),
+            ];
+            let mut together = vec![f32::NAN; (7 + 1 + 1 + 39) * width];
+            heads.attend(&qkv, &sequences, &mut together);
+            let mut apart = Vec::new();
+            for Sequence { rows, queries } in sequences {
+                let alone = &qkv[rows.start * 3 * width..rows.end * 3 * width];
+                let queries = queries.start - rows.start..queries.end - rows.start;
+                let mut out = vec![f32::NAN; queries.len() * width];
+                let sequence = Sequence { rows: 0..rows.len(), queries };
+                heads.attend(alone, &[sequence], &mut out);
+                apart.extend(out);
+            }
+            assert_eq!(together, apart);
         }
     }
 }

@@ -8,8 +8,9 @@
 //! There is hardly any handwritten SIMD here: each lane has its own sum and nothing branches, so the
 //! compiler vectorises the loops.
 
+use super::exp::exp_each;
 use super::output::{Columns, Finish, Output};
-use super::{PANEL, ROWS, split};
+use super::{PANEL, ROWS, split, with_widest_vectors};
 use crate::error::Result;
 use crate::memory;
 use crate::threads::POOL;
@@ -82,12 +83,13 @@ impl Panels {
         let parts = split(panels);
         POOL.run(parts, &|part| {
             for panel in panels * part / parts..panels * (part + 1) / parts {
-                self.multiply_panel(a, m, panel, &columns);
+                with_widest_vectors(|| self.multiply_panel(a, m, panel, &columns));
             }
         });
     }
 
     /// Works in pieces of `k` that stay in the L1 cache; each sum continues from piece to piece.
+    #[inline(always)]
     fn multiply_panel(&self, a: &[f32], m: usize, panel: usize, columns: &Columns) {
         const PIECE: usize = 256;
         for from in (0..self.k).step_by(PIECE) {
@@ -109,7 +111,7 @@ impl Panels {
 
 /// `rows[4, k]` times eight columns; `columns` has one row of them every `stride` values. Each sum starts
 /// at zero and adds its products in the order of `k`.
-#[inline]
+#[inline(always)]
 pub(super) fn tile(rows: [&[f32]; ROWS], columns: &[f32], stride: usize) -> [[f32; PANEL]; ROWS] {
     let k = rows[0].len();
     let rows = rows.map(|row| &row[..k]);
@@ -126,46 +128,24 @@ pub(super) fn tile(rows: [&[f32]; ROWS], columns: &[f32], stride: usize) -> [[f3
     sums
 }
 
-/// The exponential, to about two units in the last place; 0 below -87, and e^88 above 88.
-///
-/// Cody and Waite's reduction to `|r| <= ln 2 / 2`, then the Taylor series of `e^r` up to the seventh
-/// power; the remainder is under 2e-8.
-#[inline]
-pub fn exp(x: f32) -> f32 {
-    const LN_2_HIGH: f32 = 0.693_359_4;
-    const LN_2_LOW: f32 = -2.121_944_4e-4;
-    /// Adding this to a small number leaves the nearest integer in the low bits of the sum.
-    const ROUND: f32 = 12_582_912.0;
-    let clamped = x.clamp(-87.0, 88.0);
-    let shifted = clamped * std::f32::consts::LOG2_E + ROUND;
-    let n = shifted - ROUND;
-    let r = clamped - n * LN_2_HIGH - n * LN_2_LOW;
-    let mut series = 1.0 / 5040.0;
-    for inverse in [1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0] {
-        series = series * r + inverse;
-    }
-    let power = shifted.to_bits().wrapping_sub(ROUND.to_bits()).wrapping_add(127) << 23;
-    let value = series * f32::from_bits(power);
-    if x < -87.0 { 0.0 } else { value }
-}
-
 /// Softmax in place.
+#[inline(always)]
 pub fn softmax(scores: &mut [f32]) {
-    let mut largest = [f32::NEG_INFINITY; LANES];
-    for scores in scores.chunks(LANES) {
-        for (largest, score) in largest.iter_mut().zip(scores) {
-            *largest = if *score > *largest { *score } else { *largest };
-        }
-    }
+    let larger = |a: f32, b: f32| if b > a { b } else { a };
+    let largest = fold(scores, f32::NEG_INFINITY, larger);
     let largest = largest.into_iter().fold(f32::NEG_INFINITY, f32::max);
-    let mut sums = [0.0; LANES];
-    for scores in scores.chunks_mut(LANES) {
-        for (sum, score) in sums.iter_mut().zip(scores) {
-            *score = exp(*score - largest);
-            *sum += *score;
+    for chunk in scores.chunks_mut(PANEL) {
+        match chunk.first_chunk_mut() {
+            Some(chunk) => *chunk = exp_each(chunk.map(|score| score - largest)),
+            None => {
+                let mut padded = [0.0; PANEL];
+                padded[..chunk.len()].copy_from_slice(chunk);
+                let exponentials = exp_each(padded.map(|score| score - largest));
+                chunk.copy_from_slice(&exponentials[..chunk.len()]);
+            }
         }
     }
-    let inverse = 1.0 / total(sums);
+    let inverse = 1.0 / total(fold(scores, 0.0, |sum, score| sum + score));
     for score in scores {
         *score *= inverse;
     }
@@ -177,24 +157,39 @@ pub fn layer_norm(xs: &[f32], weight: &[f32], bias: &[f32], eps: f32, out: &mut 
     let rows = xs.chunks(ROWS * width).zip(out.chunks_mut(ROWS * width));
     POOL.each(rows, |(xs, out)| {
         for (xs, out) in xs.chunks_exact(width).zip(out.chunks_exact_mut(width)) {
-            let mean = sum(xs, |x| x) / width as f32;
-            let variance = sum(xs, |x| (x - mean) * (x - mean)) / width as f32;
-            let inverse = 1.0 / (variance + eps).sqrt();
-            for (((out, x), weight), bias) in out.iter_mut().zip(xs).zip(weight).zip(bias) {
-                *out = (x - mean) * inverse * weight + bias;
-            }
+            with_widest_vectors(|| layer_norm_row(xs, weight, bias, eps, out));
         }
     });
 }
 
-fn sum(xs: &[f32], of: impl Fn(f32) -> f32) -> f32 {
-    let mut sums = [0.0; LANES];
-    for xs in xs.chunks(LANES) {
-        for (sum, x) in sums.iter_mut().zip(xs) {
-            *sum += of(*x);
-        }
+#[inline(always)]
+fn layer_norm_row(xs: &[f32], weight: &[f32], bias: &[f32], eps: f32, out: &mut [f32]) {
+    let width = weight.len();
+    let mean = sum(xs, |x| x) / width as f32;
+    let variance = sum(xs, |x| (x - mean) * (x - mean)) / width as f32;
+    let inverse = 1.0 / (variance + eps).sqrt();
+    for (((out, x), weight), bias) in out.iter_mut().zip(xs).zip(weight).zip(bias) {
+        *out = (x - mean) * inverse * weight + bias;
     }
-    total(sums)
+}
+
+#[inline(always)]
+fn sum(xs: &[f32], of: impl Fn(f32) -> f32) -> f32 {
+    total(fold(xs, 0.0, |sum, x| sum + of(x)))
+}
+
+/// Folds the values whose index is the same modulo [`LANES`].
+#[inline(always)]
+fn fold(xs: &[f32], first: f32, fold: impl Fn(f32, f32) -> f32) -> [f32; LANES] {
+    let mut folded = [first; LANES];
+    let (chunks, rest) = xs.as_chunks::<LANES>();
+    for chunk in chunks {
+        folded = std::array::from_fn(|lane| fold(folded[lane], chunk[lane]));
+    }
+    for (folded, x) in folded.iter_mut().zip(rest) {
+        *folded = fold(*folded, *x);
+    }
+    folded
 }
 
 fn total(sums: [f32; LANES]) -> f32 {
@@ -208,18 +203,6 @@ mod tests {
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
     use super::*;
-
-    #[test]
-    fn exp_is_close_to_the_exact_one() {
-        for i in -8600..8800 {
-            let x = i as f32 / 100.0;
-            let exact = f64::from(x).exp();
-            let error = (f64::from(exp(x)) - exact).abs() / exact;
-            assert!(error < 3e-7, "exp({x}) is off by {error}");
-        }
-        assert_eq!((exp(-200.0), exp(0.0)), (0.0, 1.0));
-        assert!(exp(1e30).is_finite());
-    }
 
     #[test]
     fn softmax_and_layer_norm_of_awkward_widths_equal_the_plain_ones() {

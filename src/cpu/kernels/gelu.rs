@@ -8,17 +8,20 @@ pub(super) mod scalar;
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
 mod simd128;
 
-use super::float::exp;
+use super::exp::exp;
 
 #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
-pub(super) use scalar::gelu_each;
+pub(super) use scalar::{gelu_each, quick_gelu_each};
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
-pub(super) use simd128::gelu_each;
+pub(super) use simd128::{gelu_each, quick_gelu_each};
 
-/// `x * sigmoid(1.702 x)`; the constant is that of OpenAI's model.py.
+/// The constant of OpenAI's model.py.
+const QUICK: f32 = 1.702;
+
+/// `x * sigmoid(1.702 x)`.
 #[inline]
 pub fn quick_gelu(x: f32) -> f32 {
-    x / (1.0 + exp(-1.702 * x))
+    x / (1.0 + exp(-QUICK * x))
 }
 
 /// `x * Φ(x)`, the exact GELU.

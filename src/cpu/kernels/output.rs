@@ -3,7 +3,7 @@
 use std::marker::PhantomData;
 
 use super::PANEL;
-use super::gelu::{gelu_each, quick_gelu};
+use super::gelu::{gelu_each, quick_gelu_each};
 use super::product::Tile;
 
 /// What a product does with a finished sum.
@@ -48,7 +48,7 @@ impl<'a> Output<'a> {
     }
 }
 
-/// An [`Output`] that threads share; each writes its own columns.
+/// An [`Output`] that threads share; each writes its own part.
 pub(super) struct Columns<'a> {
     out: *mut f32,
     stride: usize,
@@ -58,7 +58,10 @@ pub(super) struct Columns<'a> {
     lives: PhantomData<&'a mut [f32]>,
 }
 
-// SAFETY: each element is written by one thread only: the thread that computes its column.
+const NO_BIAS: [f32; PANEL] = [0.0; PANEL];
+
+// SAFETY: each element is written by one thread only: a product gives each thread columns of its own, and attention each
+// thread some columns of some rows.
 unsafe impl Sync for Columns<'_> {}
 
 impl Columns<'_> {
@@ -89,18 +92,25 @@ impl Columns<'_> {
         column: usize,
     ) {
         let width = PANEL.min(self.n - column);
-        let bias = match bias.get(column..column + width) {
-            Some(bias) => eight(bias),
-            None => [0.0; PANEL],
+        let padded;
+        let bias = match bias.get(column..) {
+            None | Some([]) => &NO_BIAS,
+            Some(bias) => match bias.first_chunk() {
+                Some(bias) => bias,
+                None => {
+                    padded = eight(bias);
+                    &padded
+                }
+            },
         };
         for (sums, row) in tile.iter().zip(row..self.m) {
             // SAFETY: these columns belong to one panel, and only this thread computes that panel.
             let out = unsafe { self.piece(row, column, width) };
-            let sums = plus(sums, &bias);
+            let sums = plus(sums, bias);
             let finished = match finish {
                 Finish::Store => sums,
                 Finish::Gelu => gelu_each(sums),
-                Finish::QuickGelu => sums.map(quick_gelu),
+                Finish::QuickGelu => quick_gelu_each(sums),
                 Finish::Add => plus(&sums, &eight(out)),
             };
             match out.first_chunk_mut() {

@@ -8,10 +8,10 @@ pub(super) mod scalar;
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
 mod simd128;
 
-use super::quantise::scale_of;
 use super::{BLOCK, PANEL};
 use crate::error::Result;
 use crate::memory;
+use crate::weights::blocks::quantised;
 
 #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
 use scalar::interleave_rows;
@@ -45,14 +45,25 @@ pub struct Packing {
     pub run: Run,
     /// Bits per quant.
     pub bits: u32,
-    /// Added to each quant `q`, so that none is negative. A dot product with activations `a` is then
-    /// `sum((q + lift) * a) = sum(q * a) + lift * sum(a)`; the kernel subtracts the last term.
-    pub lift: i8,
+    /// Added to each quant `q`, so that none is negative: at most 128, and then the bytes are unsigned. A dot
+    /// product with activations `a` is then `sum((q + lift) * a) = sum(q * a) + lift * sum(a)`; the kernel
+    /// subtracts the last term.
+    pub lift: i32,
 }
 
 impl Packing {
     /// Signed 8-bit quants, in pairs.
     pub const PLAIN: Self = Self { run: Run::Two, bits: 8, lift: 0 };
+
+    /// The byte that stores a quant.
+    pub(super) fn lifted(self, quant: i8) -> i8 {
+        quant.wrapping_add(self.lift as i8)
+    }
+
+    /// The quant that a byte stores.
+    fn lowered(self, byte: i8) -> i8 {
+        byte.wrapping_sub(self.lift as i8)
+    }
 }
 
 /// A linear weight `[n, k]`: int8 in blocks of 32 along `k`, each with a scale and, for the types that
@@ -128,7 +139,7 @@ impl Int8Matrix {
         for (i, quants) in quants.chunks_exact(run).enumerate() {
             let at = self.place(row, block * BLOCK + run * i);
             for (into, quant) in self.quants[at..at + run].iter_mut().zip(quants) {
-                *into = quant + self.packing.lift;
+                *into = self.packing.lifted(*quant);
             }
         }
     }
@@ -161,17 +172,14 @@ impl Int8Matrix {
 
     /// Sets a row from floats, rounding each block to 8 bits.
     pub fn quantise_row(&mut self, row: usize, values: &[f32]) {
-        for (block, values) in values.chunks_exact(BLOCK).enumerate() {
-            let maximum = values.iter().fold(0.0f32, |maximum, value| maximum.max(value.abs()));
-            let (scale, inverse) = scale_of(maximum);
-            let quants = std::array::from_fn(|i| (values[i] * inverse).round_ties_even() as i8);
-            self.set_block(row, block, scale, 0.0, &quants);
+        for (block, (scale, offset, quants)) in quantised(values).enumerate() {
+            self.set_block(row, block, scale, offset, &quants);
         }
     }
 
     /// The dequantised value at `[row, k]`.
     pub fn value(&self, row: usize, k: usize) -> f32 {
-        let quant = f32::from(self.quants[self.place(row, k)] - self.packing.lift);
+        let quant = f32::from(self.packing.lowered(self.quants[self.place(row, k)]));
         let at = (row / PANEL * self.blocks() + k / BLOCK) * PANEL + row % PANEL;
         quant * self.scales[at] + self.offsets.get(at).copied().unwrap_or(0.0)
     }

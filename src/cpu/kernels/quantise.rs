@@ -9,7 +9,7 @@ pub(super) mod scalar;
 mod simd128;
 
 use super::pack::Run;
-use super::{BLOCK, ROWS};
+use super::{BLOCK, ROWS, with_widest_vectors};
 use crate::error::Result;
 use crate::memory;
 use crate::threads::POOL;
@@ -19,12 +19,10 @@ use scalar::quantise_rows;
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
 use simd128::quantise_rows;
 
-/// A block whose largest value is below this counts as all zeros: its scale would be denormal, and products
-/// of denormals are many times slower than others.
-const LEAST_BLOCK_MAXIMUM: f32 = 1e-30;
-
 /// Rows of activations `[m, k]`, quantised like the weights and in the layout of the weight they are
 /// multiplied by. Meant to be reused: it keeps its buffers if they are large enough.
+///
+/// A quant is from -127 to 127, never -128: kernels that sum two products in 16 bits rely on it.
 ///
 /// Packed four rows at a time, with neighbouring `k` together: for pairs `r0k0 r0k1 r1k0 r1k1 …`.
 #[derive(Debug, Default, PartialEq)]
@@ -129,7 +127,7 @@ impl Activations {
             if values.len() < ROWS * k {
                 rows.clear();
             }
-            quantise_rows(values, k, rows);
+            with_widest_vectors(|| quantise_rows(values, k, rows));
         };
         match run {
             Run::Two => {
@@ -191,6 +189,10 @@ impl Activations {
     }
 
     /// For fours, `[block][4]`.
+    #[cfg_attr(
+        not(any(target_arch = "x86_64", feature = "relaxed-simd")),
+        allow(dead_code, reason = "no kernel there lifts weights")
+    )]
     pub(super) fn group_totals(&self, group: usize) -> &[i32] {
         &self.totals[group * ROWS * self.blocks()..][..ROWS * self.blocks()]
     }
@@ -208,9 +210,4 @@ impl Activations {
     fn blocks(&self) -> usize {
         self.k / BLOCK
     }
-}
-
-/// The scale that maps a block's largest absolute value `maximum` to 127, and its inverse.
-pub(super) fn scale_of(maximum: f32) -> (f32, f32) {
-    if maximum < LEAST_BLOCK_MAXIMUM { (0.0, 0.0) } else { (maximum / 127.0, 127.0 / maximum) }
 }

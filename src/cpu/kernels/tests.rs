@@ -51,24 +51,22 @@ fn weight(n: usize, k: usize, offsets: bool) -> Int8Matrix {
     weight
 }
 
-/// A weight with the smallest and the largest possible quants, and with blocks of only those.
-fn narrow_weight(n: usize, k: usize, bits: u32, lift: i8, run: Run) -> Int8Matrix {
-    let most = (1 << bits) - 1;
-    let packing = match run {
-        Run::Two => Packing::PLAIN,
-        Run::Four => Packing { run, bits, lift },
-    };
+/// A weight with the smallest and the largest possible quants, and with blocks of only those. Its quants are those
+/// that `lift` makes unsigned; how they are stored is `packing`'s affair.
+fn extreme_weight(n: usize, k: usize, bits: u32, lift: i32, packing: Packing) -> Int8Matrix {
+    let most = ((1u32 << bits) - 1) as u8;
     let mut weight = Int8Matrix::zeros(n, k, packing).unwrap();
     for row in 0..n {
         for block in 0..k / BLOCK {
-            let lifted: [i8; BLOCK] = match (row + block) % 4 {
+            let lifted: [u8; BLOCK] = match (row + block) % 4 {
                 0 => [0; BLOCK],
                 1 => [most; BLOCK],
-                _ => std::array::from_fn(|i| (row * 31 + block * 17 + i * 41) as i8 & most),
+                _ => std::array::from_fn(|i| (row * 31 + block * 17 + i * 41) as u8 & most),
             };
             let offset = if row % 2 == 0 { 0.0 } else { -0.03 };
             let scale = 0.01 * (1 + row % 5) as f32;
-            weight.set_block(row, block, scale, offset, &lifted.map(|quant| quant - lift));
+            let quants = lifted.map(|quant| quant.wrapping_sub(lift as u8) as i8);
+            weight.set_block(row, block, scale, offset, &quants);
         }
     }
     weight
@@ -97,12 +95,16 @@ fn eight_rows_at_once_are_what_they_are_one_by_one() {
 }
 
 #[test]
-fn the_twins_give_the_same_gelu() {
+fn the_twins_give_the_same_activations() {
     let extremes = [0.0, -0.0, 1e-41, 5.656, 5.658, -5.658, f32::INFINITY, f32::NEG_INFINITY];
     let some = (0..4000).map(|i| (i as f32 - 2000.0) / 300.0).chain(extremes);
-    for xs in some.collect::<Vec<_>>().as_chunks().0 {
+    let large = [-87.0, -87.000_01, -86.999, 88.0, 88.000_01, 87.999, 1e30, -1e30];
+    for xs in some.chain(large).collect::<Vec<_>>().as_chunks().0 {
         let bits = |xs: [f32; PANEL]| xs.map(f32::to_bits);
         assert_eq!(bits(gelu::gelu_each(*xs)), bits(gelu::scalar::gelu_each(*xs)), "{xs:?}");
+        let quick = (gelu::quick_gelu_each(*xs), gelu::scalar::quick_gelu_each(*xs));
+        assert_eq!(bits(quick.0), bits(quick.1), "{xs:?}");
+        assert_eq!(bits(exp::exp_each(*xs)), bits(exp::scalar::exp_each(*xs)), "{xs:?}");
     }
 }
 
@@ -155,18 +157,26 @@ fn products_of_awkward_sizes_equal_the_oracle() {
 }
 
 #[test]
-fn either_layout_gives_the_same_bits() {
-    let types = [(4, 8), (4, 0), (5, 16), (5, 0)];
-    for ((m, n, k), (bits, lift)) in AWKWARD.into_iter().flat_map(|size| types.map(|of| (size, of)))
-    {
-        let bias = values(5, n);
-        // The last two are all as large as possible, to reach the largest sums.
-        for values in [values(3, m * k), vec![1.0; m * k], vec![-1.0; m * k]] {
-            let [pairs, fours] = [Run::Two, Run::Four].map(|layout| {
-                let weight = narrow_weight(n, k, bits, lift, layout);
-                (product(&weight, &values, &bias), weight.value(n - 1, k - 1))
-            });
-            assert_eq!(pairs, fours, "{m} x {n} x {k}");
+fn every_kernel_that_runs_here_gives_the_same_bits() {
+    for (bits, lift) in [(4, 8), (4, 0), (5, 16), (5, 0), (8, 128)] {
+        for (m, n, k) in AWKWARD {
+            let bias = values(5, n);
+            // The last two are all as large as possible, to reach the largest sums.
+            for values in [values(3, m * k), vec![1.0; m * k], vec![-1.0; m * k]] {
+                let mut first = None;
+                for (name, packing, kernel) in product::runnable(bits, lift) {
+                    let weight = extreme_weight(n, k, bits, lift, packing);
+                    let mut activations = Activations::default();
+                    activations.quantise(&values, k, packing.run);
+                    let mut out = vec![f32::NAN; m * n];
+                    let columns = Output::whole(&mut out, n).share(m, n);
+                    let finishing = Finishing { columns, bias: &bias, finish: Finish::Store };
+                    (kernel.multiply)(&weight, &activations, 0..n.div_ceil(PANEL), &finishing);
+                    let result = (out, weight.value(n - 1, k - 1));
+                    let same = first.get_or_insert_with(|| result.clone()) == &result;
+                    assert!(same, "{name}: {m} x {n} x {k}, {bits} bits");
+                }
+            }
         }
     }
 }
@@ -187,6 +197,9 @@ fn rows_are_quantised_alike_by_both_twins() {
             let most = values[i / 32 * 32..][..32].iter().fold(0.0f32, |m, v| m.max(v.abs()));
             let error = (ours.value(i / k, i % k) - value).abs();
             assert!(error <= most / 253.0, "{value} became {}", ours.value(i / k, i % k));
+            // Kernels rely on it: of (-128)(-128), two products would not fit in 16 bits.
+            let quant = if most == 0.0 { 0.0 } else { ours.value(i / k, i % k) / most * 127.0 };
+            assert!((-127.5..=127.5).contains(&quant), "{value} became {quant}");
         }
     }
 }

@@ -1,27 +1,20 @@
 //! Packs the rows of a quantised weight, as they arrive, into the form its kernel reads.
 
-use candle_core::Device;
 use candle_core::quantized::GgmlDType;
-use half::f16;
 
-use super::{has_offsets, read};
-use crate::cpu::kernels::{BLOCK, Int8Matrix, PANEL, Packing, packing};
+use crate::cpu::kernels::{Int8Matrix, PANEL, Packing, packing};
 use crate::error::Result;
-use crate::format::gguf::{TensorInfo, byte_size};
+use crate::format::gguf::TensorInfo;
+use crate::weights::blocks::{self, BLOCK, Block, BlockRows};
+use crate::weights::has_offsets;
 
-/// Packs a linear weight `[out, in]` of a quantised type. Types with blocks of 32 keep their exact values.
-/// K-quants have larger blocks, so they are quantised again to 8 bits.
+/// Packs a linear weight `[out, in]` of a quantised type.
 pub struct Packer {
     dtype: GgmlDType,
-    /// Bytes of a row.
-    row_bytes: usize,
     /// Rows packed so far.
     row: usize,
     packed: Int8Matrix,
 }
-
-/// Scale, offset and quants of a block.
-type Block = (f32, f32, [i8; BLOCK]);
 
 impl Packer {
     /// # Errors
@@ -31,38 +24,22 @@ impl Packer {
     /// If the shape does not have two dimensions, or the type's blocks do not divide a row.
     pub fn new(info: &TensorInfo) -> Result<Self> {
         let [n, k] = info.shape[..] else { panic!("a linear weight's shape has been checked") };
-        let row_bytes = byte_size(info.dtype, &[k]).expect("checked with the header") as usize;
         let mut packed = Int8Matrix::zeros(n, k, packing_of(info.dtype))?;
         if has_offsets(info.dtype) {
             packed.reserve_offsets()?;
         }
-        Ok(Self { dtype: info.dtype, row_bytes, row: 0, packed })
+        Ok(Self { dtype: info.dtype, row: 0, packed })
     }
 
     /// Adds any number of whole rows after the earlier ones; fastest in multiples of eight.
     ///
     /// # Errors
-    /// `internal` if candle cannot read them.
+    /// `low_memory`; `internal` if candle cannot read them.
     ///
     /// # Panics
     /// If there are more rows than the weight has.
     pub fn push(&mut self, rows: &[u8]) -> Result<()> {
-        match self.dtype {
-            GgmlDType::Q4_0 => self.push_blocks(rows, q4_0),
-            GgmlDType::Q4_1 => self.push_blocks(rows, q4_1),
-            GgmlDType::Q5_0 => self.push_blocks(rows, q5_0),
-            GgmlDType::Q5_1 => self.push_blocks(rows, q5_1),
-            GgmlDType::Q8_0 => self.push_blocks(rows, q8_0),
-            _ => {
-                for bytes in rows.chunks_exact(self.row_bytes) {
-                    let row = read(self.dtype, &[1, self.packed.k()], bytes)?;
-                    let values = row.dequantize(&Device::Cpu)?.flatten_all()?.to_vec1::<f32>()?;
-                    self.packed.quantise_row(self.row, &values);
-                    self.row += 1;
-                }
-            }
-        }
-        Ok(())
+        blocks::push_rows(self.dtype, self.packed.k(), rows, self)
     }
 
     /// The weight, when every row has arrived.
@@ -73,14 +50,16 @@ impl Packer {
         assert_eq!(self.row, self.packed.n());
         self.packed
     }
+}
 
-    fn push_blocks<const BYTES: usize>(
+impl BlockRows for Packer {
+    fn push_packed<const BYTES: usize>(
         &mut self,
-        rows: &[u8],
+        rows: &[[u8; BYTES]],
         unpack: impl Fn(&[u8; BYTES]) -> Block,
     ) {
         let blocks = self.packed.k() / BLOCK;
-        let (mut rest, _) = rows.as_chunks::<BYTES>();
+        let mut rest = rows;
         while !rest.is_empty() {
             let panel = rest.split_at_checked(PANEL * blocks);
             if let Some((panel, after)) = panel.filter(|_| self.row.is_multiple_of(PANEL)) {
@@ -97,14 +76,17 @@ impl Packer {
                 rest = after;
             } else {
                 let (row, after) = rest.split_at(blocks);
-                for (block, bytes) in row.iter().enumerate() {
-                    let (scale, offset, quants) = unpack(bytes);
-                    self.packed.set_block(self.row, block, scale, offset, &quants);
-                }
-                self.row += 1;
+                self.push_row(row.iter().map(&unpack));
                 rest = after;
             }
         }
+    }
+
+    fn push_row(&mut self, blocks: impl Iterator<Item = Block>) {
+        for (block, (scale, offset, quants)) in blocks.enumerate() {
+            self.packed.set_block(self.row, block, scale, offset, &quants);
+        }
+        self.row += 1;
     }
 }
 
@@ -119,71 +101,16 @@ fn packing_of(dtype: GgmlDType) -> Packing {
     }
 }
 
-// The block layouts of ggml-common.h: scale, offset, fifth bits and quants, as far as the type has them.
-
-fn q4_0(block: &[u8; 18]) -> Block {
-    (float(block, 0), 0.0, nibbles(part(block, 2), 0, 8))
-}
-
-fn q4_1(block: &[u8; 20]) -> Block {
-    (float(block, 0), float(block, 2), nibbles(part(block, 4), 0, 0))
-}
-
-fn q5_0(block: &[u8; 22]) -> Block {
-    let fifths = u32::from_le_bytes(part(block, 2));
-    (float(block, 0), 0.0, nibbles(part(block, 6), fifths, 16))
-}
-
-fn q5_1(block: &[u8; 24]) -> Block {
-    let fifths = u32::from_le_bytes(part(block, 4));
-    (float(block, 0), float(block, 2), nibbles(part(block, 8), fifths, 0))
-}
-
-fn q8_0(block: &[u8; 34]) -> Block {
-    (float(block, 0), 0.0, part(block, 2).map(|byte: u8| byte as i8))
-}
-
-fn float(block: &[u8], at: usize) -> f32 {
-    f16::from_le_bytes(part(block, at)).to_f32()
-}
-
-fn part<const N: usize>(block: &[u8], from: usize) -> [u8; N] {
-    block[from..from + N].try_into().expect("as long as the part")
-}
-
-/// The value 1 in each of a word's eight bytes.
-const EACH: u64 = 0x0101_0101_0101_0101;
-
-/// The quants of a block, eight at a time. The low nibbles hold the first half of the block; `fifths` has
-/// one bit for each quant. `zero` is subtracted from each quant.
-fn nibbles(bytes: [u8; 16], fifths: u32, zero: u8) -> [i8; BLOCK] {
-    let mut quants = [0; BLOCK];
-    for (i, eight) in quants.chunks_exact_mut(8).enumerate() {
-        let word = u64::from_le_bytes(part(&bytes, i % 2 * 8));
-        let nibbles = word >> (i / 2 * 4) & (EACH * 0x0f);
-        let lifted = nibbles | fifth_bits((fifths >> (8 * i)) as u8);
-        // The top bit is set during the subtraction, so that no byte borrows from the next.
-        let quants = ((lifted | (EACH * 0x80)) - EACH * u64::from(zero)) ^ (EACH * 0x80);
-        eight.copy_from_slice(&quants.to_le_bytes().map(|byte| byte as i8));
-    }
-    quants
-}
-
-/// Bit `i` as bit 4 of byte `i`.
-fn fifth_bits(bits: u8) -> u64 {
-    let apart = (EACH * u64::from(bits)) & 0x8040_2010_0804_0201;
-    // In each byte, any non-zero value carries into the top bit, and no further.
-    ((apart + EACH * 0x7f) & (EACH * 0x80)) >> 3
-}
-
 #[cfg(test)]
 mod tests {
-    use candle_core::Tensor;
     use candle_core::quantized::QTensor;
+    use candle_core::{Device, Tensor};
+    use half::f16;
     #[cfg(target_arch = "wasm32")]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
     use super::*;
+    use crate::format::gguf::byte_size;
 
     const IN_BLOCKS_OF_32: [GgmlDType; 5] =
         [GgmlDType::Q4_0, GgmlDType::Q4_1, GgmlDType::Q5_0, GgmlDType::Q5_1, GgmlDType::Q8_0];

@@ -1,9 +1,14 @@
-//! GELU in scalar code: the reference for the SIMD kernel.
+//! The activations in scalar code: the reference for the SIMD kernel.
 
-use super::gelu;
+use super::{gelu, quick_gelu};
 use crate::cpu::kernels::PANEL;
 
 /// [`gelu`] of each value.
 pub fn gelu_each(xs: [f32; PANEL]) -> [f32; PANEL] {
     xs.map(gelu)
+}
+
+/// [`quick_gelu`] of each value.
+pub fn quick_gelu_each(xs: [f32; PANEL]) -> [f32; PANEL] {
+    xs.map(quick_gelu)
 }

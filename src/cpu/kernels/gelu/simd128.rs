@@ -1,43 +1,43 @@
-//! GELU in wasm's 128-bit SIMD.
+//! The activations in wasm's 128-bit SIMD.
 
-use std::arch::wasm32::{
-    f32x4_add, f32x4_div, f32x4_mul, f32x4_pmax, f32x4_pmin, f32x4_splat, v128, v128_load,
-    v128_store,
-};
+use std::arch::wasm32::{f32x4_add, f32x4_div, f32x4_mul, f32x4_pmax, f32x4_pmin};
+use std::hint::black_box;
 
-use super::{ERF_ABOVE, ERF_BELOW};
+use super::{ERF_ABOVE, ERF_BELOW, QUICK};
 use crate::cpu::kernels::PANEL;
+use crate::cpu::kernels::exp::simd128::exp_vectors;
+use crate::cpu::kernels::vectors::{Vectors, constant, each, load, values};
 
-/// GELU of each value. Written by hand because the compiler vectorises only expressions about a dozen
+/// 1/√2, the bounds of the error function's argument, 1/2 and 1.
+const FACTORS: [f32; 5] = [std::f32::consts::FRAC_1_SQRT_2, -4.0, 4.0, 0.5, 1.0];
+
+/// [`gelu`](super::gelu) of each value. Written by hand because the compiler vectorises only expressions about a dozen
 /// operations deep: it clamped the error function's argument number by number.
 #[inline(always)]
 pub fn gelu_each(xs: [f32; PANEL]) -> [f32; PANEL] {
-    let of = f32x4_splat;
-    let polynomial = |coefficients: &[f32], square: [v128; 2]| {
-        let first = of(coefficients[0]);
+    let (factors, above, below) = black_box((&FACTORS, &ERF_ABOVE, &ERF_BELOW));
+    let [root, least, most, half, one] = factors.each_ref().map(constant);
+    let polynomial = |coefficients: &[f32], square: Vectors| {
+        let first = constant(&coefficients[0]);
         coefficients[1..].iter().fold([first; 2], |sums, coefficient| {
-            each(|i| f32x4_add(f32x4_mul(sums[i], square[i]), of(*coefficient)))
+            let coefficient = constant(coefficient);
+            each(|i| f32x4_add(f32x4_mul(sums[i], square[i]), coefficient))
         })
     };
-    // SAFETY: eight f32 are two vectors, and a load may be unaligned.
-    let xs = unsafe { [v128_load(xs.as_ptr().cast()), v128_load(xs.as_ptr().add(4).cast())] };
-    let roots = each(|i| f32x4_mul(xs[i], of(std::f32::consts::FRAC_1_SQRT_2)));
-    let bounded = each(|i| f32x4_pmin(f32x4_pmax(roots[i], of(-4.0)), of(4.0)));
+    let xs = load(&xs);
+    let roots = each(|i| f32x4_mul(xs[i], root));
+    let bounded = each(|i| f32x4_pmin(f32x4_pmax(roots[i], least), most));
     let square = each(|i| f32x4_mul(bounded[i], bounded[i]));
-    let (above, below) = (polynomial(&ERF_ABOVE, square), polynomial(&ERF_BELOW, square));
+    let (above, below) = (polynomial(above, square), polynomial(below, square));
     let erf = each(|i| f32x4_div(f32x4_mul(bounded[i], above[i]), below[i]));
-    let products = each(|i| f32x4_mul(f32x4_mul(of(0.5), xs[i]), f32x4_add(of(1.0), erf[i])));
-    let mut out = [0.0; PANEL];
-    // SAFETY: eight f32 are two vectors.
-    unsafe {
-        v128_store(out.as_mut_ptr().cast(), products[0]);
-        v128_store(out.as_mut_ptr().add(4).cast(), products[1]);
-    }
-    out
+    values(each(|i| f32x4_mul(f32x4_mul(half, xs[i]), f32x4_add(one, erf[i]))))
 }
 
-/// Applies `of` to both vectors, given their indices.
+/// [`quick_gelu`](super::quick_gelu) of each value.
 #[inline(always)]
-fn each(of: impl Fn(usize) -> v128) -> [v128; 2] {
-    [of(0), of(1)]
+pub fn quick_gelu_each(xs: [f32; PANEL]) -> [f32; PANEL] {
+    let [quick, one] = black_box(&[-QUICK, 1.0]).each_ref().map(constant);
+    let xs = load(&xs);
+    let exponentials = exp_vectors(each(|i| f32x4_mul(quick, xs[i])));
+    values(each(|i| f32x4_div(xs[i], f32x4_add(one, exponentials[i]))))
 }

@@ -9,7 +9,7 @@ pub fn interleave_rows(rows: &[[i8; BLOCK]; PANEL], packing: Packing, into: &mut
     let run = packing.run.len();
     for (row, quants) in rows.iter().enumerate() {
         for (i, quant) in quants.iter().enumerate() {
-            into[(i / run * PANEL + row) * run + i % run] = quant + packing.lift;
+            into[(i / run * PANEL + row) * run + i % run] = packing.lifted(*quant);
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::cpu::kernels::{BLOCK, PANEL};
 /// quant.
 pub fn interleave_rows(rows: &[[i8; BLOCK]; PANEL], packing: Packing, into: &mut [i8]) {
     assert_eq!(into.len(), PANEL * BLOCK);
-    let lift = i8x16_splat(packing.lift);
+    let lift = i8x16_splat(packing.lift as i8);
     for (half, into) in into.chunks_exact_mut(PANEL * 16).enumerate() {
         let rows = std::array::from_fn(|row| {
             // SAFETY: a row is two vectors long, and a load may be unaligned.

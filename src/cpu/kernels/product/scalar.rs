@@ -4,14 +4,16 @@ use std::ops::Range;
 
 use super::{Kernel, Tile};
 use crate::cpu::kernels::output::Finishing;
-use crate::cpu::kernels::pack::{Int8Matrix, Run};
+use crate::cpu::kernels::pack::{Int8Matrix, Packing, Run};
 use crate::cpu::kernels::quantise::Activations;
 use crate::cpu::kernels::{BLOCK, PANEL, ROWS};
 
-/// Weights of any number of bits.
-pub const KERNEL: Kernel = Kernel { run: Run::Two, most_bits: 8, multiply };
-/// Weights of at most 5 bits.
-pub const NARROW_KERNEL: Kernel = Kernel { run: Run::Four, most_bits: 5, multiply };
+/// Weights in pairs.
+pub const KERNEL: Kernel =
+    Kernel { run: Run::Two, most_bits: 8, lift: |_, _| Some(0), name: || "scalar", multiply };
+/// Weights in fours, for tests: lifted or not.
+#[cfg(test)]
+pub const FOURS_KERNEL: Kernel = Kernel { run: Run::Four, lift: |_, lift| Some(lift), ..KERNEL };
 
 fn multiply(weight: &Int8Matrix, activations: &Activations, panels: Range<usize>, out: &Finishing) {
     for panel in panels {
@@ -32,14 +34,10 @@ fn tile(weight: &Int8Matrix, activations: &Activations, panel: usize, group: usi
         quants.zip(scales).zip(input_scales).enumerate()
     {
         let inputs = block * ROWS * BLOCK..(block + 1) * ROWS * BLOCK;
-        let dots = match weight.packing().run {
-            Run::Two => dots::<2, _>(quants, &activations.pairs(group)[inputs], &[0; ROWS]),
-            Run::Four => {
-                let totals = &activations.group_totals(group)[block * ROWS..];
-                let starts =
-                    std::array::from_fn(|row| -i32::from(weight.packing().lift) * totals[row]);
-                dots::<4, _>(quants, &activations.fours(group)[inputs], &starts)
-            }
+        let Packing { run, lift, .. } = weight.packing();
+        let dots = match run {
+            Run::Two => dots::<2, _>(quants, 0, &activations.pairs(group)[inputs]),
+            Run::Four => dots::<4, _>(quants, lift, &activations.fours(group)[inputs]),
         };
         for row in 0..ROWS {
             for column in 0..PANEL {
@@ -59,20 +57,21 @@ fn tile(weight: &Int8Matrix, activations: &Activations, panel: usize, group: usi
     sums
 }
 
-/// The exact dot products of one block, with `RUN` neighbours along `k` stored together. Each is added to
-/// its row's start; a sum is at most 32 * 127 * 128, far below i32's maximum.
+/// The exact dot products of one block, with `RUN` neighbours along `k` stored together. A sum is at most
+/// 32 * 127 * 128, far below i32's maximum.
 fn dots<const RUN: usize, T: Copy + Into<i32>>(
     quants: &[i8],
+    lift: i32,
     inputs: &[T],
-    starts: &[i32; ROWS],
 ) -> [[i32; PANEL]; ROWS] {
-    let mut dots = starts.map(|start| [start; PANEL]);
+    let mut dots = [[0; PANEL]; ROWS];
     for (quants, inputs) in quants.chunks_exact(PANEL * RUN).zip(inputs.chunks_exact(ROWS * RUN)) {
         for row in 0..ROWS {
             for column in 0..PANEL {
                 for i in 0..RUN {
                     let input: i32 = inputs[row * RUN + i].into();
-                    dots[row][column] += i32::from(quants[column * RUN + i]) * input;
+                    let quant = quants[column * RUN + i].wrapping_sub(lift as i8);
+                    dots[row][column] += i32::from(quant) * input;
                 }
             }
         }

@@ -14,38 +14,54 @@ use crate::cpu::kernels::quantise::Activations;
 use crate::cpu::kernels::{BLOCK, PANEL, ROWS};
 
 /// Weights of any number of bits.
-pub const KERNEL: Kernel = Kernel { run: Run::Two, most_bits: 8, multiply };
+pub const KERNEL: Kernel =
+    Kernel { run: Run::Two, most_bits: 8, lift: |_, _| Some(0), name: || "i16 pairs", multiply };
 
 /// One step of a panel: eight outputs by two inputs.
 const STEP: usize = PANEL * 2;
 
+/// Bytes of widened panels that are multiplied by a group of rows in turn: so much stays in the L2 cache beside the rows.
+const WIDENED_BYTES: usize = 128 << 10;
+
+/// If the activations take no more than this, one panel at a time is multiplied by all of them, and its widened form stays
+/// in the L1 cache.
+const FEW_BYTES: usize = 64 << 10;
+
 thread_local! {
-    /// A panel widened to i16.
+    /// Some panels widened to i16.
     static WIDENED: RefCell<Vec<i16>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Widens a panel to i16 while multiplying its first rows, and reuses that for all later rows: widening it
-/// for every group of rows costs a third of the speed.
+/// Widens some panels to i16 while multiplying their first rows, and reuses that for all later rows: widening them for
+/// every group of rows costs a third of the speed. Each group of rows is multiplied by all of these panels while it is
+/// in the cache.
 fn multiply(weight: &Int8Matrix, activations: &Activations, panels: Range<usize>, out: &Finishing) {
     let m = activations.m();
+    let size = PANEL * weight.k();
+    let bytes = |values: usize| size_of::<i16>() * values;
+    let is_few = bytes(m * weight.k()) <= FEW_BYTES;
+    let together = if is_few { 1 } else { (WIDENED_BYTES / bytes(size).max(1)).max(1) };
     WIDENED.with_borrow_mut(|widened| {
-        widened.resize(PANEL * weight.k(), 0);
-        for panel in panels {
-            let quants = weight.panel(panel);
+        widened.resize(together.min(panels.len()) * size, 0);
+        for first in panels.clone().step_by(together) {
+            let last = panels.end.min(first + together);
             for group in 0..m.div_ceil(ROWS) {
-                let factors = Factors::new(weight, activations, panel, group);
                 let inputs = activations.pairs(group);
-                let tile = match (group, m - group * ROWS) {
-                    (0, 1) => widen_and_multiply::<1>(&factors, inputs, quants, widened),
-                    (0, 2) => widen_and_multiply::<2>(&factors, inputs, quants, widened),
-                    (0, 3) => widen_and_multiply::<3>(&factors, inputs, quants, widened),
-                    (0, _) => widen_and_multiply::<4>(&factors, inputs, quants, widened),
-                    (_, 1) => multiply_widened::<1>(&factors, inputs, widened),
-                    (_, 2) => multiply_widened::<2>(&factors, inputs, widened),
-                    (_, 3) => multiply_widened::<3>(&factors, inputs, widened),
-                    (_, _) => multiply_widened::<4>(&factors, inputs, widened),
-                };
-                out.store(&tile, group * ROWS, panel * PANEL);
+                for (panel, widened) in (first..last).zip(widened.chunks_exact_mut(size)) {
+                    let factors = Factors::new(weight, activations, panel, group);
+                    let quants = weight.panel(panel);
+                    let tile = match (group, m - group * ROWS) {
+                        (0, 1) => widen_and_multiply::<1>(&factors, inputs, quants, widened),
+                        (0, 2) => widen_and_multiply::<2>(&factors, inputs, quants, widened),
+                        (0, 3) => widen_and_multiply::<3>(&factors, inputs, quants, widened),
+                        (0, _) => widen_and_multiply::<4>(&factors, inputs, quants, widened),
+                        (_, 1) => multiply_widened::<1>(&factors, inputs, widened),
+                        (_, 2) => multiply_widened::<2>(&factors, inputs, widened),
+                        (_, 3) => multiply_widened::<3>(&factors, inputs, widened),
+                        (_, _) => multiply_widened::<4>(&factors, inputs, widened),
+                    };
+                    out.store(&tile, group * ROWS, panel * PANEL);
+                }
             }
         }
     });

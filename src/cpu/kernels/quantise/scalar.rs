@@ -1,9 +1,11 @@
 //! Quantising in scalar code: the reference for the SIMD kernel.
 
-use super::{Group, GroupQuants, scale_of};
+use super::{Group, GroupQuants};
 use crate::cpu::kernels::{BLOCK, ROWS};
+use crate::weights::blocks::scale_of;
 
 /// Quantises up to [`ROWS`] rows of `k` values each into a group of packed activations.
+#[inline]
 pub fn quantise_rows(values: &[f32], k: usize, mut group: Group) {
     for (row, values) in values.chunks_exact(k).enumerate() {
         for (block, values) in values.chunks_exact(BLOCK).enumerate() {

@@ -1,0 +1,73 @@
+//! A model on its way to the GPU.
+
+use super::check::Witnesses;
+use super::device::Gpu;
+use super::text::TextTower;
+use super::vision::VisionTower;
+use super::weights::{Matrices, Upload};
+use crate::error::Result;
+use crate::format::gguf::TensorInfo;
+use crate::model::clip::config::ClipConfig;
+use crate::model::config::Tower;
+use crate::model::inventory::Role;
+use crate::weights::{Incoming, Weights};
+
+/// The tensors that have arrived.
+pub struct Loading {
+    gpu: Gpu,
+    weights: Weights<Upload>,
+    matrices: Matrices,
+    witnesses: Witnesses,
+}
+
+/// Both towers, or the only one the file has.
+pub struct ClipModel {
+    pub text: Option<TextTower>,
+    pub vision: Option<VisionTower>,
+}
+
+impl Loading {
+    /// Nothing has arrived of a model whose file has these tensors.
+    pub fn new(gpu: Gpu, config: &ClipConfig, tensors: &[TensorInfo]) -> Self {
+        Self {
+            gpu,
+            weights: Weights::default(),
+            matrices: Matrices::default(),
+            witnesses: Witnesses::new(config, tensors),
+        }
+    }
+
+    /// A tensor none of whose bytes have arrived yet.
+    ///
+    /// # Errors
+    /// `low_memory`, `gpu_lost`; `gpu_unavailable` if a shader cannot read so much.
+    pub fn incoming(&mut self, info: &TensorInfo, role: Role) -> Result<Incoming<Upload>> {
+        Incoming::new(info, role, |info| {
+            let copy = self.witnesses.copy(info)?;
+            self.matrices.upload(&self.gpu, info, copy)
+        })
+    }
+
+    /// Adds a tensor that is complete.
+    pub fn insert(&mut self, incoming: Incoming<Upload>) -> Result<()> {
+        let (name, role) = (incoming.name().to_owned(), incoming.role());
+        self.weights.insert(incoming)?;
+        self.witnesses.show(&name, role, &mut self.weights)
+    }
+
+    /// The towers of `config`, whose tensors have all arrived.
+    pub fn model(&mut self, config: &ClipConfig) -> Result<ClipModel> {
+        let Self { gpu, weights, witnesses, .. } = self;
+        let mut known = |tower| witnesses.vector(tower);
+        let activation = config.activation;
+        let (text, vision) = (config.text.as_ref(), config.vision.as_ref());
+        Ok(ClipModel {
+            text: text
+                .map(|c| TextTower::new(gpu, c, activation, weights, known(Tower::Text)))
+                .transpose()?,
+            vision: vision
+                .map(|c| VisionTower::new(gpu, c, activation, weights, known(Tower::Vision)))
+                .transpose()?,
+        })
+    }
+}

@@ -1,0 +1,112 @@
+//! Which is faster on this machine: its GPU, or one thread of its processor.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use web_time::Instant;
+
+use super::arena::{Activations, Arena, COUNT_STRIDE, COUNTS, Capacity, Count, Forms, Widths};
+use super::device::Gpu;
+use super::linear::{Into, Linear};
+use super::readback::read;
+use super::steps::Recorder;
+use super::weights::{quantised, storage};
+use crate::cpu::kernels::Activations as CpuActivations;
+use crate::cpu::kernels::{Finish, Int8Matrix, Output, int8_matmul, packing};
+use crate::error::Result;
+
+/// The shape of the product, which is that of a ViT-B/32's first layer of an MLP.
+const ROWS: usize = 50;
+const INPUTS: usize = 768;
+const OUTPUTS: usize = 3072;
+/// So many are as much work as a picture is for that tower: 4.4 billion multiply-adds.
+const PRODUCTS: usize = 37;
+/// The first run of the GPU compiles its kernel.
+const RUNS: usize = 4;
+
+/// How long the products of a picture take.
+#[derive(Clone, Copy, Debug)]
+pub struct Race {
+    /// On the GPU, from the submission to the result.
+    pub gpu: Duration,
+    /// On one thread of the processor.
+    pub cpu: Duration,
+}
+
+/// Times both, for some 50 ms.
+///
+/// # Errors
+/// `gpu_lost`, `low_memory`.
+pub async fn race(gpu: &Gpu) -> Result<Race> {
+    Ok(Race { gpu: time_gpu(gpu).await?, cpu: time_cpu()? })
+}
+
+async fn time_gpu(gpu: &Gpu) -> Result<Duration> {
+    let widths = Widths {
+        width: 1,
+        feed_forward: 1,
+        projection: 1,
+        pixel_bytes: 0,
+        patch: 0,
+        forms: Forms::default(),
+    };
+    let arena = Arena::new(gpu, Capacity { rows: 1, pooled: 1 }, &widths)?;
+    let matrix = quantised(gpu, "race", &values(OUTPUTS * INPUTS), OUTPUTS, INPUTS)?;
+    let linear = Linear::without_bias(gpu, Arc::new(matrix));
+    let make = |bytes: usize| storage(gpu, "race", bytes as u64);
+    let from = Activations {
+        quants: make(ROWS * INPUTS),
+        factors: make(ROWS * INPUTS / 4),
+        floats: make(4),
+    };
+    let out = make(4 * ROWS * OUTPUTS);
+    let mut recorder = Recorder::new(gpu, &arena);
+    for _ in 0..PRODUCTS {
+        linear.record(&mut recorder, Count::Rows, &from, Into::Floats(&out));
+    }
+    let steps = recorder.steps;
+    let mut counts = [0; COUNTS];
+    counts[Count::Rows as usize] = ROWS as u32;
+    let at = COUNT_STRIDE * Count::Rows as u64;
+    gpu.queue().write_buffer(&arena.counts, at, &(ROWS as u32).to_le_bytes());
+    let readback = gpu.device().create_buffer(&wgpu::BufferDescriptor {
+        label: Some("race"),
+        size: 16,
+        usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
+        mapped_at_creation: false,
+    });
+    let mut least = Duration::MAX;
+    for _ in 0..RUNS {
+        let start = Instant::now();
+        let mut encoder = gpu.device().create_command_encoder(&Default::default());
+        let mut pass = encoder.begin_compute_pass(&Default::default());
+        steps.iter().for_each(|step| step.dispatch(&mut pass, &counts));
+        drop(pass);
+        encoder.copy_buffer_to_buffer(&out, 0, &readback, 0, 16);
+        gpu.queue().submit([encoder.finish()]);
+        read(gpu, &readback, 16).await?;
+        least = least.min(start.elapsed());
+    }
+    Ok(least)
+}
+
+fn time_cpu() -> Result<Duration> {
+    let mut weight = Int8Matrix::zeros(OUTPUTS, INPUTS, packing(8, 0))?;
+    let row = values(INPUTS);
+    (0..OUTPUTS).for_each(|i| weight.quantise_row(i, &row));
+    let mut activations = CpuActivations::default();
+    activations.quantise(&values(ROWS * INPUTS), INPUTS, weight.packing().run);
+    let mut out = vec![0.0; ROWS * OUTPUTS];
+    let mut least = Duration::MAX;
+    for _ in 0..RUNS {
+        let start = Instant::now();
+        let out = Output::whole(&mut out, OUTPUTS);
+        int8_matmul(&weight, &activations, &[], Finish::Store, out);
+        least = least.min(start.elapsed());
+    }
+    Ok(least * PRODUCTS as u32)
+}
+
+fn values(n: usize) -> Vec<f32> {
+    (0..n).map(|i| ((i * 7919) % 1009) as f32 / 504.0 - 1.0).collect()
+}

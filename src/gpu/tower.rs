@@ -1,0 +1,256 @@
+//! What both towers have: the blocks, the end, and how a batch runs.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::MOST_ROWS;
+use super::arena::{Arena, COUNT_STRIDE, COUNTS, Capacity, Count, Forms, Widths, most_rows};
+use super::block::{Block, pool};
+use super::device::{Gpu, unavailable};
+use super::kernels::Heads;
+use super::linear::{Into, LayerNorm, Linear};
+use super::readback::read;
+use super::sequences::{GROUP, Sequence, Tables, bytes_of};
+use super::steps::{Recorder, Step};
+use super::weights::Upload;
+use crate::error::Result;
+use crate::model::config::{Activation, LayerSizes};
+use crate::weights::Weights;
+
+/// The part of a tower that its inputs decide.
+pub trait Front {
+    /// Adds the steps before the blocks, whose result is `arena.residual`.
+    fn record(&self, to: &mut Recorder);
+}
+
+/// The blocks of a tower, its last norm and its projection.
+pub struct Tower<F> {
+    gpu: Gpu,
+    front: F,
+    blocks: Vec<Block>,
+    post_norm: LayerNorm,
+    projection: Linear,
+    is_causal: bool,
+    shape: Heads,
+    widths: Widths,
+    state: Mutex<State>,
+}
+
+/// What is made at the first batch, and made anew for a larger one.
+#[derive(Default)]
+struct State {
+    list: Option<(Arena, Vec<Step>)>,
+    /// Buffers for results that nobody is waiting for.
+    readbacks: Vec<wgpu::Buffer>,
+}
+
+/// What a tower is made of beside its weights.
+pub struct Plan<'a> {
+    pub gpu: &'a Gpu,
+    /// `t` or `v`.
+    pub name: &'static str,
+    pub projection: &'static str,
+    pub sizes: LayerSizes,
+    pub activation: Activation,
+    pub is_causal: bool,
+    /// Rows of the longest input.
+    pub longest: usize,
+    pub pixel_bytes: usize,
+    pub patch: usize,
+}
+
+/// How much work a batch is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Work {
+    /// Dispatches.
+    pub dispatches: usize,
+    /// Bytes of the weights, each of which is read at least once.
+    pub weight_bytes: u64,
+    /// Bytes of the buffers that a batch is computed in.
+    pub arena_bytes: u64,
+}
+
+impl<F: Front> Tower<F> {
+    /// Takes the blocks and the end of a tower out of `weights`; `front` makes its beginning, given the forms that the
+    /// blocks take.
+    pub fn new(
+        plan: &Plan,
+        weights: &mut Weights<Upload>,
+        front: impl FnOnce(Forms, &mut Weights<Upload>) -> Result<F>,
+    ) -> Result<Self> {
+        let &Plan { gpu, name, sizes, activation, .. } = plan;
+        let shape = Heads::new(sizes.head_dim(), plan.longest).ok_or_else(|| {
+            let (dim, longest) = (sizes.head_dim(), plan.longest);
+            unavailable(format!("{longest} rows in heads of {dim} values are too many for a GPU"))
+        })?;
+        let block = |layer| {
+            let name = format!("{name}.blk.{layer}");
+            Block::new(gpu, &name, &sizes, activation, shape, weights)
+        };
+        let blocks = (0..sizes.layers).map(block).collect::<Result<Vec<_>>>()?;
+        let post_norm =
+            LayerNorm::new(gpu, &format!("{name}.post_ln"), sizes.layer_norm_eps, weights)?;
+        let projection = weights.linear(&format!("{}.weight", plan.projection))?.matrix();
+        let projection = Linear::without_bias(gpu, projection);
+        let mut forms = Forms::default();
+        blocks.iter().for_each(|block| block.add_forms(&mut forms));
+        let front = front(forms, weights)?;
+        forms.is_int8 |= projection.is_int8();
+        forms.is_float |= !projection.is_int8();
+        let widths = Widths {
+            width: sizes.width,
+            feed_forward: sizes.feed_forward,
+            projection: projection.outputs(),
+            pixel_bytes: plan.pixel_bytes,
+            patch: plan.patch,
+            forms,
+        };
+        let is_causal = plan.is_causal;
+        let state = Mutex::default();
+        let gpu = gpu.clone();
+        gpu.check()?;
+        Ok(Self { gpu, front, blocks, post_norm, projection, is_causal, shape, widths, state })
+    }
+
+    /// The GPU that it is on.
+    pub fn gpu(&self) -> &Gpu {
+        &self.gpu
+    }
+
+    /// How many rows it computes together at most.
+    pub fn most_rows(&self) -> usize {
+        most_rows(&self.gpu, &self.widths, MOST_ROWS)
+    }
+
+    /// The projections of inputs with these rows, `[projection_dim]` each. `write` writes the inputs into the buffers;
+    /// `patches` is how many patches there are.
+    ///
+    /// # Errors
+    /// `low_memory`, `gpu_lost`; `gpu_unavailable` if a buffer would be too large.
+    pub async fn run(
+        &self,
+        sequences: &[Sequence],
+        patches: usize,
+        write: impl FnOnce(&Arena) -> Result<()>,
+    ) -> Result<Vec<Vec<f32>>> {
+        let (buffer, bytes) = self.submit(sequences, patches, write)?;
+        let values = read(&self.gpu, &buffer, bytes).await?;
+        self.state().readbacks.push(buffer);
+        Ok(values.chunks_exact(self.projection.outputs()).map(<[f32]>::to_vec).collect())
+    }
+
+    /// How much work a batch of up to so many rows is.
+    pub fn work(&self, rows: usize, pooled: usize) -> Result<Work> {
+        let mut state = self.state();
+        let (arena, steps) = self.list(&mut state, Capacity { rows, pooled })?;
+        let linears = self.blocks.iter().map(Block::weight_bytes).sum::<u64>();
+        Ok(Work {
+            dispatches: steps.len(),
+            weight_bytes: linears + self.projection.weight_bytes(),
+            arena_bytes: arena.bytes(),
+        })
+    }
+
+    fn submit(
+        &self,
+        sequences: &[Sequence],
+        patches: usize,
+        write: impl FnOnce(&Arena) -> Result<()>,
+    ) -> Result<(wgpu::Buffer, u64)> {
+        self.gpu.check()?;
+        let tables = Tables::new(sequences, self.is_causal, self.shape.queries as usize);
+        let pooled = sequences.len();
+        let bytes = 4 * (pooled * self.projection.outputs()) as u64;
+        let mut state = self.state();
+        let found = state.readbacks.iter().position(|buffer| buffer.size() >= bytes);
+        let readback = match found {
+            Some(at) => state.readbacks.swap_remove(at),
+            None => self.readback(bytes),
+        };
+        let (arena, steps) = self.list(&mut state, Capacity { rows: tables.rows, pooled })?;
+        write(arena)?;
+        let queue = self.gpu.queue();
+        queue.write_buffer(&arena.groups, 0, &bytes_of(&tables.groups));
+        queue.write_buffer(&arena.pooled_groups, 0, &bytes_of(&tables.pooled_groups));
+        queue.write_buffer(&arena.pooled_rows, 0, &bytes_of(&tables.pooled_rows));
+        let mut counts = [0; COUNTS];
+        for (count, number) in [
+            (Count::Rows, tables.rows),
+            (Count::Pooled, pooled),
+            (Count::Patches, patches),
+            (Count::Groups, tables.groups.len() / GROUP),
+            (Count::PooledGroups, pooled),
+        ] {
+            counts[count as usize] = number as u32;
+        }
+        queue.write_buffer(&arena.counts, 0, &spread(&counts));
+        let mut encoder = self.gpu.device().create_command_encoder(&Default::default());
+        {
+            let mut pass = encoder.begin_compute_pass(&Default::default());
+            steps.iter().for_each(|step| step.dispatch(&mut pass, &counts));
+        }
+        encoder.copy_buffer_to_buffer(&arena.projected, 0, &readback, 0, bytes);
+        queue.submit([encoder.finish()]);
+        Ok((readback, bytes))
+    }
+
+    /// The buffers and steps for at least so many rows.
+    fn list<'a>(&self, state: &'a mut State, needed: Capacity) -> Result<&'a (Arena, Vec<Step>)> {
+        let has = state.list.as_ref().map(|(arena, _)| arena.capacity);
+        let fits = has.is_some_and(|has| has.rows >= needed.rows && has.pooled >= needed.pooled);
+        if !fits {
+            // The old buffers go first.
+            state.list = None;
+            let has = has.unwrap_or(Capacity { rows: 0, pooled: 0 });
+            let rows = grown(has.rows, needed.rows).min(self.most_rows().max(needed.rows));
+            let pooled = grown(has.pooled, needed.pooled);
+            let arena = Arena::new(&self.gpu, Capacity { rows, pooled }, &self.widths)?;
+            let mut recorder = Recorder::new(&self.gpu, &arena);
+            self.record(&mut recorder);
+            let steps = recorder.steps;
+            self.gpu.check()?;
+            state.list = Some((arena, steps));
+        }
+        Ok(state.list.as_ref().expect("it has just been made"))
+    }
+
+    fn record(&self, to: &mut Recorder) {
+        self.front.record(to);
+        match self.blocks.split_last() {
+            Some((last, first)) => {
+                first.iter().for_each(|block| block.record(to));
+                last.record_pooled(to);
+            }
+            None => pool(to, self.widths.width),
+        }
+        let arena = to.arena;
+        self.post_norm.record(to, Count::Pooled, &arena.pooled, &arena.normed, &self.projection);
+        self.projection.record(to, Count::Pooled, &arena.normed, Into::Floats(&arena.projected));
+    }
+
+    fn readback(&self, bytes: u64) -> wgpu::Buffer {
+        self.gpu.device().create_buffer(&wgpu::BufferDescriptor {
+            label: Some("results"),
+            size: bytes,
+            usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
+            mapped_at_creation: false,
+        })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Room for what is needed, and, from the second time on, for twice what there was.
+fn grown(has: usize, needed: usize) -> usize {
+    if needed <= has { has } else { needed.max(2 * has) }
+}
+
+/// Counts as their buffer has them.
+fn spread(counts: &[u32; COUNTS]) -> Vec<u8> {
+    let mut bytes = vec![0; COUNT_STRIDE as usize * COUNTS];
+    for (count, place) in counts.iter().zip(bytes.chunks_exact_mut(COUNT_STRIDE as usize)) {
+        place[..4].copy_from_slice(&count.to_le_bytes());
+    }
+    bytes
+}

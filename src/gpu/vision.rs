@@ -1,0 +1,179 @@
+//! The vision tower: pixels -> projection.
+
+use super::arena::Count;
+use super::check::{RUNS, compare, known_picture};
+use super::device::Gpu;
+use super::kernels::Kernel;
+use super::linear::{Into, LayerNorm, Linear};
+use super::sequences::Sequence;
+use super::steps::Recorder;
+use super::tower::{Front, Plan, Tower, Work};
+use super::weights::{Matrix, Upload, Values, buffer_of, quantised};
+use crate::error::Result;
+use crate::model::clip::config::VisionConfig;
+use crate::model::config::Activation;
+use crate::weights::Weights;
+use crate::weights::blocks::BLOCK;
+
+/// Embeddings of patches and positions, the blocks, and the projection.
+pub struct VisionTower {
+    tower: Tower<Patches>,
+    grid: usize,
+    edge: usize,
+    /// The CPU's vector of the known picture.
+    known: Option<Vec<f32>>,
+}
+
+/// From pixels to the rows of the first block.
+struct Patches {
+    /// `[3, 256]`: what each level of a channel becomes.
+    levels: wgpu::Buffer,
+    embedding: Linear,
+    class_token: wgpu::Buffer,
+    positions: wgpu::Buffer,
+    pre_norm: LayerNorm,
+    /// Patches along an edge, pixels along a patch's and along the picture's edge.
+    grid: usize,
+    patch: usize,
+    edge: usize,
+}
+
+impl VisionTower {
+    /// Takes the tower's tensors out of `weights`. `known` is the CPU's vector of the known picture.
+    pub fn new(
+        gpu: &Gpu,
+        config: &VisionConfig,
+        activation: Activation,
+        weights: &mut Weights<Upload>,
+        known: Option<Vec<f32>>,
+    ) -> Result<Self> {
+        let (patch, edge) = (config.stock.patch_size, config.stock.image_size);
+        let plan = Plan {
+            gpu,
+            name: "v",
+            projection: "visual_projection",
+            sizes: config.sizes(),
+            activation,
+            is_causal: false,
+            longest: config.grid() * config.grid() + 1,
+            pixel_bytes: 3 * edge * edge,
+            patch: (3 * patch * patch).next_multiple_of(BLOCK),
+        };
+        let tower = Tower::new(&plan, weights, |forms, weights| {
+            Patches::new(gpu, config, forms.is_float, weights)
+        })?;
+        Ok(Self { tower, grid: config.grid(), edge, known })
+    }
+
+    /// The GPU that it is on.
+    pub fn gpu(&self) -> &Gpu {
+        self.tower.gpu()
+    }
+
+    /// Rows that an image takes in a batch: its patches and the class token.
+    pub fn rows(&self) -> usize {
+        self.grid * self.grid + 1
+    }
+
+    /// How many rows it computes together at most.
+    pub fn most_rows(&self) -> usize {
+        self.tower.most_rows()
+    }
+
+    /// The projections of images, `[projection_dim]` each, f32, not normalised. `images` are `[S, S, 3]`, u8, each.
+    ///
+    /// # Errors
+    /// `low_memory`, `gpu_lost`, `gpu_unavailable`
+    pub async fn forward<P: AsRef<[u8]>>(&self, images: &[P]) -> Result<Vec<Vec<f32>>> {
+        let sequences = vec![Sequence { length: self.rows(), pooled: 0 }; images.len()];
+        let patches = images.len() * self.grid * self.grid;
+        let running = self.tower.run(&sequences, patches, |arena| {
+            let queue = self.gpu().queue();
+            let bytes = 3 * self.edge * self.edge;
+            if bytes.is_multiple_of(4) {
+                for (image, at) in images.iter().zip((0..).step_by(bytes)) {
+                    queue.write_buffer(&arena.pixels, at, image.as_ref());
+                }
+            } else {
+                let mut all = images.iter().flat_map(AsRef::as_ref).copied().collect::<Vec<u8>>();
+                all.resize(all.len().next_multiple_of(4), 0);
+                queue.write_buffer(&arena.pixels, 0, &all);
+            }
+            Ok(())
+        });
+        running.await
+    }
+
+    /// Compares its vectors with the CPU's, and returns the least cosine; `None` if there is nothing to compare with.
+    ///
+    /// # Errors
+    /// `gpu_unavailable` if one is wrong; those of [`VisionTower::forward`].
+    pub async fn check(&self) -> Result<Option<f64>> {
+        let Some(known) = &self.known else { return Ok(None) };
+        let picture = known_picture(self.edge);
+        let mut vectors = Vec::new();
+        for _ in 0..RUNS {
+            vectors.extend(self.forward(&[&picture]).await?);
+        }
+        compare("picture", known, &vectors).map(Some)
+    }
+
+    /// How much work a batch of images is.
+    pub fn work(&self, images: usize) -> Result<Work> {
+        self.tower.work(images * self.rows(), images)
+    }
+}
+
+impl Patches {
+    /// In f32 if some layer of the tower is, and in int8 otherwise, as on the CPU.
+    fn new(
+        gpu: &Gpu,
+        config: &VisionConfig,
+        is_float: bool,
+        weights: &mut Weights<Upload>,
+    ) -> Result<Self> {
+        let name = "v.patch_embd.weight";
+        let sizes = config.sizes();
+        let patch = config.stock.patch_size;
+        let (n, k) = (sizes.width, 3 * patch * patch);
+        let values = weights.plain(name)?.flatten_all()?.to_vec1::<f32>()?;
+        let matrix = match is_float {
+            true => {
+                gpu.check_size(name, 4 * values.len() as u64)?;
+                Matrix { n, k, values: Values::Float(buffer_of(gpu, name, &values)) }
+            }
+            false => quantised(gpu, name, &values, n, k)?,
+        };
+        Ok(Self {
+            levels: buffer_of(gpu, "levels", &config.preprocess.levels()),
+            embedding: Linear::without_bias(gpu, matrix.into()),
+            class_token: plain(gpu, "v.class_embd", weights)?,
+            positions: plain(gpu, "v.position_embd.weight", weights)?,
+            pre_norm: LayerNorm::new(gpu, "v.pre_ln", sizes.layer_norm_eps, weights)?,
+            grid: config.grid(),
+            patch,
+            edge: config.stock.image_size,
+        })
+    }
+}
+
+impl Front for Patches {
+    fn record(&self, to: &mut Recorder) {
+        let arena = to.arena;
+        let from = &arena.patches;
+        let (put, outputs) = self.embedding.takes(from);
+        let buffers = [&[(4, &arena.pixels), (5, &self.levels)][..], &outputs].concat();
+        let k = 3 * self.patch * self.patch;
+        let sizes = [self.embedding.inputs(), k, self.edge, self.patch, self.grid];
+        let sizes = sizes.map(|size| size as u32);
+        to.each_row(Kernel::Patches { put }, Count::Patches, 1, &sizes, &buffers);
+        self.embedding.record(to, Count::Patches, from, Into::Floats(&arena.qkv));
+        let inputs = [&arena.qkv, &self.class_token, &self.positions];
+        self.pre_norm.record_pictures(to, inputs, self.grid * self.grid + 1, &arena.residual);
+    }
+}
+
+fn plain(gpu: &Gpu, name: &str, weights: &mut Weights<Upload>) -> Result<wgpu::Buffer> {
+    let values = weights.plain(name)?.flatten_all()?.to_vec1::<f32>()?;
+    Ok(buffer_of(gpu, name, &values))
+}

@@ -1,9 +1,10 @@
 //! The command line as a user runs it: its output, and its errors.
 
+mod lines;
+
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Output};
 
 use crate::support::{cosine, data, fixture, photos};
 use serde_json::{Value, json};
@@ -177,9 +178,26 @@ fn bad_calls_are_refused_with_a_code() {
     }
     let folder = text(directory.path());
     refused(&["embed", "--model", folder, "--text", "a"], "io", "is a folder");
-    refused(&["embed", "--model", model, "--image", folder], "io", "is a folder");
     refused(&["embed", "--model", model, "--image", text(&note)], "unsupported_image", "note.png");
     refused(&["embed", "--model", model, "--image", text(&cut)], "corrupt_image", "cut.jpg");
+}
+
+/// Without the feature `hub` there is no network; the message says what to install. With it, see
+/// tests/node/command-line-hub.test.mjs.
+#[cfg(not(feature = "hub"))]
+#[test]
+fn names_and_addresses_are_for_the_feature_hub() {
+    let model = data("tiny-gelu.q8_0.gguf");
+    let name = "openai/clip-vit-base-patch32";
+    for arguments in [
+        &["embed", "--text", "a", "--model", name][..],
+        &["embed", "--text", "a", "--model", "https://huggingface.co/openai/clip-vit-base-patch32"],
+        &["inspect", name],
+        &["convert", name, "-o", "/no/such/place.gguf"],
+        &["embed", "--model", text(&model), "--image", "https://example.org/cat.jpg"],
+    ] {
+        refused(arguments, "invalid_input", "--features hub");
+    }
 }
 
 #[test]
@@ -217,8 +235,8 @@ fn what_cannot_be_converted_is_refused_by_name() {
     let empty = TempDir::new().unwrap();
     refused(&["convert", text(empty.path()), "-o", text(&out)], "not_a_model", "model.safetensors");
     refused(&["convert", "/no/such/place", "-o", text(&out)], "io", "/no/such/place");
-    let hub = "https://huggingface.co/openai/clip-vit-base-patch32";
-    refused(&["convert", hub, "-o", text(&out)], "io", "download its files");
+    let elsewhere = "https://example.org/clip-vit-base-patch32";
+    refused(&["convert", elsewhere, "-o", text(&out)], "invalid_input", "download the file");
     let copy = TempDir::new().unwrap();
     for name in ["model.safetensors", "tokenizer.json", "config.json"] {
         fs::copy(source.join(name), copy.path().join(name)).unwrap();
@@ -245,6 +263,82 @@ fn what_cannot_be_converted_is_refused_by_name() {
     refused(&["convert", text(empty.path()), "-o", text(&out)], "malformed_model", "safetensors");
 }
 
+/// A link stays a link, and what is not a file stays as it is.
+#[test]
+fn convert_writes_only_files() {
+    let source = data("tiny-hf");
+    let directory = TempDir::new().unwrap();
+    let at = |name: &str| directory.path().join(name);
+    let out = at("out.gguf");
+    let converted = run(&["convert", text(&source), "-o", text(&out)]);
+    assert!(converted.status.success());
+    fs::create_dir(at("folder")).unwrap();
+    for (name, code, says) in [
+        ("folder", "invalid_input", "name the file too, such as "),
+        ("new/", "invalid_input", "not the path of a file"),
+        ("missing/out.gguf", "io", "create it first"),
+        ("out.gguf/out.gguf", "io", "out.gguf"),
+    ] {
+        let to = format!("{}/{name}", directory.path().display());
+        refused(&["convert", text(&source), "-o", &to], code, says);
+        refused(&["convert", text(&source), "-o", &to], code, &to);
+    }
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::{FileTypeExt, symlink};
+        fs::write(at("old.gguf"), "old").unwrap();
+        symlink("old.gguf", at("link.gguf")).unwrap();
+        symlink(at("later.gguf"), at("dangling.gguf")).unwrap();
+        for (link, target) in [("link.gguf", "old.gguf"), ("dangling.gguf", "later.gguf")] {
+            let linked = run(&["convert", text(&source), "-o", text(&at(link))]);
+            assert!(linked.status.success(), "{}", String::from_utf8_lossy(&linked.stderr));
+            assert!(at(link).is_symlink());
+            assert_eq!(fs::read(at(target)).unwrap(), fs::read(&out).unwrap(), "{link}");
+        }
+        let pipe = at("pipe");
+        assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let names = ["pipe", "to-pipe", "to-null"];
+        symlink(&pipe, at("to-pipe")).unwrap();
+        symlink("/dev/null", at("to-null")).unwrap();
+        for name in names {
+            let to = at(name);
+            refused(
+                &["convert", text(&source), "-o", text(&to)],
+                "invalid_input",
+                "a device or a pipe",
+            );
+        }
+        assert!(fs::metadata(&pipe).unwrap().file_type().is_fifo());
+        symlink("loop", at("loop")).unwrap();
+        refused(&["convert", text(&source), "-o", text(&at("loop"))], "io", "loop");
+    }
+    let left: Vec<_> =
+        fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert!(left.iter().all(|path| path.extension().is_none_or(|end| end != "part")), "{left:?}");
+}
+
+/// As with `embed`: nobody who reads is no error, and a full disk is one.
+#[cfg(target_os = "linux")]
+#[test]
+fn inspect_ends_without_a_panic_if_it_cannot_print() {
+    let model = data("tiny-gelu.q8_0.gguf");
+    let inspect = |stdout: fs::File| {
+        let command = Command::new(env!("CARGO_BIN_EXE_clip-wasm"))
+            .args(["inspect", text(&model)])
+            .stdout(stdout)
+            .stderr(std::process::Stdio::piped())
+            .output();
+        let Output { status, stderr, .. } = command.unwrap();
+        (status.code(), String::from_utf8(stderr).unwrap())
+    };
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    assert_eq!(inspect(std::os::fd::OwnedFd::from(writer).into()), (Some(0), String::new()));
+    let (code, said) = inspect(fs::OpenOptions::new().write(true).open("/dev/full").unwrap());
+    assert_eq!(code, Some(1));
+    assert_eq!(said, "error: No space left on device (os error 28) [io]\n");
+}
+
 #[test]
 fn limits_are_set_by_name() {
     let model = data("tiny-gelu.q8_0.gguf");
@@ -259,115 +353,4 @@ fn limits_are_set_by_name() {
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(!output.status.success() && said.contains("--limit"), "{wrong}: {said}");
     }
-}
-
-/// Runs with lines on stdin, and gives the lines of stdout.
-fn piped(arguments: &[&str], lines: &[u8]) -> (Vec<Value>, String) {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_clip-wasm"))
-        .args(arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    child.stdin.take().unwrap().write_all(lines).unwrap();
-    let output = child.wait_with_output().unwrap();
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert!(output.status.success(), "{arguments:?}: {said}");
-    let printed = String::from_utf8(output.stdout).unwrap();
-    (printed.lines().map(|line| serde_json::from_str(line).unwrap()).collect(), said)
-}
-
-#[test]
-fn embed_reads_lines_and_prints_one_for_each() {
-    let model = data("tiny-gelu.q8_0.gguf");
-    let embed = ["embed", "--model", text(&model), "--stdin", "--output", "jsonl"];
-    let photo = photos().join("rocket.jpg");
-    let missing = "no/such.jpg";
-    let lines = format!(
-        "a cat\n{}\r\n\nsee photo.jpg\n{missing}\nhttps://example.org/cat.jpg\nlast",
-        text(&photo)
-    );
-    let (given, said) = piped(&embed, lines.as_bytes());
-    assert!(said.contains("2 inputs could not be embedded"), "{said}");
-    let wanted: Vec<_> = lines.lines().collect();
-    assert_eq!(given.len(), wanted.len());
-    let direct = |option: &str, value: &str| {
-        vectors(&printed(&["embed", "--model", text(&model), option, value])).remove(0)
-    };
-    for (index, (line, wanted)) in given.iter().zip(wanted).enumerate() {
-        assert_eq!((&line["index"], &line["input"]), (&json!(index), &json!(wanted)));
-        let code = line["error"]["code"].as_str();
-        match index {
-            4 => assert_eq!((code, &line["status_code"]), (Some("io"), &json!(500))),
-            5 => assert_eq!((code, &line["status_code"]), (Some("invalid_input"), &json!(400))),
-            _ => {
-                let option = if index == 1 { "--image" } else { "--text" };
-                let vector: Vec<f32> = serde_json::from_value(line["embedding"].clone()).unwrap();
-                assert_eq!(vector, direct(option, wanted), "line {index}");
-            }
-        }
-    }
-}
-
-#[test]
-fn embed_takes_all_lines_as_one_kind_if_it_is_told() {
-    let model = data("tiny-gelu.q8_0.gguf");
-    let embed = ["embed", "--model", text(&model), "--stdin", "--output", "jsonl", "--lines"];
-    let photo = photos().join("rocket.jpg");
-    let (texts, _) = piped(&[&embed[..], &["text"]].concat(), text(&photo).as_bytes());
-    let direct = printed(&["embed", "--model", text(&model), "--text", text(&photo)]);
-    assert_eq!(texts[0]["embedding"], direct["data"][0]);
-    let (images, _) = piped(&[&embed[..], &["image"]].concat(), b"a cat\n");
-    assert_eq!(images[0]["error"]["code"], "io");
-    let (wrong, _) = piped(&[&embed[..], &["text"]].concat(), b"\xff\nnext\n");
-    assert_eq!(wrong[0]["error"]["code"], "invalid_input");
-    assert!(wrong[1]["embedding"].is_array());
-    let mut long = vec![b'a'; 17 << 20];
-    long.extend(b"\nnext\n");
-    let (long, _) = piped(&[&embed[..], &["text"]].concat(), &long);
-    assert_eq!((long.len(), &long[0]["error"]["code"]), (2, &json!("limit_exceeded")));
-    assert!(long[1]["embedding"].is_array());
-}
-
-#[test]
-fn embed_prints_each_line_before_it_reads_the_next() {
-    let model = data("tiny-gelu.q8_0.gguf");
-    let mut child = Command::new(env!("CARGO_BIN_EXE_clip-wasm"))
-        .args(["embed", "--model", text(&model), "--stdin", "--output", "jsonl"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut stdin = child.stdin.take().unwrap();
-    let mut stdout = BufReader::new(child.stdout.take().unwrap());
-    for index in 0..3 {
-        writeln!(stdin, "text {index}").unwrap();
-        let mut line = String::new();
-        stdout.read_line(&mut line).unwrap();
-        assert_eq!(serde_json::from_str::<Value>(&line).unwrap()["index"], index);
-    }
-    // Nobody reads any more: it ends without an error.
-    drop(stdout);
-    writeln!(stdin, "unread").unwrap();
-    drop(stdin);
-    assert!(child.wait().unwrap().success());
-}
-
-#[test]
-fn embed_prints_lines_as_one_json_by_default() {
-    let model = data("tiny-gelu.q8_0.gguf");
-    let embed = ["embed", "--model", text(&model), "--stdin"];
-    let (printed, _) = piped(&embed, b"a cat\na dog\n");
-    assert_eq!((printed.len(), vectors(&printed[0]).len()), (1, 2));
-    let mut child = Command::new(env!("CARGO_BIN_EXE_clip-wasm"))
-        .args(embed)
-        .stdin(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    child.stdin.take().unwrap().write_all(b"no/such.jpg\n").unwrap();
-    let output = child.wait_with_output().unwrap();
-    assert!(!output.status.success());
-    assert!(String::from_utf8_lossy(&output.stderr).contains("[io]"));
 }

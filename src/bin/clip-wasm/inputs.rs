@@ -4,9 +4,8 @@ use std::fs;
 use std::io::{BufRead, Read};
 use std::path::{Path, PathBuf};
 
-use clip_wasm::decode::DecodeOptions;
 use clip_wasm::error::{Error, ErrorKind, Result};
-use clip_wasm::{ClipEncoder, Embedding};
+use clip_wasm::{Limit, Limits};
 
 /// A line may have so many bytes: more than any path, and than the longest text that a model reads.
 const LONGEST_LINE: u64 = 16 << 20;
@@ -21,9 +20,9 @@ const IMAGE_EXTENSIONS: [&str; 16] = [
 /// How the lines of stdin are understood.
 #[derive(Clone, Copy, clap::ValueEnum)]
 pub enum Lines {
-    /// Files are images, and everything else is a text.
+    /// Files and http(s) addresses are images, folders are errors, and everything else is a text.
     Auto,
-    /// Every line is the path of an image.
+    /// Every line is the path or the address of an image.
     Image,
     /// Every line is a text.
     Text,
@@ -32,34 +31,109 @@ pub enum Lines {
 pub enum Input {
     Text(String),
     Image(PathBuf),
+    /// The address of an image.
+    Address(String),
 }
 
 impl Input {
+    /// An image, by its path or its address.
+    pub fn image(path: PathBuf) -> Self {
+        match path.to_str().filter(|text| is_address(text)) {
+            Some(address) => Self::Address(address.into()),
+            None => Self::Image(path),
+        }
+    }
+
     /// As the user gave it.
     pub fn name(&self) -> String {
         match self {
-            Self::Text(text) => text.clone(),
+            Self::Text(text) | Self::Address(text) => text.clone(),
             Self::Image(path) => path.display().to_string(),
         }
     }
 
+    /// Reads an image's file, or fetches it.
+    ///
     /// # Errors
-    /// `io` for a file that cannot be read, and those of the encoder.
-    pub fn embed(
-        &self,
-        encoder: &ClipEncoder,
-        options: DecodeOptions,
-        normalize: bool,
-    ) -> Result<Embedding> {
-        match self {
-            Self::Text(text) => encoder.embed_text(text, normalize),
+    /// `io` for a file that cannot be read, `invalid_input` for a folder, and those of [`fetch`].
+    pub fn read(self, limits: &Limits) -> Result<Content> {
+        let name = self.name();
+        Ok(match self {
+            Self::Text(text) => Content::Text(text),
+            Self::Address(url) => Content::Image { bytes: fetch(&url, limits)?, name },
             Self::Image(path) => {
-                let named = |error: Error| error.context(path.display());
-                let bytes = fs::read(path).map_err(|error| named(error.into()))?;
-                encoder.embed_image_with(&bytes, options, normalize).map_err(named)
+                let bytes = read_image(&path, limits).map_err(|error| error.context(&name))?;
+                Content::Image { bytes, name }
             }
+        })
+    }
+}
+
+/// A file's bytes, if they are within the limit: files are read ahead, so that several are in memory.
+fn read_image(path: &Path, limits: &Limits) -> Result<Vec<u8>> {
+    if path.is_dir() {
+        let message = "this is a folder: give it with --image, or give its files, as `find FOLDER -type f` lists them";
+        return Err(Error::new(ErrorKind::InvalidInput, message));
+    }
+    let mut bytes = Vec::new();
+    let most = limits.get(Limit::ImageBytes).saturating_add(1);
+    fs::File::open(path)?.take(most).read_to_end(&mut bytes)?;
+    limits.check(Limit::ImageBytes, bytes.len() as u64)?;
+    Ok(bytes)
+}
+
+/// An input that has been read.
+pub enum Content {
+    Text(String),
+    /// An image's file.
+    Image {
+        name: String,
+        bytes: Vec<u8>,
+    },
+}
+
+/// The images that a path or an address stands for: itself, or those in a folder and its folders, by their extensions,
+/// in the order of their names. Hidden ones are left out.
+///
+/// # Errors
+/// `io` for a folder that cannot be read, `empty_input` for one without images.
+pub fn images_at(path: PathBuf) -> Result<Vec<Input>> {
+    if !path.is_dir() {
+        return Ok(vec![Input::image(path)]);
+    }
+    let mut images = Vec::new();
+    images_in(&path, &mut images)?;
+    if images.is_empty() {
+        let message = format!("{} has no image files", path.display());
+        return Err(Error::new(ErrorKind::EmptyInput, message));
+    }
+    Ok(images.into_iter().map(Input::Image).collect())
+}
+
+fn images_in(folder: &Path, images: &mut Vec<PathBuf>) -> Result<()> {
+    let named = |error: std::io::Error| Error::from(error).context(folder.display());
+    let entries = fs::read_dir(folder).map_err(named)?;
+    let mut entries: Vec<_> = entries.collect::<std::io::Result<_>>().map_err(named)?;
+    entries.sort_by_key(fs::DirEntry::file_name);
+    for entry in entries {
+        let path = entry.path();
+        if entry.file_name().as_encoded_bytes().starts_with(b".") {
+            continue; // hidden, such as the descriptions that macOS puts beside files
+        }
+        // A link to a folder is left out: it may lead in a circle.
+        if entry.file_type().map_err(named)?.is_dir() {
+            images_in(&path, images)?;
+        } else if is_named_as_image(&path) && path.is_file() {
+            images.push(path);
         }
     }
+    Ok(())
+}
+
+fn is_named_as_image(path: &Path) -> bool {
+    let extension =
+        path.extension().and_then(|extension| extension.to_str()).map(str::to_lowercase);
+    extension.is_some_and(|extension| IMAGE_EXTENSIONS.contains(&extension.as_str()))
 }
 
 /// A line of stdin: what it says, or why that is no input.
@@ -115,31 +189,53 @@ fn input_of(bytes: Vec<u8>, kind: Lines) -> Result<Input> {
     let is_image = match kind {
         Lines::Image => true,
         Lines::Text => false,
-        Lines::Auto => is_image(&bytes)?,
+        Lines::Auto => is_image(&bytes),
     };
     if is_image {
-        return Ok(Input::Image(path_of(bytes)?));
+        let path = path_of(bytes)?;
+        // Reading it could wait for ever, and who lists files seldom means it.
+        if matches!(kind, Lines::Auto) && path.exists() && !path.is_file() && !path.is_dir() {
+            let message = "this is a device or a pipe: with --lines image it is read, with --lines text it is a text";
+            let error = Error::new(ErrorKind::InvalidInput, message);
+            return Err(error.context(path.display()));
+        }
+        return Ok(Input::image(path));
     }
     String::from_utf8(bytes)
         .map(Input::Text)
         .map_err(|_| Error::new(ErrorKind::InvalidInput, "the text is not UTF-8; convert it first"))
 }
 
-fn is_image(bytes: &[u8]) -> Result<bool> {
+fn is_image(bytes: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(bytes) else {
-        return Ok(true); // a text is UTF-8, a path need not be
+        return true; // a text is UTF-8, a path need not be
     };
-    if text.starts_with("http://") || text.starts_with("https://") {
-        let message =
-            "the line is an address, which is not fetched: download the image, and give its path";
-        return Err(Error::new(ErrorKind::InvalidInput, message));
+    if is_address(text) {
+        return true;
     }
     let path = Path::new(text);
-    let extension =
-        path.extension().and_then(|extension| extension.to_str()).map(str::to_lowercase);
-    let is_named_so = extension.is_some_and(|it| IMAGE_EXTENSIONS.contains(&it.as_str()));
     let is_sentence = text.contains(char::is_whitespace) && !text.contains(['/', '\\']);
-    Ok((is_named_so && !is_sentence) || path.is_file())
+    // A folder cannot be read, but its path must not be embedded as a text either.
+    (is_named_as_image(path) && !is_sentence) || path.exists()
+}
+
+fn is_address(text: &str) -> bool {
+    let scheme = text.split_once("://").map(|(scheme, _)| scheme.to_lowercase());
+    matches!(scheme.as_deref(), Some("http" | "https"))
+}
+
+#[cfg(feature = "hub")]
+fn fetch(url: &str, limits: &Limits) -> Result<Vec<u8>> {
+    crate::web::image(url, limits)
+}
+
+#[cfg(not(feature = "hub"))]
+fn fetch(url: &str, _: &Limits) -> Result<Vec<u8>> {
+    let message = format!(
+        "{url} is an address, which a program without the feature `hub` does not fetch: install it with \
+         `--features hub`, or download the image, and give its path"
+    );
+    Err(Error::new(ErrorKind::InvalidInput, message))
 }
 
 #[cfg(unix)]

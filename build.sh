@@ -16,6 +16,7 @@ usage: ./build.sh                build the page into www/
        ./build.sh soak [INPUTS]  embed many inputs in one page and watch its memory (20000)
        ./build.sh reliability    write docs/reliability.md of what the last test showed
        ./build.sh bench          measure it beside its peers; writes BENCHMARKS.md
+       ./build.sh bench kernels  count the product's instructions for processors that are not at hand
        ./build.sh verify MODEL   compare a ViT-B/32 GGUF with OpenAI's published cosines
        ./build.sh screenshots    take the pictures that the README shows, of the page as built
        ./build.sh icons          draw the page's icons anew, of www/icon.svg
@@ -147,6 +148,20 @@ need_webkit() {
   export WEBKIT_DRIVER
 }
 
+# What runs programs for 64-bit Arm.
+need_arm_emulator() {
+  if ! command -v qemu-aarch64-static >/dev/null || [ ! -e /usr/aarch64-linux-gnu/lib/libstdc++.so.6 ]; then
+    install_debian qemu-user-static libc6-arm64-cross libstdc++6-arm64-cross libatomic1-arm64-cross || return 1
+  fi
+}
+
+# Vulkan on the processor: what the towers on a GPU are tested on where there is no GPU.
+need_vulkan() {
+  if ! compgen -G "/usr/share/vulkan/icd.d/*.json" >/dev/null; then
+    install_debian mesa-vulkan-drivers || return 1
+  fi
+}
+
 # Ray, for the example that embeds many images with it: 600 MB.
 need_ray() {
   if [ ! -e target/ray/installed ] || [ examples/ray/requirements.txt -nt target/ray/installed ]; then
@@ -234,6 +249,7 @@ build_first() {
   need_rust
   need_wasm_bindgen
   need_node_packages
+  node packaging/workers.mjs
   say "building the modules that every browser runs, in www/pkg (4 minutes the first time)"
   mapfile -t pictures < <(module_command pictures)
   mapfile -t towers < <(module_command towers)
@@ -247,7 +263,7 @@ build_first() {
 
 # The variants that are faster in browsers that can run them.
 build_faster() {
-  say "building the modules with relaxed SIMD and threads, and optimising the others (8 minutes the first time)"
+  say "building the modules with relaxed SIMD, threads and WebGPU, and optimising the others (8 minutes the first time)"
   local threads=
   if need_rust_for_threads; then
     local cargo=(env RUSTC_BOOTSTRAP=1 "${THREADS_CARGO[@]}" --config .cargo/threads.toml -Zbuild-std=panic_abort,std)
@@ -267,6 +283,9 @@ build_faster() {
   finish_module pictures
   copy_dependencies simd128 relaxed
   build_relaxed relaxed cargo "${towers[@]}"
+  mapfile -t webgpu < <(module_command towers,gpu)
+  copy_dependencies simd128 webgpu
+  build_module webgpu cargo "${webgpu[@]}"
   [ -z "$threads" ] || wait "$threads" || fail "the modules for several threads do not build"
   trap - INT
 }
@@ -315,6 +334,15 @@ soak() { # INPUTS
   . tests/data.sh
   say "embedding $1 inputs"
   CLIP_SOAK=$1 node --test tests/browser/library/soak.test.mjs
+}
+
+# What V8 makes of the product for Arm and for x86 with AVX-VNNI.
+count_instructions() {
+  build
+  need_arm_emulator || say "WITHOUT ARM: its emulator is not to be had here"
+  command -v llvm-mca >/dev/null || install_debian llvm || say "WITHOUT CYCLES: llvm-mca is not to be had here"
+  cargo build -q --release --features cli --example extreme_models
+  node benches/instructions.mjs
 }
 
 serve() { # PORT
@@ -370,7 +398,13 @@ case "${1:-build}" in
     ;;
   soak) soak "${2:-20000}" ;;
   reliability) need_node_packages; node tests/reliability/render.mjs docs/reliability.md ;;
-  bench) . benches/run.sh ;;
+  bench)
+    case "${2:-}" in
+      "") . benches/run.sh ;;
+      kernels) count_instructions ;;
+      *) usage >&2; exit 2 ;;
+    esac
+    ;;
   verify)
     [ $# -eq 2 ] || { usage >&2; exit 2; }
     need_rust

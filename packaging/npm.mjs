@@ -12,13 +12,13 @@ const PACKAGE = join(REPOSITORY, "pkg");
 /** The public files. The modules that they import are in lib/, and the wasm modules in pkg/. */
 const ENTRIES = ["clip.js", "node.js", "endpoint.js", "in-place.js", "node-in-place.js", "sw.js"];
 /** Scripts of workers and threads. They export nothing: they are run for their side effects. */
-const STARTED = ["lib/worker/model-worker.js", "lib/engine/wasm-thread.js", "lib/node/browser-surroundings.js"];
+const STARTED = ["lib/worker/model-worker.js", "lib/worker/picture-worker.js", "pkg/workers/*.js", "lib/engine/wasm-thread.js", "lib/node/browser-surroundings.js"];
 const DOCUMENTS = ["README.md", "CHANGELOG.md", "LICENSE-MIT", "LICENSE-APACHE"];
 
 rmSync(PACKAGE, { recursive: true, force: true });
 for (const path of [...ENTRIES, ...scriptsIn("lib"), ...scriptsIn("pkg")]) {
   copy(join(WWW, path), path);
-  if (!path.startsWith("pkg/")) continue;
+  if (!path.startsWith("pkg/") || path.startsWith("pkg/workers/")) continue;
   const folder = dirname(path);
   copy(join(WWW, folder, "clip_wasm_bg.wasm"), join(folder, "clip_wasm_bg.wasm"));
   const types = readFileSync(join(WWW, folder, "clip_wasm.d.ts"), "utf8");
@@ -54,7 +54,9 @@ function copy(from, to) {
 /** Makes the types complete in projects without the DOM's, and gives those that require() the package a copy. */
 function finishTypes() {
   const clip = join(PACKAGE, "clip.d.ts");
-  writeFileSync(clip, `/// <reference lib="dom" />\n${readFileSync(clip, "utf8")}`);
+  // Without the list of all modules below: their types need a newer TypeScript.
+  const types = readFileSync(clip, "utf8").replace(/^import "[^"]+";\n/gm, "");
+  writeFileSync(clip, `/// <reference lib="dom" />\n${types}`);
   const paths = readdirSync(PACKAGE, { recursive: true, encoding: "utf8" }).filter((path) => path.endsWith(".d.ts"));
   for (const path of paths) {
     const types = readFileSync(join(PACKAGE, path), "utf8").replace(/(["'])(\.{1,2}\/[^"']+)\.js\1/g, "$1$2.cjs$1");

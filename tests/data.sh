@@ -1,7 +1,8 @@
 # Makes the models that the tests run on in $CLIP_TEST_DATA, once. Sourced by tests/run.sh and others.
 
 python3 tests/support/fetch.py "$CLIP_TEST_DATA"
-cargo build -q --release --features cli --bin clip-wasm --example seeded_model
+# Other features would compile the crate, and some of its dependencies, once more.
+cargo build -q --release --features "${DATA_FEATURES:-hub}" --bin clip-wasm --example seeded_model
 convert() { target/release/clip-wasm convert "$CLIP_TEST_DATA/$1" --type "$2" "${@:4}" -o "$CLIP_TEST_DATA/$3"; }
 seed() { target/release/examples/seeded_model "$1" "$2" "$CLIP_TEST_DATA/tokenizer.json" "$CLIP_TEST_DATA/$3"; }
 

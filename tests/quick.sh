@@ -12,12 +12,15 @@ say "test data"
 
 say "formatting and lints"
 cargo fmt --check
-cargo clippy -q --release --features cli --all-targets -- -D warnings
+cargo clippy -q --release --features hub --all-targets -- -D warnings
 
 say "native tests"
 # The examples too: some tests run them.
-cargo test -q --release --features cli --lib --bins --examples --test native --test faults --test limits --test memory \
+cargo test -q --release --features hub --lib --bins --examples --test native --test faults --test limits --test memory \
   -- "${FULL_SIZE[@]}"
+
+say "the command line with the Hub and the Web"
+node --test tests/node/command-line-*.test.mjs
 
 if [ -e www/pkg/simd128/clip_wasm.d.ts ]; then
   say "types of the page's JavaScript, against the module's"

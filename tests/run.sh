@@ -2,21 +2,34 @@
 
 need_rust
 need_python
-need_node_packages
-need_example_packages
-need_ray
-need_browser
-need_firefox || say "WITHOUT FIREFOX: it or its driver is not to be had here, and what runs in it is skipped"
-need_webkit || say "WITHOUT WEBKIT: its driver or Xvfb is not to be had here, and what runs in it is skipped"
+mkdir -p target
+# These wait for the network, and what is compiled meanwhile for the processor.
+{
+  if command -v apt-get >/dev/null && ! command -v WebKitWebDriver >/dev/null; then
+    install_debian chromium chromium-driver firefox-esr webkit2gtk-driver xvfb qemu-user-static \
+      libc6-arm64-cross libstdc++6-arm64-cross libatomic1-arm64-cross mesa-vulkan-drivers || true # each is asked for again below
+  fi
+  need_node_packages
+  need_example_packages
+  need_ray
+} >target/packages.log 2>&1 &
+packages=$!
 need_wasm_bindgen
 need_wasm_pack
 need_cargo_deny
+wait $packages || { cat target/packages.log >&2; fail "packages that the tests need are not to be had: see above"; }
+cat target/packages.log
+need_browser
+need_firefox || say "WITHOUT FIREFOX: it or its driver is not to be had here, and what runs in it is skipped"
+need_webkit || say "WITHOUT WEBKIT: its driver or Xvfb is not to be had here, and what runs in it is skipped"
+need_arm_emulator || say "WITHOUT ARM: its emulator is not to be had here, and what runs in it is skipped"
+need_vulkan || say "WITHOUT VULKAN: its driver is not to be had here, and what runs on a GPU is skipped"
 
 say "what the crates depend on: licences, bans, sources"
 deny() { # MANIFEST
   # A rule of deny.toml that only one of the two dependency graphs needs is not an error.
   local cargo_deny=(cargo deny --manifest-path "$1" --config deny.toml --locked check
-    -A unused-wrapper -A unmatched-skip -A license-not-encountered)
+    -A unused-wrapper -A unmatched-skip -A unnecessary-skip -A license-not-encountered)
   "${cargo_deny[@]}" licenses bans sources
   if [ "$advisories" = reachable ]; then "${cargo_deny[@]}" advisories; fi
 }
@@ -32,6 +45,7 @@ done
 
 # The wasm tests embed their models, so even linting them needs the data.
 say "test data"
+DATA_FEATURES=hub,gpu
 . tests/data.sh
 
 # The facts for docs/reliability.md must come from this run only.
@@ -39,18 +53,26 @@ rm -f "$CLIP_TEST_DATA/reliability.jsonl"
 
 say "formatting and lints"
 cargo fmt --check
-cargo clippy --release --features cli --all-targets -- -D warnings
+cargo clippy --release --features hub,gpu --all-targets -- -D warnings
+# Without a network, as it is installed by default.
+cargo clippy --release --features cli --bins -- -D warnings
 cargo clippy --release --target $WASM --lib --tests --example kernels -- -D warnings
+cargo clippy --release --target $WASM --no-default-features --features towers,gpu --lib -- -D warnings
 cargo clippy --release --target $WASM --features relaxed-simd --lib -- -D warnings
 
 say "the crate's documentation and package"
 # In the release profile, because that is how the lints have already compiled the dependencies.
-RUSTDOCFLAGS="-D warnings" cargo doc -q --release --features cli --no-deps
+RUSTDOCFLAGS="-D warnings" cargo doc -q --release --features hub,gpu --no-deps
 RUSTDOCFLAGS="-D warnings" cargo doc -q --release --no-deps --target $WASM
 cargo publish -q --dry-run --no-verify --allow-dirty
 
+# What optimises whole modules uses one core, and so do many of the tests before the module is needed.
+say "the page's modules, behind the tests of the crate: target/build.log"
+build >target/build.log 2>&1 &
+building=$!
+
 say "native tests"
-cargo test --release --features cli
+cargo test --release --features hub,gpu
 cargo fmt --check --manifest-path fuzz/Cargo.toml
 
 say "wasm tests in Chromium, isolated"
@@ -69,7 +91,7 @@ if [ -n "${GECKODRIVER:-}" ]; then
   MOZ_HEADLESS=1 wasm-pack test --headless --firefox --geckodriver "$GECKODRIVER" --release --lib --test wasm
 fi
 
-build
+wait $building || { cat target/build.log >&2; fail "the page's modules do not build: see above"; }
 package
 single
 say "types of the page's JavaScript, against the module's"

@@ -5,6 +5,7 @@ import { ClipError, errorJson } from "./clip.js";
 import { FieldError, inputsOf } from "./lib/client/openai-input.js";
 import { ENDPOINT_PATHS, endsWithPath } from "./lib/shared/endpoint-paths.js";
 import { environment } from "./lib/shared/environment.js";
+import { errorOfInput } from "./lib/shared/error.js";
 
 /** @import { ClipEncoder, Embeddings } from "./clip.js" */
 /** @import { Input } from "./lib/client/openai-input.js" */
@@ -40,6 +41,7 @@ const INTERFACES = [
   { path: endsWithPath(ENDPOINT_PATHS.texts), method: "POST", answer: embedTexts, failure: errorJson },
   { path: endsWithPath(ENDPOINT_PATHS.openAi), method: "POST", answer: embedForOpenAi, failure: openAiError },
   { path: endsWithPath(ENDPOINT_PATHS.models), method: "GET", answer: listModels, failure: openAiError },
+  { path: endsWithPath(ENDPOINT_PATHS.model), method: "GET", answer: retrieveModel, failure: openAiError },
 ];
 
 /**
@@ -154,8 +156,8 @@ async function embedFiles(request, encoder) {
   const images = form.getAll("predict_file");
   if (images.length === 0) throw new ClipError("empty_input", "the form has no field predict_file: put the image there, as a file");
   return encoder.embedImage(
-    images.map((image) => {
-      if (typeof image === "string") throw new ClipError("invalid_input", "predict_file is text, not a file: give it a file name");
+    images.map((image, index) => {
+      if (typeof image === "string") throw errorOfInput(new ClipError("invalid_input", "predict_file is text, not a file: give it a file name"), index, images.length);
       return image;
     }),
   );
@@ -202,7 +204,23 @@ async function embedForOpenAi(request, encoder, { fetchImages = environment.fetc
  * @param {ClipEncoder} encoder
  */
 async function listModels(_request, encoder) {
-  return { object: "list", data: [{ id: nameOf(encoder), object: "model", created: 0, owned_by: "clip-wasm" }] };
+  return { object: "list", data: [modelOf(encoder)] };
+}
+
+/**
+ * @param {Request} request
+ * @param {ClipEncoder} encoder
+ */
+async function retrieveModel(request, encoder) {
+  const [, written = ""] = /\/v1\/models\/([^/]+)\/?$/.exec(new URL(request.url).pathname) ?? [];
+  const name = nameOf(encoder);
+  if ([name, encodeURIComponent(name), encodeURI(name)].includes(written)) return modelOf(encoder);
+  throw new FieldError("model", `there is no model ${written} here: the only one is ${name}`, "model_not_found");
+}
+
+/** @param {ClipEncoder} encoder */
+function modelOf(encoder) {
+  return { id: nameOf(encoder), object: "model", created: 0, owned_by: "clip-wasm" };
 }
 
 /** @param {ClipEncoder} encoder */
@@ -219,14 +237,31 @@ function nameOf({ info }) {
 async function embedMixed(inputs, encoder) {
   const texts = inputs.flatMap((input) => ("text" in input ? [input.text] : []));
   const images = inputs.flatMap((input) => ("image" in input ? [input.image] : []));
-  const ofTexts = texts.length ? (await encoder.embedText(texts)).data : [];
-  const ofImages = images.length ? (await encoder.embedImage(images)).data : [];
+  const ofTexts = texts.length ? (await numbered(encoder.embedText(texts), "text", inputs)).data : [];
+  const ofImages = images.length ? (await numbered(encoder.embedImage(images), "image", inputs)).data : [];
   const tokenized = texts.length ? await encoder.tokenize(texts) : [];
   const [nextText, nextImage] = [ofTexts.values(), ofImages.values()];
   return {
     vectors: inputs.map((input) => /** @type {number[]} */ (("image" in input ? nextImage : nextText).next().value)),
     tokens: tokenized.reduce((sum, { ids }) => sum + ids.length, 0),
   };
+}
+
+/**
+ * @template T
+ * @param {Promise<T>} embedding of all inputs of a kind
+ * @param {"text" | "image"} kind
+ * @param {Input[]} inputs
+ * @returns {Promise<T>} rejects with an error that has the number that its input has among all
+ */
+async function numbered(embedding, kind, inputs) {
+  try {
+    return await embedding;
+  } catch (error) {
+    if (!(error instanceof ClipError) || error.index === undefined) throw error;
+    const index = [...inputs.keys()].filter((index) => kind in /** @type {Input} */ (inputs[index]))[error.index];
+    throw errorOfInput(error, Number(index), inputs.length);
+  }
 }
 
 /**

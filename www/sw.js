@@ -20,18 +20,15 @@ const CACHE = "clip-wasm-page";
 const PAGE = [
   "./", "clip.js", "endpoint.js", "icon.svg", "main.js", "manifest.webmanifest", "models.json", "samples.json", "style.css",
   "icons/192.png", "icons/512.png", "icons/maskable-512.png",
-  "lib/client/batch-runner.js", "lib/client/classify.js", "lib/client/hub-files.js", "lib/client/hub-listing.js", "lib/client/image-source.js", "lib/client/in-place-worker.js", "lib/client/inputs.js", "lib/client/model-source.js", "lib/client/openai-input.js", "lib/client/options.js", "lib/client/picture-pool.js", "lib/client/restarting-worker.js", "lib/client/similarity.js", "lib/client/start-worker.js", "lib/client/worker-connection.js",
-  "lib/engine/builds.js", "lib/engine/compile.js", "lib/engine/given-builds.js", "lib/engine/module-inputs.js", "lib/engine/pictures-build.js", "lib/engine/pictures.js", "lib/engine/relaxed-simd.js", "lib/engine/start-towers.js", "lib/engine/wasm-thread.js",
-  "lib/shared/data-url.js", "lib/shared/device-memory.js", "lib/shared/download.js", "lib/shared/endpoint-paths.js", "lib/shared/environment.js", "lib/shared/error.js", "lib/shared/foreign-worker.js", "lib/shared/hub.js", "lib/shared/kinds.js", "lib/shared/limits.js", "lib/shared/protocol.js", "lib/shared/ranges.js", "lib/shared/requested-urls.js", "lib/shared/retry-start.js", "lib/shared/units.js", "lib/shared/waiting.js", "lib/shared/weight-file-names.js",
-  "lib/store/backend.js", "lib/store/cache-api.js", "lib/store/file-system.js", "lib/store/kept-file.js", "lib/store/local-copy.js", "lib/store/model-lock.js", "lib/store/persist.js", "lib/store/store.js",
-  "lib/weights/checkpoint-files.js", "lib/weights/remote-file.js", "lib/weights/sources.js",
-  "lib/worker/browser-decode.js", "lib/worker/in-place.js", "lib/worker/load-checkpoint.js", "lib/worker/load-gguf.js", "lib/worker/message-loop.js", "lib/worker/model-methods.js", "lib/worker/model-worker.js", "lib/worker/picture-methods.js", "lib/worker/picture-worker.js", "lib/worker/progress.js", "lib/worker/refuse-too-large.js", "lib/worker/session.js",
+  "lib/client/batch-runner.js", "lib/client/classify.js", "lib/client/hub-files.js", "lib/client/hub-listing.js", "lib/client/image-source.js", "lib/client/in-place-worker.js", "lib/client/inputs.js", "lib/client/model-source.js", "lib/client/openai-input.js", "lib/client/options.js", "lib/client/picture-pool.js", "lib/client/restarting-worker.js", "lib/client/similarity.js", "lib/client/start-worker.js", "lib/client/together.js", "lib/client/worker-connection.js",
+  "lib/shared/data-url.js", "lib/shared/device-memory.js", "lib/shared/download.js", "lib/shared/endpoint-paths.js", "lib/shared/environment.js", "lib/shared/error.js", "lib/shared/foreign-worker.js", "lib/shared/hub.js", "lib/shared/kinds.js", "lib/shared/limits.js", "lib/shared/ranges.js", "lib/shared/requested-urls.js", "lib/shared/retry-start.js", "lib/shared/units.js", "lib/shared/waiting.js", "lib/shared/weight-file-names.js",
+  "lib/store/cache-api.js", "lib/store/file-system.js", "lib/store/kept-file.js", "lib/store/kept-models.js", "lib/store/model-lock.js", "lib/store/persist.js", "lib/store/store.js",
   "models/demo.gguf",
   "page/check/view.js",
   "page/embed/compare.js", "page/embed/drawing.js", "page/embed/exports.js", "page/embed/images.js", "page/embed/input.js", "page/embed/result.js", "page/embed/samples.js", "page/embed/strip.js", "page/embed/texts.js", "page/embed/view.js",
   "page/model/choice.js", "page/model/kept.js", "page/model/last-load.js", "page/model/names.js", "page/model/progress.js", "page/model/view.js",
   "page/search/collection.js", "page/search/database.js", "page/search/folder.js", "page/search/folders.js", "page/search/indexing.js", "page/search/nearest.js", "page/search/note.js", "page/search/progress.js", "page/search/query.js", "page/search/results.js", "page/search/thumbnail.js", "page/search/view.js",
-  "page/shell/elements.js", "page/shell/notice.js", "page/shell/offline.js", "page/shell/resources.js", "page/shell/service-worker.js", "page/shell/start.js", "page/shell/tables.js", "page/shell/traffic.js", "page/shell/views.js",
+  "page/shell/computes.js", "page/shell/elements.js", "page/shell/notice.js", "page/shell/offline.js", "page/shell/resources.js", "page/shell/service-worker.js", "page/shell/start.js", "page/shell/tables.js", "page/shell/traffic.js", "page/shell/views.js",
   "samples/faces.png", "samples/fish.png", "samples/hearts.png", "samples/house.png", "samples/letter.png", "samples/moon.png",
 ];
 /** Files that few visitors need: stored when they are first requested. */
@@ -41,8 +38,8 @@ const LATER = [
 /** A module that is valid only with relaxed SIMD, to find out which builds run: see lib/engine/relaxed-simd.js. */
 const RELAXED_DOT = new Uint8Array([0, 97, 115, 109, 1, 0, 0, 0, 1, 8, 1, 96, 3, 123, 123, 123, 1, 123, 3, 2, 1, 0, 10, 13, 1, 11, 0, 32, 0, 32, 1, 32, 2, 253, 147, 2, 11]);
 /** The paths of the endpoint, and OpenAI's, relative to this worker's scope. */
-const ENDPOINT = /^(api\/predict\/file\/[^/]+\/[^/]+|api\/predict\/nlp\/[^/]+\/[^/]+|v1\/embeddings|v1\/models)\/?$/;
-const OPENAI_ENDPOINT = /^(v1\/embeddings|v1\/models)\/?$/;
+const ENDPOINT = /^(api\/predict\/file\/[^/]+\/[^/]+|api\/predict\/nlp\/[^/]+\/[^/]+|v1\/embeddings|v1\/models|v1\/models\/[^/]+)\/?$/;
+const OPENAI_ENDPOINT = /^(v1\/embeddings|v1\/models|v1\/models\/[^/]+)\/?$/;
 // End of what is generated.
 
 const PAGE_URLS = new Set([...PAGE, ...LATER].map(here));
@@ -55,6 +52,11 @@ const LOOK = 1000;
 /** Milliseconds that an answer may take: the browser ends a service worker after five minutes. */
 const LONGEST_ANSWER = 240_000;
 
+/** Milliseconds after which a fetched file is stored. */
+const KEEP_AFTER = 3000;
+
+/** The files that are being stored. @type {Set<Promise<void>>} */
+const toKeep = new Set();
 /** The ids of pages that did not confirm the last request. @type {Set<string>} */
 const deaf = new Set();
 /** Whether any of the page's files came from this cache, because the network failed, since the page was last opened. */
@@ -127,6 +129,7 @@ async function keepPage() {
  * @returns {Promise<string[]>}
  */
 async function missingFiles() {
+  await Promise.allSettled(toKeep);
   const cache = await caches.open(CACHE);
   const isKept = async (/** @type {string} */ url) =>
     (await cache.match(url)) !== undefined ||
@@ -142,7 +145,8 @@ async function missingFiles() {
 function files() {
   const build = WebAssembly.validate(RELAXED_DOT) ? "relaxed" : "simd128";
   const modules = ["pictures", build].flatMap((name) => ["clip_wasm.js", "clip_wasm_bg.wasm"].map((file) => `pkg/${name}/${file}`));
-  return [...PAGE, ...modules].map(here);
+  const workers = ["model-worker", "picture-worker", "wasm-thread"].map((name) => `pkg/workers/${name}.js`);
+  return [...PAGE, ...modules, ...workers].map(here);
 }
 
 /**
@@ -151,22 +155,40 @@ function files() {
  * @returns {Promise<Response>}
  */
 async function fetchOrRecall(event) {
-  const url = plain(event.request.url);
-  const cache = await caches.open(CACHE);
-  const kept = await cache.match(url);
+  const { request } = event;
+  const url = plain(request.url);
   try {
-    const response = await fetch(event.request);
+    const response = await fetch(request);
     // Only a navigation shows that the network works: other files may come from the browser's own cache.
-    if (event.request.mode === "navigate") recalled = false;
+    if (request.mode === "navigate") recalled = false;
     // A part of a file (206) is not stored.
-    if (response.status === 200 && !(kept && isSame(response, kept))) event.waitUntil(cache.put(url, response.clone()));
+    if (response.status === 200) event.waitUntil(keepLater(url, response.clone()));
     return response;
   } catch (error) {
     // An aborted request does not mean that the network is down.
-    if (event.request.signal.aborted || !kept) throw error;
+    const kept = request.signal.aborted ? undefined : await (await caches.open(CACHE)).match(url);
+    if (!kept) throw error;
     recalled = true;
     return kept;
   }
+}
+
+/**
+ * Stores a file, unless it is stored already. Not at once: a hundred files are asked for when a page starts, and each
+ * would wait for that.
+ * @param {string} url
+ * @param {Response} response
+ */
+async function keepLater(url, response) {
+  const keeping = (async () => {
+    await new Promise((resolve) => setTimeout(resolve, KEEP_AFTER));
+    const cache = await caches.open(CACHE);
+    const kept = await cache.match(url);
+    if (kept && isSame(response, kept)) await response.body?.cancel();
+    else await cache.put(url, response);
+  })();
+  toKeep.add(keeping);
+  await keeping.catch(() => {}).finally(() => toKeep.delete(keeping));
 }
 
 /**

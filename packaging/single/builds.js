@@ -26,3 +26,8 @@ export function threadsBuildNames() {
 export function threadsBuild() {
   return null;
 }
+
+/** A single file has no module for a GPU. */
+export function webgpuBuild() {
+  return null;
+}

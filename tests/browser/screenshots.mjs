@@ -2,7 +2,7 @@
 
 import { mkdirSync, readdirSync } from "node:fs";
 import { join } from "node:path";
-import { Site, TEST_DATA } from "./support/browser.mjs";
+import { CHROMIUM_FLAGS, Site, TEST_DATA } from "./support/browser.mjs";
 
 /** @import { ClipPage } from "./support/browser.mjs" */
 
@@ -38,7 +38,7 @@ if (!directory) throw new Error("usage: node tests/browser/screenshots.mjs DIREC
 mkdirSync(directory, { recursive: true });
 /** @type {(() => Promise<void>)[]} */
 const ends = [];
-const site = await Site.open();
+const site = await Site.open(CHROMIUM_FLAGS);
 try {
   for (const [name, reach] of Object.entries(PICTURES)) {
     const after = (/** @type {any} */ end) => void ends.push(end);

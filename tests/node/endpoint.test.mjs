@@ -119,6 +119,19 @@ describe("is refused", () => {
   }
 });
 
+test("an input that fails is named by its number in the request", async () => {
+  const broken = { image: Buffer.from("no image").toString("base64") };
+  for (const [input, message] of /** @type {[any, RegExp][]} */ ([
+    [["a", { image: BASE64 }, "b", broken], /^input 3: this is text/],
+    [[broken, "a"], /^input 0: this is text/],
+    [["a", { image: BASE64 }, { text: "a".repeat(1_000_001) }], /^input 2: 1000001 bytes of a text/],
+    [broken, /^this is text/],
+  ])) {
+    const { json } = await post("v1/embeddings", { input });
+    assert.match(json.error.message, message);
+  }
+});
+
 test("the models are listed", async () => {
   const response = await answerRequest(new Request("https://site.test/v1/models"), clip);
   const json = await response.json();
@@ -127,12 +140,26 @@ test("the models are listed", async () => {
   assert.deepEqual([wrong.status, wrong.headers.get("allow"), (await wrong.json()).error.type], [405, "GET", "invalid_request_error"]);
 });
 
+test("a model is retrieved by its name", async () => {
+  const { data: [model] } = await (await answerRequest(new Request("https://site.test/v1/models"), clip)).json();
+  const get = async (/** @type {string} */ name) => {
+    const response = await answerRequest(new Request(`https://site.test/v1/models/${name}`), clip);
+    return { status: response.status, json: await response.json() };
+  };
+  assert.deepEqual(await get(encodeURIComponent(model.id)), { status: 200, json: model });
+  for (const name of ["gpt-4", "openai%2Fclip-vit", "%E0%A4%A"]) {
+    const message = `there is no model ${name} here: the only one is ${model.id}`;
+    assert.deepEqual(await get(name), { status: 404, json: { error: { message, type: "invalid_request_error", param: "model", code: "model_not_found" } } });
+  }
+});
+
 test("OpenAI's client gets vectors, models and errors", async () => {
   const { default: OpenAI } = await import(pathToFileURL(join(REPOSITORY, "examples/node_modules/openai/index.mjs")).href);
   const fetch = (/** @type {string} */ url, /** @type {RequestInit} */ init) => answerRequest(new Request(url, init), clip);
   const client = new OpenAI({ baseURL: "https://site.test/v1", apiKey: "any", maxRetries: 0, fetch });
   const { data: models } = await client.models.list();
   const model = models[0].id;
+  assert.deepEqual(await client.models.retrieve(model), models[0]);
   const close = (/** @type {number[]} */ given, /** @type {number[]} */ wanted) => {
     assert.equal(given.length, wanted.length);
     for (const [i, value] of given.entries()) assert.ok(Math.abs(value - Number(wanted[i])) < 1e-6);

@@ -47,6 +47,6 @@ export class Installed {
  * @returns {number[][]} the command line's vectors with the demo model
  */
 export function commandLine(...inputs) {
-  if (!existsSync(PROGRAM)) throw new Error(`${PROGRAM} is missing: run cargo build --release --features cli`);
+  if (!existsSync(PROGRAM)) throw new Error(`${PROGRAM} is missing: run cargo build --release --features hub`);
   return JSON.parse(execFileSync(PROGRAM, ["embed", "--model", DEMO, ...inputs], { encoding: "utf8" })).data;
 }

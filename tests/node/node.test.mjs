@@ -144,6 +144,16 @@ test("an image is a stream, a response, pixels, or a value of another realm", as
   assert.deepEqual(raw, wanted);
 });
 
+test("a stream that goes silent is left when the signal aborts, and when the encoder is closed", { timeout: 30_000 }, async (t) => {
+  const clip = await load(t, TINY_MODEL);
+  const [first, second] = [new Readable({ read() {} }), new Readable({ read() {} })];
+  assert.equal((await failure(clip.embedImage([first], { signal: AbortSignal.timeout(50) }))).code, "aborted");
+  const closed = failure(clip.embedImage([second]));
+  setTimeout(() => clip.close(), 50);
+  assert.equal((await closed).code, "closed");
+  assert.deepEqual([first.destroyed, second.destroyed], [true, true]);
+});
+
 test("threads share the work, and do not change a bit", async (t) => {
   const one = await load(t, TINY_MODEL, { threads: 1 });
   assert.equal(one.threads, 1);
@@ -199,6 +209,17 @@ describe("errors have codes", () => {
   test("an image that does not exist", async (t) => {
     assert.equal((await failure((await load(t, TINY_MODEL)).embedImage(["nowhere.png"]))).code, "io");
   });
+  test("a folder, or an empty text, as an image", async (t) => {
+    const clip = await load(t, TINY_MODEL);
+    for (const [image, wanted, says] of /** @type {[string, string, RegExp][]} */ ([
+      [FIXTURES, "io", /is a folder, not a file; give the path of a file: an image, /],
+      ["", "invalid_input", /^expected a URL or a file, but got an empty text$/],
+    ])) {
+      const { code, message } = await failure(clip.embedImage([image]));
+      assert.equal(code, wanted);
+      assert.match(message, says);
+    }
+  });
   test("AVIF, which only browsers decode", async (t) => {
     const { code, message } = await failure((await load(t, TINY_MODEL)).embedImage([join(FIXTURES, "cat.avif")]));
     assert.deepEqual([code, /AVIF/.test(message)], ["unsupported_image", true], message);
@@ -231,8 +252,8 @@ test("a worker that ends is replaced, with its threads, and queued calls are ans
     const { postMessage } = worker;
     worker.postMessage = (/** @type {any} */ message) => {
       postMessage.call(worker, message);
-      if (ends && message.method === "embedSquare") worker.terminate();
-      if (message.method === "embedSquare") ends = false;
+      if (ends && message.method === "embedSquares") worker.terminate();
+      if (message.method === "embedSquares") ends = false;
     };
     return worker;
   };
@@ -241,7 +262,7 @@ test("a worker that ends is replaced, with its threads, and queued calls are ans
   const clip = await load(t, TINY_MODEL, { threads: 2, onWarning: ({ code }) => warnings.push(code) });
   for (let round = 1; round <= 3; round++) {
     ends = true;
-    const running = failure(clip.embedImage(IMAGES));
+    const running = failure(clip.embedImage(IMAGES.slice(0, 1))); // several would be tried again, one by one
     const waiting = vectors(clip);
     const { code, message } = await running;
     assert.equal(code, "worker_failed");

@@ -26,9 +26,9 @@ test("npm would publish it", () => {
 });
 
 test("it has the API and the builds, and no files of the page", () => {
-  const builds = readdirSync(join(REPOSITORY, "www/pkg")).flatMap((build) => ["clip_wasm.d.ts", "clip_wasm.js", "clip_wasm_bg.wasm"].map((name) => `pkg/${build}/${name}`));
-  assert.equal(builds.length, 15);
-  const wanted = [...builds, "clip.js", "clip.d.ts", "node.js", "node.d.ts", "node.cjs", "node.d.cts", "in-place.js", "in-place.d.ts", "lib/worker/model-worker.js", "lib/worker/picture-worker.js", "lib/engine/wasm-thread.js", "sw.js", "LICENSE-MIT", "LICENSE-APACHE", "README.md", "package.json"];
+  const builds = readdirSync(join(REPOSITORY, "www/pkg")).filter((name) => name !== "workers").flatMap((build) => ["clip_wasm.d.ts", "clip_wasm.js", "clip_wasm_bg.wasm"].map((name) => `pkg/${build}/${name}`));
+  assert.equal(builds.length, 18);
+  const wanted = [...builds, "clip.js", "clip.d.ts", "node.js", "node.d.ts", "node.cjs", "node.d.cts", "in-place.js", "in-place.d.ts", "lib/worker/model-worker.js", "lib/worker/picture-worker.js", "pkg/workers/model-worker.js", "pkg/workers/picture-worker.js", "pkg/workers/wasm-thread.js", "sw.js", "LICENSE-MIT", "LICENSE-APACHE", "README.md", "package.json"];
   const missing = wanted.filter((path) => !installed.files.includes(path));
   assert.deepEqual(missing, []);
   const foreign = installed.files.filter((path) => /^(page|models|samples)\/|\.(gguf|html|css|ts\.map)$|^main\.js$/.test(path));

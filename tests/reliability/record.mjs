@@ -5,7 +5,7 @@ import { join, resolve } from "node:path";
 
 /**
  * @typedef {object} Fact
- * @property {"faults" | "inputs" | "fuzz" | "life" | "engines" | "hosts"} section
+ * @property {"faults" | "inputs" | "fuzz" | "life" | "engines" | "processors" | "hosts"} section
  * @property {string} what the fact's name: a later fact with the same section and name replaces it
  * @property {string} tried how often or how much, in words and numbers
  * @property {string} outcome the result

@@ -34,6 +34,11 @@ const SECTIONS = {
     about: "The same end-to-end tests in each engine, through WebDriver.",
     what: "Engine",
   },
+  processors: {
+    title: "Processors",
+    about: "The module with relaxed SIMD in engines for other processors, which are emulated.",
+    what: "Processor and engine",
+  },
   hosts: {
     title: "Hosts",
     about: "Hosts and frames in which the page was tested, in Chromium.",

@@ -74,7 +74,7 @@ export class Visit {
   static async open(engine, { samples = false, isolated = false }) {
     const own = await new StaticServer(WWW, isolated ? ISOLATION : {}).start();
     const hub = await new StaticServer(TEST_DATA, { ...HUB_HEADERS, "cross-origin-resource-policy": "cross-origin" }).start();
-    for (const script of ["main.js", "lib/worker/model-worker.js", "lib/worker/picture-worker.js", "lib/engine/wasm-thread.js", "sw.js"]) {
+    for (const script of ["main.js", "pkg/workers/model-worker.js", "pkg/workers/picture-worker.js", "pkg/workers/wasm-thread.js", "sw.js"]) {
       const api = script === "main.js" ? 'globalThis.clipApi = () => import("./clip.js");' : "";
       const source = `(${recordComplaints})();${api}\n${readFileSync(join(WWW, script), "utf8")}`;
       own.answer(`/${script}`, (_request, response) => void response.writeHead(200, { "content-type": "text/javascript" }).end(source));

@@ -148,7 +148,7 @@ describe("with its own rules for addresses", () => {
     ["pkg/*.wasm", "not_wasm", /is not a WebAssembly module, but text\/html/],
     ["models/demo.gguf", "not_a_model", /is a web page, not a model file/],
     ["models.json", "not_json", /models\.json did not return JSON \(text\/html/],
-    ["lib/worker/model-worker.js", "worker_failed", /does not send lib\/worker\/model-worker\.js as JavaScript/],
+    ["pkg/workers/model-worker.js", "worker_failed", /does not send http:\S+\/pkg\/workers\/model-worker\.js as JavaScript/],
   ])) {
     test(`and if the missing file is ${path}, the page says so: ${code}`, async (t) => {
       const host = await hosted(t, { answer: (asked) => (asked === `/${path}` || (path === "pkg/*.wasm" && asked.endsWith(".wasm")) ? file(join(WWW, "index.html")) : null) });

@@ -116,3 +116,34 @@ describe("a Content-Security-Policy of the host", () => {
     if (passed === 5) record({ section: "hosts", what: "a Content-Security-Policy that forbids what the page needs", tried: "no scripts, WebAssembly, workers, requests, untrusted types, styles", outcome: "an error that names the directive; without scripts, a notice; without styles, it works" });
   });
 });
+
+describe("the library's files on another origin", () => {
+  const cors = { "access-control-allow-origin": "*" };
+  /** @type {[what: string, headers: Record<string, string>, worker: (origin: string) => string, folder: string, error: ((origin: string) => string) | null][]} */
+  const cases = [
+    ["with what its error asks for", cors, (origin) => `blob: ${origin}`, "/", null],
+    ["without CORS headers", {}, (origin) => `blob: ${origin}`, "/", (origin) => `${origin}/pkg/workers/model-worker.js is missing`],
+    ["that are missing", cors, (origin) => `blob: ${origin}`, "/no/", (origin) => `${origin}/no/pkg/workers/model-worker.js is missing`],
+    ["under a policy without blob:", cors, () => "'self'", "/", (origin) => `(worker-src blob: ${origin} and script-src ${origin} allow it)`],
+    ["under a policy without the origin", cors, () => "blob:", "/", (origin) => `(worker-src blob: ${origin} and script-src ${origin} allow it)`],
+  ];
+  for (const [what, headers, worker, folder, error] of cases) {
+    test(`${what}: ${error ? "the error says what is needed" : "it works"}`, async (t) => {
+      const other = await new StaticServer(WWW, headers).start();
+      t.after(() => other.stop());
+      const text = STRICT.replace("worker-src 'self'", `worker-src ${worker(other.origin)}`).replace(/(script|connect)-src 'self'/g, `$& ${other.origin}`);
+      const own = await hosted(t, { headers: { "content-security-policy": text } });
+      const { page } = await newPage(t, browser);
+      await page.goto(own.answer("/empty.html", (_request, response) => void response.setHeader("content-type", "text/html").end("<p>A page of its own.")));
+      const told = await page.evaluate(async (libraryUrl) => {
+        const { ClipEncoder } = await import("/clip.js");
+        return ClipEncoder.load("/models/demo.gguf", { libraryUrl, keep: false }).then(
+          (clip) => clip.embedText(["a cat"]).then(({ data }) => data.length),
+          ({ code, message }) => `${code}: ${message}`,
+        );
+      }, `${other.origin}${folder}`);
+      if (error === null) assert.equal(told, 1);
+      else assert.ok(String(told).startsWith("worker_failed: ") && String(told).includes(error(other.origin)), String(told));
+    });
+  }
+});

@@ -199,14 +199,15 @@ describe("a worker that dies", () => {
   const TRAPPING_MODULE = `
     export default async function init() { return { memory: new WebAssembly.Memory({ initial: 1 }) }; }
     export function warmUp() {}
+    export const products = () => "i16 pairs";
     export class Limits { set() {} }
     export const hasRoom = () => true;
     export class ModelLoader { towers = ["text"]; fileSize = 1; residentSize = 1; push() {} wanted() { return []; } finish() { return new Encoder(); } }
     class Encoder {
       info = { name: "stand-in", type: "q8_0", towers: ["text"], embeddingDimension: 2, imageSize: 1 };
-      embedText(text) {
-        if (text === "trap") throw new WebAssembly.RuntimeError("unreachable");
-        return new Float32Array([1, 0]);
+      embedTexts(texts) {
+        if (texts.includes("trap")) throw new WebAssembly.RuntimeError("unreachable");
+        return texts.map(() => new Float32Array([1, 0]));
       }
     }`;
 

@@ -4,14 +4,14 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { PHOTOS, REPOSITORY, Site } from "../support/browser.mjs";
+import { CHROMIUM_FLAGS, PHOTOS, REPOSITORY, Site } from "../support/browser.mjs";
 import { status } from "../support/server.mjs";
 
 /** @import { Page } from "playwright-core" */
 
 /** @type {Site} */
 let site;
-before(async () => (site = await Site.open()));
+before(async () => (site = await Site.open(CHROMIUM_FLAGS)));
 after(() => site.close());
 
 /**
@@ -21,7 +21,7 @@ after(() => site.close());
  */
 async function embed(page, model) {
   site.own.requests.length = 0;
-  const vectors = await page.evaluate(
+  const { vectors, device } = await page.evaluate(
     async ({ url, photo }) => {
       const { ClipEncoder } = await import("/clip.js");
       const clip = await ClipEncoder.load(url);
@@ -29,11 +29,15 @@ async function embed(page, model) {
       const texts = await clip.embedText(["a photo of a cat", "two blue squares on grass ".repeat(20)]);
       const images = await clip.embedImage([bytes]);
       clip.close();
-      return [...texts.data, ...images.data];
+      return { vectors: [...texts.data, ...images.data], device: { ...clip.device } };
     },
     { url: `${site.hub.origin}/${model}`, photo: readFileSync(join(PHOTOS, "coffee.png"), "base64") },
   );
-  const build = site.own.requests.find((path) => path.endsWith(".wasm"))?.split("/").at(-2);
+  const build = site.own.requests.find((path) => /^\/pkg\/(?!pictures).+\.wasm$/.test(path))?.split("/").at(-2);
+  assert.equal(device.name, "wasm");
+  assert.equal(site.own.requests.some((path) => path === `/pkg/${device.build}/clip_wasm_bg.wasm`), true, device.build);
+  const choices = device.build.startsWith("relaxed") ? ["i16 pairs", "signed bytes", "unsigned bytes"] : ["i16 pairs"];
+  assert.ok(choices.includes(device.products), device.products);
   return { build, vectors };
 }
 
@@ -44,10 +48,10 @@ for (const type of ["q4_0", "q5_1", "q8_0"]) {
     const relaxed = await embed(page, `vit-b-32-gelu.${type}.gguf`);
     assert.equal(relaxed.build, "relaxed");
 
-    const source = readFileSync(join(REPOSITORY, "www/lib/engine/relaxed-simd.js"), "utf8");
+    const source = readFileSync(join(REPOSITORY, "www/pkg/workers/model-worker.js"), "utf8");
     const lacking = source.replace("WebAssembly.validate(RELAXED_DOT)", "false");
     assert.notEqual(lacking, source);
-    site.own.answer("/lib/engine/relaxed-simd.js", (_request, response) => {
+    site.own.answer("/pkg/workers/model-worker.js", (_request, response) => {
       response.writeHead(200, { "content-type": "text/javascript", "cache-control": "no-store" }).end(lacking);
     });
     await page.reload();

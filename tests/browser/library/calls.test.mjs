@@ -347,8 +347,23 @@ describe("progress and bad calls", () => {
     });
   }
 
-  test("an invalid option is refused with a message that names the valid choices", async () => {
-    const message = await page.evaluate(() => window.clip.embedImage([window.HEARTS], { alpha: /** @type {any} */ ("grey") }).catch((error) => error.message));
-    assert.equal(message, `alpha is "grey"; choose one of "drop", "white", "black"`);
-  });
+  for (const [call, index, message] of /** @type {[(globals: any) => Promise<unknown>, number | undefined, RegExp][]} */ ([
+    [({ clip, HEARTS }) => clip.embedImage([HEARTS, HEARTS, new Blob(["no image"])]), 2, /^input 2: this is text, not an image/],
+    [({ clip }) => clip.embedImage([new Blob(["no image"])]), 0, /^this is text, not an image/],
+    [({ clip }) => clip.embedText(["a", 7]), 1, /^input 1 is a number/],
+    [({ clip }) => clip.embedText([...Array(40).fill("a"), "a".repeat(1_000_001)]), 40, /^input 40: 1000001 bytes of a text/],
+    [({ clip }) => clip.embedText(["a", "é".repeat(600_000)]), 1, /^input 1: .*1200000/],
+    [({ clip }) => clip.tokenize(["a", "a".repeat(1_000_001)]), 1, /^input 1: 1000001 bytes of a text/],
+    [({ clip, HEARTS }) => clip.classify([HEARTS, new Blob(["no image"])], ["a"]), 1, /^input 1: this is text/],
+    [({ clip, HEARTS }) => clip.classify([HEARTS], ["a", "a".repeat(1_000_001)], { template: ["{}", "b {}"] }), 1, /^label 1: 1000001 bytes of a text/],
+    [({ tiny, HEARTS }) => tiny.embedImage([HEARTS, HEARTS]), undefined, /^(?!input)/],
+    [({ clip, HEARTS }) => clip.embedImage([HEARTS, HEARTS], { signal: AbortSignal.abort() }), undefined, /^the call was aborted/],
+  ])) {
+    test(`${written(call)}: the error is that of input ${index}`, async () => {
+      /** @type {{ index?: number, message: string }} */
+      const error = await page.evaluate(`(${call})(window).then(() => ({ message: "no error" }), ({ index, message }) => ({ index, message }))`);
+      assert.match(error.message, message);
+      assert.equal(error.index, index);
+    });
+  }
 });

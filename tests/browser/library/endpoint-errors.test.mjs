@@ -63,6 +63,7 @@ describe("a bad request gets an error that says why", () => {
     assert.deepEqual([text.status, text.json.error.code], [400, "invalid_input"]);
     const notes = await upload(page, [filePart(CAT, "cat.png"), filePart(Buffer.from("these are notes"), "notes.png")]);
     assert.deepEqual([notes.status, notes.json.status_code, notes.json.error.code], [415, 415, "unsupported_image"]);
+    assert.match(notes.json.error.message, /^input 1: this is text/);
     const cut = await upload(page, [filePart(CAT.subarray(0, 1000), "cat.png")]);
     assert.deepEqual([cut.status, cut.json.error.code], [422, "corrupt_image"]);
   });

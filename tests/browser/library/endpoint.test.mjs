@@ -6,7 +6,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { FIXTURES, REPOSITORY, Site } from "../support/browser.mjs";
-import { controlled, filePart, NLP, OPENAI, pageWithModel, post, upload } from "../support/endpoint.mjs";
+import { controlled, filePart, NLP, OPENAI, pageWithModel, post, send, upload } from "../support/endpoint.mjs";
 import { StaticServer } from "../support/server.mjs";
 
 /** @import { Page } from "playwright-core" */
@@ -169,6 +169,17 @@ describe("v1/embeddings", () => {
     });
     assert.deepEqual(vectors, want);
   });
+});
+
+test("v1/models: the list, and one model by its name", async (t) => {
+  const page = await pageWithModel(site, t);
+  const list = await send(page, "v1/models", { method: "GET" });
+  const [model] = list.json.data;
+  assert.deepEqual([list.status, model.object], [200, "model"]);
+  const one = await send(page, `v1/models/${encodeURIComponent(model.id)}`, { method: "GET" });
+  assert.deepEqual([one.status, one.json], [200, model]);
+  const other = await send(page, "v1/models/gpt-4", { method: "GET" });
+  assert.deepEqual([other.status, other.json.error.code, other.json.error.param], [404, "model_not_found", "model"]);
 });
 
 describe("several pages", () => {

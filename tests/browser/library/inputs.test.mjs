@@ -224,6 +224,7 @@ describe("is refused, and the encoder goes on", () => {
     }, /^invalid_input: the body of the Response has been read already/],
     ["a stream that fails", () => new ReadableStream({ start: (controller) => controller.error(new Error("oh")) }), /^io: the stream of an image failed after 0 bytes/],
     ["a stream of texts", () => new ReadableStream({ start: (controller) => controller.enqueue("text") }), /^invalid_input: a chunk of the stream is a string, not bytes/],
+    ["an empty text", () => "", /^invalid_input: expected a URL or a file, but got an empty text/],
     ["a data: URL that is damaged", () => "data:image/png;base64,#", /^invalid_input: the base64 of the data: URL/],
   ];
   for (const [what, make, error] of cases) {
@@ -250,4 +251,43 @@ describe("is refused, and the encoder goes on", () => {
     }, `${origin}/foreign.png`);
     for (const error of told) assert.match(String(error), /^unsupported_image: this page may not read the pixels of this picture: it is from another site/);
   });
+});
+
+describe("a source that goes silent", () => {
+  /** @type {Record<string, () => any>} */
+  const sources = {
+    "a ReadableStream": () => new ReadableStream({ start: (controller) => controller.enqueue(window.cat.slice(0, 100)), cancel: () => void window.ended++ }),
+    "a ReadableStream that does not answer": () => new ReadableStream({ cancel: () => (window.ended++, new Promise(() => {})) }),
+    "a Response": () => new Response(new ReadableStream({ cancel: () => void window.ended++ })),
+    "an iterable": () => ({ [Symbol.asyncIterator]: () => ({ next: () => new Promise(() => {}), return: async () => void window.ended++ }) }),
+  };
+  for (const [what, make] of Object.entries(sources)) {
+    test(`${what} is left when the signal aborts, and when the encoder is closed`, { timeout: 30_000 }, async () => {
+      const told = await page.evaluate(
+        async ({ make, url }) => {
+          const silent = new Function(`return ${make}`)();
+          window.ended = 0;
+          const clip = await window.ClipEncoder.load(url);
+          const soon = () => {
+            const abort = new AbortController();
+            setTimeout(() => abort.abort(), 50);
+            return { signal: abort.signal };
+          };
+          const each = async () => {
+            const outcomes = clip.embedEach([window.cat, silent(), window.cat], soon());
+            const first = (await outcomes.next()).value?.index;
+            return [first, await outcomes.next().then(() => outcomes.next()).then(() => null, ({ code }) => code)];
+          };
+          const codeOf = (/** @type {Promise<unknown>} */ call) => call.then(() => null, ({ code }) => code);
+          const aborted = [await codeOf(clip.embedImage([silent()], soon())), await each()];
+          const after = await clip.embedImage([window.cat]);
+          const closed = codeOf(clip.embedImage([silent()]));
+          setTimeout(() => clip.close(), 50);
+          return { aborted, after: after.data.length, closed: await closed, ended: window.ended };
+        },
+        { make: String(make), url: `${site.hub.origin}/tiny-gelu.q8_0.gguf` },
+      );
+      assert.deepEqual(told, { aborted: ["aborted", [0, "aborted"]], after: 1, closed: "closed", ended: 3 });
+    });
+  }
 });

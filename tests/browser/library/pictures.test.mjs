@@ -13,7 +13,7 @@ import { waitUntil } from "../support/waiting.mjs";
 
 /** @import { TestContext } from "node:test" */
 
-const SCRIPT = "lib/worker/picture-worker.js";
+const SCRIPT = "pkg/workers/picture-worker.js";
 const MODULE = "pkg/pictures/clip_wasm_bg.wasm";
 /** Milliseconds that a picture may take here. */
 const LONGEST = 5000;
@@ -67,8 +67,10 @@ after(() => site.close());
  * A page with the API, whose picture workers can be broken.
  * @param {TestContext} t
  * @param {number} [longest] milliseconds that reading a picture may take, if not as many as for a visitor
+ * @param {{ early?: boolean }} [options] `early`: whether the worker starts before the first picture comes, as it does if
+ *   the model is loaded for pictures
  */
-async function page(t, longest) {
+async function page(t, longest, { early = true } = {}) {
   const page = await site.emptyPage(t);
   const answer = (/** @type {string} */ path, /** @type {string} */ type, /** @type {string | Buffer} */ body) =>
     site.own.answer(`/${path}`, (_request, response) => void response.writeHead(200, { "content-type": type }).end(body));
@@ -82,11 +84,12 @@ async function page(t, longest) {
     answer("lib/client/picture-pool.js", "text/javascript", hasty);
   }
   await openApi(page);
-  await page.evaluate(async (url) => {
+  await page.evaluate(async ({ url, early }) => {
     const { ClipEncoder, cat, onWarning } = window;
-    window.clip = await ClipEncoder.load(url, { onWarning });
+    window.clip = await ClipEncoder.load(url, { onWarning, towers: early ? undefined : ["text"] });
+    if (!early) await window.clip.loadTowers(["vision"]);
     window.image = (type) => new Blob([cat], { type });
-  }, `${site.hub.origin}/tiny-gelu.q8_0.gguf`);
+  }, { url: `${site.hub.origin}/tiny-gelu.q8_0.gguf`, early });
   return page;
 }
 
@@ -94,15 +97,33 @@ async function page(t, longest) {
 const embedCat = () => window.told(window.clip.embedImage([window.cat]));
 
 describe("the worker that reads pictures", () => {
-  test("and its module are loaded for the first picture", async (t) => {
-    const tab = await page(t);
-    const asked = () => site.own.requests.filter((path) => path.includes("picture-worker") || path.includes("pkg/pictures/"));
+  /** What a page has asked for in order to read pictures. */
+  const asked = () => site.own.requests.filter((path) => path.includes("picture-worker") || path.includes("pkg/pictures/")).toSorted();
+  const ALL = [`/${SCRIPT}`, `/${MODULE}`, "/pkg/pictures/clip_wasm.js"].toSorted();
+
+  test("and its module are not loaded for texts", async (t) => {
+    const tab = await page(t, undefined, { early: false });
     await tab.evaluate(() => window.told(window.clip.embedText(["a dog"])));
     assert.deepEqual(asked(), []);
     await tab.evaluate(embedCat);
-    assert.deepEqual(asked().toSorted(), [`/${SCRIPT}`, `/${MODULE}`, "/pkg/pictures/clip_wasm.js"].toSorted());
+    assert.deepEqual(asked(), ALL);
     const towers = site.own.requests.filter((path) => path.endsWith(".wasm") && !path.includes("pictures"));
     assert.equal(towers.length, 1);
+  });
+
+  test("and its module are loaded with the model, once, if it is for pictures", async (t) => {
+    const tab = await page(t);
+    await waitUntil("all is asked for", () => asked().length === ALL.length);
+    assert.equal((await tab.evaluate(embedCat)).length, 64);
+    assert.deepEqual(asked(), ALL);
+  });
+
+  test("ends with a load that fails", async (t) => {
+    const tab = await page(t);
+    const told = await tab.evaluate((url) => window.told(window.ClipEncoder.load(url)), `${site.hub.origin}/nothing-here.gguf`);
+    assert.match(String(told), /^http_status/);
+    await tab.evaluate(() => window.clip.close());
+    await waitUntil("all workers have ended", () => tab.workers().length === 0);
   });
 
   for (const [what, type, expected, longest] of /** @type {const} */ ([
@@ -225,7 +246,7 @@ describe("the worker that reads pictures", () => {
   });
 
   test("may wait longer for its module than a picture may take", async (t) => {
-    const tab = await page(t, 1500);
+    const tab = await page(t, 1500, { early: false });
     const module = readFileSync(join(REPOSITORY, "www", MODULE));
     site.own.answer(`/${MODULE}`, (_request, response) => {
       setTimeout(() => response.writeHead(200, { "content-type": "application/wasm" }).end(module), 3000);
@@ -246,7 +267,7 @@ describe("the worker that reads pictures", () => {
   });
 
   test("whose module cannot be fetched reports that, and fetches it again", async (t) => {
-    const tab = await page(t);
+    const tab = await page(t, undefined, { early: false });
     site.own.answer(`/${MODULE}`, status(404));
     assert.match(String(await tab.evaluate(embedCat)), /^http_status: .+pictures\/clip_wasm_bg\.wasm answered 404/);
     site.own.answer(`/${MODULE}`, (_request, response) => void response.writeHead(200, { "content-type": "application/wasm" }).end(readFileSync(join(REPOSITORY, "www", MODULE))));
@@ -254,7 +275,7 @@ describe("the worker that reads pictures", () => {
   });
 
   test("whose script is missing ends a series with an error that does not blame the picture", async (t) => {
-    const tab = await page(t);
+    const tab = await page(t, undefined, { early: false });
     site.own.answer(`/${SCRIPT}`, status(404));
     const told = await tab.evaluate(async () => {
       try {
@@ -264,7 +285,7 @@ describe("the worker that reads pictures", () => {
       }
       return "nothing";
     });
-    assert.match(told, /^worker_failed: .+lib\/worker\/picture-worker\.js as JavaScript/);
+    assert.match(told, /^worker_failed: .+pkg\/workers\/picture-worker\.js as JavaScript/);
     assert.doesNotMatch(told, /leave this picture out/);
     assert.equal((await tab.evaluate(() => window.told(window.clip.embedText(["a dog"])))).length, 64);
   });

@@ -249,6 +249,7 @@ describe("a batch", () => {
       const rounds = [];
       for (const [count, marks] of /** @type {[number, Record<number, string>][]} */ ([
         [10, { 3: TRAP, 7: END }],
+        [5, { 0: END, 1: END, 2: END }],
         [64, { 20: TRAP, 40: END, 60: TRAP }],
         [64, { 30: END_HELPER, 31: END_HELPER, 50: END_HELPER, 51: END_HELPER }],
       ])) {
@@ -271,6 +272,7 @@ describe("a batch", () => {
     const failed = (/** @type {number[]} */ ...indices) => indices.map((index) => [index, "worker_failed"]);
     assert.deepEqual(rounds, [
       { right: 8, failed: failed(3, 7), wrong: [] },
+      { right: 2, failed: failed(0, 1, 2), wrong: [] },
       { right: 61, failed: failed(20, 40, 60), wrong: [] },
       { right: 64, failed: [], wrong: [] },
     ]);
@@ -295,8 +297,8 @@ describe("with threads", () => {
     const page = await site.emptyPage(t);
     isolated.reset();
     isolated.answer("/", (_request, response) => void response.writeHead(200, { "content-type": "text/html" }).end("<!doctype html><link rel=icon href=data:,>"));
-    const source = readFileSync(join(REPOSITORY, "www/lib/worker/model-worker.js"), "utf8");
-    isolated.answer("/lib/worker/model-worker.js", (_request, response) => void response.writeHead(200, { "content-type": "text/javascript" }).end(`${workerScript}\n${source}`));
+    const source = readFileSync(join(REPOSITORY, "www/pkg/workers/model-worker.js"), "utf8");
+    isolated.answer("/pkg/workers/model-worker.js", (_request, response) => void response.writeHead(200, { "content-type": "text/javascript" }).end(`${workerScript}\n${source}`));
     const module = withTableExported(readFileSync(join(REPOSITORY, "www/pkg/relaxed-threads/clip_wasm_bg.wasm")));
     isolated.answer("/pkg/relaxed-threads/clip_wasm_bg.wasm", (_request, response) => void response.writeHead(200, { "content-type": "application/wasm" }).end(module));
     await page.goto(`${isolated.origin}/icon.svg`);
@@ -351,16 +353,16 @@ describe("with threads", () => {
 
   test("one that traps while the worker waits for it fails only the running call", async (t) => {
     const page = await isolatedPage(t);
-    const source = readFileSync(join(REPOSITORY, "www/lib/engine/wasm-thread.js"), "utf8");
-    const poisoned = source.replace("initSync({ module, memory });", `
-      const { functions } = initSync({ module, memory });
-      const isFirst = await (await fetch("/first")).text();
+    const source = readFileSync(join(REPOSITORY, "www/pkg/workers/wasm-thread.js"), "utf8");
+    const poisoned = source.replace("bindings.initSync({ module, memory });", `
+      const { functions } = bindings.initSync({ module, memory });
+      var isFirst = await (await fetch("/first")).text();
       if (isFirst) for (let i = 0; i < functions.length; i++) functions.set(i, null);`)
-      .replace("joinPool();", "if (isFirst) await new Promise((resolve) => setTimeout(resolve, 1000));\njoinPool();");
+      .replace("bindings.joinPool();", "if (isFirst) await new Promise((resolve) => setTimeout(resolve, 1000));\nbindings.joinPool();");
     assert.notEqual(poisoned, source);
     let threads = 0;
     isolated.answer("/first", (_request, response) => void response.writeHead(200, { "cache-control": "no-store" }).end(threads++ === 0 ? "yes" : ""));
-    isolated.answer("/lib/engine/wasm-thread.js", (_request, response) => void response.writeHead(200, { "content-type": "text/javascript" }).end(poisoned));
+    isolated.answer("/pkg/workers/wasm-thread.js", (_request, response) => void response.writeHead(200, { "content-type": "text/javascript" }).end(poisoned));
     const { want, failed, got, count, warnings } = await page.evaluate(async (url) => {
       const { ClipEncoder, onWarning, told, warnings } = window;
       const clip = await ClipEncoder.load(url, { threads: 2, onWarning });

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { setTimeout as pause } from "node:timers/promises";
 import { record } from "../../reliability/record.mjs";
-import { FIXTURES, modelWorkers, PHOTOS, REPOSITORY, Site, TEST_DATA, TINY_MODEL } from "../support/browser.mjs";
+import { CHROMIUM_FLAGS, FIXTURES, modelWorkers, PHOTOS, REPOSITORY, Site, TEST_DATA, TINY_MODEL } from "../support/browser.mjs";
 import { apiPage, script } from "../support/loads.mjs";
 import { runPlain } from "../support/plain.mjs";
 import { megabytes, Processes, trend } from "../support/processes.mjs";
@@ -29,7 +29,7 @@ const MODEL = "/m.gguf";
 
 /** @type {Site} */
 let site;
-before(async () => (site = await Site.open()));
+before(async () => (site = await Site.open(CHROMIUM_FLAGS)));
 after(() => site.close());
 
 /** Makes the memory of a worker's module available to this test. */
@@ -144,8 +144,7 @@ test(`${INPUTS} inputs through one encoder, one in ten of them bad`, { timeout: 
 
 describe("loaded and closed", () => {
   for (const { name, path, rounds } of [
-    // More rounds with the long soak of every week.
-    { name: "the tiny model", path: TINY_MODEL, rounds: INPUTS === USUAL ? 30 : 100 },
+    { name: "the tiny model", path: TINY_MODEL, rounds: 50 },
     { name: "ViT-B/32", path: join(TEST_DATA, "vit-b-32-gelu.q8_0.gguf"), rounds: 10 },
   ]) {
     test(`${rounds} times, ${name}: nothing grows and nothing is left over`, { timeout: 300_000 }, async (t) => {

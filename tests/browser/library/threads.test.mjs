@@ -7,7 +7,7 @@ import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { record } from "../../reliability/record.mjs";
-import { FIXTURES, PHOTOS, REPOSITORY, Site, TEST_DATA } from "../support/browser.mjs";
+import { CHROMIUM_FLAGS, FIXTURES, PHOTOS, REPOSITORY, Site, TEST_DATA } from "../support/browser.mjs";
 import { atFirst, file, noSamples, StaticServer, status } from "../support/server.mjs";
 
 /** @import { Page } from "playwright-core" */
@@ -22,7 +22,7 @@ let site;
 let isolated;
 
 before(async () => {
-  site = await Site.open();
+  site = await Site.open(CHROMIUM_FLAGS);
   isolated = await new StaticServer(join(REPOSITORY, "www"), ISOLATION).start();
 });
 after(async () => {
@@ -76,6 +76,21 @@ async function isolatedPage(t) {
   return page;
 }
 
+/**
+ * Has the isolated host send a worker's script with a change.
+ * @param {string} name
+ * @param {string | RegExp} before
+ * @param {string} after
+ */
+function changeScript(name, before, after) {
+  const script = readFileSync(join(REPOSITORY, `www/pkg/workers/${name}.js`), "utf8");
+  const changed = script.replace(before, after);
+  assert.notEqual(changed, script);
+  isolated.answer(`/pkg/workers/${name}.js`, (_request, response) => {
+    response.writeHead(200, { "content-type": "text/javascript", ...ISOLATION }).end(changed);
+  });
+}
+
 describe("a host that sends no headers", () => {
   test("has one thread on the first visit and all from the second on, with equal vectors", async (t) => {
     const { page } = await site.newPage(t);
@@ -114,19 +129,18 @@ describe("a script that fails to load the first time", () => {
   /** @param {string} path */
   const failing = (path) => atFirst(status(503), file(join(REPOSITORY, "www", path)));
 
-  for (const path of ["lib/worker/model-worker.js", "lib/store/store.js"]) {
-    test(`of the worker, ${path}, is requested again`, async (t) => {
-      const { page } = await site.newPage(t);
-      site.own.answer(`/${path}`, failing(path));
-      assert.equal((await embed(page)).vectors.length, TEXTS.length + 1);
-    });
-  }
+  test("of the worker is requested again", async (t) => {
+    const { page } = await site.newPage(t);
+    const path = "pkg/workers/model-worker.js";
+    site.own.answer(`/${path}`, failing(path));
+    assert.equal((await embed(page)).vectors.length, TEXTS.length + 1);
+  });
 
   test("of a thread is requested again", async (t) => {
     const page = await isolatedPage(t);
-    isolated.answer("/lib/engine/wasm-thread.js", failing("lib/engine/wasm-thread.js"));
+    isolated.answer("/pkg/workers/wasm-thread.js", failing("pkg/workers/wasm-thread.js"));
     assert.equal((await embed(page)).threads, EXPECTED_THREADS);
-    record({ section: "faults", what: "a worker's script that is missing at first", tried: "503 for the worker's, for one that it imports, and for a thread's", outcome: "it is requested again" });
+    record({ section: "faults", what: "a worker's script that is missing at first", tried: "503 for the worker's, and for a thread's", outcome: "it is requested again" });
   });
 
   test("of a thread's build is requested again", async (t) => {
@@ -146,7 +160,7 @@ describe("a script that fails to load the first time", () => {
       return ClipEncoder.load(url, { signal: AbortSignal.abort() }).catch(({ code }) => code);
     }, `${site.hub.origin}/tiny-gelu.q8_0.gguf`);
     assert.equal(code, "aborted");
-    assert.deepEqual(site.own.requests.filter((path) => path.endsWith("/lib/worker/model-worker.js")), []);
+    assert.deepEqual(site.own.requests.filter((path) => path.endsWith("/pkg/workers/model-worker.js")), []);
   });
 });
 
@@ -184,6 +198,25 @@ describe("a host that isolates the page", () => {
     record({ section: "faults", what: "a module with threads that is missing", tried: "404", outcome: "the module for one thread is used" });
   });
 
+  test("does not wait for threads that never answer", { timeout: 30_000 }, async (t) => {
+    const page = await isolatedPage(t);
+    const one = await embed(page, { threads: 1 });
+    changeScript("model-worker", "setTimeout(resolve, milliseconds)", "setTimeout(resolve, milliseconds / 30)");
+    changeScript("wasm-thread", /^[^]+$/, "// silent");
+    assert.deepEqual(await embed(page, { threads: 3 }), one);
+  });
+
+  test("runs on as many threads as there is memory for", { timeout: 30_000 }, async (t) => {
+    const page = await isolatedPage(t);
+    const one = await embed(page, { threads: 1 });
+    // A thread's stack then takes most of the memory that they share.
+    changeScript("wasm-thread", "initSync({ module", "initSync({ thread_stack_size: 1 << 29, module");
+    changeScript("model-worker", "setTimeout(resolve, milliseconds)", "setTimeout(resolve, milliseconds / 10)");
+    const few = await embed(page, { threads: 5 });
+    assert.ok(few.threads < 5, `${few.threads} threads`);
+    assert.deepEqual(few.vectors, one.vectors);
+  });
+
   test("fetches one build for a model that does not exist", async (t) => {
     const page = await isolatedPage(t);
     isolated.requests.length = 0;
@@ -195,7 +228,7 @@ describe("a host that isolates the page", () => {
       );
     }, `${site.hub.origin}/no-such-model.gguf`);
     assert.equal(code, "http_status");
-    assert.deepEqual(isolated.requests.filter((path) => path.endsWith(".wasm")), ["/pkg/relaxed-threads/clip_wasm_bg.wasm"]);
+    assert.deepEqual(isolated.requests.filter((path) => path.endsWith(".wasm") && !path.includes("/pictures/")), ["/pkg/relaxed-threads/clip_wasm_bg.wasm"]);
   });
 
   test("that sends wasm with the wrong type has threads too", async (t) => {
@@ -225,7 +258,7 @@ describe("a host that isolates the page", () => {
   });
 });
 
-for (const threads of /** @type {any[]} */ ([0, -1, 1.5, "2", null])) {
+for (const threads of /** @type {any[]} */ ([0, -1, 1.5, "2", null, 257, 1000])) {
   test(`threads: ${JSON.stringify(threads)} is refused`, async (t) => {
     const { page } = await site.newPage(t);
     const code = await page.evaluate(async (threads) => {

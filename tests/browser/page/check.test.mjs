@@ -4,14 +4,14 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { PHOTOS, shownCode, Site } from "../support/browser.mjs";
+import { CHROMIUM_FLAGS, PHOTOS, shownCode, Site } from "../support/browser.mjs";
 import { cosine } from "../support/vectors.mjs";
 
 /** @import { ClipPage } from "../support/browser.mjs" */
 
 /** @type {Site} */
 let site;
-before(async () => (site = await Site.open()));
+before(async () => (site = await Site.open(CHROMIUM_FLAGS)));
 after(() => site.close());
 
 /** @param {string} name */

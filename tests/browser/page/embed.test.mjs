@@ -213,7 +213,7 @@ describe("the JSON", () => {
     await clip.loadTinyModel();
     await clip.texts.fill("a photo of a cat");
     await clip.embed();
-    assert.match(String(await clip.page.locator("#result-summary").textContent()), /^.+ · q8_0 · \d+ dimensions · [\d.]+ ms per input$/);
+    assert.match(String(await clip.page.locator("#result-summary").textContent()), /^.+ · q8_0 · \d+ dimensions · [\d.]+ ms per input on 1 thread$/);
     assert.match(String(await clip.page.locator("#legend .time").textContent()), /^[\d.]+ ms$/);
   });
 });

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { readdirSync, readFileSync, statSync } from "node:fs";
-import { join, relative } from "node:path";
+import { dirname, join, relative } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { record } from "../../reliability/record.mjs";
 import { FIXTURES, REPOSITORY, shownCode, Site, TINY_MODEL } from "../support/browser.mjs";
@@ -77,11 +77,17 @@ describe("without a network", () => {
     const listed = [...source.matchAll(/const (?:PAGE|LATER) = \[([^\]]+)\]/g)]
       .flatMap(([, list]) => [...String(list).matchAll(/"([^"]+)"/g)])
       .map(([, path]) => String(path));
-    const files = readdirSync(WWW, { recursive: true, withFileTypes: true })
-      .filter((entry) => entry.isFile())
+    // Workers are one file each, which ./build.sh makes: see sw.js.
+    const scripts = new Set(["main.js", "page/shell/start.js", "clip.js", "endpoint.js"]);
+    for (const path of scripts) {
+      const code = readFileSync(join(WWW, path), "utf8").replace(/^\s*(\/\*\*|\*|\/\/).*$/gm, "");
+      for (const [, target] of code.matchAll(/(?:from |import\(|import )"(\.{1,2}\/[^"]+)"/g)) scripts.add(join(dirname(path), String(target)));
+    }
+    const others = readdirSync(WWW, { recursive: true, withFileTypes: true })
+      .filter((entry) => entry.isFile() && !entry.name.endsWith(".js"))
       .map((entry) => relative(WWW, join(entry.parentPath, entry.name)))
-      .filter((path) => !/^(pkg|lib\/node)\/|^(sw\.js|(node-)?in-place\.js|node\.js|index\.html|_headers|check\/README\.md|models\/demo\.md)$/.test(path));
-    assert.deepEqual(listed.toSorted(), ["./", ...files].toSorted());
+      .filter((path) => !/^pkg\/|^(index\.html|_headers|check\/README\.md|models\/demo\.md)$/.test(path));
+    assert.deepEqual(listed.toSorted(), ["./", ...scripts, ...others].toSorted());
   });
 
   test("the menu has the right SHA-256 of the demo model", () => {
@@ -150,9 +156,9 @@ describe("a device with little memory", () => {
 
   test("is offered a smaller model, and to load the chosen one anyway", async (t) => {
     const clip = await site.newPage(t);
-    site.own.answer("/lib/worker/model-worker.js", (_request, response) => {
+    site.own.answer("/pkg/workers/model-worker.js", (_request, response) => {
       response.writeHead(200, { "content-type": "text/javascript" });
-      response.end(`Object.defineProperty(navigator, "deviceMemory", { value: 0.125 });\n${readFileSync(join(WWW, "lib/worker/model-worker.js"))}`);
+      response.end(`Object.defineProperty(navigator, "deviceMemory", { value: 0.125 });\n${readFileSync(join(WWW, "pkg/workers/model-worker.js"))}`);
     });
     await reopen(clip);
     await clip.page.getByRole("button", { name: "Load", exact: true }).click();

@@ -6,7 +6,7 @@ import { execFileSync } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { PHOTOS, REPOSITORY, Site, TEST_DATA } from "../support/browser.mjs";
+import { CHROMIUM_FLAGS, PHOTOS, REPOSITORY, Site, TEST_DATA } from "../support/browser.mjs";
 import { readTensors } from "../support/safetensors.mjs";
 import { cosine, largestDifference, median } from "../support/vectors.mjs";
 
@@ -28,7 +28,7 @@ let site;
 /** @type {number[][]} the page's vectors: one for each caption, then one for each photo */
 let vectors;
 
-before(async () => (site = await Site.open()));
+before(async () => (site = await Site.open(CHROMIUM_FLAGS)));
 after(() => site.close());
 
 test("the page embeds them all", { timeout: 240_000 }, async (t) => {
@@ -60,7 +60,7 @@ test("near transformers in f32", (t) => {
 });
 
 test("equal to the command line's", { timeout: 120_000 }, (t) => {
-  if (!existsSync(COMMAND_LINE)) throw new Error(`${COMMAND_LINE} is missing: run cargo build --release --features cli`);
+  if (!existsSync(COMMAND_LINE)) throw new Error(`${COMMAND_LINE} is missing: run cargo build --release --features hub`);
   const given = [...captions.flatMap((text) => ["--text", text]), ...photos.flatMap((path) => ["--image", path])];
   const printed = execFileSync(COMMAND_LINE, ["embed", "--model", join(TEST_DATA, MODEL), ...given], { encoding: "utf8" });
   const { data } = JSON.parse(printed);

@@ -57,7 +57,7 @@ test("a whole session only requests its own site and the model's URL, and sends 
 
   const model = site.hub.origin + MODEL;
   const own = proxy.requests.filter(({ url }) => url.startsWith(`${site.own.origin}/`));
-  for (const path of ["/", "/sw.js", "/lib/worker/model-worker.js", "/lib/engine/wasm-thread.js", "/models/demo.gguf"]) {
+  for (const path of ["/", "/sw.js", "/pkg/workers/model-worker.js", "/pkg/workers/wasm-thread.js", "/models/demo.gguf"]) {
     assert.ok(own.some(({ url }) => new URL(url).pathname === path), `${path} is on the proxy's record`);
   }
   assert.ok(proxy.requests.some(({ url }) => url === model), "the model is on the proxy's record");

@@ -46,8 +46,9 @@ export const MORTAL = script(
           endWatched();
         }
       }
-      const isMarked = params?.pixels?.length > 0 && params.pixels.every((/** @type {number} */ level) => level === params.pixels[0]);
-      const mark = params?.text ?? (isMarked ? MARKS[params.pixels[0] - 1] : undefined);
+      const ofSquare = (/** @type {Uint8Array} */ pixels) => (pixels.every((level) => level === pixels[0]) ? MARKS[Number(pixels[0]) - 1] : undefined);
+      const marks = [...(params?.texts ?? []), ...(params?.squares ?? []).map(ofSquare)];
+      const mark = marks.find((mark) => MARKS.includes(mark));
       if (mark === TRAP && wasm.functions) for (let i = 0; i < wasm.functions.length; i++) wasm.functions.set(i, null);
       else if (mark === TRAP) new Uint8Array(wasm.memory.buffer).fill(255, 1 << 10);
       if (mark === END || (mark === END_HELPER && isHelper)) {

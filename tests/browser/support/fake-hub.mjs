@@ -22,6 +22,9 @@ const EXPOSED = "X-Repo-Commit,X-Request-Id,X-Error-Code,X-Error-Message,X-Total
 /** The Hub stores files with these endings apart, and redirects to them. */
 const LARGE = /\.(gguf|safetensors|bin|onnx)$/;
 
+/** The commit that every revision is. */
+export const COMMIT = "c0ffee".repeat(7).slice(0, 40);
+
 /** A token that may read everything, and one whose account has not accepted the terms of gated models. */
 export const TOKEN = "hf_a1B2c3";
 export const STRANGER = "hf_stranger";
@@ -35,6 +38,14 @@ export class FakeHub {
   stored = [];
   /** The `Authorization` of each request to the host of large files. @type {(string | undefined)[]} */
   tokensAtStore = [];
+  /** The name of this host in the addresses of large files. */
+  storeHost = "127.0.0.1";
+  /** If set, a large file's connection ends after so many bytes. @type {number | null} */
+  cutAfter = null;
+  /** Whether a part of a large file can be asked for. */
+  ranges = true;
+  /** Whether the listing has sizes and hashes; some mirrors tell none. */
+  details = true;
   /** If set, answers every request instead. @type {((request: IncomingMessage, response: ServerResponse) => void) | null} */
   instead = null;
   #hub = createServer((request, response) => this.#answer(request, response));
@@ -54,7 +65,7 @@ export class FakeHub {
 
   /** Forgets repositories and requests. */
   reset() {
-    Object.assign(this, { repositories: {}, requests: [], stored: [], tokensAtStore: [], instead: null });
+    Object.assign(this, { repositories: {}, requests: [], stored: [], tokensAtStore: [], cutAfter: null, ranges: true, details: true, instead: null });
   }
 
   get origin() {
@@ -88,11 +99,11 @@ export class FakeHub {
     const repository = this.repositories[`${owner}/${name}`];
     const { visibility = "public", revisions = ["main"], files = {}, ...about } = repository ?? {};
     if (!repository || (visibility === "private" && token !== TOKEN)) return refuse(token ? 404 : 401, "RepoNotFound", "Repository not found");
-    if (!revisions.includes(decodeURIComponent(String(revision)))) return refuse(404, "RevisionNotFound", `Invalid rev id: ${revision}`);
+    if (![COMMIT, ...revisions].includes(decodeURIComponent(String(revision)))) return refuse(404, "RevisionNotFound", `Invalid rev id: ${revision}`);
     if (api) {
-      const siblings = Object.entries(files).map(([rfilename, source]) => ({ rfilename, size: bytesOf(source).length, blobId: "0" }));
+      const siblings = Object.entries(files).map(([rfilename, source]) => (this.details ? describe(rfilename, bytesOf(source)) : { rfilename }));
       response.writeHead(200, { "content-type": "application/json; charset=utf-8" });
-      response.end(JSON.stringify({ id: `${owner}/${name}`, sha: "0".repeat(40), private: visibility === "private", gated: visibility === "gated" && "auto", siblings, ...about }));
+      response.end(JSON.stringify({ id: `${owner}/${name}`, sha: COMMIT, private: visibility === "private", gated: visibility === "gated" && "auto", siblings, ...about }));
       return;
     }
     if (visibility === "gated" && token !== TOKEN) {
@@ -101,11 +112,14 @@ export class FakeHub {
     const source = files[decodeURIComponent(String(file))];
     if (source === undefined) return refuse(404, "EntryNotFound", "Entry not found");
     const bytes = bytesOf(source);
-    response.setHeader("x-repo-commit", "0".repeat(40));
+    response.setHeader("x-repo-commit", COMMIT);
     if (LARGE.test(String(file))) {
-      const location = `${originOf(this.#store)}/${owner}/${name}/${file}?signature=1`;
-      response.writeHead(302, { location, "x-linked-size": bytes.length, "x-linked-etag": etagOf(bytes) }).end();
-    } else response.writeHead(200, { "content-type": "text/plain; charset=utf-8", etag: etagOf(bytes) }).end(bytes);
+      const location = `${originOf(this.#store, this.storeHost)}/${owner}/${name}/${file}?signature=1`;
+      response.writeHead(302, { location, "x-linked-size": bytes.length, "x-linked-etag": `"${sha256(bytes)}"` }).end();
+    } else {
+      response.setHeader("content-type", "text/plain; charset=utf-8");
+      sendPart(request, response, bytes, gitHash(bytes));
+    }
   }
 
   /**
@@ -123,26 +137,59 @@ export class FakeHub {
     if (request.headers.authorization) return void response.writeHead(400).end("Only one auth mechanism allowed");
     const [, owner, name, ...path] = pathname.split("/");
     const bytes = bytesOf(this.repositories[`${owner}/${name}`]?.files[decodeURIComponent(path.join("/"))] ?? Buffer.alloc(0));
-    const range = /^bytes=(\d+)-(\d*)$/.exec(request.headers.range ?? "");
-    const from = range ? Number(range[1]) : 0;
-    const to = range?.[2] ? Math.min(Number(range[2]) + 1, bytes.length) : bytes.length;
-    if (range) response.setHeader("content-range", `bytes ${from}-${to - 1}/${bytes.length}`);
-    response.writeHead(range ? 206 : 200, { "content-type": "binary/octet-stream", "accept-ranges": "bytes", etag: etagOf(bytes), "content-length": to - from });
-    response.end(bytes.subarray(from, to));
+    response.setHeader("content-type", "binary/octet-stream");
+    if (!this.ranges) delete request.headers.range;
+    sendPart(request, response, bytes, sha256(bytes), this.cutAfter ?? Infinity);
   }
 }
 
-/** @param {import("node:http").Server} server */
-function originOf(server) {
-  return `http://127.0.0.1:${/** @type {AddressInfo} */ (server.address()).port}`;
+/**
+ * @param {IncomingMessage} request
+ * @param {ServerResponse} response
+ * @param {Buffer} bytes of the file
+ * @param {string} hash
+ * @param {number} [most] bytes after which the connection ends
+ */
+function sendPart(request, response, bytes, hash, most = Infinity) {
+  const range = /^bytes=(\d+)-(\d*)$/.exec(request.headers.range ?? "");
+  const from = range ? Number(range[1]) : 0;
+  const to = range?.[2] ? Math.min(Number(range[2]) + 1, bytes.length) : bytes.length;
+  if (range && from >= bytes.length) return void response.writeHead(416, { "content-range": `bytes */${bytes.length}` }).end();
+  if (range) response.setHeader("content-range", `bytes ${from}-${to - 1}/${bytes.length}`);
+  response.writeHead(range ? 206 : 200, { "accept-ranges": "bytes", etag: `"${hash}"`, "content-length": to - from });
+  if (to - from <= most) return void response.end(bytes.subarray(from, to));
+  response.write(bytes.subarray(from, from + most), () => response.destroy());
+}
+
+/**
+ * A file as the listing has it.
+ * @param {string} rfilename
+ * @param {Buffer} bytes
+ */
+function describe(rfilename, bytes) {
+  const lfs = LARGE.test(rfilename) ? { lfs: { sha256: sha256(bytes), size: bytes.length, pointerSize: 134 } } : {};
+  return { rfilename, size: bytes.length, blobId: gitHash(bytes), ...lfs };
+}
+
+/** @param {Buffer} bytes */
+function gitHash(bytes) {
+  return createHash("sha1").update(`blob ${bytes.length}\0`).update(bytes).digest("hex");
+}
+
+/** @param {Buffer} bytes */
+function sha256(bytes) {
+  return createHash("sha256").update(bytes).digest("hex");
+}
+
+/**
+ * @param {import("node:http").Server} server
+ * @param {string} [host]
+ */
+function originOf(server, host = "127.0.0.1") {
+  return `http://${host}:${/** @type {AddressInfo} */ (server.address()).port}`;
 }
 
 /** @param {string | Buffer} source */
 function bytesOf(source) {
   return typeof source === "string" ? readFileSync(source) : source;
-}
-
-/** @param {Buffer} bytes */
-function etagOf(bytes) {
-  return `"${createHash("sha256").update(bytes).digest("hex")}"`;
 }

@@ -35,14 +35,12 @@ const HASTE = 20;
  */
 export async function apiPage(site, t, workerScript = "") {
   const page = await site.emptyPage(t);
-  const environment = readFileSync(join(REPOSITORY, "www/lib/shared/environment.js"), "utf8");
-  const hasty = environment.replace("setTimeout(resolve, milliseconds)", `setTimeout(resolve, milliseconds / ${HASTE})`);
-  assert.notEqual(hasty, environment);
-  site.own.answer("/lib/shared/environment.js", (_request, response) => void response.writeHead(200, { "content-type": "text/javascript" }).end(hasty));
-  if (workerScript) {
-    const source = readFileSync(join(REPOSITORY, "www/lib/worker/model-worker.js"), "utf8");
-    site.own.answer("/lib/worker/model-worker.js", (_request, response) => {
-      response.writeHead(200, { "content-type": "text/javascript" }).end(`${workerScript}\n${source}`);
+  for (const [path, before] of [["lib/shared/environment.js", ""], ["pkg/workers/model-worker.js", workerScript]]) {
+    const source = readFileSync(join(REPOSITORY, "www", String(path)), "utf8");
+    const hasty = source.replace("setTimeout(resolve, milliseconds)", `setTimeout(resolve, milliseconds / ${HASTE})`);
+    assert.notEqual(hasty, source);
+    site.own.answer(`/${path}`, (_request, response) => {
+      response.writeHead(200, { "content-type": "text/javascript" }).end(`${before}\n${hasty}`);
     });
   }
   await openApi(page);

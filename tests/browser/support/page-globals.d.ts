@@ -32,6 +32,10 @@ declare global {
     /** An image that has the named effect on the worker that reads or embeds it. */
     image(effect: string): Blob | Uint8Array<ArrayBuffer>;
 
+    // inputs.test.mjs
+    /** How many streams have been cancelled. */
+    ended: number;
+
     // calls.test.mjs
     tiny: ClipEncoder;
     /** The URL of a sample image. */
@@ -41,6 +45,9 @@ declare global {
     /** A list of all that `clip.embedEach` yields. */
     each(...images: Parameters<ClipEncoder["embedEach"]>): Promise<Embedded[]>;
     taking: ReturnType<ClipEncoder["embedEach"]>;
+
+    // together.test.mjs
+    messages: number[];
 
     // endpoint.test.mjs
     stopEndpoint(): void;

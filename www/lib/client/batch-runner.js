@@ -1,13 +1,13 @@
-// Embeds a batch of images: makes them ready ahead of the workers, and on pages without threads starts further workers
-// with the same model.
+// Embeds a batch of images: makes them ready ahead of the workers, gives a worker those that are ready together, and on
+// pages without threads starts further workers with the same model.
 
 import { WorkerConnection, WorkerDeath } from "./worker-connection.js";
-import { asClipError, ClipError } from "../shared/error.js";
+import { abortedError, asClipError, ClipError, errorOfInput } from "../shared/error.js";
 import { deviceMemory } from "../shared/device-memory.js";
 import { environment } from "../shared/environment.js";
 
 /** @import { RestartingWorker } from "./restarting-worker.js" */
-/** @import { LoadParams } from "../shared/protocol.js" */
+/** @import { Loaded, LoadParams } from "../shared/protocol.js" */
 
 /** @typedef {Pick<RestartingWorker, "call">} Caller a worker that embeds */
 
@@ -24,14 +24,16 @@ const OF_EVERY_INPUT = ["encoder_lost", "closed", "aborted", "missing_tower"];
 const MOST_DEATHS = 3;
 
 /**
- * The work on a batch. Each input is prepared outside of these workers, some inputs ahead, and then embedded by one of
- * them.
+ * The work on a batch. Each input is prepared outside of these workers, some inputs ahead. A worker then embeds those
+ * that are ready.
  * @template Input, T
  * @typedef {object} Work
  * @property {number} count of inputs
- * @property {number} ahead how many inputs are prepared beyond the next one
+ * @property {AbortSignal} [signal] after which nothing is reported any more
+ * @property {number} ahead how many inputs are prepared beyond the next one, at least
  * @property {(index: number) => Promise<Input>} prepare
- * @property {(worker: Caller, input: Input) => Promise<T>} embed
+ * @property {number} together how many inputs a worker is given at once, at most
+ * @property {(worker: Caller, inputs: Input[]) => Promise<(T | ClipError)[]>} embed
  * @property {(error: ClipError) => boolean} isCommon whether other inputs would have this error too, apart from the
  *   codes of which this is always true
  */
@@ -42,6 +44,21 @@ const MOST_DEATHS = 3;
  * @typedef {{ index: number, value: T } | { index: number, error: ClipError }} Outcome
  */
 
+/**
+ * An input that is being prepared.
+ * @template Input
+ */
+class Prepared {
+  isSettled = false;
+
+  /** @param {Promise<Input>} promise */
+  constructor(promise) {
+    this.promise = promise;
+    const settle = () => (this.isSettled = true);
+    promise.then(settle, settle); // a failure is reported when this input is the next
+  }
+}
+
 export class BatchRunner {
   #params;
   #most;
@@ -51,24 +68,25 @@ export class BatchRunner {
 
   /**
    * @param {LoadParams} params how the first worker loaded the model
-   * @param {{ threads: number, memory: { memory: number } }} loaded the first worker's threads, and its memory in bytes
+   * @param {Pick<Loaded, "device" | "threads" | "memory">} loaded by the first worker
    */
-  constructor(params, { threads, memory }) {
+  constructor(params, { device, threads, memory }) {
     const room = Math.floor((deviceMemory() * MEMORY_SHARE) / memory.memory) - 1;
     this.#params = params;
-    // Threads use the cores already; and if the caller asked for one thread, one worker is all there may be.
-    this.#most = threads > 1 || params.threads === 1 || params.inPlace ? 0 : Math.min(environment.cores() - 1, MOST_HELPERS, room);
+    // Threads use the cores already, a GPU does not need them; and if the caller asked for one thread, one worker is all
+    // there may be.
+    this.#most = device.name === "webgpu" || threads > 1 || params.threads === 1 || params.inPlace ? 0 : Math.min(environment.cores() - 1, MOST_HELPERS, room);
   }
 
   /**
-   * The results of all inputs, in their order. If several fail, the error is that of the first of them.
+   * The results of all inputs, in their order. If several fail, the error is that of the first of them, with its number.
    * @template Input, T
    * @param {Work<Input, T>} work
    * @param {Caller} first
-   * @param {(progress: { done: number, total: number }) => void} onProgress
+   * @param {(progress: { done: number, total: number }) => void} [onProgress]
    * @returns {Promise<T[]>}
    */
-  async share(work, first, onProgress) {
+  async share(work, first, onProgress = () => {}) {
     /** @type {T[]} */
     const results = [];
     /** @type {{ index: number, error: ClipError }[]} */
@@ -76,6 +94,7 @@ export class BatchRunner {
     let done = 0;
     await this.#run(work, first, async (outcome) => {
       if ("error" in outcome) failures.push(outcome);
+      else if (work.signal?.aborted) failures.push({ index: outcome.index, error: abortedError(work.signal) });
       else {
         results[outcome.index] = outcome.value;
         onProgress({ done: ++done, total: work.count });
@@ -83,7 +102,8 @@ export class BatchRunner {
       return failures.length === 0;
     });
     if (failures.length === 0) return results;
-    throw failures.reduce((a, b) => (b.index < a.index ? b : a)).error;
+    const { index, error } = failures.reduce((a, b) => (b.index < a.index ? b : a));
+    throw isCommon(error, work) ? error : errorOfInput(error, index, work.count);
   }
 
   /**
@@ -102,7 +122,7 @@ export class BatchRunner {
     let failure = null;
     const tell = async (/** @type {Outcome<T>} */ outcome) => {
       if (failure) return false;
-      if ("error" in outcome && (OF_EVERY_INPUT.includes(outcome.error.code) || work.isCommon(outcome.error))) {
+      if ("error" in outcome && isCommon(outcome.error, work)) {
         failure = outcome.error;
         return false;
       }
@@ -135,44 +155,64 @@ export class BatchRunner {
    * @param {Caller} first
    * @param {(outcome: Outcome<T>) => Promise<boolean>} tell
    */
-  async #run({ count, ahead, prepare, embed }, first, tell) {
+  async #run({ count, ahead, prepare, together, embed }, first, tell) {
     let next = 0;
     let goesOn = true;
-    /** @type {Promise<Input>[]} */
+    /** @type {Prepared<Input>[]} */
     const inputs = [];
-    const inputOf = (/** @type {number} */ index) => {
-      while (inputs.length < Math.min(index + 1 + ahead, count)) {
-        const input = prepare(inputs.length);
-        input.catch(() => {}); // a failure is reported when this input is the next
-        inputs.push(input);
-      }
-      const input = /** @type {Promise<Input>} */ (inputs[index]);
-      delete inputs[index];
-      return input;
+    const inputAt = (/** @type {number} */ index) => {
+      while (inputs.length < Math.min(index + 1 + Math.max(ahead, together), count)) inputs.push(new Prepared(prepare(inputs.length)));
+      return /** @type {Prepared<Input>} */ (inputs[index]);
     };
-    const resultOf = async (/** @type {Caller} */ worker, /** @type {number} */ index) => {
-      const input = await inputOf(index);
+    /** Takes the next input, and those after it that are ready. A failure ends the row. */
+    const takeBatch = async () => {
+      /** @type {{ index: number, input: Input }[]} */
+      const batch = [];
+      /** @type {Outcome<T> | null} */
+      let failure = null;
+      do {
+        const index = next++;
+        try {
+          batch.push({ index, input: await inputAt(index).promise });
+        } catch (error) {
+          failure = { index, error: asClipError(error) };
+        }
+        delete inputs[index];
+      } while (!failure && batch.length < together && next < count && inputAt(next).isSettled);
+      return { batch, failure };
+    };
+    /** @returns {Promise<{ isLost: boolean, results: (T | ClipError)[] }>} */
+    const embedAll = async (/** @type {Caller} */ worker, /** @type {Input[]} */ batch) => {
       try {
-        return { isLost: false, value: await embed(worker, input) };
-      } catch (error) {
-        if (!(error instanceof WorkerDeath)) throw error;
-        return { isLost: true, value: await embed(first, input) }; // the helper is lost, the input is not
+        return { isLost: false, results: await embed(worker, batch) };
+      } catch (thrown) {
+        if (thrown instanceof WorkerDeath) return { ...(await embedAll(first, batch)), isLost: true }; // the helper is lost, the inputs are not
+        const error = asClipError(thrown);
+        if (error.code !== "worker_failed" || batch.length === 1) return { isLost: false, results: batch.map(() => error) };
       }
+      // One of them may have ended the worker: the others get another chance.
+      const results = [];
+      for (const input of batch) results.push(...(await embedAll(worker, [input])).results);
+      return { isLost: false, results };
     };
     const takeAll = async (/** @type {Caller} */ worker) => {
       for (let isLost = false; next < count && goesOn && !isLost; ) {
-        const index = next++;
-        /** @type {Outcome<T>} */
-        let outcome;
-        try {
-          const result = await resultOf(worker, index);
-          ({ isLost } = result);
-          outcome = { index, value: result.value };
-        } catch (error) {
-          outcome = { index, error: asClipError(error) };
-          if (outcome.error.code === "encoder_lost") this.end(outcome.error);
+        const { batch, failure } = await takeBatch();
+        /** @type {Outcome<T>[]} */
+        const outcomes = [];
+        if (batch.length > 0) {
+          const embedded = await embedAll(worker, batch.map(({ input }) => input));
+          isLost = embedded.isLost;
+          for (const [i, { index }] of batch.entries()) {
+            const result = /** @type {T | ClipError} */ (embedded.results[i]);
+            outcomes.push(result instanceof ClipError ? { index, error: result } : { index, value: result });
+          }
         }
-        if (!(await tell(outcome))) goesOn = false;
+        if (failure) outcomes.push(failure);
+        for (const outcome of outcomes) {
+          if ("error" in outcome && outcome.error.code === "encoder_lost") this.end(outcome.error);
+          if (!(await tell(outcome))) goesOn = false;
+        }
       }
     };
     /** What `tell` has thrown. @type {{ error: unknown } | null} */
@@ -221,4 +261,13 @@ export class BatchRunner {
     this.#helpers.delete(helper);
     if (++this.#deaths === MOST_DEATHS) this.#most = 0;
   }
+}
+
+/**
+ * Whether other inputs would have the same error.
+ * @param {ClipError} error
+ * @param {Pick<Work<never, never>, "isCommon">} work
+ */
+function isCommon(error, work) {
+  return OF_EVERY_INPUT.includes(error.code) || work.isCommon(error);
 }

@@ -1,6 +1,6 @@
 // Zero-shot classification, as in CLIP's paper: compares an image with the vectors of the labels' texts.
 
-import { ClipError } from "../shared/error.js";
+import { ClipError, errorOfInput } from "../shared/error.js";
 import { requireList, requireTexts, typeOf } from "./inputs.js";
 import { similarity } from "./similarity.js";
 
@@ -26,6 +26,21 @@ export function promptsOf(labels, template) {
   const isTemplate = (/** @type {unknown} */ text) => typeof text === "string" && text.includes(PLACE);
   requireList(templates, isTemplate, `a template, which has ${PLACE} where the label goes`);
   return labels.map((label) => templates.map((text) => text.replaceAll(PLACE, () => label)));
+}
+
+/**
+ * @template T
+ * @param {Promise<T>} embedding of the texts of all labels
+ * @param {number} share of the texts that a label has
+ * @returns {Promise<T>} rejects with an error that names the label, if it is that of a text
+ */
+export async function ofLabels(embedding, share) {
+  try {
+    return await embedding;
+  } catch (error) {
+    if (!(error instanceof ClipError) || error.index === undefined) throw error;
+    throw errorOfInput(error, Math.floor(error.index / share), Infinity, "label");
+  }
 }
 
 /** @param {unknown} scale */

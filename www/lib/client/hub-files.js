@@ -13,8 +13,8 @@ import { ClipError } from "../shared/error.js";
  * @property {string[]} baseModels that it was made from
  */
 
-/** Types of weights, the one that is chosen first. */
-const TYPES = ["q8_0", "f16", "f32", "q6_k", "q5_k", "q5_1", "q5_0", "q4_k", "q4_1", "q4_0", "q3_k", "q2_k"];
+/** Types of weights, in the order in which they are chosen. */
+export const TYPES = ["q8_0", "f16", "f32", "q6_k", "q5_k", "q5_1", "q5_0", "q4_k", "q4_1", "q4_0", "q3_k", "q2_k"];
 /** In a file's name, the type of its weights: the variants of a K-quant, such as Q4_K_M, count as one. */
 const TYPE = /(?:^|[-_.])(bf16|f16|f32|q\d_[01k])(?:_[sml])?(?=[-_.])/gi;
 /** GGUFs of one tower, as clip.cpp and llama.cpp name them. */

@@ -4,9 +4,10 @@ import { absoluteUrl, requireList, typeOf } from "./inputs.js";
 import { bytesOfDataUrl } from "../shared/data-url.js";
 import { download, readBody } from "../shared/download.js";
 import { environment } from "../shared/environment.js";
-import { abortedError, ClipError } from "../shared/error.js";
+import { ClipError } from "../shared/error.js";
 import { isBlob, isBytes, isUrl, kindOf } from "../shared/kinds.js";
 import { checkLimit } from "../shared/limits.js";
+import { untilAborted } from "../shared/waiting.js";
 
 /** @import { LimitOptions, Picture, Pixels } from "../shared/protocol.js" */
 
@@ -138,8 +139,7 @@ async function readStream(stream, check, signal) {
   const chunks = [];
   let size = 0;
   try {
-    for await (const chunk of iterable(stream)) {
-      if (signal?.aborted) throw abortedError(signal);
+    for await (const chunk of chunksOf(stream, signal)) {
       if (!isBytes(chunk)) throw new ClipError("invalid_input", `a chunk of the stream is ${typeOf(chunk)}, not bytes; read it without an encoding`);
       const bytes = new Uint8Array(chunk).slice();
       size += bytes.length;
@@ -155,23 +155,39 @@ async function readStream(stream, check, signal) {
 
 /**
  * @param {AsyncIterable<unknown> | ReadableStream<unknown>} stream
- * @returns {AsyncGenerator<unknown, void, void>} for a ReadableStream too, which not every browser can iterate
+ * @param {AbortSignal | undefined} signal that also ends the waiting for a chunk: a stream can be silent for ever
+ * @returns {AsyncGenerator<unknown, void, void>}
  */
-async function* iterable(stream) {
-  if (!("getReader" in stream)) {
-    yield* stream;
-    return;
-  }
-  const reader = stream.getReader();
+async function* chunksOf(stream, signal) {
+  const { read, end } = readerOf(stream);
   try {
     for (;;) {
-      const { done, value } = await reader.read();
+      const { done, value } = await untilAborted(read(), signal);
       if (done) return;
       yield value;
     }
   } finally {
-    await reader.cancel();
+    end().catch(() => {}); // not awaited: a silent stream may not answer this either
   }
+}
+
+/**
+ * @param {AsyncIterable<unknown> | ReadableStream<unknown>} stream
+ * @returns {{ read: () => Promise<{ done?: boolean, value?: unknown }>, end: () => Promise<unknown> }}
+ */
+function readerOf(stream) {
+  // Not every browser can iterate a ReadableStream.
+  if ("getReader" in stream) {
+    const reader = stream.getReader();
+    return { read: () => reader.read(), end: () => reader.cancel() };
+  }
+  const iterator = stream[Symbol.asyncIterator]();
+  const end = async () => {
+    // Streams of Node: their iterators end only after the next chunk.
+    if ("destroy" in stream && typeof stream.destroy === "function") stream.destroy();
+    await iterator.return?.();
+  };
+  return { read: async () => iterator.next(), end };
 }
 
 /**

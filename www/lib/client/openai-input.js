@@ -16,9 +16,10 @@ export class FieldError extends ClipError {
   /**
    * @param {string} field
    * @param {string} message
+   * @param {string} [code]
    */
-  constructor(field, message) {
-    super("invalid_input", message);
+  constructor(field, message, code = "invalid_input") {
+    super(code, message);
     this.field = field;
   }
 }

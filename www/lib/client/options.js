@@ -1,6 +1,7 @@
 // The options of the public methods: types, defaults and checks.
 
-import { absoluteUrl, requireChoice, requireTowers } from "./inputs.js";
+import { TYPES } from "./hub-files.js";
+import { absoluteUrl, requireChoice, requireOptions, requireTowers } from "./inputs.js";
 import { accessOf, locateModel } from "./model-source.js";
 import { environment } from "../shared/environment.js";
 import { abortedError, ClipError } from "../shared/error.js";
@@ -30,6 +31,10 @@ import { requireLimits } from "../shared/limits.js";
  *   Node and on a page opened from a disk
  * @property {number} [idleTimeout] milliseconds without a byte after which a connection is closed and opened again;
  *   20 000 by default
+ * @property {"auto" | "wasm" | "webgpu"} [device] what computes. `auto`, the default, takes the GPU if it computes right
+ *   and is faster here; `wasm` is the processor. `webgpu` takes the GPU even if it is slower, but not if it computes wrong
+ *   numbers. If the processor computes although there is a GPU, a warning says why (`not_on_gpu`);
+ *   {@link ClipEncoder.device} says what computes
  * @property {boolean} [ignoreMemory] whether to load a model that this device probably has too little memory for
  * @property {boolean} [worker] with `false`, no worker is started: this context computes, on one thread, and is busy
  *   meanwhile. That is the default of `clip-wasm/in-place.js`, which is for service workers and the like; other pages can
@@ -41,8 +46,8 @@ import { requireLimits } from "../shared/limits.js";
  *   `image_too_large` or `limit_exceeded`
  * @property {(progress: Progress) => void} [onProgress] called with the progress of the load
  * @property {(warning: Warning) => void} [onWarning] called when something went wrong although the model works: it is
- *   not stored (`not_kept`), or its worker had to be replaced (`worker_replaced`), which can happen as long as the
- *   encoder exists. By default, warnings are printed to the console
+ *   not stored (`not_kept`), its worker had to be replaced (`worker_replaced`), or a GPU is not used (`not_on_gpu`), which
+ *   can happen as long as the encoder exists. By default, warnings are printed to the console
  * @property {AbortSignal} [signal]
  */
 
@@ -76,25 +81,29 @@ import { requireLimits } from "../shared/limits.js";
  */
 
 /** With more threads, slow or busy cores and the parts that cannot be shared outweigh the gain. */
-const MOST_THREADS = 8;
+const DEFAULT_THREADS = 8;
+/** As on the command line. */
+const MOST_THREADS = 256;
 
-export function defaultThreads() {
-  return Math.min(environment.cores(), MOST_THREADS);
+function defaultThreads() {
+  return Math.min(environment.cores(), DEFAULT_THREADS);
 }
 
 /**
  * The parameters of a load, checked and with their defaults.
  * @param {ModelSource} source
- * @param {number} threads
- * @param {LoadOptions} options
+ * @param {LoadOptions & { threads?: number }} options
  * @param {() => Promise<Kept[]>} keptModels
  * @returns {Promise<LoadParams>}
  */
-export async function loadParams(source, threads, options, keptModels) {
-  const { type = "q8_0", activation, towers, first, size, sha256, mirrors = [], keep = environment.keeps(), idleTimeout = 20_000, ignoreMemory = false, libraryUrl, worker = environment.worker, signal } = options;
-  if (!Number.isInteger(threads) || threads < 1) {
-    throw new ClipError("invalid_input", `threads is ${threads}; it must be a whole number, 1 or more`);
+export async function loadParams(source, options, keptModels) {
+  const { threads = defaultThreads(), type = "q8_0", activation, towers, first, size, sha256, mirrors = [], keep = environment.keeps(), idleTimeout = 20_000, ignoreMemory = false, device = "auto", libraryUrl, worker = environment.worker, signal } = requireOptions(options);
+  if (!Number.isInteger(threads) || threads < 1 || threads > MOST_THREADS) {
+    throw new ClipError("invalid_input", `threads is ${threads}; it must be a whole number from 1 to ${MOST_THREADS}`);
   }
+  const weights = typeof type === "string" ? type.toLowerCase() : type;
+  requireChoice("type", weights, [...TYPES, "bf16"]);
+  requireChoice("device", device, ["auto", "wasm", "webgpu"]);
   if (towers !== undefined) requireTowers(towers);
   if (first !== undefined) requireTowers([first]);
   if (sha256 !== undefined && !/^[0-9a-f]{64}$/i.test(sha256)) {
@@ -110,7 +119,7 @@ export async function loadParams(source, threads, options, keptModels) {
     inPlace: !worker,
     libraryUrl: libraryUrl === undefined ? undefined : absoluteUrl(libraryUrl).replace(/\/?$/, "/"),
     threads: worker ? threads : 1,
-    type,
+    type: weights,
     activation,
     towers,
     first,
@@ -119,6 +128,7 @@ export async function loadParams(source, threads, options, keptModels) {
     mirrors: mirrors.map(absoluteUrl),
     keep: keep && typeof located.source === "string",
     idleTimeout,
+    device,
     ignoreMemory,
     limits,
   };
@@ -128,8 +138,17 @@ export async function loadParams(source, threads, options, keptModels) {
  * The options for reading and embedding an image, checked and with their defaults.
  * @param {EmbedOptions & ImageOptions} options
  */
-export function imageParams({ normalize = true, orientation = "exif", alpha = "drop" }) {
+export function imageParams(options) {
+  const { normalize = true, orientation = "exif", alpha = "drop", signal } = requireOptions(options);
   requireChoice("orientation", orientation, ["exif", "ignore"]);
   requireChoice("alpha", alpha, ["drop", "white", "black"]);
-  return { normalize, orientation, alpha };
+  return { normalize, orientation, alpha, signal };
+}
+
+/**
+ * What is done with a warning unless the caller wants it.
+ * @param {Warning} warning
+ */
+export function printWarning({ message }) {
+  console.warn(`clip-wasm: ${message}`);
 }

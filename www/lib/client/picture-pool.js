@@ -58,6 +58,17 @@ export class PicturePool {
   }
 
   /**
+   * Starts a worker while the model is loading, so that the first picture need not wait for it. If that fails, the first
+   * picture tries again.
+   */
+  startEarly() {
+    if (this.#place.inPlace) return; // it would keep the caller's context busy
+    const worker = this.#newWorker();
+    this.#start(worker, true).catch(() => {});
+    this.#idle.push(worker);
+  }
+
+  /**
    * Reads a picture and prepares it for a model. Starts a worker if none is idle. If a worker starts, a failure affects
    * only this picture.
    * @param {PictureParams} params
@@ -139,15 +150,16 @@ export class PicturePool {
   /**
    * Has a worker start its module, which goes on if the call is aborted. Only one fetches it; the others wait for that.
    * @param {WorkerConnection} worker
+   * @param {boolean} [early] whether no picture waits for it yet
    * @returns {Promise<void>}
    */
-  #start(worker) {
+  #start(worker, early = false) {
     const begun = this.#all.get(worker);
     if (begun) return begun;
     const starting = this.#first
       .catch(() => {})
       .then(async () => {
-        this.#module = await worker.call("start", { module: this.#module });
+        this.#module = await worker.call("start", { module: this.#module, early });
       });
     starting.catch(() => {
       if (this.#all.has(worker)) this.#all.set(worker, null); // the next call tries again

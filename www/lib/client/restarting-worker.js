@@ -4,7 +4,7 @@ import { WorkerConnection, WorkerDeath } from "./worker-connection.js";
 import { abortedError, asClipError, ClipError } from "../shared/error.js";
 import { untilAborted } from "../shared/waiting.js";
 
-/** @import { LoadParams, Loaded, Progress, Tower, Warning } from "../shared/protocol.js" */
+/** @import { DeviceInfo, LoadParams, Loaded, Progress, Tower, Warning } from "../shared/protocol.js" */
 
 /**
  * @typedef {object} LoadCallbacks
@@ -30,6 +30,10 @@ export class RestartingWorker {
   /** @type {Tower[] | undefined} that are loaded; all of the file's, if undefined */
   #towers;
   #deaths = 0;
+  /** How many inputs the running call has. */
+  #inputs = 1;
+  /** Whether the last death was of a call with several inputs. */
+  #isExcused = false;
   /** @type {Promise<void>} resolves when the replacement worker has loaded the model; never rejects */
   #ready = Promise.resolve();
   /** @type {Promise<unknown>} of the last call in the queue */
@@ -50,6 +54,11 @@ export class RestartingWorker {
     this.#params = params;
     this.#onWarning = onWarning;
     this.#connection = this.#connect();
+  }
+
+  /** What computes now; called after a tower is loaded. */
+  get device() {
+    return /** @type {Loaded} */ (this.#loaded).device;
   }
 
   /** Settles when no worker is being replaced. */
@@ -129,8 +138,10 @@ export class RestartingWorker {
     for (;;) {
       await this.#untilReady(signal);
       try {
-        const result = await this.#connection.call(method, params);
+        this.#inputs = inputsOf(params);
+        const result = await this.#connection.call(method, params, { onWarning: this.#onWarning, onDevice: this.#onDevice });
         this.#deaths = 0;
+        this.#isExcused = false;
         return result;
       } catch (error) {
         if (!(error instanceof WorkerDeath)) throw error;
@@ -159,6 +170,10 @@ export class RestartingWorker {
     }
   }
 
+  #onDevice = (/** @type {DeviceInfo} */ device) => {
+    if (this.#loaded) this.#loaded = { ...this.#loaded, device: Object.freeze(device) };
+  };
+
   /** @param {AbortSignal} [signal] */
   async #untilReady(signal) {
     if (!signal?.aborted) await this.#ready;
@@ -183,7 +198,10 @@ export class RestartingWorker {
   /** @param {WorkerDeath} death */
   #replace(death) {
     if (!this.#loaded) return; // nothing is loaded that another worker could load again
-    if (++this.#deaths > MOST_DEATHS) {
+    // A call with several inputs is repeated with each of them, so that its own death counts only if another one follows.
+    this.#isExcused = this.#inputs > 1 && !this.#isExcused;
+    if (!this.#isExcused) this.#deaths++;
+    if (this.#deaths > MOST_DEATHS) {
       this.#lose(`${death.message}, as did the ${MOST_DEATHS} workers before it`);
       return;
     }
@@ -232,6 +250,14 @@ export class RestartingWorker {
   #failure({ message }) {
     return this.#ended ?? new ClipError("worker_failed", `${message}; the encoder restarts by itself, and the next call works: if an input causes this again, leave it out or make it smaller`);
   }
+}
+
+/**
+ * @param {{ texts?: unknown[], squares?: unknown[] }} params
+ * @returns {number}
+ */
+function inputsOf({ texts, squares }) {
+  return (texts ?? squares)?.length ?? 1;
 }
 
 /**

@@ -13,12 +13,40 @@ import { isForeign, libraryOf, startFrom } from "../shared/foreign-worker.js";
  * @typedef {Pick<LoadParams, "libraryUrl" | "inPlace">} Place
  */
 
-/** The scripts, in the library's folder. */
-export const SCRIPTS = { model: "lib/worker/model-worker.js", pictures: "lib/worker/picture-worker.js" };
+/** The scripts, in the library's folder: ./build.sh bundles those of lib/worker into them. */
+export const SCRIPTS = { model: "pkg/workers/model-worker.js", pictures: "pkg/workers/picture-worker.js" };
 
 /** What helps where a bundler has not found the workers. */
 export const BUNDLER_ADVICE =
   'if a bundler has made this page, have your server send the files of node_modules/clip-wasm too, and pass their address: ClipEncoder.load(model, { libraryUrl: "/clip-wasm/" })';
+
+/** The address of a file of the library, which tells where the others are. */
+const pictureModule = () => new URL("../../pkg/pictures/clip_wasm_bg.wasm", import.meta.url);
+
+/**
+ * Why a worker may not have started: the browser does not give the reason.
+ * @param {WorkerKind} kind
+ * @param {Place} place
+ */
+export function notStarted(kind, { libraryUrl }) {
+  const module = pictureModule();
+  // A bundler's own address of the script is not known here.
+  const isUnchanged = module.href?.endsWith("/pkg/pictures/clip_wasm_bg.wasm");
+  const library = libraryUrl ?? (isUnchanged ? libraryOf(module) : null);
+  const script = library === null ? SCRIPTS[kind] : new URL(SCRIPTS[kind], library).href;
+  if (library !== null && isForeign(script)) {
+    const { origin } = new URL(script);
+    return (
+      `it does not start, because ${script} is missing or not JavaScript, or its server does not let other sites read it ` +
+      `(CORS: access-control-allow-origin), or the page's Content-Security-Policy forbids it (worker-src blob: ${origin} ` +
+      `and script-src ${origin} allow it)`
+    );
+  }
+  return (
+    `it does not start, because the server does not send ${script} as JavaScript, or the page's ` +
+    `Content-Security-Policy forbids it (worker-src 'self' allows it); ${BUNDLER_ADVICE}`
+  );
+}
 
 /** Starts workers in a browser. node.js replaces `start` in Node. */
 export const workers = {
@@ -32,10 +60,10 @@ export const workers = {
     if (inPlace) return new InPlaceWorker(kind).asWorker();
     try {
       if (libraryUrl !== undefined) return startFrom(SCRIPTS[kind], libraryUrl, name);
-      const module = new URL("../../pkg/pictures/clip_wasm_bg.wasm", import.meta.url);
+      const module = pictureModule();
       if (isForeign(module)) return startFrom(SCRIPTS[kind], libraryOf(module), name);
-      if (kind === "model") return new Worker(new URL("../worker/model-worker.js", import.meta.url), { type: "module", name });
-      return new Worker(new URL("../worker/picture-worker.js", import.meta.url), { type: "module", name });
+      if (kind === "model") return new Worker(new URL("../../pkg/workers/model-worker.js", import.meta.url), { type: "module", name });
+      return new Worker(new URL("../../pkg/workers/picture-worker.js", import.meta.url), { type: "module", name });
     } catch (cause) {
       throw new ClipError("worker_failed", `this page cannot start a worker, which the encoder needs (${cause}); clip-wasm/in-place.js computes without one; ${BUNDLER_ADVICE}`, { cause });
     }

@@ -1,25 +1,17 @@
 // The page's connection to one worker: calls it, receives its progress, aborts calls, ends it, and notices when it
 // dies.
 
-import { BUNDLER_ADVICE, SCRIPTS, workers } from "./start-worker.js";
+import { notStarted, workers } from "./start-worker.js";
 import { abortedError, ClipError } from "../shared/error.js";
 import { workerRequests } from "../shared/requested-urls.js";
 import { startWithRetries } from "../shared/retry-start.js";
 import { onAbort } from "../shared/waiting.js";
 /** @import { Place, WorkerKind } from "./start-worker.js" */
-/** @import { Answer, Loaded, Progress, Warning } from "../shared/protocol.js" */
+/** @import { Answer, DeviceInfo, Loaded, Progress, Warning } from "../shared/protocol.js" */
 
 
 /** @type {Record<WorkerKind, string>} names for error messages */
 const NAMES = { model: "the encoder's worker", pictures: "the worker that reads pictures" };
-
-/**
- * Why a worker may not have started: the browser does not give the reason.
- * @param {WorkerKind} kind
- */
-const notStarted = (kind) =>
-  `it does not start, because the server does not send ${SCRIPTS[kind]} as JavaScript, or the page's ` +
-  `Content-Security-Policy forbids it (worker-src 'self' allows it); ${BUNDLER_ADVICE}`;
 
 /** The error of a call that was not answered before its worker died. */
 export class WorkerDeath extends Error {
@@ -42,6 +34,7 @@ export class WorkerDeath extends Error {
  * @property {(progress: Progress) => void} onProgress
  * @property {(warning: Warning) => void} onWarning
  * @property {(loaded: Loaded) => void} onEarly
+ * @property {(device: DeviceInfo) => void} onDevice
  * @property {() => void} forgetSignal
  */
 
@@ -88,9 +81,10 @@ export class WorkerConnection {
    * @param {(progress: Progress) => void} [options.onProgress]
    * @param {(warning: Warning) => void} [options.onWarning]
    * @param {(loaded: Loaded) => void} [options.onEarly]
+   * @param {(device: DeviceInfo) => void} [options.onDevice]
    * @returns {Promise<any>}
    */
-  async call(method, params, { signal, onProgress = () => {}, onWarning = () => {}, onEarly = () => {} } = {}) {
+  async call(method, params, { signal, onProgress = () => {}, onWarning = () => {}, onEarly = () => {}, onDevice = () => {} } = {}) {
     if (this.#ended) throw this.#ended;
     if (signal?.aborted) throw abortedError(signal);
     const id = this.#nextId++;
@@ -99,7 +93,7 @@ export class WorkerConnection {
         this.#worker?.postMessage({ id, abort: true });
         this.#take(id)?.reject(abortedError(/** @type {AbortSignal} */ (signal)));
       });
-      this.#calls.set(id, { method, params, resolve, reject, onProgress, onWarning, onEarly, forgetSignal });
+      this.#calls.set(id, { method, params, resolve, reject, onProgress, onWarning, onEarly, onDevice, forgetSignal });
       this.#worker?.postMessage({ id, method, params });
     });
   }
@@ -177,16 +171,17 @@ export class WorkerConnection {
   }
 
   /** @param {Answer} answer */
-  #receive({ alive, requests, thread, id, progress, warning, early, result, error }) {
+  #receive({ alive, requests, thread, id, progress, warning, early, device, result, error }) {
     if (alive) this.#ends.push(this.#watch());
     if (thread) this.#watchThread(thread);
     if (requests) workerRequests.dispatchEvent(new CustomEvent("requests", { detail: requests }));
     if (alive || thread || requests) return;
-    if (progress || warning || early) {
+    if (progress || warning || early || device) {
       const call = this.#calls.get(id);
       if (progress) call?.onProgress(progress);
       if (warning) call?.onWarning(warning);
       if (early) call?.onEarly(early);
+      if (device) call?.onDevice(device);
       return;
     }
     if (error?.code === "worker_failed") this.#die(error.message, id);
@@ -212,7 +207,7 @@ export class WorkerConnection {
 
   /** @param {Event} event */
   #fail(event) {
-    const reason = "message" in event && event.message ? String(event.message) : notStarted(this.#kind);
+    const reason = "message" in event && event.message ? String(event.message) : notStarted(this.#kind, this.#place);
     this.#die(`${NAMES[this.#kind]} failed: ${reason}`);
   }
 

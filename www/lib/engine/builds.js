@@ -10,13 +10,19 @@ import { hasRelaxedSimd } from "./relaxed-simd.js";
 /** @typedef {typeof import("../../pkg/simd128/clip_wasm.js")} SingleBindings */
 /** @typedef {typeof import("../../pkg/simd128-threads/clip_wasm.js")} ThreadsBindings */
 
-/** @type {Record<"simd128" | "relaxed", Build<SingleBindings>>} */
+/** @typedef {typeof import("../../pkg/webgpu/clip_wasm.js")} WebGpuBindings */
+
+/** @typedef {Build<SingleBindings> & { name: string }} SingleBuild */
+
+/** @type {Record<"simd128" | "relaxed", SingleBuild>} */
 const SINGLE_BUILDS = {
   simd128: {
+    name: "simd128",
     bindings: async () => givenBuilds.towers.bindings ?? import("../../pkg/simd128/clip_wasm.js"),
     compile: async () => givenBuilds.towers.module ?? compile(new URL("../../pkg/simd128/clip_wasm_bg.wasm", import.meta.url)),
   },
   relaxed: {
+    name: "relaxed",
     bindings: () => import("../../pkg/relaxed/clip_wasm.js"),
     compile: () => compile(new URL("../../pkg/relaxed/clip_wasm_bg.wasm", import.meta.url)),
   },
@@ -37,9 +43,24 @@ const THREADS_BUILDS = {
   },
 };
 
+/** @type {Build<WebGpuBindings> & { name: string }} */
+const WEBGPU_BUILD = {
+  name: "webgpu",
+  bindings: () => import("../../pkg/webgpu/clip_wasm.js"),
+  compile: () => compile(new URL("../../pkg/webgpu/clip_wasm_bg.wasm", import.meta.url)),
+};
+
+/**
+ * The build that computes on a GPU. It is a module of its own, so that browsers without a GPU fetch none of it.
+ * @returns {(Build<WebGpuBindings> & { name: string }) | null} `null` if the caller has given another build to use
+ */
+export function webgpuBuild() {
+  return givenBuilds.towers.bindings ? null : WEBGPU_BUILD;
+}
+
 /**
  * The builds for one thread, the fastest first.
- * @returns {Build<SingleBindings>[]}
+ * @returns {SingleBuild[]}
  */
 export function singleBuilds() {
   const { simd128, relaxed } = SINGLE_BUILDS;

@@ -44,6 +44,11 @@ export class Pictures {
     return new Pictures(bindings, module);
   }
 
+  /** Reads small pictures of common kinds, so that the browser compiles what reads them before the first one comes. */
+  warmUp() {
+    this.#bindings.warmUpPictures();
+  }
+
   /** The compiled module, for other workers. */
   get module() {
     return this.#module;

@@ -1,18 +1,21 @@
 // Starts the towers' module, and the threads of the builds that have some.
 
 import { singleBuilds, threadsBuild, threadsBuildNames } from "./builds.js";
+import { environment } from "../shared/environment.js";
+import { ClipError, codeOf } from "../shared/error.js";
 import { isForeign, libraryOf, startFrom } from "../shared/foreign-worker.js";
 import { startWithRetries } from "../shared/retry-start.js";
 
-/** @import { SingleBindings, ThreadsBindings } from "./builds.js" */
+/** @import { SingleBindings, SingleBuild, ThreadsBindings } from "./builds.js" */
 /** @import { Build } from "./compile.js" */
 /** @import { Shared } from "../shared/protocol.js" */
 
-/** @typedef {Pick<SingleBindings, "CheckpointConverter" | "Limits" | "ModelLoader" | "Sha256" | "hasRoom" | "warmUp">} Bindings */
+/** @typedef {Pick<SingleBindings, "CheckpointConverter" | "Limits" | "ModelLoader" | "Sha256" | "hasRoom" | "products" | "warmUp">} Bindings */
 
 /**
  * A running module.
  * @typedef {object} Module
+ * @property {string} build its name
  * @property {Bindings} bindings
  * @property {WebAssembly.Memory} memory
  * @property {() => Promise<number>} threads how many share its work, once those that can have started
@@ -32,6 +35,8 @@ const MEMORY_PER_FILE = 2.25;
 const WORKING_BYTES = 2 ** 30;
 /** The size that is assumed if a file's size is not known. */
 const UNKNOWN_FILE_BYTES = 500_000_000;
+/** Milliseconds that the threads may take to start. Those that come later share the work too, but are not counted. */
+const LONGEST_START = 30_000;
 
 /** How many instances of the build for one thread have been replaced in this context. */
 let replaced = 0;
@@ -70,11 +75,11 @@ export async function startTowers(threads, fileSize) {
       console.warn(`clip-wasm runs a slower build: ${error}`);
     }
   }
-  return startSingle(/** @type {Build<SingleBindings>} */ (builds.at(-1)));
+  return startSingle(/** @type {SingleBuild} */ (builds.at(-1)));
 }
 
 /**
- * @param {Build<SingleBindings>} build
+ * @param {SingleBuild} build
  * @returns {Promise<Module>}
  */
 async function startSingle(build) {
@@ -86,7 +91,7 @@ async function startSingle(build) {
     replaced++;
     bindings.__wbg_reset_state();
   };
-  return { bindings, memory, threads: async () => 1, replace };
+  return { build: build.name, bindings, memory, threads: async () => 1, replace };
 }
 
 /**
@@ -104,9 +109,10 @@ async function startThreads(name, threads, fileSize) {
   await bindings.default({ module_or_path: module, memory });
   // Reserve everything now, before threads share it: not every browser lets memory grow while threads run.
   if (!bindings.reserve((maximum - FIRST_PAGES - TAKEN_PAGES) * PAGE_BYTES)) throw new RangeError("too little memory");
-  const started = Array.from({ length: threads - 1 }, () => startWithRetries(() => startThread({ module, memory, build: name })));
+  const tooLate = environment.wait(LONGEST_START).then(() => Promise.reject(new Error("a thread does not answer")));
+  const started = Array.from({ length: threads - 1 }, () => Promise.race([startWithRetries(() => startThread({ module, memory, build: name })), tooLate]));
   const running = Promise.allSettled(started).then(countThreads);
-  return { bindings, memory, threads: () => running, replace: () => {} }; // its worker is ended instead
+  return { build: name, bindings, memory, threads: () => running, replace: () => {} }; // its worker is ended instead
 }
 
 /**
@@ -117,7 +123,7 @@ function countThreads(starts) {
   const failures = starts.filter(({ status }) => status === "rejected").length;
   const threads = 1 + starts.length - failures;
   if (failures > 0) {
-    console.warn(`clip-wasm runs on fewer threads, ${threads}: the others did not start; does the server send lib/engine/wasm-thread.js as JavaScript?`);
+    console.warn(`clip-wasm runs on fewer threads, ${threads}: the others did not start; does the server send pkg/workers/wasm-thread.js as JavaScript, and is there memory for so many?`);
   }
   return threads;
 }
@@ -129,7 +135,7 @@ function countThreads(starts) {
 async function startThread(shared) {
   const address = new URL("../../pkg/simd128-threads/clip_wasm_bg.wasm", import.meta.url);
   const worker = isForeign(address)
-    ? startFrom("lib/engine/wasm-thread.js", libraryOf(address))
+    ? startFrom("pkg/workers/wasm-thread.js", libraryOf(address))
     : new Worker(new URL("./wasm-thread.js", import.meta.url), { type: "module" });
   const { port1, port2 } = new MessageChannel();
   await new Promise((resolve, reject) => {
@@ -147,4 +153,22 @@ async function startThread(shared) {
     });
     worker.postMessage(shared, [port2]);
   });
+}
+
+/**
+ * Starts the module and has the browser optimise it. Rejects with an error that has a code.
+ * @param {number} threads
+ * @param {Promise<number | null>} fileSize
+ * @returns {Promise<Module>}
+ */
+export async function openTowers(threads, fileSize) {
+  try {
+    const module = await startTowers(threads, fileSize);
+    module.bindings.warmUp();
+    return module;
+  } catch (cause) {
+    await fileSize; // if this fails, report its error: it is not the module's
+    if (codeOf(cause) !== null) throw cause;
+    throw new ClipError("worker_failed", `the WebAssembly module does not start: ${cause}`);
+  }
 }

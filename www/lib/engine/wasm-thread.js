@@ -10,15 +10,17 @@ self.addEventListener("message", async (event) => {
   const [page] = event.ports;
   const build = threadsBuild(name);
   if (!build) return;
-  const bindings = await build.bindings().catch((error) => {
+  let bindings;
+  try {
+    bindings = await build.bindings();
+    bindings.initSync({ module, memory }); // throws if there is no memory for this thread's stack
+  } catch (error) {
     setTimeout(() => { throw error; }); // so that the worker that started this thread gets an error event
-  });
-  if (!bindings) return;
-  const { initSync, joinPool } = bindings;
-  initSync({ module, memory });
+    return;
+  }
   self.postMessage({ requests: requestedUrls(performance) });
   try {
-    joinPool(); // never returns, except by a trap
+    bindings.joinPool(); // never returns, except by a trap
   } catch (error) {
     page?.postMessage(String(error));
   }

@@ -40,7 +40,7 @@ async function fileAt(path) {
     throw new ClipError("io", `${path} cannot be read: ${cause.message}`, { cause });
   });
   if (found.isFile()) return found;
-  throw new ClipError("io", `${path} is not a file; give the path of the weights in it`);
+  throw new ClipError("io", `${path} is ${found.isDirectory() ? "a folder" : "a device or a pipe"}, not a file; give the path of a file: an image, or a model's weights`);
 }
 
 /**

@@ -4,6 +4,7 @@
 import { abortedError, ClipError } from "./error.js";
 import { environment } from "./environment.js";
 import { accessHeaders, hubError } from "./hub.js";
+import { untilAborted } from "./waiting.js";
 
 /** @import { Access } from "./hub.js" */
 
@@ -58,7 +59,7 @@ export async function download(url, { signal, headers, cache, access } = {}) {
  * @param {string} url of the response
  * @param {(bytes: number) => void} check throws if so many bytes are too many; called with the announced length, and
  *   then for each chunk
- * @param {AbortSignal} [signal] of its request
+ * @param {AbortSignal} [signal] that ends the reading, whether or not it is that of the request
  * @returns {Promise<Blob>}
  */
 export async function readBody(response, url, check, signal) {
@@ -69,7 +70,7 @@ export async function readBody(response, url, check, signal) {
   try {
     check(Number(response.headers.get("content-length")) || 0);
     for (;;) {
-      const { done, value } = await reader.read();
+      const { done, value } = await untilAborted(reader.read(), signal);
       if (done) return new Blob(chunks, { type: response.headers.get("content-type") ?? "" });
       size += value.length;
       check(size);

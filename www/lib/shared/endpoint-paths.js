@@ -6,6 +6,7 @@ export const ENDPOINT_PATHS = {
   texts: "api/predict/nlp/[^/]+/[^/]+",
   openAi: "v1/embeddings",
   models: "v1/models",
+  model: "v1/models/[^/]+",
 };
 
 /**

@@ -24,6 +24,8 @@ export const STATUS_CODES = /** @type {const} */ ({
   internal: 500,
   worker_failed: 500,
   encoder_lost: 500,
+  gpu_unavailable: 500,
+  gpu_lost: 500,
   low_memory: 507,
   http_status: 502,
   network: 502,
@@ -36,9 +38,9 @@ export class ClipError extends Error {
   /**
    * @param {string} code stable, such as `network` or `missing_tensor`
    * @param {string} message what happened and what can be done
-   * @param {{ statusCode?: number, cause?: unknown }} [details]
+   * @param {{ statusCode?: number, cause?: unknown, index?: number }} [details]
    */
-  constructor(code, message, { statusCode, cause } = {}) {
+  constructor(code, message, { statusCode, cause, index } = {}) {
     super(message, { cause });
     this.name = code === "aborted" ? "AbortError" : "ClipError";
     /** @readonly */
@@ -46,7 +48,28 @@ export class ClipError extends Error {
     /** @readonly */
     this.statusCode =
       statusCode ?? STATUS_CODES[/** @type {keyof typeof STATUS_CODES} */ (code)] ?? 500;
+    /**
+     * Which of the inputs failed, from 0, if it was one of them. The message names it too if there were several. Of
+     * `classify`, it is the number of a label if the message says "label", otherwise that of an image.
+     * @readonly
+     */
+    this.index = index;
   }
+}
+
+/**
+ * The error of one of the inputs, with its number.
+ * @param {ClipError} error if it has the number of an input already, this one takes its place
+ * @param {number} index
+ * @param {number} count of the inputs. If there is only one, the message does not name it
+ * @param {string} [noun] what the inputs are called
+ * @returns {ClipError}
+ */
+export function errorOfInput(error, index, count, noun = "input") {
+  const { code, statusCode, cause } = error;
+  const given = `input ${error.index}: `;
+  const message = error.message.startsWith(given) ? error.message.slice(given.length) : error.message;
+  return new ClipError(code, count === 1 ? message : `${noun} ${index}: ${message}`, { statusCode, cause, index });
 }
 
 /**

@@ -1,7 +1,7 @@
 // Every message between a page and a worker, and every type in one. It imports only types.
 //
 // The page calls a worker, and the worker answers:
-//   {id, method, params} -> {id, progress | warning | early}* -> {id, result} | {id, error}
+//   {id, method, params} -> {id, progress | warning | early | device}* -> {id, result} | {id, error}
 //   {id, abort: true}       aborts a call, if the call supports that
 //   {alive: true}           once, when the worker holds the Web Lock that has its name
 //   {requests: [URL, …]}    URLs that the worker has requested
@@ -63,14 +63,39 @@
  * @property {boolean} keep
  * @property {number} idleTimeout
  * @property {number} threads
+ * @property {"auto" | "wasm" | "webgpu"} device what computes; with `auto` the GPU, if it is right and faster
  * @property {boolean} ignoreMemory
  * @property {LimitOptions} limits of the model and of its inputs
+ */
+
+/**
+ * What computes: for reports, and to see why one device is faster than another. Vectors are the same on all processors,
+ * to the last bit; a GPU's have a cosine of 0.9999 to them, or more.
+ * @typedef {object} DeviceInfo
+ * @property {"wasm" | "webgpu"} name the processor, or the GPU
+ * @property {string} [adapter] the GPU's name, as far as the browser tells it
+ * @property {string} build of the module: `simd128` or `relaxed`, and with `-threads` if it can share its work; `webgpu`
+ *   for a GPU
+ * @property {"i16 pairs" | "signed bytes" | "unsigned bytes" | "packed bytes" | "f32"} products how it multiplies 8-bit
+ *   weights. A processor: in pairs widened to 16 bits, or with its byte dot product, whose weights are signed or unsigned
+ *   bytes. A GPU: with its dot product of four bytes, or as 32-bit floats
+ */
+
+/**
+ * Why a GPU is not used. `isSlow`: it is right, but the processor is faster.
+ * @typedef {{ reason: string, isSlow: boolean }} Refusal
+ */
+
+/**
+ * What is known of a GPU, and how to remember what is found out now.
+ * @typedef {{ refusal: Refusal | null, isFaster: boolean, accept: () => Promise<void>, refuse: (refusal: Refusal) => Promise<void> }} GpuVerdict
  */
 
 /**
  * The result of a load.
  * @typedef {object} Loaded
  * @property {ModelInfo} info
+ * @property {DeviceInfo} device
  * @property {number} threads
  * @property {{ memory: number, weights: number }} memory bytes that the module has, and of them those of the weights
  */
@@ -86,8 +111,9 @@
  */
 
 /**
- * Something that went wrong although the model works: it is not stored, or its worker had to be replaced.
- * @typedef {{ code: "not_kept" | "worker_replaced", message: string }} Warning
+ * Something that went wrong although the model works: it is not stored, its worker had to be replaced, or the processor
+ * computes although there is a GPU.
+ * @typedef {{ code: "not_kept" | "worker_replaced" | "not_on_gpu", message: string }} Warning
  */
 
 /**
@@ -123,11 +149,17 @@
  */
 
 /**
+ * The embedding of an input, `[embeddingDimension]`, or its error.
+ * @typedef {Float32Array | ErrorMessage} Outcome
+ */
+
+/**
  * What a call can report before its result, and the signal that aborts it.
  * @typedef {object} Exchange
  * @property {(progress: Progress) => void} onProgress
  * @property {(warning: Warning) => void} onWarning
  * @property {(loaded: Loaded) => void} onEarly
+ * @property {(device: DeviceInfo) => void} onDevice called when something else computes from now on
  * @property {AbortSignal} signal
  */
 
@@ -135,17 +167,18 @@
  * The methods of a model worker.
  * @typedef {object} ModelMethods
  * @property {(params: LoadParams, exchange: Exchange) => Promise<Loaded>} load the first towers, or further ones
- * @property {(params: { text: string, normalize: boolean }) => Float32Array} embedText
- * @property {(params: { pixels: Uint8Array, normalize: boolean }) => Float32Array} embedSquare of `[S, S, 3]`, RGB
- * @property {(params: { texts: string[] }) => TokenizedText[]} tokenize
+ * @property {(params: { texts: string[], normalize: boolean }, exchange: Exchange) => Promise<Outcome[]>} embedTexts
+ * @property {(params: { squares: Uint8Array[], normalize: boolean }, exchange: Exchange) => Promise<Outcome[]>} embedSquares of `[S, S, 3]` each, RGB
+ * @property {(params: { texts: string[] }) => Promise<TokenizedText[]>} tokenize
  * @property {(params: { isBroken: boolean }) => void} close frees the model's memory; nothing is called after it
  */
 
 /**
  * The methods of a picture worker.
  * @typedef {object} PictureMethods
- * @property {(params: { module?: WebAssembly.Module }) => Promise<WebAssembly.Module>} start fetches and compiles the
- *   module, unless another worker has compiled it already; returns it for others
+ * @property {(params: { module?: WebAssembly.Module, early?: boolean }) => Promise<WebAssembly.Module>} start fetches and
+ *   compiles the module, unless another worker has compiled it already; returns it for others. `early`: no picture waits
+ *   for it yet, so there is time to warm up
  * @property {(params: PictureParams) => Promise<Uint8Array>} prepare `[S, S, 3]`, RGB
  */
 
@@ -159,6 +192,7 @@
  * @property {Progress} [progress]
  * @property {Warning} [warning]
  * @property {Loaded} [early]
+ * @property {DeviceInfo} [device]
  * @property {any} [result]
  * @property {ErrorMessage} [error]
  */

@@ -2,7 +2,7 @@
 
 import { refuseTooLarge } from "./refuse-too-large.js";
 import { Meter } from "./progress.js";
-import { limitsOf, requireRoom } from "../engine/module-inputs.js";
+import { limitsOf, newLoader, requireRoom } from "../engine/module-inputs.js";
 import { ClipError } from "../shared/error.js";
 import { bytesIn, pairs } from "../shared/ranges.js";
 
@@ -56,7 +56,7 @@ export async function loadCheckpoint(module, { files, size, companions }, copy, 
   const { type, activation, towers, sha256, ignoreMemory, limits, goesOn, onHeader, onProgress, signal } = options;
   const all = limitsOf(module.bindings, limits);
   const converter = new module.bindings.CheckpointConverter(companions, type, all, activation);
-  const loader = new module.bindings.ModelLoader(all, towers);
+  const loader = newLoader(module, all, towers);
   const meter = new Meter(onProgress);
   const hash = sha256 === undefined ? null : new module.bindings.Sha256();
   const resumed = goesOn ? copy.parts() : [];

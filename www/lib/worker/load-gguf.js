@@ -3,7 +3,7 @@
 
 import { refuseTooLarge } from "./refuse-too-large.js";
 import { Meter } from "./progress.js";
-import { limitsOf, requireRoom } from "../engine/module-inputs.js";
+import { limitsOf, newLoader, requireRoom } from "../engine/module-inputs.js";
 import { ClipError } from "../shared/error.js";
 import { bytesIn, pairs, without } from "../shared/ranges.js";
 
@@ -49,7 +49,7 @@ export function headerEnd(towers, position) {
  * @returns {AsyncGenerator<ClipEncoder, void, void>}
  */
 export async function* loadTowers(module, weights, { towers, first, start, sha256, ignoreMemory, limits, onHeader, onProgress, signal }) {
-  const loader = new module.bindings.ModelLoader(limitsOf(module.bindings, limits), towers);
+  const loader = newLoader(module, limitsOf(module.bindings, limits), towers);
   const meter = new Meter(onProgress);
   /** @type {Sha256 | null} of a file that is read in one pass; otherwise the file is read once more at the end */
   let hash = sha256 === undefined || weights.sha256 !== null || (first && weights.rereads) ? null : new module.bindings.Sha256();

@@ -50,6 +50,7 @@ export function serveCalls(methods, port) {
         onProgress: (progress) => port.postMessage({ id, progress }),
         onWarning: (warning) => port.postMessage({ id, warning }),
         onEarly: (early) => port.postMessage({ id, early }),
+        onDevice: (device) => port.postMessage({ id, device }),
         signal: controller.signal,
       });
       const transfer = ArrayBuffer.isView(result) ? [/** @type {ArrayBuffer} */ (result.buffer)] : [];
@@ -68,7 +69,7 @@ export function serveCalls(methods, port) {
  * @param {unknown} error
  * @returns {ErrorMessage}
  */
-function errorMessage(error) {
+export function errorMessage(error) {
   const code = codeOf(error);
   if (code === null) {
     return { code: "worker_failed", message: `the worker stopped (${error}), perhaps because memory ran out`, statusCode: 500 };

@@ -9,8 +9,8 @@ export function modelMethods() {
   const session = new Session();
   return {
     load: (params, exchange) => session.load(params, exchange),
-    embedText: ({ text, normalize }) => session.embedText(text, normalize),
-    embedSquare: ({ pixels, normalize }) => session.embedSquare(pixels, normalize),
+    embedTexts: ({ texts, normalize }, exchange) => session.embedTexts(texts, normalize, exchange),
+    embedSquares: ({ squares, normalize }, exchange) => session.embedSquares(squares, normalize, exchange),
     tokenize: ({ texts }) => session.tokenize(texts),
     close: ({ isBroken }) => session.close(isBroken),
   };

@@ -29,8 +29,10 @@ function pictures(given) {
 /** @returns {PictureMethods} */
 export function pictureMethods() {
   return {
-    async start({ module }) {
-      return (await pictures(module)).module;
+    async start({ module, early }) {
+      const reader = await pictures(module);
+      if (early) reader.warmUp();
+      return reader.module;
     },
 
     async prepare({ image, ...how }) {

@@ -2,6 +2,7 @@
 
 import { ClipError, errorJson, similarity } from "../../clip.js";
 import { download } from "../../lib/shared/download.js";
+import { computes } from "../shell/computes.js";
 import { elementById, newElement } from "../shell/elements.js";
 import { modelName } from "../model/names.js";
 import { showError } from "../shell/notice.js";
@@ -121,7 +122,8 @@ async function embedPhotos(encoder, { images }, signal) {
  * @param {Photo[]} photos
  * @param {number} seconds
  */
-function report(reference, { info, threads }, texts, photos, seconds) {
+function report(reference, encoder, texts, photos, seconds) {
+  const { info } = encoder;
   const quantised = /^q\d/.test(info.type);
   const tolerance = quantised ? reference.tolerance.quantised : reference.tolerance.float;
   const cosines = texts.map((text) => photos.map(({ vector }) => similarity(text, vector)));
@@ -141,7 +143,7 @@ function report(reference, { info, threads }, texts, photos, seconds) {
   sentences.push(`The best caption is the same for ${right.length} of ${photos.length} pictures.`);
   const missing = reference.images.length - photos.length;
   if (missing > 0) sentences.push(`${missing} of the published ${reference.images.length} pictures are not on this site: their licence is not clear.`);
-  const about = `${modelName(info)} · ${threads === 1 ? "1 thread" : `${threads} threads`} · ${seconds.toFixed(1)} s. Published: ${reference.source}.`;
+  const about = `${modelName(info)} · ${computes(encoder)} · ${seconds.toFixed(1)} s. Published: ${reference.source}.`;
   const verdict = newElement("p", { class: largest <= tolerance ? "note" : "note differs" }, sentences.join(" "));
   verdict.setAttribute("role", "status");
   return [verdict, table(reference, photos, cosines, published, tolerance), newElement("p", { class: "about" }, about)];

@@ -1,6 +1,7 @@
 // The result: the endpoint's JSON. Long vectors are folded on the page, and complete when copied or downloaded.
 
 import { hideComparison, showComparison } from "./compare.js";
+import { computes } from "../shell/computes.js";
 import { elementById, newElement } from "../shell/elements.js";
 import { FORMATS, json as writeJson, numbers } from "./exports.js";
 import { label } from "./input.js";
@@ -162,12 +163,13 @@ function legendItem(embedded, drawn) {
  * @param {number} failures
  * @returns {string}
  */
-function summarise(embedded, { info, threads }, failures) {
+function summarise(embedded, encoder, failures) {
+  const { info } = encoder;
   const total = embedded.reduce((sum, { milliseconds }) => sum + milliseconds, 0);
   const parts = [
     modelName(info),
     `${info.embeddingDimension} dimensions`,
-    `${duration(total / embedded.length)} per input${threads > 1 ? ` on ${threads} threads` : ""}`,
+    `${duration(total / embedded.length)} per input on ${computes(encoder)}`,
   ];
   if (failures) parts.push(`${failures} failed and ${failures === 1 ? "is" : "are"} left out`);
   return parts.join(" · ");

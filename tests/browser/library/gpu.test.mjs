@@ -1,0 +1,213 @@
+// A model on a GPU: the same vectors as from the processor, and the processor where the GPU fails. Without a GPU at hand,
+// SwiftShader takes its place.
+
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { after, before, describe, test } from "node:test";
+import { PHOTOS, REPOSITORY, Site, SOFTWARE_GPU_FLAGS } from "../support/browser.mjs";
+import { cosine } from "../support/vectors.mjs";
+
+/** @import { TestContext } from "node:test" */
+/** @import { Page } from "playwright-core" */
+/** @import { LoadOptions } from "../../../www/clip.js" */
+
+/** @type {Site} */
+let site;
+before(async () => (site = await Site.open(SOFTWARE_GPU_FLAGS)));
+after(() => site.close());
+
+const PHOTO = readFileSync(join(PHOTOS, "coffee.png"), "base64");
+
+/**
+ * @param {number[][]} some
+ * @param {number[][]} others
+ */
+function leastCosine(some, others) {
+  assert.equal(some.length, others.length);
+  return Math.min(...some.map((vector, i) => cosine(vector, /** @type {number[]} */ (others[i]))));
+}
+
+/**
+ * Loads a model and embeds a text and an image.
+ * @param {Page} page
+ * @param {string} model
+ * @param {LoadOptions} options
+ */
+function embed(page, model, options) {
+  return page.evaluate(
+    async ({ url, photo, options }) => {
+      const { ClipEncoder } = await import("/clip.js");
+      /** @type {string[]} */
+      const warnings = [];
+      const clip = await ClipEncoder.load(url, { ...options, onWarning: ({ code, message }) => void warnings.push(`${code}: ${message}`) });
+      const first = clip.device;
+      const image = Uint8Array.from(atob(photo), (byte) => byte.charCodeAt(0));
+      const texts = await clip.embedText(["a photo of a cat", "", "two blue squares on grass ".repeat(20)]);
+      const images = await clip.embedImage([image, image, image]);
+      const { device } = clip;
+      clip.close();
+      return { first, device, warnings, vectors: [...texts.data, ...images.data] };
+    },
+    { url: model.startsWith("/") ? model : `${site.hub.origin}/${model}`, photo: PHOTO, options },
+  );
+}
+
+/**
+ * An empty page in which a script has run before any other, in its workers too.
+ * @param {TestContext} t
+ * @param {string} [workerScript]
+ */
+async function pageWith(t, workerScript = "") {
+  const page = await site.emptyPage(t);
+  page.setDefaultTimeout(100_000);
+  if (workerScript) {
+    const source = readFileSync(join(REPOSITORY, "www/pkg/workers/model-worker.js"), "utf8");
+    site.own.answer("/pkg/workers/model-worker.js", (_request, response) => {
+      response.writeHead(200, { "content-type": "text/javascript" }).end(`${workerScript}\n${source}`);
+    });
+  }
+  return page;
+}
+
+for (const model of ["/models/demo.gguf", "tiny-quick_gelu.f32.gguf"]) {
+  test(`${model} on the GPU and on the processor`, { timeout: 120_000 }, async (t) => {
+    const page = await pageWith(t);
+    const onGpu = await embed(page, model, { device: "webgpu" });
+    assert.deepEqual(onGpu.warnings, []);
+    assert.equal(onGpu.device.name, "webgpu");
+    assert.match(String(onGpu.device.adapter), /\w/);
+    const onCpu = await embed(page, model, { device: "wasm" });
+    assert.equal(onCpu.device.name, "wasm");
+    const least = leastCosine(onGpu.vectors, onCpu.vectors);
+    assert.ok(least >= 0.99999, `cosine ${least}`);
+  });
+}
+
+describe("a processor computes instead, with the same vectors, and a warning that says why", () => {
+  /**
+   * @param {string} what
+   * @param {RegExp} warning
+   * @param {{ script: string, options?: LoadOptions }} fault
+   */
+  function fails(what, warning, { script, options = { device: "webgpu" } }) {
+    test(what, { timeout: 120_000 }, async (t) => {
+      const page = await pageWith(t, script);
+      const { device, warnings, vectors } = await embed(page, "tiny-gelu.q8_0.gguf", options);
+      assert.equal(device.name, "wasm");
+      assert.equal(warnings.length, 1, String(warnings));
+      assert.match(String(warnings[0]), warning);
+      assert.match(String(warnings[0]), /^not_on_gpu: the processor computes, not the GPU: /);
+      const plain = await embed(page, "tiny-gelu.q8_0.gguf", { device: "wasm" });
+      assert.deepEqual(vectors, plain.vectors);
+    });
+  }
+
+  fails("of an adapter that is none, if it is not asked for by name", /computes on the CPU/, { script: "", options: {} });
+  fails("of an adapter that is null", /this browser offers no GPU/, { script: "GPU.prototype.requestAdapter = async () => null;" });
+  fails("without WebGPU", /this browser has no WebGPU/, { script: "delete WorkerNavigator.prototype.gpu;" });
+  fails("if the device is refused", /does not start/, { script: "GPUAdapter.prototype.requestDevice = async () => { throw new Error('no device'); };" });
+  fails("if a shader does not compile", /./, {
+    script: `
+      const create = GPUDevice.prototype.createShaderModule;
+      GPUDevice.prototype.createShaderModule = function (descriptor) { return create.call(this, { ...descriptor, code: "no WGSL" }); };`,
+  });
+  fails("if memory runs out", /memory/, {
+    script: `
+      const create = GPUDevice.prototype.createBuffer;
+      let made = 0;
+      GPUDevice.prototype.createBuffer = function (descriptor) {
+        if (++made === 20) this.dispatchEvent(new GPUUncapturedErrorEvent("uncapturederror", { error: new GPUOutOfMemoryError("none left") }));
+        return create.call(this, descriptor);
+      };`,
+  });
+});
+
+/** A worker's script that lets the page destroy the GPU's device. */
+const LOSES = `
+  const request = GPUAdapter.prototype.requestDevice;
+  GPUAdapter.prototype.requestDevice = async function (descriptor) {
+    const device = await request.call(this, descriptor);
+    new BroadcastChannel("lose").onmessage = () => device.destroy();
+    return device;
+  };`;
+
+describe("a device that is lost", () => {
+  test("is made anew once, and then the processor computes; no call fails", { timeout: 120_000 }, async (t) => {
+    const page = await pageWith(t, LOSES);
+    const { devices, warnings, vectors } = await page.evaluate(async (url) => {
+      const { ClipEncoder } = await import("/clip.js");
+      /** @type {string[]} */
+      const warnings = [];
+      const clip = await ClipEncoder.load(url, { device: "webgpu", onWarning: ({ code }) => void warnings.push(code) });
+      const channel = new BroadcastChannel("lose");
+      const devices = [];
+      const vectors = [];
+      for (let losses = 0; losses < 3; losses++) {
+        vectors.push((await clip.embedText(["a photo of a cat"])).data[0]);
+        devices.push(clip.device.name);
+        channel.postMessage("");
+        await new Promise((resolve) => setTimeout(resolve, 100));
+      }
+      return { devices, warnings, vectors: /** @type {number[][]} */ (vectors) };
+    }, `${site.hub.origin}/tiny-gelu.q8_0.gguf`);
+    assert.deepEqual(devices, ["webgpu", "webgpu", "wasm"]);
+    assert.deepEqual(warnings, ["not_on_gpu"]);
+    const least = leastCosine(vectors.slice(1), vectors.slice(0, 2));
+    assert.ok(least >= 0.99999, `cosine ${least}`);
+  });
+});
+
+test("a GPU that is wrong is not used, and at the next visit its module is not fetched", { timeout: 120_000 }, async (t) => {
+  const page = await pageWith(t, `
+    const create = GPUDevice.prototype.createShaderModule;
+    GPUDevice.prototype.createShaderModule = function (descriptor) {
+      return create.call(this, { ...descriptor, code: descriptor.code.replaceAll("0.70710678", "0.5") });
+    };`);
+  const first = await embed(page, "/models/demo.gguf", { device: "webgpu" });
+  assert.match(String(first.warnings), /^not_on_gpu: the processor computes, not the GPU: this GPU gives wrong vectors: .+ cosine 0\.\d+/);
+  assert.equal(first.device.name, "wasm");
+  const plain = await embed(page, "/models/demo.gguf", { device: "wasm" });
+  assert.deepEqual(first.vectors, plain.vectors);
+  site.own.requests.length = 0;
+  const { warnings } = await embed(page, "/models/demo.gguf", { device: "webgpu" });
+  assert.match(String(warnings), /wrong vectors.+\(found at an earlier visit\)$/);
+  assert.deepEqual(site.own.requests.filter((path) => path.includes("/pkg/webgpu/")), []);
+});
+
+test("texts are embedded while the other tower is added", { timeout: 120_000 }, async (t) => {
+  const page = await pageWith(t);
+  const { device, warnings, towers } = await page.evaluate(async (url) => {
+    const { ClipEncoder } = await import("/clip.js");
+    /** @type {string[]} */
+    const warnings = [];
+    const clip = await ClipEncoder.load(url, { device: "webgpu", first: "text", onWarning: ({ message }) => void warnings.push(message) });
+    let isLoaded = false;
+    const loaded = clip.loaded.then(() => (isLoaded = true));
+    while (!isLoaded) await clip.embedText(["a photo of a cat", "another"]);
+    await loaded;
+    return { device: clip.device.name, warnings, towers: clip.info.towers };
+  }, `${site.hub.origin}/tiny-gelu.q8_0.gguf`);
+  assert.deepEqual([device, warnings, [...towers].toSorted()], ["webgpu", [], ["text", "vision"]]);
+});
+
+test("two encoders side by side", { timeout: 120_000 }, async (t) => {
+  const page = await pageWith(t);
+  const same = await page.evaluate(async (url) => {
+    const { ClipEncoder } = await import("/clip.js");
+    const clips = await Promise.all([1, 2].map(() => ClipEncoder.load(url, { device: "webgpu" })));
+    const texts = Array.from({ length: 40 }, (_, i) => `photo number ${i}`);
+    const [one, other] = await Promise.all(clips.map((clip) => clip.embedText(texts)));
+    for (const clip of clips) clip.close();
+    return JSON.stringify(one) === JSON.stringify(other);
+  }, `${site.hub.origin}/tiny-gelu.q8_0.gguf`);
+  assert.ok(same);
+});
+
+test("a browser without WebGPU fetches nothing for it", async (t) => {
+  const page = await pageWith(t, "delete WorkerNavigator.prototype.gpu;");
+  site.own.requests.length = 0;
+  const { device, warnings } = await embed(page, "tiny-gelu.q8_0.gguf", {});
+  assert.deepEqual([device.name, warnings], ["wasm", []]);
+  assert.deepEqual(site.own.requests.filter((path) => path.includes("webgpu")), []);
+});

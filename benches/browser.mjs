@@ -15,8 +15,8 @@ const OURS = "clip-wasm";
 
 export const REPOSITORY = resolve(import.meta.dirname, "..");
 
-/** As static hosts send it. Without it, a second visit would fetch everything again. */
-const CACHED = { "cache-control": "max-age=3600" };
+/** As static hosts send them. Without the first, a second visit would fetch everything again. */
+const CACHED = { "cache-control": "max-age=3600", etag: '"of-this-run"' };
 const ISOLATED = { "cross-origin-opener-policy": "same-origin", "cross-origin-embedder-policy": "require-corp" };
 
 /** Lets www/sw.js control the whole origin. A user would copy it to the top folder instead. */

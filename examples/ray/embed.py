@@ -27,7 +27,8 @@ class Embedder:
     """A worker: one process of the command line, which holds the model as long as the worker lives."""
 
     def __init__(self, model: str):
-        self.command = [PROGRAM, "embed", "--model", model, "--stdin", "--lines", "image", "--output", "jsonl"]
+        # One thread, because there is a process for each core.
+        self.command = [PROGRAM, "embed", "--model", model, "--stdin", "--lines", "image", "--output", "jsonl", "--threads", "1"]
         self.process = None
 
     def __call__(self, batch: pa.Table) -> pa.Table:

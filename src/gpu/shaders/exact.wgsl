@@ -4,7 +4,8 @@
 // roots are only close.
 
 // The same number. count.y is 0, which no compiler knows: what is computed from the number is not fused with what it
-// was computed from, nor put in another order.
+// was computed from, nor put in another order. Metal's compiler does both, and WGSL cannot forbid it:
+// https://github.com/gpuweb/gpuweb/issues/2076.
 fn apart(x: f32) -> f32 { return bitcast<f32>(bitcast<u32>(x) ^ count.y); }
 
 fn apart4(xs: vec4<f32>) -> vec4<f32> { return bitcast<vec4<f32>>(bitcast<vec4<u32>>(xs) ^ vec4<u32>(count.y)); }
@@ -16,7 +17,9 @@ fn high4(xs: vec4<f32>) -> vec4<f32> {
 }
 
 // a / b, correctly rounded: the GPU's own quotient, corrected by what is left of a, which Dekker's product gives exactly.
-fn divide4(a: vec4<f32>, b: vec4<f32>) -> vec4<f32> {
+fn divide4(dividend: vec4<f32>, divisor: vec4<f32>) -> vec4<f32> {
+  let a = apart4(dividend);
+  let b = apart4(divisor);
   let quotient = apart4(a / b);
   let product = apart4(quotient * b);
   let high = apart4(high4(quotient));
@@ -29,7 +32,7 @@ fn divide4(a: vec4<f32>, b: vec4<f32>) -> vec4<f32> {
   // Not of zeros and infinities, nor where a product above would be no normal number.
   let range = vec4<f32>(1e-25);
   let is_normal = (abs(a) > range) & (abs(b) > range) & (abs(b) < 1.0 / range) & (abs(quotient) > range) & (abs(quotient) < 1.0 / range);
-  return select(quotient, corrected, is_normal);
+  return apart4(select(quotient, corrected, is_normal));
 }
 
 fn divide(a: f32, b: f32) -> f32 { return divide4(vec4<f32>(a), vec4<f32>(b)).x; }
@@ -83,7 +86,7 @@ fn exponential4(xs: vec4<f32>) -> vec4<f32> {
   series = apart4(series * r) + 1.0;
   series = apart4(series * r) + 1.0;
   let power = (bitcast<vec4<u32>>(shifted) - bitcast<u32>(12582912.0) + 127u) << vec4<u32>(23u);
-  return select(series * bitcast<vec4<f32>>(power), vec4<f32>(0.0), xs < vec4<f32>(-87.0));
+  return apart4(select(series * bitcast<vec4<f32>>(power), vec4<f32>(0.0), xs < vec4<f32>(-87.0)));
 }
 
 fn exponential(x: f32) -> f32 { return exponential4(vec4<f32>(x)).x; }

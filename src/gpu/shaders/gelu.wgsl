@@ -19,5 +19,5 @@ fn erf(value: vec4<f32>) -> vec4<f32> {
 }
 
 fn activate(xs: vec4<f32>) -> vec4<f32> {
-  return apart4(0.5 * xs) * apart4(1.0 + erf(xs * 0.70710678118654752));
+  return apart4(apart4(0.5 * xs) * apart4(1.0 + erf(xs * 0.70710678118654752)));
 }

@@ -10,7 +10,7 @@ fn one(row: u32, width: u32, at: u32) -> f32 {
   let own = row % sizes.a;
   var value = class_token[at];
   if (own > 0u) { value = patches[(picture * (sizes.a - 1u) + own - 1u) * width + at]; }
-  return value + positions[own * width + at];
+  return apart(value + positions[own * width + at]);
 }
 
 fn load(row: u32, width: u32, at: u32) -> vec4<f32> {

@@ -52,7 +52,7 @@ fn main(
       }
       let scales = vec4<f32>(b_tile_scales[thread.x], b_tile_scales[16u + thread.x],
         b_tile_scales[32u + thread.x], b_tile_scales[48u + thread.x]);
-      sums[y] += apart4(vec4<f32>(dots) * (scales * a_tile_scales[row]));
+      sums[y] += apart4(vec4<f32>(dots) * apart4(scales * a_tile_scales[row]));
     }
     workgroupBarrier();
   }
@@ -63,6 +63,6 @@ fn main(
     let columns = min(vec4<u32>(column + sizes.a) + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(end_column - 1u));
     let biases = vec4<f32>(bias[columns.x], bias[columns.y], bias[columns.z], bias[columns.w]);
     let shift = offset_sums(columns, min(row, count.x - 1u), blocks, sums[y]);
-    put(row, sizes.n, column, activate(shift + biases), i, inside);
+    put(row, sizes.n, column, activate(apart4(shift + biases)), i, inside);
   }
 }

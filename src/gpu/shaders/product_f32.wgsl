@@ -47,6 +47,6 @@ fn main(
     let inside = row < count.x && column < sizes.n;
     let columns = min(vec4<u32>(column + sizes.a) + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(end_column - 1u));
     let biases = vec4<f32>(bias[columns.x], bias[columns.y], bias[columns.z], bias[columns.w]);
-    put(row, sizes.n, column, activate(sums[y] + biases), i, inside);
+    put(row, sizes.n, column, activate(apart4(sums[y] + biases)), i, inside);
   }
 }

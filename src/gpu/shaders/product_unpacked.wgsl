@@ -62,7 +62,7 @@ fn main(
       let at = thread.x * 4u;
       let scales = vec4<f32>(b_tile_scales[at], b_tile_scales[at + 1u], b_tile_scales[at + 2u], b_tile_scales[at + 3u]);
       for (var y = 0u; y < OF_THREAD; y++) {
-        sums[y] += apart4(dots[y] * (scales * a_tile_scales[thread.y * OF_THREAD + y]));
+        sums[y] += apart4(dots[y] * apart4(scales * a_tile_scales[thread.y * OF_THREAD + y]));
         dots[y] = vec4<f32>(0.0);
       }
     }
@@ -75,6 +75,6 @@ fn main(
     let columns = min(vec4<u32>(column + sizes.a) + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(end_column - 1u));
     let biases = vec4<f32>(bias[columns.x], bias[columns.y], bias[columns.z], bias[columns.w]);
     let shift = offset_sums(columns, min(row, count.x - 1u), blocks, sums[y]);
-    put(row, sizes.n, column, activate(shift + biases), i, inside);
+    put(row, sizes.n, column, activate(apart4(shift + biases)), i, inside);
   }
 }

@@ -11,7 +11,7 @@ import { GENERATED, WWW } from "./generated.mjs";
 const withoutLists = {
   name: "without-lists",
   setup({ onLoad }) {
-    onLoad({ filter: /\.js$/ }, ({ path }) => ({ contents: readFileSync(path, "utf8").replace(GENERATED, ""), loader: "js" }));
+    onLoad({ filter: /\.js$/ }, ({ path }) => ({ contents: readFileSync(path, "utf8").replace(GENERATED, (part) => (/\nimport "/.test(part) ? "" : part)), loader: "js" }));
   },
 };
 

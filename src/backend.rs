@@ -59,12 +59,16 @@ pub enum VisionTower {
 impl Backend {
     /// No tensors yet of a model whose file has these tensors.
     #[cfg_attr(not(feature = "gpu"), allow(unused_variables))]
-    pub fn weights(&self, config: &ClipConfig, tensors: &[TensorInfo]) -> Weights {
+    ///
+    /// # Errors
+    /// Of a GPU: `gpu_unavailable`, `gpu_lost`, `low_memory`; `internal` if a kernel is invalid.
+    pub fn weights(&self, config: &ClipConfig, tensors: &[TensorInfo]) -> Result<Weights> {
         match self {
-            Self::Cpu => Weights::Cpu(Default::default()),
+            Self::Cpu => Ok(Weights::Cpu(Default::default())),
             #[cfg(feature = "gpu")]
             Self::Gpu(gpu) => {
-                Weights::Gpu(Box::new(gpu::Loading::new(gpu.clone(), config, tensors)))
+                let loading = gpu::Loading::new(gpu.clone(), config, tensors)?;
+                Ok(Weights::Gpu(Box::new(loading)))
             }
         }
     }

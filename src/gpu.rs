@@ -14,6 +14,7 @@
     allow(clippy::arc_with_non_send_sync, reason = "natively threads share them")
 )]
 
+mod ahead;
 mod arena;
 mod block;
 mod check;
@@ -34,6 +35,8 @@ mod vision;
 mod weights;
 
 pub use device::{Gpu, GpuOptions, Product};
+#[cfg(not(target_arch = "wasm32"))]
+pub use race::race_now;
 pub use race::{Race, race};
 #[doc(hidden)]
 pub use tower::Work as GpuWork;

@@ -261,7 +261,7 @@ impl Tensors {
         // Built before the weights arrive, so that they can use its temporary memory afterwards.
         let tokenizer = tokenizer(&config, &header, &limits)?;
         let Header { tensors, .. } = header;
-        let weights = backend.weights(&config, &tensors);
+        let weights = backend.weights(&config, &tensors)?;
         Ok(Self { config, limits, file_type, tokenizer, tensors, slots, weights })
     }
 

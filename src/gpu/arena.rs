@@ -142,6 +142,24 @@ impl Arena {
         Ok(arena)
     }
 
+    /// Buffers for steps that are not a tower's: only the counts are used. `count` of them is `number`.
+    pub fn of_count(gpu: &Gpu, count: Count, number: u32) -> Result<(Self, [u32; COUNTS])> {
+        let widths = Widths {
+            width: 1,
+            feed_forward: 1,
+            projection: 1,
+            pixel_bytes: 0,
+            patch: 0,
+            forms: Forms::default(),
+        };
+        let arena = Self::new(gpu, Capacity { rows: 1, pooled: 1 }, &widths)?;
+        let mut counts = [0; COUNTS];
+        counts[count as usize] = number;
+        let at = COUNT_STRIDE * count as u64;
+        gpu.queue().write_buffer(&arena.counts, at, &number.to_le_bytes());
+        Ok((arena, counts))
+    }
+
     /// Bytes of all of them.
     pub fn bytes(&self) -> u64 {
         let activations = [&self.patches, &self.normed, &self.hidden];

@@ -1,7 +1,7 @@
 //! Which adapter computes, and the device made of it.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::faults::Faults;
 use super::kernels::{Edit, Kernels};
@@ -43,7 +43,8 @@ struct Shared {
     device: wgpu::Device,
     queue: wgpu::Queue,
     info: wgpu::AdapterInfo,
-    product: Product,
+    has_dot: bool,
+    product: Mutex<Product>,
     most_binding_bytes: u64,
     faults: Arc<Faults>,
     kernels: Kernels,
@@ -80,7 +81,7 @@ impl Gpu {
             unavailable(format!("the GPU {} gives no device: {error}", info.name))
         })?;
         let faults = Faults::watch(&device);
-        let product = if has_dot { options.product } else { Product::Float };
+        let product = Mutex::new(if has_dot { options.product } else { Product::Float });
         let allowed = device.limits().max_storage_buffer_binding_size;
         let most_binding_bytes =
             options.most_binding_bytes.map_or(allowed, |most| most.min(allowed));
@@ -89,6 +90,7 @@ impl Gpu {
             device,
             queue,
             info,
+            has_dot,
             product,
             most_binding_bytes,
             faults,
@@ -118,7 +120,28 @@ impl Gpu {
 
     /// How it multiplies int8 weights.
     pub fn product(&self) -> Product {
-        self.0.product
+        *self.0.product.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Multiplies so from now on, if the GPU can; otherwise nothing changes, and the result is `false`.
+    pub(super) fn choose_product(&self, product: Product) -> bool {
+        let is_possible = self.0.has_dot || product == Product::Float;
+        if is_possible {
+            *self.0.product.lock().unwrap_or_else(PoisonError::into_inner) = product;
+        }
+        is_possible
+    }
+
+    /// Bytes of GPU memory that it holds; `None` if the system does not tell.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn allocated_bytes(&self) -> Option<u64> {
+        Some(self.0.device.generate_allocator_report()?.total_allocated_bytes)
+    }
+
+    /// How many kernels have been compiled.
+    #[doc(hidden)]
+    pub fn compiled(&self) -> usize {
+        self.0.kernels.count()
     }
 
     /// Whether the system has taken the device away, or [`Gpu::destroy`] was called: then it computes nothing any more.

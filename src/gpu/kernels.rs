@@ -226,6 +226,11 @@ impl Kernels {
         Self { edit, ..Self::default() }
     }
 
+    /// How many have been made.
+    pub fn count(&self) -> usize {
+        self.made.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
     /// The pipeline of a kernel with these bindings, which are always the same for it.
     pub fn get(&self, device: &wgpu::Device, kernel: Kernel, bindings: &[u32]) -> Pipeline {
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);

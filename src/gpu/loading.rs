@@ -1,5 +1,6 @@
 //! A model on its way to the GPU.
 
+use super::ahead;
 use super::check::Witnesses;
 use super::device::Gpu;
 use super::text::TextTower;
@@ -27,14 +28,18 @@ pub struct ClipModel {
 }
 
 impl Loading {
-    /// Nothing has arrived of a model whose file has these tensors.
-    pub fn new(gpu: Gpu, config: &ClipConfig, tensors: &[TensorInfo]) -> Self {
-        Self {
+    /// Nothing has arrived of a model whose file has these tensors; its kernels are compiled.
+    ///
+    /// # Errors
+    /// Those of [`ahead::compile`].
+    pub fn new(gpu: Gpu, config: &ClipConfig, tensors: &[TensorInfo]) -> Result<Self> {
+        ahead::compile(&gpu, config, tensors)?;
+        Ok(Self {
             gpu,
             weights: Weights::default(),
             matrices: Matrices::default(),
             witnesses: Witnesses::new(config, tensors),
-        }
+        })
     }
 
     /// A tensor none of whose bytes have arrived yet.

@@ -7,7 +7,7 @@ mod rows;
 
 use std::sync::OnceLock;
 
-use super::arena::{Activations, Arena, COUNT_STRIDE, COUNTS, Capacity, Count, Forms, Widths};
+use super::arena::{Activations, Arena, Count};
 use super::device::{Gpu, GpuOptions};
 use super::readback::{read, ready};
 use super::steps::{Recorder, Step};
@@ -52,19 +52,6 @@ fn values(seed: u32, n: usize) -> Vec<f32> {
     (0..n).map(value).collect()
 }
 
-/// An arena of which only the counts are used.
-fn arena(gpu: &Gpu) -> Arena {
-    let widths = Widths {
-        width: 1,
-        feed_forward: 1,
-        projection: 1,
-        pixel_bytes: 0,
-        patch: 0,
-        forms: Forms::default(),
-    };
-    Arena::new(gpu, Capacity { rows: 1, pooled: 1 }, &widths).unwrap()
-}
-
 /// Buffers for activations `[rows, width]` in both forms.
 fn activations(gpu: &Gpu, rows: usize, width: usize) -> Activations {
     let make = |bytes: usize| storage(gpu, "a test's", bytes as u64);
@@ -77,14 +64,10 @@ fn activations(gpu: &Gpu, rows: usize, width: usize) -> Activations {
 
 /// Runs the steps that `record` adds, with this number of rows.
 fn run(gpu: &Gpu, count: Count, rows: usize, record: impl FnOnce(&mut Recorder)) {
-    let arena = arena(gpu);
+    let (arena, counts) = Arena::of_count(gpu, count, rows as u32).unwrap();
     let mut recorder = Recorder::new(gpu, &arena);
     record(&mut recorder);
     let steps: Vec<Step> = recorder.steps;
-    let mut counts = [0; COUNTS];
-    counts[count as usize] = rows as u32;
-    let at = COUNT_STRIDE * count as u64;
-    gpu.queue().write_buffer(&arena.counts, at, &(rows as u32).to_le_bytes());
     let mut encoder = gpu.device().create_command_encoder(&Default::default());
     let mut pass = encoder.begin_compute_pass(&Default::default());
     steps.iter().for_each(|step| step.dispatch(&mut pass, &counts));

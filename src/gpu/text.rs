@@ -41,18 +41,7 @@ impl TextTower {
         weights: &mut Weights<Upload>,
         known: Option<Vec<f32>>,
     ) -> Result<Self> {
-        let sizes = config.sizes();
-        let plan = Plan {
-            gpu,
-            name: "t",
-            projection: "text_projection",
-            sizes,
-            activation,
-            is_causal: true,
-            longest: config.stock.max_position_embeddings,
-            pixel_bytes: 0,
-            patch: 0,
-        };
+        let plan = plan(gpu, config, activation);
         Ok(Self {
             token_embedding: weights.table("t.token_embd.weight")?,
             positions: weights.plain("t.position_embd.weight")?.flatten_all()?.to_vec1()?,
@@ -63,6 +52,17 @@ impl TextTower {
             known,
             tower: Tower::new(&plan, weights, |_, _| Ok(Rows))?,
         })
+    }
+
+    /// Compiles its kernels.
+    pub fn compile(
+        gpu: &Gpu,
+        config: &TextConfig,
+        activation: Activation,
+        weights: &mut Weights<Upload>,
+    ) -> Result<()> {
+        Tower::new(&plan(gpu, config, activation), weights, |_, _| Ok(Rows))?.work(1, 1)?;
+        Ok(())
     }
 
     /// The GPU that it is on.
@@ -117,5 +117,19 @@ impl TextTower {
     /// How much work a batch of texts with so many rows together is.
     pub fn work(&self, rows: usize, texts: usize) -> Result<Work> {
         self.tower.work(rows, texts)
+    }
+}
+
+fn plan<'a>(gpu: &'a Gpu, config: &TextConfig, activation: Activation) -> Plan<'a> {
+    Plan {
+        gpu,
+        name: "t",
+        projection: "text_projection",
+        sizes: config.sizes(),
+        activation,
+        is_causal: true,
+        longest: config.stock.max_position_embeddings,
+        pixel_bytes: 0,
+        patch: 0,
     }
 }

@@ -47,22 +47,19 @@ impl VisionTower {
         weights: &mut Weights<Upload>,
         known: Option<Vec<f32>>,
     ) -> Result<Self> {
-        let (patch, edge) = (config.stock.patch_size, config.stock.image_size);
-        let plan = Plan {
-            gpu,
-            name: "v",
-            projection: "visual_projection",
-            sizes: config.sizes(),
-            activation,
-            is_causal: false,
-            longest: config.grid() * config.grid() + 1,
-            pixel_bytes: 3 * edge * edge,
-            patch: (3 * patch * patch).next_multiple_of(BLOCK),
-        };
-        let tower = Tower::new(&plan, weights, |forms, weights| {
-            Patches::new(gpu, config, forms.is_float, weights)
-        })?;
-        Ok(Self { tower, grid: config.grid(), edge, known })
+        let tower = tower(gpu, config, activation, weights)?;
+        Ok(Self { tower, grid: config.grid(), edge: config.stock.image_size, known })
+    }
+
+    /// Compiles its kernels.
+    pub fn compile(
+        gpu: &Gpu,
+        config: &VisionConfig,
+        activation: Activation,
+        weights: &mut Weights<Upload>,
+    ) -> Result<()> {
+        tower(gpu, config, activation, weights)?.work(1, 1)?;
+        Ok(())
     }
 
     /// The GPU that it is on.
@@ -171,6 +168,27 @@ impl Front for Patches {
         let inputs = [&arena.qkv, &self.class_token, &self.positions];
         self.pre_norm.record_pictures(to, inputs, self.grid * self.grid + 1, &arena.residual);
     }
+}
+
+fn tower(
+    gpu: &Gpu,
+    config: &VisionConfig,
+    activation: Activation,
+    weights: &mut Weights<Upload>,
+) -> Result<Tower<Patches>> {
+    let (patch, edge) = (config.stock.patch_size, config.stock.image_size);
+    let plan = Plan {
+        gpu,
+        name: "v",
+        projection: "visual_projection",
+        sizes: config.sizes(),
+        activation,
+        is_causal: false,
+        longest: config.grid() * config.grid() + 1,
+        pixel_bytes: 3 * edge * edge,
+        patch: (3 * patch * patch).next_multiple_of(BLOCK),
+    };
+    Tower::new(&plan, weights, |forms, weights| Patches::new(gpu, config, forms.is_float, weights))
 }
 
 fn plain(gpu: &Gpu, name: &str, weights: &mut Weights<Upload>) -> Result<wgpu::Buffer> {

@@ -11,7 +11,7 @@ use crate::cpu::weights::LinearRows;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::gguf::{TensorInfo, byte_size};
 use crate::weights::blocks::{self, BLOCK, Block, BlockRows};
-use crate::weights::{LinearWeight, floats, is_quantised};
+use crate::weights::{LinearWeight, floats, has_offsets, is_quantised};
 
 /// A linear weight `[n, k]`, row-major.
 pub struct Matrix {
@@ -176,6 +176,27 @@ pub struct Upload {
 }
 
 impl Upload {
+    /// A weight without memory for its rows, to compile kernels for.
+    pub fn without_rows(gpu: &Gpu, info: &TensorInfo) -> Self {
+        let [n, k] = info.shape[..] else { panic!("a linear weight's shape has been checked") };
+        let layer = info.name.trim_end_matches(".weight");
+        let is_third = QKV.iter().any(|part| layer.ends_with(part));
+        let empty = || storage(gpu, &info.name, 0);
+        let values = match is_quantised(info.dtype) {
+            true => {
+                let offsets = OnceLock::new();
+                if has_offsets(info.dtype) {
+                    offsets.get_or_init(empty);
+                }
+                Values::Int8 { quants: empty(), scales: empty(), offsets }
+            }
+            false => Values::Float(empty()),
+        };
+        let n = if is_third { QKV.len() * n } else { n };
+        let matrix = Arc::new(Matrix { n, k, values });
+        Self { gpu: gpu.clone(), dtype: info.dtype, matrix, row: 0, copy: None }
+    }
+
     /// Takes the CPU's form away.
     pub fn take_copy(&mut self) -> Option<LinearRows> {
         self.copy.take()

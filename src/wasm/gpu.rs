@@ -9,17 +9,25 @@ use super::limits::Limits;
 use super::loader::{ModelLoader, loader};
 use crate::gpu::{GpuOptions, Product};
 
+/// How a GPU without a fast dot product of bytes multiplies.
+const FLOATS: &str = "f32";
+
 /// A GPU that is ready to compute.
 #[wasm_bindgen]
 pub struct Gpu(crate::gpu::Gpu);
 
 #[wasm_bindgen]
 impl Gpu {
-    /// The fastest GPU there is; with `allow_software`, perhaps one that computes on the processor.
+    /// The fastest GPU there is; with `allow_software`, perhaps one that computes on the processor. `products` says how it
+    /// shall multiply, if that has been found out before: see the getter of that name.
     ///
     /// Rejects with an `Error` whose code is `gpu_unavailable`, and whose message says why there is none.
-    pub async fn open(allow_software: bool) -> Result<Gpu, JsValue> {
-        let options = GpuOptions { allow_software, ..Default::default() };
+    pub async fn open(allow_software: bool, products: Option<String>) -> Result<Gpu, JsValue> {
+        let product = match products.as_deref() {
+            Some(FLOATS) => Product::Float,
+            _ => Product::Dot,
+        };
+        let options = GpuOptions { allow_software, product, ..Default::default() };
         crate::gpu::Gpu::request(options).await.map(Self).map_err(js_error)
     }
 
@@ -28,12 +36,13 @@ impl Gpu {
     pub fn products(&self) -> String {
         match self.0.product() {
             Product::Dot => "packed bytes",
-            Product::Float => "f32",
+            Product::Float => FLOATS,
         }
         .into()
     }
 
     /// Milliseconds that the products of a picture take: on the GPU, and on one thread of the processor. Takes some 50 ms.
+    /// From then on, the GPU multiplies in the way that was faster.
     pub async fn race(&self) -> Result<Vec<f64>, JsValue> {
         let race = crate::gpu::race(&self.0).await.map_err(js_error)?;
         Ok([race.gpu, race.cpu].map(|time| 1000.0 * time.as_secs_f64()).to_vec())

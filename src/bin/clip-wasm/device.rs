@@ -8,7 +8,7 @@ use clip_wasm::{ClipEncoder, Limits};
 /// What the embeddings are computed on.
 #[derive(Clone, Copy, clap::ValueEnum)]
 pub enum Device {
-    /// A GPU if there is one that computes right, otherwise the processor.
+    /// A GPU if there is one that is right and faster, otherwise the processor.
     Auto,
     /// The processor.
     Cpu,
@@ -17,16 +17,16 @@ pub enum Device {
 }
 
 impl Device {
-    /// The encoder of a GGUF file, on this device.
+    /// The encoder of a GGUF file, on this device. The processor has so many threads.
     ///
     /// # Errors
     /// Those of [`ClipEncoder::open`]; for [`Device::Gpu`], `gpu_unavailable` if there is none, or if it gives wrong
     /// vectors.
-    pub fn open(self, model: &Path, limits: &Limits) -> Result<ClipEncoder> {
+    pub fn open(self, model: &Path, limits: &Limits, threads: usize) -> Result<ClipEncoder> {
         match self {
             Self::Cpu => ClipEncoder::open_within(model, *limits),
-            Self::Gpu => on_gpu(model, limits, true),
-            Self::Auto => on_gpu(model, limits, false).or_else(|error| {
+            Self::Gpu => on_gpu(model, limits, None),
+            Self::Auto => on_gpu(model, limits, Some(threads)).or_else(|error| {
                 if !is_of_gpu(&error) {
                     return Err(error);
                 }
@@ -37,12 +37,26 @@ impl Device {
     }
 }
 
+/// With `threads`, only a GPU that is faster than so many of the processor's.
 #[cfg(feature = "gpu")]
-fn on_gpu(model: &Path, limits: &Limits, allow_software: bool) -> Result<ClipEncoder> {
-    use clip_wasm::gpu::{Gpu, GpuOptions};
+fn on_gpu(model: &Path, limits: &Limits, threads: Option<usize>) -> Result<ClipEncoder> {
+    use clip_wasm::error::{Error, ErrorKind};
+    use clip_wasm::gpu::{Gpu, GpuOptions, race_now};
 
-    let gpu = Gpu::request_now(GpuOptions { allow_software, ..Default::default() })?;
-    if gpu.is_software() {
+    let options = GpuOptions { allow_software: threads.is_none(), ..Default::default() };
+    let gpu = Gpu::request_now(options)?;
+    if !gpu.is_software() {
+        let race = race_now(&gpu)?;
+        let on_cpu = race.cpu / threads.map_or(1, |threads| threads as u32);
+        if threads.is_some() && race.gpu > on_cpu {
+            let message = format!(
+                "the GPU {} takes {:.1?} for the products of a picture, the processor {on_cpu:.1?}",
+                gpu.name(),
+                race.gpu
+            );
+            return Err(Error::new(ErrorKind::GpuUnavailable, message));
+        }
+    } else {
         eprintln!(
             "warning: {} is simulated by the processor, and slower than --device cpu",
             gpu.name()
@@ -55,7 +69,7 @@ fn on_gpu(model: &Path, limits: &Limits, allow_software: bool) -> Result<ClipEnc
 }
 
 #[cfg(not(feature = "gpu"))]
-fn on_gpu(_: &Path, _: &Limits, _: bool) -> Result<ClipEncoder> {
+fn on_gpu(_: &Path, _: &Limits, _: Option<usize>) -> Result<ClipEncoder> {
     use clip_wasm::error::{Error, ErrorKind};
 
     let message =

@@ -167,8 +167,9 @@ fn run(command: Command, limits: &Limits) -> Result<()> {
                 if ignore_orientation { Orientation::Ignore } else { Orientation::Exif };
             let options = DecodeOptions { orientation, alpha };
             let model = model::gguf(&model, file_type.as_deref(), limits)?;
-            let encoder = device.open(&model, limits)?;
-            use_threads(threads.map(usize::from).unwrap_or_else(cores))?;
+            let threads = threads.map(usize::from).unwrap_or_else(cores);
+            let encoder = device.open(&model, limits, threads)?;
+            use_threads(threads)?;
             let images: Vec<Vec<Input>> =
                 image.into_iter().map(inputs::images_at).collect::<Result<_>>()?;
             let given: Vec<Input> =

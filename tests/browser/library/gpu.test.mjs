@@ -54,20 +54,23 @@ function embed(page, model, options) {
 }
 
 /**
- * An empty page in which a script has run before any other, in its workers too.
+ * An empty page in whose workers a script has run before any other.
  * @param {TestContext} t
- * @param {string} [workerScript]
+ * @param {string} [script]
  */
-async function pageWith(t, workerScript = "") {
+async function pageWith(t, script = "") {
   const page = await site.emptyPage(t);
   page.setDefaultTimeout(100_000);
-  if (workerScript) {
-    const source = readFileSync(join(REPOSITORY, "www/pkg/workers/model-worker.js"), "utf8");
-    site.own.answer("/pkg/workers/model-worker.js", (_request, response) => {
-      response.writeHead(200, { "content-type": "text/javascript" }).end(`${workerScript}\n${source}`);
-    });
-  }
+  if (script) beginWorkersWith(script);
   return page;
+}
+
+/** @param {string} script */
+function beginWorkersWith(script) {
+  const source = readFileSync(join(REPOSITORY, "www/pkg/workers/model-worker.js"), "utf8");
+  site.own.answer("/pkg/workers/model-worker.js", (_request, response) => {
+    response.writeHead(200, { "content-type": "text/javascript" }).end(`${script}\n${source}`);
+  });
 }
 
 for (const model of ["/models/demo.gguf", "tiny-quick_gelu.f32.gguf"]) {
@@ -175,6 +178,74 @@ test("a GPU that is wrong is not used, and at the next visit its module is not f
   assert.deepEqual(site.own.requests.filter((path) => path.includes("/pkg/webgpu/")), []);
 });
 
+/** A worker's script in which SwiftShader passes for a GPU. */
+const HARDWARE = `
+  Object.defineProperty(GPUAdapterInfo.prototype, "isFallbackAdapter", { get: () => false });`;
+/** A worker's script in which no time passes. */
+const TIMELESS = "performance.now = () => 1;";
+
+describe("without being asked for, a GPU", () => {
+  const fetched = () => site.own.requests.filter((path) => path.includes("/pkg/webgpu/"));
+
+  test("that is slower than the processor is not used, and at the next visit its module is not fetched", { timeout: 120_000 }, async (t) => {
+    const page = await pageWith(t, HARDWARE);
+    const slower = /^not_on_gpu: .*is slower than this processor: [\d.]+ ms instead of [\d.]+ for the same product/;
+    const first = await embed(page, "tiny-gelu.q8_0.gguf", {});
+    assert.match(String(first.warnings), slower);
+    assert.equal(first.device.name, "wasm");
+    assert.notEqual(fetched().length, 0);
+    site.own.requests.length = 0;
+    const second = await embed(page, "tiny-gelu.q8_0.gguf", {});
+    assert.match(String(second.warnings), slower);
+    assert.match(String(second.warnings), /\(found at an earlier visit\)$/);
+    assert.deepEqual(fetched(), []);
+    // If it is asked for, it computes nevertheless.
+    const third = await embed(page, "tiny-gelu.q8_0.gguf", { device: "webgpu" });
+    assert.deepEqual([third.device.name, third.warnings], ["webgpu", []]);
+  });
+
+  test("that is not slower is used, and at the next visit without a race", { timeout: 120_000 }, async (t) => {
+    const page = await pageWith(t, HARDWARE + TIMELESS);
+    const first = await embed(page, "tiny-gelu.q8_0.gguf", {});
+    assert.deepEqual([first.device.name, first.warnings], ["webgpu", []]);
+    // Now that time passes, it would lose.
+    beginWorkersWith(HARDWARE);
+    const second = await embed(page, "tiny-gelu.q8_0.gguf", {});
+    assert.deepEqual([second.device, second.warnings], [first.device, []]);
+  });
+});
+
+test("a GPU that becomes wrong while it runs is found out, and the processor takes over", { timeout: 120_000 }, async (t) => {
+  const page = await pageWith(t, `
+    let isWrong = false;
+    new BroadcastChannel("become wrong").onmessage = () => (isWrong = true);
+    const write = GPUQueue.prototype.writeBuffer;
+    GPUQueue.prototype.writeBuffer = function (buffer, at, data, ...rest) {
+      return write.call(this, buffer, at, isWrong && buffer.label === "residual" ? new Uint8Array(data).fill(1) : data, ...rest);
+    };`);
+  const { devices, warnings, vectors } = await page.evaluate(async (url) => {
+    const { ClipEncoder } = await import("/clip.js");
+    /** @type {string[]} */
+    const warnings = [];
+    const clip = await ClipEncoder.load(url, { device: "webgpu", onWarning: ({ message }) => void warnings.push(message) });
+    const texts = Array.from({ length: 400 }, (_, i) => String(i));
+    const devices = [];
+    const vectors = [];
+    for (let calls = 0; calls < 4; calls++) {
+      if (calls === 1) new BroadcastChannel("become wrong").postMessage("");
+      vectors.push((await clip.embedText(texts)).data[399]);
+      devices.push(clip.device.name);
+    }
+    return { devices, warnings, vectors: /** @type {number[][]} */ (vectors) };
+  }, `${site.hub.origin}/tiny-gelu.q8_0.gguf`);
+  assert.deepEqual(devices, ["webgpu", "webgpu", "wasm", "wasm"]);
+  assert.equal(warnings.length, 1);
+  assert.match(String(warnings[0]), /^the processor computes, not the GPU: this GPU gives wrong vectors: those of a known text/);
+  const [first, second, third, fourth] = /** @type {[number[], number[], number[], number[]]} */ (vectors);
+  assert.ok(cosine(first, second) < 0.999, "the GPU has not become wrong");
+  assert.ok(leastCosine([third, fourth], [first, first]) >= 0.99999);
+});
+
 test("texts are embedded while the other tower is added", { timeout: 120_000 }, async (t) => {
   const page = await pageWith(t);
   const { device, warnings, towers } = await page.evaluate(async (url) => {
@@ -210,4 +281,20 @@ test("a browser without WebGPU fetches nothing for it", async (t) => {
   const { device, warnings } = await embed(page, "tiny-gelu.q8_0.gguf", {});
   assert.deepEqual([device.name, warnings], ["wasm", []]);
   assert.deepEqual(site.own.requests.filter((path) => path.includes("webgpu")), []);
+});
+
+test("without a network, the page computes on the GPU too", { timeout: 120_000 }, async (t) => {
+  const { page } = await site.visit(t);
+  beginWorkersWith(HARDWARE + TIMELESS);
+  await page.reload();
+  const onGpu = page.locator("#result-summary").filter({ hasText: / per input on GPU \(.+\)$/ });
+  await onGpu.waitFor({ timeout: 60_000 });
+  const isKept = () => page.evaluate(async () => (await (await caches.open("clip-wasm-page")).keys()).filter(({ url }) => url.includes("/pkg/webgpu/")).length);
+  for (const end = Date.now() + 30_000; (await isKept()) < 2; ) {
+    assert.ok(Date.now() < end, "the module is not kept");
+    await new Promise((resolve) => setTimeout(resolve, 200));
+  }
+  await page.context().setOffline(true);
+  await page.reload();
+  await onGpu.waitFor({ timeout: 60_000 });
 });

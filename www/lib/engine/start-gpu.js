@@ -47,16 +47,17 @@ export async function startGpu({ insists, adapter: found, verdictOn, threads }) 
   try {
     const [bindings, compiled] = await Promise.all([build.bindings(), build.compile()]);
     const { memory } = await bindings.default({ module_or_path: compiled });
-    gpu = await inTime(bindings.Gpu.open(insists));
-    if (!insists && !verdict.isFaster) {
+    gpu = await inTime(bindings.Gpu.open(insists, verdict.products));
+    if (verdict.products === null && !adapter.info.isFallbackAdapter) {
       const [onGpu = 0, onCpu = 0] = await inTime(gpu.race());
-      if (onGpu > onCpu / threads) {
+      const isSlow = onGpu > onCpu / threads;
+      if (isSlow && !insists) {
         const reason = `the GPU, ${name}, is slower than this processor: ${onGpu.toFixed(1)} ms instead of ${(onCpu / threads).toFixed(1)} for the same product`;
-        await verdict.refuse({ reason, isSlow: true });
+        await verdict.refuse({ reason, isSlow });
         gpu.destroy();
         return { reason };
       }
-      await verdict.accept();
+      if (!isSlow) await verdict.accept(gpu.products);
     }
     const started = { build: build.name, bindings, memory, threads: async () => 1, replace: () => bindings.__wbg_reset_state() };
     return { module: { ...started, gpu, adapter: name } };

@@ -88,7 +88,11 @@
 
 /**
  * What is known of a GPU, and how to remember what is found out now.
- * @typedef {{ refusal: Refusal | null, isFaster: boolean, accept: () => Promise<void>, refuse: (refusal: Refusal) => Promise<void> }} GpuVerdict
+ * @typedef {object} GpuVerdict
+ * @property {Refusal | null} refusal
+ * @property {string | null} products of a GPU that is faster than the processor: how it multiplies fastest
+ * @property {(products: string) => Promise<void>} accept
+ * @property {(refusal: Refusal) => Promise<void>} refuse
  */
 
 /**

@@ -1,6 +1,7 @@
 // Compares vectors.
 
 import { ClipError } from "../shared/error.js";
+import { kindOf } from "../shared/kinds.js";
 import { typeOf } from "./inputs.js";
 
 /** @typedef {number[] | Float32Array} Vector */
@@ -48,10 +49,10 @@ function isList(value) {
 
 /** @param {unknown} value that should be a vector or a list of vectors */
 function requireSome(value) {
-  if (!Array.isArray(value) && !(value instanceof Float32Array)) {
+  if (!Array.isArray(value) && kindOf(value) !== "Float32Array") {
     throw new ClipError("invalid_input", `expected a vector or a list of vectors, but got ${typeOf(value)}`);
   }
-  if (value.length === 0) throw new ClipError("empty_input", "there is nothing to compare: a list or a vector is empty");
+  if (/** @type {Vector} */ (value).length === 0) throw new ClipError("empty_input", "there is nothing to compare: a list or a vector is empty");
 }
 
 /**

@@ -47,7 +47,7 @@ export function* textChunks(texts, { inPlace }) {
  * @returns {Float32Array | ClipError}
  */
 export function resultOf(outcome) {
-  if (outcome instanceof Float32Array) return outcome;
+  if (ArrayBuffer.isView(outcome)) return outcome; // in the scripts of a Firefox extension, of another realm
   return new ClipError(outcome.code, outcome.message, outcome);
 }
 

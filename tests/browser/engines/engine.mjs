@@ -5,7 +5,7 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";
 import { Builder } from "selenium-webdriver";
-import { CHROMIUM_FLAGS } from "../support/browser.mjs";
+import { CHROMIUM_FLAGS, SOFTWARE_GPU_FLAGS } from "../support/browser.mjs";
 
 /** @import { ChildProcess } from "node:child_process" */
 /** @import { Readable } from "node:stream" */
@@ -18,7 +18,8 @@ import { CHROMIUM_FLAGS } from "../support/browser.mjs";
  * @property {string} title the browser's name
  * @property {() => Record<string, string | null>} programs paths of the programs that it needs, by name; `null` for one
  *   that is missing
- * @property {(browser: string) => Record<string, unknown>} capabilities for its WebDriver
+ * @property {(browser: string, softwareGpu: boolean) => Record<string, unknown>} capabilities for its WebDriver;
+ *   `softwareGpu`: with WebGPU on the processor, where there is such a thing
  * @property {boolean} [needsDisplay] whether it cannot be started without a screen
  */
 
@@ -31,6 +32,9 @@ const START = 30_000;
 const LIMITS = { pageLoad: 30_000, script: 90_000, implicit: 0 };
 export const WINDOW = { width: 1280, height: 900 };
 
+/** Preferences with which Firefox takes any adapter, such as lavapipe. */
+const FIREFOX_GPU = { "dom.webgpu.enabled": true, "dom.webgpu.workers.enabled": true, "gfx.webgpu.ignore-blocklist": true };
+
 /** @type {Record<EngineName, Kind>} */
 const KINDS = {
   chromium: {
@@ -39,9 +43,9 @@ const KINDS = {
       chromium: find("CHROMIUM", "chromium", "google-chrome", "chromium-browser"),
       chromedriver: find("CHROMEDRIVER", "chromedriver"),
     }),
-    capabilities: (binary) => ({
+    capabilities: (binary, softwareGpu) => ({
       browserName: "chrome",
-      "goog:chromeOptions": { binary, args: ["--headless", ...CHROMIUM_FLAGS] },
+      "goog:chromeOptions": { binary, args: ["--headless", ...(softwareGpu ? SOFTWARE_GPU_FLAGS : CHROMIUM_FLAGS)] },
     }),
   },
   firefox: {
@@ -50,7 +54,7 @@ const KINDS = {
       firefox: find("FIREFOX", "firefox-esr", "firefox"),
       geckodriver: find("GECKODRIVER", "geckodriver"),
     }),
-    capabilities: (binary) => ({ browserName: "firefox", "moz:firefoxOptions": { binary, args: ["-headless"] } }),
+    capabilities: (binary, softwareGpu) => ({ browserName: "firefox", "moz:firefoxOptions": { binary, args: ["-headless"], prefs: softwareGpu ? FIREFOX_GPU : {} } }),
   },
   webkit: {
     title: "WebKitGTK",
@@ -101,9 +105,10 @@ export class Engine {
 
   /**
    * @param {EngineName} name of an engine for which {@link whyNot} gives `null`
+   * @param {{ softwareGpu?: boolean }} [options] `softwareGpu`: with WebGPU on the processor, where there is such a thing
    * @returns {Promise<Engine>}
    */
-  static async start(name) {
+  static async start(name, { softwareGpu = false } = {}) {
     const kind = KINDS[name];
     const [browser, driverProgram, displayProgram] = /** @type {string[]} */ (Object.values(kind.programs()));
     /** @type {(() => unknown)[]} */
@@ -120,7 +125,7 @@ export class Engine {
       ends.push(() => service.kill());
       const server = await service.start(START);
       const builder = new Builder().disableEnvironmentOverrides().usingServer(server);
-      const driver = await within(START, `${kind.title} starts`, builder.withCapabilities(kind.capabilities(String(browser))).build());
+      const driver = await within(START, `${kind.title} starts`, builder.withCapabilities(kind.capabilities(String(browser), softwareGpu)).build());
       ends.push(() => within(START, `${kind.title} ends`, driver.quit()));
       await driver.manage().setTimeouts(LIMITS);
       await driver.manage().window().setRect({ x: 0, y: 0, ...WINDOW });

@@ -48,18 +48,22 @@ export class Hosts {
   }
 }
 
+/** Chromium with its GPU. */
+export const GPU_FLAGS = [...CHROMIUM_FLAGS.filter((flag) => flag !== "--disable-gpu"), "--enable-unsafe-webgpu", "--enable-features=Vulkan"];
+
 /**
  * A browser with a new profile on disk, so that its caches work as a user's do. The profile is deleted afterwards.
  * @template T
  * @param {(context: BrowserContext) => Promise<T>} use
+ * @param {string[]} [flags]
  * @returns {Promise<T>}
  */
-export async function withBrowser(use) {
+export async function withBrowser(use, flags = CHROMIUM_FLAGS) {
   const profile = await mkdtemp(join(tmpdir(), "clip-wasm-bench-"));
   try {
     const context = await chromium.launchPersistentContext(profile, {
       executablePath: findChromium(),
-      args: CHROMIUM_FLAGS,
+      args: flags,
     });
     try {
       return await use(context);

@@ -15,6 +15,7 @@
  * @property {string} name
  * @property {boolean} isolated whether the page can share memory between threads
  * @property {number} [threads] by default, as many as each library chooses
+ * @property {"webgpu"} [device] by default the processor, which is all that the browser offers
  * @property {Case[]} cases
  */
 
@@ -45,6 +46,9 @@ export const SETUPS = [
   { name: "plain static host, defaults of each", isolated: false, cases: SHORT_CASES },
   { name: "isolated page, defaults of each", isolated: true, cases: SHORT_CASES },
 ];
+
+/** With WebGPU, if the machine has a GPU. The other libraries compute in f32 there, as they do by default. @type {Setup} */
+export const WEBGPU = { name: "WebGPU", isolated: false, device: "webgpu", cases: ALL_CASES };
 
 /**
  * The contestants of a call: onnxruntime-web only runs towers.

@@ -6,9 +6,10 @@
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { measureAccuracy } from "./accuracy.mjs";
-import { Hosts, REPOSITORY, withBrowser } from "./browser.mjs";
-import { CONTESTANTS, SETUPS } from "./cases.mjs";
+import { GPU_FLAGS, Hosts, REPOSITORY, withBrowser } from "./browser.mjs";
+import { CONTESTANTS, SETUPS, WEBGPU } from "./cases.mjs";
 import { describeDownloads } from "./downloads.mjs";
+import { gpuOf, measureGpu } from "./gpu.mjs";
 import { measureKernels } from "./kernels.mjs";
 import { describeMachine } from "./machine.mjs";
 import { measureMemory } from "./memory.mjs";
@@ -16,6 +17,8 @@ import { measureVisits } from "./opening.mjs";
 import { renderReport } from "./report.mjs";
 import { timeSetup } from "./timing.mjs";
 
+/** @import { BrowserContext } from "playwright-core" */
+/** @import { Setup } from "./cases.mjs" */
 /** @import { Visits } from "./opening.mjs" */
 /** @import { Results } from "./report.mjs" */
 
@@ -46,18 +49,33 @@ async function downloads(visits) {
   return Object.fromEntries(await Promise.all(entries));
 }
 
+/**
+ * @param {BrowserContext} context
+ * @param {Setup} setup
+ */
+async function time(context, setup) {
+  const cases = setup.cases.filter(({ name }) => only.test(`${setup.name}: ${name}`));
+  if (cases.length === 0) return;
+  await timeSetup(context, hosts, setup, cases, rounds, async (timed, measure) => {
+    await section(`${setup.name}: ${timed.name}`, async () => {
+      (results.setups[setup.name] ??= {})[timed.name] = await measure();
+    });
+  });
+}
+
 try {
   await withBrowser(async (context) => {
     results.machine = await describeMachine(context.browser()?.version() ?? "unknown");
-    for (const setup of SETUPS) {
-      const cases = setup.cases.filter(({ name }) => only.test(`${setup.name}: ${name}`));
-      if (cases.length === 0) continue;
-      await timeSetup(context, hosts, setup, cases, rounds, async (timed, measure) => {
-        await section(`${setup.name}: ${timed.name}`, async () => {
-          (results.setups[setup.name] ??= {})[timed.name] = await measure();
-        });
-      });
-    }
+    for (const setup of SETUPS) await time(context, setup);
+  });
+  await withBrowser(async (context) => {
+    const gpu = await gpuOf(context, hosts);
+    if (gpu === null) return console.log("SKIPPED: WebGPU, for Chromium has no GPU here, or one that computes on the processor");
+    results.machine.GPU = gpu;
+    await time(context, WEBGPU);
+  }, GPU_FLAGS);
+  await section("GPU, natively", async () => {
+    results.gpu = (await measureGpu()) ?? undefined;
   });
   await section("second visit, image tower", async () => {
     results.visits["image tower"] = await measureVisits(hosts, ["image"], visits);

@@ -1,4 +1,4 @@
-"""Makes the peers' models of the tests' ViT-B/32: an ONNX graph a tower, quantised to 8 bits.
+"""Makes the peers' models of the tests' ViT-B/32: an ONNX graph a tower, in f32 for WebGPU and quantised to 8 bits.
 
     python benches/models.py DATA OUT
 
@@ -189,9 +189,13 @@ def main(data: Path, out: Path) -> None:
         (out / name).write_text(json.dumps(content, indent=1) + "\n")
     shutil.copy(source / "tokenizer.json", out)
     for tower in (vision, text):
-        path = out / "onnx" / f"{tower.__name__}_model_quantized.onnx"
-        quantise(tower(tensors, config), path)
-        print(f"{path.name}: {path.stat().st_size} bytes", flush=True)
+        model = tower(tensors, config)
+        path = out / "onnx" / f"{tower.__name__}_model.onnx"
+        onnx.save(model, path)
+        quantised = path.with_stem(f"{path.stem}_quantized")
+        quantise(model, quantised)
+        for file in (path, quantised):
+            print(f"{file.name}: {file.stat().st_size} bytes", flush=True)
 
 
 if __name__ == "__main__":

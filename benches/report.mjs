@@ -5,6 +5,7 @@ import { CONTESTANTS } from "./cases.mjs";
 
 /** @import { Cosines } from "./accuracy.mjs" */
 /** @import { Downloads } from "./downloads.mjs" */
+/** @import { GpuReport } from "./gpu.mjs" */
 /** @import { Peak } from "./memory.mjs" */
 /** @import { Visit, Visits } from "./opening.mjs" */
 /** @import { Name } from "./page/contestants.js" */
@@ -22,18 +23,21 @@ import { CONTESTANTS } from "./cases.mjs";
  * @property {{ page: number, contestants: Partial<Record<Name, Peak>> }} [memory]
  * @property {Partial<Record<Name, Cosines>>} [accuracy]
  * @property {Rates} [kernels]
+ * @property {GpuReport} [gpu]
  */
 
 const OURS = "clip-wasm";
 const PEERS = CONTESTANTS.filter((name) => name !== OURS);
 const MEGABYTE = 1e6;
+/** How a GPU multiplies int8. @type {Record<string, string>} */
+const PRODUCTS = { Dot: "dot products of bytes", Float: "as f32" };
 
 /**
  * @param {Results} results
  * @returns {string}
  */
 export function renderReport(results) {
-  const { machine, setups, visits, downloads, memory, accuracy, kernels } = results;
+  const { machine, setups, visits, downloads, memory, accuracy, kernels, gpu } = results;
   const sections = [
     ["# Benchmarks", table(["", ""], Object.entries(machine))],
     ...Object.entries(setups).map(([name, cases]) => [`## Milliseconds per call: ${name}`, timesTable(cases)]),
@@ -42,6 +46,7 @@ export function renderReport(results) {
     memory && ["## Peak memory of the page's process, megabytes", memoryTable(memory)],
     accuracy && ["## Cosine to transformers in f32: least / median", accuracyTable(accuracy)],
     kernels && ["## int8 matrix products alone, 1 thread", kernelsTable(kernels)],
+    gpu && [`## The towers on a GPU: ${gpu.adapter}, natively`, gpuTable(gpu)],
     ["## Notes", notes(results.rounds)],
   ];
   return sections.flatMap((section) => section || []).join("\n\n") + "\n";
@@ -120,6 +125,20 @@ function kernelsTable({ ceiling, groups }) {
   return table(header, [["ceiling: `i32x4_dot_i16x8` and an addition, in registers", best(ceiling), ""], ...rows]);
 }
 
+/** @param {GpuReport} gpu */
+function gpuTable({ rows }) {
+  const cells = rows.map(({ product, inputs, dispatches, weightBytes, bufferBytes, multiplyAdds, milliseconds }) => [
+    `${inputs}, ${PRODUCTS[product]}`,
+    String(dispatches),
+    megabytes(weightBytes),
+    megabytes(bufferBytes),
+    number(multiplyAdds / 1e9),
+    spread(milliseconds),
+    number((2 * multiplyAdds) / median(milliseconds) / 1e6),
+  ]);
+  return table(["", "dispatches", "weights, MB", "buffers, MB", "multiply-adds, 10^9", "ms, median [best]", "GOP/s"], cells);
+}
+
 /** @param {number} rounds */
 function notes(rounds) {
   return [
@@ -140,6 +159,9 @@ function notes(rounds) {
     "  decodes and resizes by itself, as clip-wasm does.",
     "- Products alone: in the rows with one shape, its weights stay in the cache from one run to the next; in the rows",
     "  with all products of a tower they do not. The activations are quantised beforehand.",
+    "- On a GPU: a batch is one submission of so many dispatches. Weights are read at least once from the GPU's memory,",
+    "  buffers are what the batch is computed in. llvmpipe is Mesa's GPU on the processor: its times say nothing of",
+    "  a GPU, only how one product compares with the other. With WebGPU, the other libraries' models are in f32.",
   ].join("\n");
 }
 

@@ -12,8 +12,9 @@ const TOWERS = { image: "vision", text: "text" };
  * @param {OpenOptions} options
  * @returns {Promise<Contestant>}
  */
-export async function open({ towers, threads }) {
-  const clip = await ClipEncoder.load(MODEL, { towers: towers.map((tower) => TOWERS[tower]), threads });
+export async function open({ towers, threads, device }) {
+  const clip = await ClipEncoder.load(MODEL, { towers: towers.map((tower) => TOWERS[tower]), threads, device });
+  if (device && clip.device.name !== device) throw new Error(`clip-wasm computes on ${clip.device.name}`);
   /** @type {Inputs} */
   let inputs;
   return {

@@ -6,6 +6,7 @@
  * @typedef {object} OpenOptions
  * @property {Tower[]} towers that will be used; a library may not be able to open only one
  * @property {number} [threads] by default, as many as the library chooses
+ * @property {"webgpu"} [device] by default the processor
  */
 
 /**

@@ -4,12 +4,14 @@ import { answer } from "./answer.js";
 
 /** @import { Inputs, OpenOptions } from "./contestants.js" */
 
-const LIBRARY = "../peers/node_modules/onnxruntime-web/dist/ort.wasm.min.mjs";
+const LIBRARIES = "../peers/node_modules/onnxruntime-web/dist";
 const MODELS = "/target/bench/models/clip-vit-base-patch32/onnx";
 const VALUES = 3 * 224 * 224;
 
 /** @type {any} */
 let ort;
+/** @type {OpenOptions["device"]} */
+let device;
 /** @type {any} */
 let image;
 /** @type {any} */
@@ -23,16 +25,18 @@ let inputs;
  * @param {string} file
  */
 async function createSession(file) {
-  return ort.InferenceSession.create(`${MODELS}/${file}?for=onnxruntime-web`);
+  return ort.InferenceSession.create(`${MODELS}/${file}?for=onnxruntime-web`, device && { executionProviders: [device] });
 }
 
 answer({
   /** @param {OpenOptions} options */
-  async open({ towers, threads }) {
-    ort = await import(LIBRARY);
+  async open({ towers, threads, device: wanted }) {
+    device = wanted;
+    ort = await import(`${LIBRARIES}/ort.${device ?? "wasm"}.min.mjs`);
     if (threads) ort.env.wasm.numThreads = threads;
-    if (towers.includes("image")) image = await createSession("vision_model_quantized.onnx");
-    if (towers.includes("text")) text = await createSession("text_model_quantized.onnx");
+    const end = device ? ".onnx" : "_quantized.onnx";
+    if (towers.includes("image")) image = await createSession(`vision_model${end}`);
+    if (towers.includes("text")) text = await createSession(`text_model${end}`);
   },
 
   /** @param {Inputs} given */

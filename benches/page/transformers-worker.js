@@ -27,7 +27,7 @@ let inputs;
 
 answer({
   /** @param {OpenOptions} options */
-  async open({ towers, threads }) {
+  async open({ towers, threads, device }) {
     library = await import(LIBRARY);
     const { env } = library;
     // This server takes the place of the Hub and of the CDN. All other settings, caches included, are the defaults.
@@ -38,11 +38,11 @@ answer({
     if (threads) env.backends.onnx.wasm.numThreads = threads;
     if (towers.includes("image")) {
       processor = await library.AutoProcessor.from_pretrained(MODEL);
-      image = await library.CLIPVisionModelWithProjection.from_pretrained(MODEL);
+      image = await library.CLIPVisionModelWithProjection.from_pretrained(MODEL, { device });
     }
     if (towers.includes("text")) {
       tokenizer = await library.AutoTokenizer.from_pretrained(MODEL);
-      text = await library.CLIPTextModelWithProjection.from_pretrained(MODEL);
+      text = await library.CLIPTextModelWithProjection.from_pretrained(MODEL, { device });
     }
   },
 

@@ -13,6 +13,8 @@ pub struct Step {
     count: Count,
     grid: Grid,
     bindings: wgpu::BindGroup,
+    /// Of a product, for each row; other steps have few.
+    multiply_adds: u64,
 }
 
 /// How a step's workgroups cover its rows.
@@ -30,6 +32,11 @@ pub type Binding<'a> = (u32, &'a wgpu::Buffer);
 const FEW_ROWS: u32 = 128;
 
 impl Step {
+    /// Multiplications and additions of a product, for a batch with these counts.
+    pub fn multiply_adds(&self, counts: &[u32]) -> u64 {
+        self.multiply_adds * u64::from(counts[self.count as usize])
+    }
+
     /// Adds the dispatch to a pass, for a batch with these counts.
     pub fn dispatch(&self, pass: &mut wgpu::ComputePass, counts: &[u32]) {
         let count = counts[self.count as usize];
@@ -81,7 +88,8 @@ impl<'a> Recorder<'a> {
     ) {
         let Pipeline { pipeline, layout } = self.pipeline(kernel, buffers);
         let bindings = self.bind(&layout, count, sizes, buffers);
-        self.steps.push(Step { count, grid: Grid::EachRow { across, pipeline }, bindings });
+        let grid = Grid::EachRow { across, pipeline };
+        self.steps.push(Step { count, grid, bindings, multiply_adds: 0 });
     }
 
     /// Adds a product. `sizes` are its columns, its inputs, and the first row of the weight.
@@ -97,7 +105,8 @@ impl<'a> Recorder<'a> {
         let bindings = self.bind(&large.layout, count, &sizes, buffers);
         let (large, small) = (large.pipeline, small.pipeline);
         let grid = Grid::Tiles { columns: sizes[0], large, small };
-        self.steps.push(Step { count, grid, bindings });
+        let multiply_adds = u64::from(sizes[0]) * u64::from(sizes[1]);
+        self.steps.push(Step { count, grid, bindings, multiply_adds });
     }
 
     fn pipeline(&self, kernel: Kernel, buffers: &[Binding]) -> Pipeline {

@@ -63,6 +63,8 @@ pub struct Plan<'a> {
 pub struct Work {
     /// Dispatches.
     pub dispatches: usize,
+    /// Multiplications and additions of the linear layers, each pair counted once.
+    pub multiply_adds: u64,
     /// Bytes of the weights, each of which is read at least once.
     pub weight_bytes: u64,
     /// Bytes of the buffers that a batch is computed in.
@@ -142,9 +144,15 @@ impl<F: Front> Tower<F> {
     pub fn work(&self, rows: usize, pooled: usize) -> Result<Work> {
         let mut state = self.state();
         let (arena, steps) = self.list(&mut state, Capacity { rows, pooled })?;
+        let mut counts = [0; COUNTS];
+        counts[Count::Rows as usize] = rows as u32;
+        counts[Count::Pooled as usize] = pooled as u32;
+        // All rows but those of the class tokens.
+        counts[Count::Patches as usize] = (rows - pooled) as u32;
         let linears = self.blocks.iter().map(Block::weight_bytes).sum::<u64>();
         Ok(Work {
             dispatches: steps.len(),
+            multiply_adds: steps.iter().map(|step| step.multiply_adds(&counts)).sum(),
             weight_bytes: linears + self.projection.weight_bytes(),
             arena_bytes: arena.bytes(),
         })

@@ -2,6 +2,7 @@
 //! vector of one known input, which a [`Witness`] has computed while the model was loading.
 
 use super::device::unavailable;
+use super::steps::FEW_ROWS;
 use crate::cpu::weights::LinearRows;
 use crate::cpu::witness::Witness;
 use crate::error::Result;
@@ -13,8 +14,15 @@ use crate::weights::{Weights, is_quantised};
 
 use super::weights::Upload;
 
-/// How often an input is computed: on some GPUs only the first run is right.
-pub const RUNS: usize = 3;
+/// How often a known input is computed: on some GPUs only the first run is right.
+const RUNS: usize = 3;
+
+/// How many times the known input, of so many rows, is in the batch of each run. Few rows and many are computed by other
+/// kernels, so that the second run has many, if the tower computes so many.
+pub fn batches(rows: usize, most_rows: usize) -> [usize; RUNS] {
+    let many = (FEW_ROWS as usize / rows + 1).min(most_rows / rows).max(1);
+    [1, many, 1]
+}
 
 /// The least cosine of a vector to the CPU's. One that is right has 0.99999.
 pub const LEAST_COSINE: f64 = 0.9999;

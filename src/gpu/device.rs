@@ -208,5 +208,5 @@ fn is_software(info: &wgpu::AdapterInfo) -> bool {
 
 /// The error for a GPU that cannot be used.
 pub(crate) fn unavailable(why: impl std::fmt::Display) -> Error {
-    Error::new(ErrorKind::GpuUnavailable, format!("{why}; compute on the CPU instead"))
+    Error::new(ErrorKind::GpuUnavailable, why.to_string())
 }

@@ -29,7 +29,7 @@ enum Grid {
 pub type Binding<'a> = (u32, &'a wgpu::Buffer);
 
 /// Up to so many rows, a product takes the small tile.
-const FEW_ROWS: u32 = 128;
+pub const FEW_ROWS: u32 = 128;
 
 impl Step {
     /// Multiplications and additions of a product, for a batch with these counts.

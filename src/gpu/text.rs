@@ -1,6 +1,6 @@
 //! The text tower: token ids -> projection.
 
-use super::check::{RUNS, compare, known_tokens};
+use super::check::{batches, compare, known_tokens};
 use super::device::Gpu;
 use super::sequences::Sequence;
 use super::steps::Recorder;
@@ -108,8 +108,9 @@ impl TextTower {
     pub async fn check(&self) -> Result<Option<f64>> {
         let Some(known) = &self.known else { return Ok(None) };
         let mut vectors = Vec::new();
-        for _ in 0..RUNS {
-            vectors.extend(self.forward_ids(&[&self.known_tokens]).await?);
+        for count in batches(self.known_tokens.len(), self.most_rows()) {
+            let texts = vec![&self.known_tokens[..]; count];
+            vectors.extend(self.forward_ids(&texts).await?);
         }
         compare("text", known, &vectors).map(Some)
     }

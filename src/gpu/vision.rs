@@ -1,7 +1,7 @@
 //! The vision tower: pixels -> projection.
 
 use super::arena::Count;
-use super::check::{RUNS, compare, known_picture};
+use super::check::{batches, compare, known_picture};
 use super::device::Gpu;
 use super::kernels::Kernel;
 use super::linear::{Into, LayerNorm, Linear};
@@ -109,8 +109,8 @@ impl VisionTower {
         let Some(known) = &self.known else { return Ok(None) };
         let picture = known_picture(self.edge);
         let mut vectors = Vec::new();
-        for _ in 0..RUNS {
-            vectors.extend(self.forward(&[&picture]).await?);
+        for count in batches(self.rows(), self.most_rows()) {
+            vectors.extend(self.forward(&vec![&picture; count]).await?);
         }
         compare("picture", known, &vectors).map(Some)
     }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use clip_wasm::error::Result;
+use clip_wasm::error::{Error, Result};
 use clip_wasm::{ClipEncoder, Limits};
 
 /// What the embeddings are computed on.
@@ -25,7 +25,10 @@ impl Device {
     pub fn open(self, model: &Path, limits: &Limits, threads: usize) -> Result<ClipEncoder> {
         match self {
             Self::Cpu => ClipEncoder::open_within(model, *limits),
-            Self::Gpu => on_gpu(model, limits, None),
+            Self::Gpu => on_gpu(model, limits, None).map_err(|error| match is_of_gpu(&error) {
+                true => Error::new(error.kind(), format!("{error}; use --device cpu")),
+                false => error,
+            }),
             Self::Auto => on_gpu(model, limits, Some(threads)).or_else(|error| {
                 if !is_of_gpu(&error) {
                     return Err(error);
@@ -40,7 +43,7 @@ impl Device {
 /// With `threads`, only a GPU that is faster than so many of the processor's.
 #[cfg(feature = "gpu")]
 fn on_gpu(model: &Path, limits: &Limits, threads: Option<usize>) -> Result<ClipEncoder> {
-    use clip_wasm::error::{Error, ErrorKind};
+    use clip_wasm::error::ErrorKind;
     use clip_wasm::gpu::{Gpu, GpuOptions, race_now};
 
     let options = GpuOptions { allow_software: threads.is_none(), ..Default::default() };
@@ -70,7 +73,7 @@ fn on_gpu(model: &Path, limits: &Limits, threads: Option<usize>) -> Result<ClipE
 
 #[cfg(not(feature = "gpu"))]
 fn on_gpu(_: &Path, _: &Limits, _: Option<usize>) -> Result<ClipEncoder> {
-    use clip_wasm::error::{Error, ErrorKind};
+    use clip_wasm::error::ErrorKind;
 
     let message =
         "this program is built without the feature `gpu`: install it with `--features gpu`";

@@ -73,7 +73,6 @@ export class ClipEncoder {
   /** @type {ClipError | null} why no call succeeds any more */
   #ended = null;
   #info;
-  #memory;
   /** @type {Promise<void>} of the towers that are still loading, if there are any */
   #loading = Promise.resolve();
 
@@ -91,9 +90,6 @@ export class ClipEncoder {
     this.#pictures = pictures;
     worker.over.then((error) => this.#end(error));
     this.#info = Object.freeze(loaded.info);
-    this.#memory = Object.freeze(loaded.memory);
-    /** How many threads share the work on an input. @readonly */
-    this.threads = loaded.threads;
   }
 
   /**
@@ -106,14 +102,19 @@ export class ClipEncoder {
 
   /** What computes now: if the GPU fails, the processor takes over. @returns {Readonly<DeviceInfo>} */
   get device() {
-    return this.#worker.device;
+    return this.#worker.computes.device;
+  }
+
+  /** How many threads share the work on an input. @returns {number} */
+  get threads() {
+    return this.#worker.computes.threads;
   }
 
   /**
    * Bytes of memory that the module has, and how many of them are the weights. The values of a running call are extra.
    */
   get memory() {
-    return this.#memory;
+    return this.#worker.computes.memory;
   }
 
   /**
@@ -195,9 +196,8 @@ export class ClipEncoder {
   }
 
   /** @param {Loaded} loaded */
-  #take({ info, memory }) {
+  #take({ info }) {
     this.#info = Object.freeze(info);
-    this.#memory = Object.freeze(memory);
   }
 
   /**

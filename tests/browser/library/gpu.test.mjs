@@ -5,7 +5,8 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
-import { PHOTOS, REPOSITORY, Site, SOFTWARE_GPU_FLAGS } from "../support/browser.mjs";
+import { PHOTOS, Site, SOFTWARE_GPU_FLAGS } from "../support/browser.mjs";
+import { beginWorkersWith, HARDWARE, LOSES, pageWithWorkers } from "../support/gpu.mjs";
 import { cosine } from "../support/vectors.mjs";
 
 /** @import { TestContext } from "node:test" */
@@ -53,25 +54,13 @@ function embed(page, model, options) {
   );
 }
 
-/**
- * An empty page in whose workers a script has run before any other.
- * @param {TestContext} t
- * @param {string} [script]
- */
-async function pageWith(t, script = "") {
-  const page = await site.emptyPage(t);
-  page.setDefaultTimeout(100_000);
-  if (script) beginWorkersWith(script);
-  return page;
-}
+const pageWith = (/** @type {TestContext} */ t, script = "") => pageWithWorkers(site, t, script);
 
-/** @param {string} script */
-function beginWorkersWith(script) {
-  const source = readFileSync(join(REPOSITORY, "www/pkg/workers/model-worker.js"), "utf8");
-  site.own.answer("/pkg/workers/model-worker.js", (_request, response) => {
-    response.writeHead(200, { "content-type": "text/javascript" }).end(`${script}\n${source}`);
-  });
-}
+test("a browser of 2023, without the adapter's name and without the Cache API", { timeout: 120_000 }, async (t) => {
+  const page = await pageWith(t, "delete GPUAdapter.prototype.info; delete WorkerGlobalScope.prototype.caches;");
+  const { device, warnings } = await embed(page, "tiny-gelu.q8_0.gguf", { device: "webgpu" });
+  assert.deepEqual([device.name, device.adapter, warnings], ["webgpu", "an adapter without a name", []]);
+});
 
 for (const model of ["/models/demo.gguf", "tiny-quick_gelu.f32.gguf"]) {
   test(`${model} on the GPU and on the processor`, { timeout: 120_000 }, async (t) => {
@@ -108,7 +97,26 @@ describe("a processor computes instead, with the same vectors, and a warning tha
 
   fails("of an adapter that is none, if it is not asked for by name", /computes on the CPU/, { script: "", options: {} });
   fails("of an adapter that is null", /this browser offers no GPU/, { script: "GPU.prototype.requestAdapter = async () => null;" });
-  fails("without WebGPU", /this browser has no WebGPU/, { script: "delete WorkerNavigator.prototype.gpu;" });
+  fails("without WebGPU", /there is no WebGPU here/, { script: "delete WorkerNavigator.prototype.gpu;" });
+  fails("if WebGPU is forbidden", /this browser offers no GPU/, { script: "GPU.prototype.requestAdapter = () => { throw new Error('blocked'); };" });
+  fails("if products of many inputs are wrong", /wrong vectors/, {
+    script: `
+      const create = GPUDevice.prototype.createShaderModule;
+      GPUDevice.prototype.createShaderModule = function (descriptor) {
+        const code = descriptor.code.includes("TILE_ROWS = 64u") ? descriptor.code.replace("shift + biases", "0.5 * shift + biases") : descriptor.code;
+        return create.call(this, { ...descriptor, code });
+      };`,
+  });
+  fails("if the browser throws", /its module has stopped|not as we know it/, { script: "GPUDevice.prototype.createBindGroup = () => { throw new TypeError('not as we know it'); };" });
+  fails("if every device dies", /the GPU/, {
+    script: `
+      const request = GPUAdapter.prototype.requestDevice;
+      GPUAdapter.prototype.requestDevice = async function (descriptor) {
+        const device = await request.call(this, descriptor);
+        setTimeout(() => device.destroy(), 150);
+        return device;
+      };`,
+  });
   fails("if the device is refused", /does not start/, { script: "GPUAdapter.prototype.requestDevice = async () => { throw new Error('no device'); };" });
   fails("if a shader does not compile", /./, {
     script: `
@@ -125,15 +133,6 @@ describe("a processor computes instead, with the same vectors, and a warning tha
       };`,
   });
 });
-
-/** A worker's script that lets the page destroy the GPU's device. */
-const LOSES = `
-  const request = GPUAdapter.prototype.requestDevice;
-  GPUAdapter.prototype.requestDevice = async function (descriptor) {
-    const device = await request.call(this, descriptor);
-    new BroadcastChannel("lose").onmessage = () => device.destroy();
-    return device;
-  };`;
 
 describe("a device that is lost", () => {
   test("is made anew once, and then the processor computes; no call fails", { timeout: 120_000 }, async (t) => {
@@ -178,9 +177,6 @@ test("a GPU that is wrong is not used, and at the next visit its module is not f
   assert.deepEqual(site.own.requests.filter((path) => path.includes("/pkg/webgpu/")), []);
 });
 
-/** A worker's script in which SwiftShader passes for a GPU. */
-const HARDWARE = `
-  Object.defineProperty(GPUAdapterInfo.prototype, "isFallbackAdapter", { get: () => false });`;
 /** A worker's script in which a GPU computes nothing until the race is over, when towers are made. */
 const FAST = `
   let isRace = true;
@@ -219,7 +215,7 @@ describe("without being asked for, a GPU", () => {
     const first = await embed(page, "tiny-gelu.q8_0.gguf", {});
     assert.deepEqual([first.device.name, first.warnings], ["webgpu", []]);
     // Another race would be lost.
-    beginWorkersWith(HARDWARE);
+    beginWorkersWith(site, HARDWARE);
     const second = await embed(page, "tiny-gelu.q8_0.gguf", {});
     assert.deepEqual([second.device, second.warnings], [first.device, []]);
   });
@@ -296,7 +292,7 @@ test("a browser without WebGPU fetches nothing for it", async (t) => {
 test("without a network, the page computes on the GPU too", { timeout: 120_000 }, async (t) => {
   const { page } = await site.visit(t);
   await page.waitForFunction(() => navigator.serviceWorker.controller !== null);
-  beginWorkersWith(HARDWARE + FAST);
+  beginWorkersWith(site, HARDWARE + FAST);
   await page.reload();
   const onGpu = page.locator("#result-summary").filter({ hasText: / per input on GPU \(.+\)$/ });
   await onGpu.waitFor({ timeout: 60_000 });

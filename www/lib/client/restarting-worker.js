@@ -4,7 +4,7 @@ import { WorkerConnection, WorkerDeath } from "./worker-connection.js";
 import { abortedError, asClipError, ClipError } from "../shared/error.js";
 import { untilAborted } from "../shared/waiting.js";
 
-/** @import { DeviceInfo, LoadParams, Loaded, Progress, Tower, Warning } from "../shared/protocol.js" */
+/** @import { LoadParams, Loaded, Progress, Tower, Warning } from "../shared/protocol.js" */
 
 /**
  * @typedef {object} LoadCallbacks
@@ -56,9 +56,10 @@ export class RestartingWorker {
     this.#connection = this.#connect();
   }
 
-  /** What computes now; called after a tower is loaded. */
-  get device() {
-    return /** @type {Loaded} */ (this.#loaded).device;
+  /** What computes now, and in how much memory; called after a tower is loaded. */
+  get computes() {
+    const { device, threads, memory } = /** @type {Loaded} */ (this.#loaded);
+    return { device, threads, memory };
   }
 
   /** Settles when no worker is being replaced. */
@@ -170,8 +171,8 @@ export class RestartingWorker {
     }
   }
 
-  #onDevice = (/** @type {DeviceInfo} */ device) => {
-    if (this.#loaded) this.#loaded = { ...this.#loaded, device: Object.freeze(device) };
+  #onDevice = (/** @type {Pick<Loaded, "device" | "threads" | "memory">} */ { device, threads, memory }) => {
+    if (this.#loaded) this.#loaded = { ...this.#loaded, device: Object.freeze(device), threads, memory: Object.freeze(memory) };
   };
 
   /** @param {AbortSignal} [signal] */
@@ -186,7 +187,7 @@ export class RestartingWorker {
    * @param {Tower[] | undefined} towers
    */
   #take(loaded, towers) {
-    this.#loaded = loaded;
+    this.#loaded = { ...loaded, memory: Object.freeze(loaded.memory) };
     this.#towers = towers;
     return loaded;
   }
@@ -226,8 +227,10 @@ export class RestartingWorker {
     try {
       this.#connection = this.#connect();
       const params = { ...this.#params, towers: this.#towers, first: undefined };
-      const { info } = /** @type {Loaded} */ (await this.#connection.call("load", params));
+      const loaded = /** @type {Loaded} */ (await this.#connection.call("load", params, { onWarning: this.#onWarning }));
+      const { info } = loaded;
       if (identity(info) !== identity(wanted.info)) throw new Error("another model is at its address now");
+      this.#onDevice(loaded);
     } catch (error) {
       if (this.#ended) return;
       if (error instanceof WorkerDeath) await this.#ready; // of the next replacement

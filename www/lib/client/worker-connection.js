@@ -7,7 +7,7 @@ import { workerRequests } from "../shared/requested-urls.js";
 import { startWithRetries } from "../shared/retry-start.js";
 import { onAbort } from "../shared/waiting.js";
 /** @import { Place, WorkerKind } from "./start-worker.js" */
-/** @import { Answer, DeviceInfo, Loaded, Progress, Warning } from "../shared/protocol.js" */
+/** @import { Answer, Exchange, Loaded, Progress, Warning } from "../shared/protocol.js" */
 
 
 /** @type {Record<WorkerKind, string>} names for error messages */
@@ -34,7 +34,7 @@ export class WorkerDeath extends Error {
  * @property {(progress: Progress) => void} onProgress
  * @property {(warning: Warning) => void} onWarning
  * @property {(loaded: Loaded) => void} onEarly
- * @property {(device: DeviceInfo) => void} onDevice
+ * @property {Exchange["onDevice"]} onDevice
  * @property {() => void} forgetSignal
  */
 
@@ -81,7 +81,7 @@ export class WorkerConnection {
    * @param {(progress: Progress) => void} [options.onProgress]
    * @param {(warning: Warning) => void} [options.onWarning]
    * @param {(loaded: Loaded) => void} [options.onEarly]
-   * @param {(device: DeviceInfo) => void} [options.onDevice]
+   * @param {Exchange["onDevice"]} [options.onDevice]
    * @returns {Promise<any>}
    */
   async call(method, params, { signal, onProgress = () => {}, onWarning = () => {}, onEarly = () => {}, onDevice = () => {} } = {}) {

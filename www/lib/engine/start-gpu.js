@@ -7,7 +7,12 @@ import { webgpuBuild } from "./builds.js";
 /** @import { Module } from "./start-towers.js" */
 /** @import { GpuVerdict } from "../shared/protocol.js" */
 
-/** @typedef {Module & { bindings: WebGpuBindings, gpu: Gpu, adapter: string }} GpuModule */
+/**
+ * `isSoftware`: the processor simulates the GPU.
+ * @typedef {Module & { bindings: WebGpuBindings, gpu: Gpu, adapter: string, isSoftware: boolean }} GpuModule
+ */
+
+/** What is read of an adapter: browsers of before 2025 have less. @typedef {Partial<GPUAdapterInfo>} Info */
 
 /** Milliseconds that a driver has to answer. */
 const PATIENCE = 10_000;
@@ -17,8 +22,11 @@ const PATIENCE = 10_000;
  * @returns {Promise<GPUAdapter | null>}
  */
 export async function findAdapter() {
-  if (!hasWebGpu()) return null;
-  return inTime(navigator.gpu.requestAdapter({ powerPreference: "high-performance" })).catch(() => null);
+  try {
+    return hasWebGpu() ? await inTime(navigator.gpu.requestAdapter({ powerPreference: "high-performance" })) : null;
+  } catch {
+    return null;
+  }
 }
 
 /**
@@ -35,11 +43,15 @@ export async function findAdapter() {
 export async function startGpu({ insists, adapter: found, verdictOn, threads }) {
   const build = webgpuBuild();
   if (!build) return { reason: insists ? "this page has no module for it" : null };
-  if (!hasWebGpu()) return { reason: insists ? "this browser has no WebGPU" : null };
+  if (!hasWebGpu()) return { reason: insists ? "there is no WebGPU here" : null };
   const adapter = await found;
   if (!adapter) return { reason: insists ? "this browser offers no GPU" : null };
-  const name = nameOf(adapter.info);
-  if (adapter.info.isFallbackAdapter && !insists) return { reason: `the only adapter, ${name}, computes on the CPU` };
+  const info = /** @type {Info} */ (adapter.info ?? {});
+  const isSoftware = info.isFallbackAdapter ?? ("isFallbackAdapter" in adapter && adapter.isFallbackAdapter === true);
+  const name = nameOf(info);
+  if (isSoftware && !insists) return { reason: `the only adapter, ${name}, computes on the CPU` };
+  // Chrome has it from 127 on, and wgpu reads it.
+  if (!adapter.info) Object.defineProperty(GPUAdapter.prototype, "info", { value: { vendor: "", architecture: "", device: "", description: "", isFallbackAdapter: isSoftware } });
   const verdict = await verdictOn(name);
   if (verdict.refusal !== null && !(insists && verdict.refusal.isSlow)) return { reason: `${verdict.refusal.reason} (found at an earlier visit)` };
   /** @type {Gpu | undefined} */
@@ -47,8 +59,9 @@ export async function startGpu({ insists, adapter: found, verdictOn, threads }) 
   try {
     const [bindings, compiled] = await Promise.all([build.bindings(), build.compile()]);
     const { memory } = await bindings.default({ module_or_path: compiled });
-    gpu = await inTime(bindings.Gpu.open(insists, verdict.products));
-    if (verdict.products === null && !adapter.info.isFallbackAdapter) {
+    const opening = bindings.Gpu.open(insists, verdict.products);
+    gpu = await inTime(opening, PATIENCE, (late) => late.destroy());
+    if (verdict.products === null && !isSoftware) {
       const [onGpu = 0, onCpu = 0] = await inTime(gpu.race());
       const isSlow = onGpu > onCpu / threads;
       if (isSlow && !insists) {
@@ -60,36 +73,58 @@ export async function startGpu({ insists, adapter: found, verdictOn, threads }) 
       if (!isSlow) await verdict.accept(gpu.products);
     }
     const started = { build: build.name, bindings, memory, threads: async () => 1, replace: () => bindings.__wbg_reset_state() };
-    return { module: { ...started, gpu, adapter: name } };
+    return { module: { ...started, gpu, adapter: name, isSoftware } };
   } catch (error) {
     gpu?.destroy();
-    return { reason: `the GPU, ${name}, does not start: ${error instanceof Error ? error.message : error}` };
+    const reason = `the GPU, ${name}, does not start: ${error instanceof Error ? error.message : error}`;
+    await verdict.refuse({ reason, isSlow: true }, true);
+    return { reason };
   }
 }
 
 /** Not every context has a `navigator`: Node before 21 has none. */
 function hasWebGpu() {
-  return "navigator" in globalThis && "gpu" in navigator;
+  return "navigator" in globalThis && Boolean(navigator.gpu);
 }
 
 /**
  * The adapter's name, as far as the browser tells it.
- * @param {GPUAdapterInfo} info
+ * @param {Info} info
  */
 function nameOf({ vendor, architecture, device, description }) {
   return description || [vendor, architecture, device].filter(Boolean).join(" ") || "an adapter without a name";
 }
 
 /**
+ * Waits for a driver, but not for ever. An exception that the browser throws into the module's waiting code reaches
+ * nobody, and is only reported to this worker.
  * @template T
- * @param {Promise<T>} answer
- * @returns {Promise<T>} rejects if the driver does not answer
+ * @param {T | Promise<T>} answer
+ * @param {number} patience milliseconds
+ * @param {(late: T) => void} [discard] an answer that comes too late
+ * @returns {Promise<T>}
  */
-function inTime(answer) {
+export async function inTime(answer, patience = PATIENCE, discard = () => {}) {
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   let timer;
-  const late = /** @type {Promise<never>} */ (new Promise((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`the driver does not answer within ${PATIENCE / 1000} s`)), PATIENCE);
+  /** @type {(event: ErrorEvent) => void} */
+  let onError = () => {};
+  const failed = /** @type {Promise<never>} */ (new Promise((_, reject) => {
+    timer = setTimeout(() => {
+      Promise.resolve(answer).then(discard, () => {});
+      reject(new Error(`it has not answered within ${patience / 1000} s`));
+    }, patience);
+    onError = (event) => {
+      event.preventDefault(); // otherwise this worker would fail too
+      reject(event.error instanceof Error ? event.error : new Error(event.message));
+    };
   }));
-  return Promise.race([answer, late]).finally(() => clearTimeout(timer));
+  const scope = "DedicatedWorkerGlobalScope" in globalThis ? self : new EventTarget();
+  scope.addEventListener("error", /** @type {EventListener} */ (onError));
+  try {
+    return await Promise.race([answer, failed]);
+  } finally {
+    clearTimeout(timer);
+    scope.removeEventListener("error", /** @type {EventListener} */ (onError));
+  }
 }

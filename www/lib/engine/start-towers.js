@@ -51,9 +51,7 @@ let replaced = 0;
  * @returns {Promise<Module>}
  */
 export async function startTowers(threads, fileSize) {
-  // Some engines, such as WebKitGTK, isolate a page but do not share memory: the build would be fetched for nothing.
-  const sharesMemory = globalThis.crossOriginIsolated && typeof SharedArrayBuffer === "function";
-  if (threads > 1 && sharesMemory) {
+  if (usableThreads(threads) > 1) {
     let reason;
     for (const name of threadsBuildNames()) {
       try {
@@ -76,6 +74,15 @@ export async function startTowers(threads, fileSize) {
     }
   }
   return startSingle(/** @type {SingleBuild} */ (builds.at(-1)));
+}
+
+/**
+ * How many threads of so many can share memory here.
+ * @param {number} threads
+ */
+export function usableThreads(threads) {
+  // Some engines, such as WebKitGTK, isolate a page but do not share memory: the build would be fetched for nothing.
+  return globalThis.crossOriginIsolated && typeof SharedArrayBuffer === "function" ? threads : 1;
 }
 
 /**

@@ -92,7 +92,7 @@
  * @property {Refusal | null} refusal
  * @property {string | null} products of a GPU that is faster than the processor: how it multiplies fastest
  * @property {(products: string) => Promise<void>} accept
- * @property {(refusal: Refusal) => Promise<void>} refuse
+ * @property {(refusal: Refusal, isPassing?: boolean) => Promise<void>} refuse `isPassing`: it may be better tomorrow
  */
 
 /**
@@ -163,7 +163,8 @@
  * @property {(progress: Progress) => void} onProgress
  * @property {(warning: Warning) => void} onWarning
  * @property {(loaded: Loaded) => void} onEarly
- * @property {(device: DeviceInfo) => void} onDevice called when something else computes from now on
+ * @property {(computes: Pick<Loaded, "device" | "threads" | "memory">) => void} onDevice called when something else
+ *   computes from now on
  * @property {AbortSignal} signal
  */
 
@@ -173,7 +174,7 @@
  * @property {(params: LoadParams, exchange: Exchange) => Promise<Loaded>} load the first towers, or further ones
  * @property {(params: { texts: string[], normalize: boolean }, exchange: Exchange) => Promise<Outcome[]>} embedTexts
  * @property {(params: { squares: Uint8Array[], normalize: boolean }, exchange: Exchange) => Promise<Outcome[]>} embedSquares of `[S, S, 3]` each, RGB
- * @property {(params: { texts: string[] }) => Promise<TokenizedText[]>} tokenize
+ * @property {(params: { texts: string[] }, exchange: Exchange) => Promise<TokenizedText[]>} tokenize
  * @property {(params: { isBroken: boolean }) => void} close frees the model's memory; nothing is called after it
  */
 
@@ -196,7 +197,7 @@
  * @property {Progress} [progress]
  * @property {Warning} [warning]
  * @property {Loaded} [early]
- * @property {DeviceInfo} [device]
+ * @property {Pick<Loaded, "device" | "threads" | "memory">} [device]
  * @property {any} [result]
  * @property {ErrorMessage} [error]
  */

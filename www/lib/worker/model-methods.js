@@ -11,7 +11,7 @@ export function modelMethods() {
     load: (params, exchange) => session.load(params, exchange),
     embedTexts: ({ texts, normalize }, exchange) => session.embedTexts(texts, normalize, exchange),
     embedSquares: ({ squares, normalize }, exchange) => session.embedSquares(squares, normalize, exchange),
-    tokenize: ({ texts }) => session.tokenize(texts),
+    tokenize: ({ texts }, exchange) => session.tokenize(texts, exchange),
     close: ({ isBroken }) => session.close(isBroken),
   };
 }

@@ -1,44 +1,36 @@
-// One model's life in its worker: loaded, perhaps in parts, from a file, a server or this device's storage; then asked
-// for embeddings.
+// One model's life in its worker: loaded, perhaps in parts; then asked for embeddings; on a GPU, loaded again when that
+// fails.
 
-import { CONVERSION, checkpointKey, loadCheckpoint } from "./load-checkpoint.js";
-import { isFault, isOnGpu, notOnGpu } from "./gpu-faults.js";
-import { headerEnd, loadTowers } from "./load-gguf.js";
+import { isFault, isOnGpu, notOnGpu, reasonOf, watched } from "./gpu-faults.js";
 import { errorMessage } from "./message-loop.js";
+import { keyOf, readModel } from "./reading.js";
 import { requireRoom } from "../engine/module-inputs.js";
 import { findAdapter, startGpu } from "../engine/start-gpu.js";
-import { openTowers } from "../engine/start-towers.js";
+import { openTowers, usableThreads } from "../engine/start-towers.js";
 import { ClipError, codeOf } from "../shared/error.js";
 import { checkLimit } from "../shared/limits.js";
-import { isKept, LocalCopy } from "../store/local-copy.js";
-import { modelLock } from "../store/model-lock.js";
-import { isCheckpoint, openCheckpoint } from "../weights/checkpoint-files.js";
-import { FileChanged } from "../weights/remote-file.js";
+import { onAbort } from "../shared/waiting.js";
 import { gpuVerdict } from "../store/gpu-verdicts.js";
-import { openStored, openWeights } from "../weights/sources.js";
 
 /** @import { ClipEncoder } from "../../pkg/simd128/clip_wasm.js" */
 /** @import { GpuModule } from "../engine/start-gpu.js" */
 /** @import { Module } from "../engine/start-towers.js" */
-/** @import { DeviceInfo, Exchange, LimitOptions, Loaded, LoadParams, Origin, Outcome, TokenizedText } from "../shared/protocol.js" */
-/** @import { Weights } from "../weights/sources.js" */
+/** @import { DeviceInfo, Exchange, LimitOptions, Loaded, LoadParams, Origin, Outcome, TokenizedText, Tower } from "../shared/protocol.js" */
+/** @import { Target } from "./reading.js" */
 
-/** How often a file may change while it is read, before the load fails. */
-const CHANGES = 3;
-/** Errors that say that the file is wrong, so that nothing of it may stay stored. */
-const WRONG_FILE = ["not_a_model", "unsupported_model", "truncated_model", "malformed_model", "missing_tensor", "corrupt_model"];
+/** @type {Tower[]} */
+const TOWERS = ["text", "vision"];
 /** Inputs after which the GPU is compared with the processor's vectors again: some drivers become wrong while they run. */
 const CHECK_EVERY = 1000;
-
-/**
- * A load that is under way.
- * @typedef {{ load: () => Promise<void>, discard: () => Promise<void>, close: () => Promise<void> }} Reading
- */
+/** Inputs that a check computes, in time. */
+const CHECKED = 12;
+/** Why a load is interrupted when a call finds that the GPU has failed. */
+const REPLACED = new ClipError("internal", "the GPU has failed meanwhile");
 
 export class Session {
-  /** @type {Module | GpuModule | null} started by the first `load` */
+  /** @type {Module | GpuModule | null} */
   #module = null;
-  /** @type {LoadParams | null} of the last `load` */
+  /** @type {LoadParams | null} of the first `load` */
   #params = null;
   /** Of the GPU, if one is to compute. @type {Promise<GPUAdapter | null> | null} */
   #adapter = null;
@@ -46,12 +38,22 @@ export class Session {
   #hasLostGpu = false;
   /** Inputs that the GPU has computed since it was compared with the processor. */
   #unchecked = 0;
-  /** The call that a GPU computes now. Until it settles, the encoder must not be changed or freed. @type {Promise<unknown>} */
-  #running = Promise.resolve();
-  /** Of the model that replaces one on a GPU that has failed. @type {Promise<void>} */
-  #replacing = Promise.resolve();
-  /** @type {ClipEncoder | null} set by the first `load`, which precedes every other call */
+  /** Calls that a GPU computes now. Until they settle, the encoder must not be changed or freed. @type {Set<Promise<unknown>>} */
+  #running = new Set();
+  /** Resolves when a GPU that has failed has given its memory back. */
+  #dropping = Promise.resolve();
+  /** Of what replaces a model on a GPU that has failed. @type {Promise<void> | null} */
+  #restoring = null;
+  /** Loads that are under way. @type {Set<AbortController>} */
+  #loads = new Set();
+  /** @type {ClipEncoder | null} `null` until the first load, and while a model is loaded again */
   #encoder = null;
+  /** The towers that are loaded, also while they are loaded again. @type {Tower[]} */
+  #towers = [];
+  /** What distinguishes the model from others. */
+  #identity = "";
+  /** Why there is no model any more. @type {ClipError | null} */
+  #lost = null;
   /** @type {LimitOptions} */
   #limits = {};
   /** Bytes of memory that the weights take, or will take when all are loaded. */
@@ -60,41 +62,35 @@ export class Session {
   #origin = { size: null, sha256: null, source: null };
 
   /**
-   * Loads the first towers, or further ones. Sessions that find everything stored read at the same time; a session that
-   * has to fetch something has the model's storage to itself.
+   * Loads the first towers, or further ones.
    * @param {LoadParams} params
    * @param {Exchange} exchange
    * @returns {Promise<Loaded>}
    */
   async load(params, exchange) {
-    this.#params = params;
-    if (params.device !== "wasm" && !this.#module) this.#adapter = findAdapter();
-    try {
-      await this.#load(params, exchange);
-    } catch (error) {
-      if (!this.#isGpuFault(error)) throw error;
-      const towers = params.towers && [...new Set([...params.towers, ...(this.#encoder?.info.towers ?? [])])];
-      await this.#replace({ ...params, towers }, /** @type {Error} */ (error), exchange);
+    if (!this.#params) {
+      this.#params = params;
+      if (params.device !== "wasm") this.#adapter = findAdapter();
     }
-    return this.#loaded();
-  }
-
-  /**
-   * @param {LoadParams} params
-   * @param {Exchange} exchange
-   */
-  async #load(params, exchange) {
-    const { source, keep } = params;
     this.#limits = params.limits;
-    if (typeof source !== "string" || !keep) return this.#loadFrom(params, exchange);
-    const { signal } = exchange;
-    const key = keyOf(params);
-    const done = await modelLock(key, { mode: "shared", signal }, async () => {
-      const all = await isKept(key, params);
-      if (all) await this.#loadFrom(params, exchange);
-      return all;
-    });
-    if (!done) await modelLock(key, { signal }, () => this.#loadFrom(params, exchange));
+    for (let wanted = params; ; ) {
+      await this.#ready(exchange);
+      const interrupt = new AbortController();
+      const forget = onAbort(exchange.signal, () => interrupt.abort(exchange.signal.reason));
+      this.#loads.add(interrupt);
+      const target = new Place(this.#start, this.#take, this.#onHeader, this.#origin, wanted, exchange);
+      try {
+        await readModel(wanted, { ...exchange, signal: interrupt.signal }, target);
+        return await this.#loaded();
+      } catch (error) {
+        if (exchange.signal.aborted) throw error;
+        if (interrupt.signal.reason !== REPLACED) this.#dropGpu(target.module, error, exchange);
+      } finally {
+        this.#loads.delete(interrupt);
+        forget();
+      }
+      if (params.first && this.#towers.length > 0) wanted = { ...params, first: undefined, towers: TOWERS.filter((tower) => !this.#towers.includes(tower)) };
+    }
   }
 
   /**
@@ -105,9 +101,8 @@ export class Session {
    * @returns {Promise<Outcome[]>}
    */
   async embedTexts(texts, normalize, exchange) {
-    return this.#compute(texts.length, exchange, () => {
+    return this.#compute(texts.length, exchange, (encoder) => {
       this.#checkTexts(texts);
-      const encoder = this.#theEncoder();
       return isOnGpu(encoder) ? encoder.embedTextsAsync(texts, normalize) : encoder.embedTexts(texts, normalize);
     });
   }
@@ -120,19 +115,19 @@ export class Session {
    * @returns {Promise<Outcome[]>}
    */
   async embedSquares(squares, normalize, exchange) {
-    return this.#compute(squares.length, exchange, () => {
+    return this.#compute(squares.length, exchange, (encoder) => {
       requireRoom(this.#theModule().bindings, squares.reduce((sum, { length }) => sum + length, 0));
-      const encoder = this.#theEncoder();
       return isOnGpu(encoder) ? encoder.embedSquaresAsync(squares, normalize) : encoder.embedSquares(squares, normalize);
     });
   }
 
   /**
    * @param {string[]} texts
+   * @param {Exchange} exchange
    * @returns {Promise<TokenizedText[]>}
    */
-  async tokenize(texts) {
-    await this.#replacing;
+  async tokenize(texts, exchange) {
+    await this.#ready(exchange);
     const encoder = this.#theEncoder();
     this.#checkTexts(texts);
     return texts.map((text) => {
@@ -148,202 +143,165 @@ export class Session {
    * @param {boolean} isBroken whether the module has trapped
    */
   close(isBroken) {
-    if (isBroken) this.#module?.replace();
-    else this.#encoder?.free();
-    this.#encoder = null;
-    this.#gpuModule()?.gpu.destroy();
+    this.#lost ??= new ClipError("closed", "the encoder is closed");
+    free(this.#module, this.#encoder, isBroken);
+    [this.#module, this.#encoder] = [null, null];
   }
 
   /**
    * Computes, on whatever the model is on. If a GPU fails meanwhile, the model is loaded again, and all is repeated.
    * @param {number} inputs how many
    * @param {Exchange} exchange
-   * @param {() => (Float32Array | Error)[] | Promise<(Float32Array | Error)[]>} run
+   * @param {(encoder: ClipEncoder) => (Float32Array | Error)[] | Promise<(Float32Array | Error)[]>} run
    * @returns {Promise<Outcome[]>}
    */
   async #compute(inputs, exchange, run) {
     for (;;) {
-      await this.#replacing;
-      const attempt = this.#attempt(inputs, run);
-      this.#running = attempt.catch(() => {});
+      await this.#ready(exchange);
+      const module = this.#theModule();
+      const attempt = this.#attempt(module, inputs, run);
+      const settled = attempt.catch(() => {}).finally(() => this.#running.delete(settled));
+      this.#running.add(settled);
       try {
         return (await attempt).map((result) => (result instanceof Float32Array ? result : errorMessage(result)));
       } catch (error) {
-        if (!this.#isGpuFault(error)) throw error;
-        const towers = this.#theEncoder().info.towers;
-        await this.#replace({ .../** @type {LoadParams} */ (this.#params), towers, first: undefined }, /** @type {Error} */ (error), exchange);
+        this.#dropGpu(module, error, exchange);
       }
     }
   }
 
   /**
+   * @param {Module | GpuModule} module
    * @param {number} inputs how many
-   * @param {() => (Float32Array | Error)[] | Promise<(Float32Array | Error)[]>} run
+   * @param {(encoder: ClipEncoder) => (Float32Array | Error)[] | Promise<(Float32Array | Error)[]>} run
    */
-  async #attempt(inputs, run) {
-    const results = await run();
-    const fault = results.find((result) => this.#isGpuFault(result));
+  async #attempt(module, inputs, run) {
+    const encoder = this.#theEncoder();
+    const computed = run(encoder);
+    if (!("gpu" in module)) return computed;
+    const results = await watched(computed, inputs, module);
+    const fault = results.find((result) => result instanceof Error && codeOf(result) !== null && isFault(result));
     if (fault) throw fault;
-    await this.#checkGpu(inputs);
+    if (isOnGpu(encoder) && (this.#unchecked += inputs) >= CHECK_EVERY) {
+      this.#unchecked = 0;
+      await watched(encoder.checkGpu(), CHECKED, module);
+    }
     return results;
   }
 
-  /** @param {number} inputs that have just been computed */
-  async #checkGpu(inputs) {
-    const encoder = this.#theEncoder();
-    if (!isOnGpu(encoder) || (this.#unchecked += inputs) < CHECK_EVERY) return;
-    this.#unchecked = 0;
-    await encoder.checkGpu();
-  }
-
-  /** @param {unknown} error */
-  #isGpuFault(error) {
-    return this.#gpuModule() !== null && isFault(error);
-  }
-
   /**
-   * Loads the model again: on a new device of the GPU if the old one is lost for the first time, and otherwise for the
-   * processor.
-   * @param {LoadParams} params
-   * @param {Error} fault of the GPU
+   * Waits for the model. If a GPU has failed, loads it again: on a new device if the old one was lost for the first time,
+   * and otherwise for the processor. What fails then is tried again by the next call.
    * @param {Exchange} exchange
    */
-  async #replace(params, fault, exchange) {
-    const { adapter = "" } = this.#gpuModule() ?? {};
-    const again = codeOf(fault) === "gpu_lost" && !this.#hasLostGpu;
-    this.#hasLostGpu ||= again;
-    if (codeOf(fault) === "gpu_unavailable") {
-      await (await gpuVerdict(adapter, keyOf(params))).refuse({ reason: fault.message, isSlow: false });
-    }
-    if (!again) exchange.onWarning(notOnGpu(fault.message));
-    await this.#running;
-    this.close(false);
-    this.#module = null;
-    this.#weightsSize = 0;
-    this.#adapter = again ? findAdapter() : null;
-    this.#replacing = this.#load(params, exchange);
-    await this.#replacing.finally(() => (this.#replacing = Promise.resolve()));
-    exchange.onDevice(this.#device());
+  async #ready(exchange) {
+    await this.#dropping;
+    if (this.#lost) throw this.#lost;
+    if (this.#encoder || this.#towers.length === 0) return;
+    this.#restoring ??= this.#restore(exchange).finally(() => (this.#restoring = null));
+    await this.#restoring;
   }
 
-  /**
-   * Loads again when the file changes on its server meanwhile; deletes stored bytes of an invalid file.
-   * @param {LoadParams} params
-   * @param {Exchange} exchange
-   */
-  async #loadFrom(params, exchange) {
-    const { source } = params;
-    this.#origin.source = typeof source === "string" ? source : null;
-    for (let changes = 0; ; changes++) {
-      /** @type {Reading | null} */
-      let reading = null;
+  /** @param {Exchange} exchange of the call that began it; others wait for it, so that its signal does not count */
+  async #restore({ onWarning, onDevice }) {
+    const params = { .../** @type {LoadParams} */ (this.#params), towers: this.#towers, first: undefined };
+    const exchange = { onWarning, onDevice, onProgress: () => {}, onEarly: () => {}, signal: new AbortController().signal };
+    const identity = this.#identity;
+    while (!this.#encoder) {
+      if (this.#lost) throw this.#lost;
+      this.#weightsSize = 0;
+      const target = new Place(this.#start, this.#take, this.#onHeader, this.#origin, params, exchange);
       try {
-        reading = await (isCheckpoint(source) ? this.#openConversion(source, params, exchange) : this.#openFile(source, params, exchange));
-        await reading.load();
-        return;
+        await readModel(params, exchange, target);
       } catch (error) {
-        if (error instanceof FileChanged || WRONG_FILE.includes(codeOf(error) ?? "")) await reading?.discard();
-        if (!(error instanceof FileChanged)) throw error;
-        if (changes === CHANGES) throw new ClipError("network", "the model changes on its server while it is read; try again later");
-      } finally {
-        await reading?.close();
+        this.#dropGpu(target.module, error, exchange);
+        await this.#dropping;
       }
     }
+    if (this.#identity !== identity) {
+      const lost = new ClipError("encoder_lost", "the GPU has failed, and another model is at this one's address now; load the model again");
+      this.#lost = lost;
+      this.close(false);
+      throw lost;
+    }
+    const { device, threads, memory } = await this.#loaded();
+    onDevice({ device, threads, memory });
   }
 
   /**
-   * @param {string | Blob} source
-   * @param {LoadParams} params
+   * Gives a GPU up that has failed. Throws the error if it is of something else.
+   * @param {Module | GpuModule | null} module that was used
+   * @param {unknown} error
    * @param {Exchange} exchange
-   * @returns {Promise<Reading>}
    */
-  async #openFile(source, params, exchange) {
-    return this.#readingOf(await openWeights(source, { ...params, ...exchange }), params, exchange);
+  #dropGpu(module, error, { onWarning }) {
+    if (!module || !("gpu" in module) || !isFault(error)) throw error;
+    if (module !== this.#module) return; // another call has found it out
+    const again = codeOf(error) === "gpu_lost" && !this.#hasLostGpu;
+    this.#hasLostGpu ||= again;
+    const encoder = this.#encoder;
+    [this.#module, this.#encoder] = [null, null];
+    this.#adapter = again ? findAdapter() : null;
+    for (const load of this.#loads) load.abort(REPLACED);
+    if (!again) onWarning(notOnGpu(reasonOf(error)));
+    this.#dropping = (async () => {
+      await Promise.allSettled(this.#running);
+      free(module, encoder, codeOf(error) === null);
+      // Memory may be there again tomorrow.
+      if (again || codeOf(error) === "low_memory") return;
+      const verdict = await this.#verdictOn(module.adapter);
+      if (codeOf(error) === "gpu_unavailable") await verdict.refuse({ reason: reasonOf(error), isSlow: false });
+      else await verdict.refuse({ reason: reasonOf(error), isSlow: true }, true);
+    })().catch(() => {});
   }
 
   /**
-   * @param {Weights} weights
-   * @param {LoadParams} params
-   * @param {Exchange} exchange
-   * @returns {Reading}
-   */
-  #readingOf(weights, params, exchange) {
-    const load = async () => {
-      const start = weights.read(0, headerEnd(params.towers, 0));
-      const fileSize = start.then(() => params.size ?? weights.size);
-      fileSize.catch(() => {}); // `await start`, below, reports it
-      const module = await this.#open(params, fileSize, exchange);
-      const { towers, first, sha256, ignoreMemory, limits } = params;
-      const options = { towers, first, sha256, ignoreMemory, limits, start: await start, onHeader: this.#onHeader, ...exchange };
-      for await (const stage of loadTowers(module, weights, options)) {
-        await this.#take(stage);
-        if (first && this.#theEncoder().info.towers.length === 1) exchange.onEarly(await this.#loaded());
-      }
-      this.#origin.sha256 = weights.sha256;
-      await weights.complete(towers);
-    };
-    return { load, discard: () => weights.discard(), close: () => weights.close() };
-  }
-
-  /**
-   * @param {string | File[]} source
-   * @param {LoadParams} params
-   * @param {Exchange} exchange
-   * @returns {Promise<Reading>}
-   */
-  async #openConversion(source, params, exchange) {
-    const key = keyOf(params);
-    const copy = await LocalCopy.open(key, { ...params, ...exchange });
-    const kept = copy.about?.conversion;
-    const isCurrent = kept?.version === CONVERSION;
-    if (copy.about?.whole && isCurrent) return this.#readingOf(openStored(key, copy), { ...params, sha256: undefined }, exchange);
-    // The hash needs all bytes of the checkpoint, but those that an earlier visit has read are not stored.
-    const goesOn = isCurrent && !params.sha256;
-    const checkpoint = await openCheckpoint(source, { ...params, ...exchange }, goesOn ? kept.etags : []);
-    const load = async () => {
-      const module = await this.#open(params, Promise.resolve(checkpoint.size), exchange);
-      const { type, activation, towers, sha256, ignoreMemory, limits } = params;
-      const options = { type, activation, towers, sha256, ignoreMemory, limits, goesOn, onHeader: this.#onHeader, ...exchange };
-      await this.#take(await loadCheckpoint(module, checkpoint, copy, options));
-      this.#origin.sha256 = sha256 ?? null;
-    };
-    const close = async () => {
-      await Promise.all(checkpoint.files.map((file) => file.close()));
-      await copy.close();
-    };
-    return { load, discard: () => copy.discard(), close };
-  }
-
-  /**
-   * The module, started by the first load.
+   * The module, started by the first load, and after a GPU has failed.
    * @param {LoadParams} params
    * @param {Promise<number | null>} fileSize
    * @param {Exchange} exchange
-   * @returns {Promise<Module>}
+   * @returns {Promise<Module | GpuModule>}
    */
-  async #open(params, fileSize, exchange) {
+  #start = async (params, fileSize, exchange) => {
     if (this.#module) return this.#module;
     if (this.#adapter) {
-      const found = await startGpu({ insists: params.device === "webgpu", adapter: this.#adapter, verdictOn: (adapter) => gpuVerdict(adapter, keyOf(params)), threads: params.threads });
+      const options = { insists: params.device === "webgpu", adapter: this.#adapter, verdictOn: this.#verdictOn, threads: usableThreads(params.threads) };
+      const found = await startGpu(options);
       if ("module" in found) return (this.#module = found.module);
       this.#adapter = null;
       if (found.reason !== null) exchange.onWarning(notOnGpu(found.reason));
     }
     return (this.#module = await openTowers(params.threads, fileSize));
-  }
+  };
+
+  /** @param {string} adapter */
+  #verdictOn = (adapter) => {
+    const params = /** @type {LoadParams} */ (this.#params);
+    return gpuVerdict(adapter, `${keyOf(params) || nameOf(params)}, ${usableThreads(params.threads)} threads`);
+  };
 
   #onHeader = (/** @type {{ weightsSize: number, fileSize: number }} */ header) => {
     this.#weightsSize += header.weightsSize;
     this.#origin.size = header.fileSize;
   };
 
-  /** @param {ClipEncoder} towers */
-  async #take(towers) {
-    if (isOnGpu(towers)) await towers.checkGpu();
-    await this.#running;
+  /**
+   * @param {Module | GpuModule} module that the towers are in
+   * @param {ClipEncoder} towers
+   * @param {boolean} isFirst whether there are more to come
+   * @param {Exchange} exchange
+   */
+  #take = async (module, towers, isFirst, exchange) => {
+    if (isOnGpu(towers)) await watched(towers.checkGpu(), CHECKED, /** @type {GpuModule} */ (module));
+    while (this.#running.size > 0) await Promise.allSettled(this.#running);
+    if (module !== this.#module) throw REPLACED;
     if (this.#encoder) this.#encoder.add(towers);
     else this.#encoder = towers;
-  }
+    const { info } = this.#encoder;
+    this.#identity = identity(info);
+    this.#towers = info.towers;
+    if (isFirst && info.towers.length === 1) exchange.onEarly(await this.#loaded());
+  };
 
   /** @returns {Promise<Loaded>} */
   async #loaded() {
@@ -358,15 +316,9 @@ export class Session {
 
   /** @returns {DeviceInfo} */
   #device() {
-    const gpuModule = this.#gpuModule();
-    if (gpuModule) return { name: "webgpu", adapter: gpuModule.adapter, build: gpuModule.build, products: /** @type {DeviceInfo["products"]} */ (gpuModule.gpu.products) };
-    const { bindings, build } = this.#theModule();
-    return { name: "wasm", build, products: /** @type {DeviceInfo["products"]} */ (bindings.products()) };
-  }
-
-  /** The module, if it computes on a GPU. */
-  #gpuModule() {
-    return this.#module && "gpu" in this.#module ? this.#module : null;
+    const module = this.#theModule();
+    if ("gpu" in module) return { name: "webgpu", adapter: module.adapter, build: module.build, products: /** @type {DeviceInfo["products"]} */ (module.gpu.products) };
+    return { name: "wasm", build: module.build, products: /** @type {DeviceInfo["products"]} */ (module.bindings.products()) };
   }
 
   /** @param {string[]} texts whose UTF-8 form takes between one and three bytes for each unit of UTF-16 */
@@ -375,7 +327,7 @@ export class Session {
     requireRoom(this.#theModule().bindings, texts.reduce((sum, { length }) => sum + 3 * length, 0));
   }
 
-  #theModule = () => /** @type {Module} */ (this.#module);
+  #theModule = () => /** @type {Module | GpuModule} */ (this.#module);
 
   #theEncoder() {
     if (!this.#encoder) throw new ClipError("internal", "no model is loaded");
@@ -384,11 +336,53 @@ export class Session {
 }
 
 /**
- * The key under which a model is stored; empty for files, which are not.
+ * Where a load puts its towers, and the module that it puts them in.
+ * @implements {Target}
+ */
+class Place {
+  /** @type {Module | GpuModule | null} */
+  module = null;
+
+  /**
+   * @param {(params: LoadParams, fileSize: Promise<number | null>, exchange: Exchange) => Promise<Module | GpuModule>} start
+   * @param {(module: Module | GpuModule, towers: ClipEncoder, isFirst: boolean, exchange: Exchange) => Promise<void>} put
+   * @param {Target["onHeader"]} onHeader
+   * @param {Origin} origin
+   * @param {LoadParams} params
+   * @param {Exchange} exchange
+   */
+  constructor(start, put, onHeader, origin, params, exchange) {
+    this.onHeader = onHeader;
+    this.origin = origin;
+    this.open = async (/** @type {Promise<number | null>} */ fileSize) => (this.module = await start(params, fileSize, exchange));
+    this.take = (/** @type {ClipEncoder} */ towers, /** @type {boolean} */ isFirst) => put(/** @type {Module} */ (this.module), towers, isFirst, exchange);
+  }
+}
+
+/**
+ * Tells a model that is no address from others, as far as names and sizes do.
  * @param {LoadParams} params
  */
-function keyOf(params) {
-  const { source } = params;
-  if (typeof source !== "string") return "";
-  return isCheckpoint(source) ? checkpointKey(source, params) : source;
+function nameOf({ source }) {
+  const files = /** @type {Blob[]} */ (Array.isArray(source) ? source : [source]);
+  return files.map((file) => `${"name" in file ? file.name : "bytes"} of ${file.size}`).join(", ");
+}
+
+/**
+ * @param {Module | GpuModule | null} module
+ * @param {ClipEncoder | null} encoder
+ * @param {boolean} isBroken whether the module has trapped
+ */
+function free(module, encoder, isBroken) {
+  if (isBroken) module?.replace();
+  else encoder?.free();
+  if (module && "gpu" in module && !isBroken) module.gpu.destroy();
+}
+
+/**
+ * What distinguishes one model from another, whatever was loaded of it.
+ * @param {ClipEncoder["info"]} info
+ */
+function identity({ towers, imageSize, patchSize, contextLength, vocabularySize, preprocessing, ...info }) {
+  return JSON.stringify(info);
 }

@@ -1,0 +1,47 @@
+// GPUs with faults: scripts that run in a model's worker before its own.
+
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { REPOSITORY } from "./browser.mjs";
+
+/** @import { TestContext } from "node:test" */
+/** @import { Page } from "playwright-core" */
+/** @import { Site } from "./browser.mjs" */
+
+/** SwiftShader passes for a GPU. */
+export const HARDWARE = `
+  Object.defineProperty(GPUAdapterInfo.prototype, "isFallbackAdapter", { get: () => false });`;
+
+/** A message on the channel "lose" destroys the devices. */
+export const LOSES = `
+  const requestDevice = GPUAdapter.prototype.requestDevice;
+  GPUAdapter.prototype.requestDevice = async function (descriptor) {
+    const device = await requestDevice.call(this, descriptor);
+    new BroadcastChannel("lose").onmessage = () => device.destroy();
+    return device;
+  };`;
+
+/**
+ * @param {Site} site
+ * @param {string} script
+ */
+export function beginWorkersWith(site, script) {
+  const source = readFileSync(join(REPOSITORY, "www/pkg/workers/model-worker.js"), "utf8");
+  site.own.answer("/pkg/workers/model-worker.js", (_request, response) => {
+    response.writeHead(200, { "content-type": "text/javascript" }).end(`${script}\n${source}`);
+  });
+}
+
+/**
+ * An empty page in whose workers a script runs first.
+ * @param {Site} site
+ * @param {TestContext} t
+ * @param {string} script
+ * @returns {Promise<Page>}
+ */
+export async function pageWithWorkers(site, t, script) {
+  const page = await site.emptyPage(t);
+  page.setDefaultTimeout(100_000);
+  if (script) beginWorkersWith(site, script);
+  return page;
+}

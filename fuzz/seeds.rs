@@ -18,8 +18,9 @@ use std::path::{Path, PathBuf};
 use candle_core::quantized::GgmlDType;
 use clip_wasm::Limits;
 use clip_wasm::format::gguf::Header;
-use clip_wasm::model::clip::config::ClipConfig;
+use clip_wasm::model::clip::config::from_gguf;
 use clip_wasm::model::clip::names::{Change, Checkpoint, source, tensors};
+use clip_wasm::model::config::ModelConfig;
 use safetensors::tensor::{Dtype, TensorView, serialize};
 use serde_json::json;
 use small::{Model, SIZES, Sizes, TOKENS};
@@ -105,7 +106,7 @@ fn recipes(folder: &Path) -> Outcome {
 fn checkpoints(folder: &Path) -> Outcome {
     let sizes = Sizes { width: 4, wide: 8, heads: 2, projection: 3, image: 4, patch: 2, ..SIZES };
     let file = Model::of(&sizes).bytes();
-    let config = ClipConfig::from_gguf(
+    let config = from_gguf(
         &Header::parse(&file, &Limits::default())?.ok_or("a header is whole")?,
         &Limits::default(),
     )?;
@@ -172,7 +173,7 @@ fn checkpoints(folder: &Path) -> Outcome {
 }
 
 fn checkpoint(
-    config: &ClipConfig,
+    config: &ModelConfig,
     kind: Checkpoint,
     dtype: Dtype,
 ) -> Result<Vec<u8>, Box<dyn Error>> {

@@ -7,8 +7,8 @@ use crate::error::Result;
 use crate::format::gguf::TensorInfo;
 #[cfg(feature = "gpu")]
 use crate::gpu::{self, Gpu, ready};
-use crate::model::clip::config::ClipConfig;
 use crate::model::clip::tokenizer::Tokens;
+use crate::model::config::ModelConfig;
 use crate::model::inventory::Role;
 use crate::preprocess::Preprocess;
 
@@ -62,7 +62,7 @@ impl Backend {
     ///
     /// # Errors
     /// Of a GPU: `gpu_unavailable`, `gpu_lost`, `low_memory`; `internal` if a kernel is invalid.
-    pub fn weights(&self, config: &ClipConfig, tensors: &[TensorInfo]) -> Result<Weights> {
+    pub fn weights(&self, config: &ModelConfig, tensors: &[TensorInfo]) -> Result<Weights> {
         match self {
             Self::Cpu => Ok(Weights::Cpu(Default::default())),
             #[cfg(feature = "gpu")]
@@ -105,7 +105,7 @@ impl Weights {
     ///
     /// # Errors
     /// `missing_tensor` if there is one that `config` requires.
-    pub fn model(&mut self, config: &ClipConfig) -> Result<ClipModel> {
+    pub fn model(&mut self, config: &ModelConfig) -> Result<ClipModel> {
         match self {
             Self::Cpu(weights) => {
                 let cpu::ClipModel { text, vision } = cpu::ClipModel::new(config, weights)?;

@@ -22,7 +22,7 @@ pub(crate) mod witness;
 
 use crate::cpu::weights::Weights;
 use crate::error::Result;
-use crate::model::clip::config::ClipConfig;
+use crate::model::config::ModelConfig;
 
 pub(crate) use text::TextTower;
 pub(crate) use vision::VisionTower;
@@ -43,7 +43,7 @@ impl ClipModel {
     ///
     /// # Errors
     /// `missing_tensor` if `weights` lacks a tensor that `config` requires.
-    pub fn new(config: &ClipConfig, weights: &mut Weights) -> Result<Self> {
+    pub fn new(config: &ModelConfig, weights: &mut Weights) -> Result<Self> {
         let activation = config.activation;
         let text = config.text.as_ref();
         let vision = config.vision.as_ref();

@@ -11,15 +11,14 @@ use crate::decode::{self, DecodeOptions, RgbImage};
 use crate::embedding::Embedding;
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::{Limit, Limits};
-use crate::model::clip::config::ClipConfig;
 use crate::model::clip::tokenizer::{Tokenizer, Tokens};
-use crate::model::config::{Tower, missing_tower};
+use crate::model::config::{ModelConfig, Tower, missing_tower};
 use crate::preprocess::{Preprocess, Resize};
 use crate::threads::POOL;
 
 /// A CLIP model that encodes images and texts as vectors in the same space.
 pub struct ClipEncoder {
-    config: ClipConfig,
+    config: ModelConfig,
     limits: Limits,
     file_type: String,
     tokenizer: Option<Tokenizer>,
@@ -106,7 +105,7 @@ const LOGIT_SCALE: f32 = 100.0;
 
 impl ClipEncoder {
     pub(crate) fn new(
-        config: ClipConfig,
+        config: ModelConfig,
         limits: Limits,
         file_type: String,
         tokenizer: Option<Tokenizer>,
@@ -279,8 +278,7 @@ impl ClipEncoder {
 
     /// The model's description.
     pub fn info(&self) -> ModelInfo {
-        let text = self.config.text.as_ref().map(|text| &text.stock);
-        let vision = self.config.vision.as_ref().map(|vision| &vision.stock);
+        let (text, vision) = (self.config.text.as_ref(), self.config.vision.as_ref());
         ModelInfo {
             name: self.config.name.clone(),
             file_type: self.file_type.clone(),
@@ -288,8 +286,8 @@ impl ClipEncoder {
             embedding_dimension: self.config.projection_dim,
             image_size: vision.map(|vision| vision.image_size),
             patch_size: vision.map(|vision| vision.patch_size),
-            context_length: text.map(|text| text.max_position_embeddings),
-            vocabulary_size: text.map(|text| text.vocab_size),
+            context_length: text.map(|text| text.context),
+            vocabulary_size: text.map(|text| text.vocabulary),
             activation: self.config.activation.name(),
             logit_scale: self.config.logit_scale.unwrap_or(LOGIT_SCALE),
             preprocessing: self.preprocess.as_ref().map(Preprocessing::from),

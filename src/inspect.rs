@@ -10,9 +10,9 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::format::expect_gguf;
 use crate::format::gguf::Header;
 use crate::limits::Limits;
-use crate::model::clip::config::ClipConfig;
-use crate::model::clip::{names, preprocessor};
-use crate::model::config::LayerSizes;
+use crate::model::clip::{self, names};
+use crate::model::config::{LayerSizes, ModelConfig};
+use crate::model::preprocessor;
 use crate::preprocess::Preprocess;
 
 /// Reads a file's header and returns a description of its towers, sizes and types.
@@ -28,7 +28,7 @@ use crate::preprocess::Preprocess;
 pub fn inspect(path: &Path, limits: &Limits) -> Result<String> {
     let of = |error: Error| error.context(path.display());
     let (mut header, size) = read_header(path, limits).map_err(of)?;
-    let config = ClipConfig::from_gguf(&header, limits).map_err(of)?;
+    let config = clip::config::from_gguf(&header, limits).map_err(of)?;
     names::assign(&config, &mut header).map_err(of)?;
     if size < header.file_size() {
         let message = format!(
@@ -58,7 +58,7 @@ fn read_header(path: &Path, limits: &Limits) -> Result<(Header, u64)> {
     }
 }
 
-fn describe(config: &ClipConfig, header: &Header, size: u64) -> String {
+fn describe(config: &ModelConfig, header: &Header, size: u64) -> String {
     let mut text = String::new();
     let mut line = |label: &str, value: String| {
         writeln!(text, "{label:<12}{value}").expect("a string takes any text");
@@ -71,8 +71,8 @@ fn describe(config: &ClipConfig, header: &Header, size: u64) -> String {
         line("logit scale", scale.to_string());
     }
     if let Some(vision) = &config.vision {
-        line("vision", layers(&vision.sizes()));
-        let (image, patch) = (vision.stock.image_size, vision.stock.patch_size);
+        line("vision", layers(&vision.sizes));
+        let (image, patch) = (vision.image_size, vision.patch_size);
         line("", format!("images of {image} x {image} pixels, patches of {patch} x {patch}"));
         let preprocess = &vision.preprocess;
         line("", format!("mean {:?}, std {:?}", preprocess.mean, preprocess.std));
@@ -88,9 +88,9 @@ fn describe(config: &ClipConfig, header: &Header, size: u64) -> String {
             );
         }
     }
-    if let Some(stock) = config.text.as_ref().map(|text| &text.stock) {
-        line("text", config.text.as_ref().map(|text| layers(&text.sizes())).unwrap_or_default());
-        let (context, vocabulary) = (stock.max_position_embeddings, stock.vocab_size);
+    if let Some(text) = &config.text {
+        line("text", config.text.as_ref().map(|text| layers(&text.sizes)).unwrap_or_default());
+        let (context, vocabulary) = (text.context, text.vocabulary);
         line("", format!("{context} tokens at most, of {vocabulary} in the vocabulary"));
     }
     let mut types = BTreeMap::<String, (usize, u64)>::new();

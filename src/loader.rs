@@ -12,11 +12,11 @@ use crate::format::gguf::{Header, TensorInfo};
 use crate::format::{SNIFF_BYTES, expect_gguf, join_near};
 use crate::limits::{Limit, Limits};
 use crate::memory;
-use crate::model::clip::config::ClipConfig;
+use crate::model::clip::config::from_gguf;
 use crate::model::clip::names::assign;
 use crate::model::clip::tokenizer::{Tokenizer, make_room};
 use crate::model::clip::vocabulary;
-use crate::model::config::{Tower, missing_tower};
+use crate::model::config::{ModelConfig, Tower, missing_tower};
 use crate::model::inventory::{Role, tower_of};
 use crate::weights::resident_size;
 
@@ -71,7 +71,7 @@ enum State {
 }
 
 struct Tensors {
-    config: ClipConfig,
+    config: ModelConfig,
     limits: Limits,
     file_type: String,
     tokenizer: Option<Tokenizer>,
@@ -250,7 +250,7 @@ impl Tensors {
         limits: Limits,
         backend: &Backend,
     ) -> Result<Self> {
-        let mut config = ClipConfig::from_gguf(&header, &limits)?;
+        let mut config = from_gguf(&header, &limits)?;
         if let Some(towers) = towers {
             keep_towers(&mut config, towers)?;
         }
@@ -322,7 +322,7 @@ impl Tensors {
     }
 }
 
-fn keep_towers(config: &mut ClipConfig, towers: &[Tower]) -> Result<()> {
+fn keep_towers(config: &mut ModelConfig, towers: &[Tower]) -> Result<()> {
     let there = config.towers();
     if let Some(tower) = towers.iter().find(|tower| !there.contains(tower)) {
         return Err(missing_tower(*tower));
@@ -343,19 +343,19 @@ fn resident_sizes(tensors: &[TensorInfo], slots: &[Slot]) -> u64 {
     each.fold(0, u64::saturating_add)
 }
 
-fn tokenizer(config: &ClipConfig, header: &Header, limits: &Limits) -> Result<Option<Tokenizer>> {
+fn tokenizer(config: &ModelConfig, header: &Header, limits: &Limits) -> Result<Option<Tokenizer>> {
     let Some(text) = &config.text else { return Ok(None) };
-    make_room(text.stock.vocab_size)?;
+    make_room(text.vocabulary)?;
     let vocabulary = vocabulary::of_gguf(header, limits)?;
-    if vocabulary.tokens.len() > text.stock.vocab_size {
+    if vocabulary.tokens.len() > text.vocabulary {
         let message = format!(
             "the file's vocabulary has {} tokens where its embedding has {} rows; use another file",
             vocabulary.tokens.len(),
-            text.stock.vocab_size
+            text.vocabulary
         );
         return Err(Error::new(ErrorKind::MalformedModel, message));
     }
-    Tokenizer::new(vocabulary, text.stock.max_position_embeddings, text.pooling).map(Some)
+    Tokenizer::new(vocabulary, text.context, text.pooling).map(Some)
 }
 
 /// The type in which most of the bytes are stored, such as `q8_0`: `general.file_type` is often wrong.

@@ -4,3 +4,4 @@ pub mod clip;
 pub mod config;
 pub mod family;
 pub mod inventory;
+pub mod preprocessor;

@@ -4,9 +4,9 @@ use std::path::Path;
 use std::sync::LazyLock;
 
 use clip_wasm::Limits;
-use clip_wasm::model::clip::config::Pooling;
 use clip_wasm::model::clip::tokenizer::Tokenizer;
 use clip_wasm::model::clip::vocabulary;
+use clip_wasm::model::config::Pooling;
 
 const CONTEXT: usize = 77;
 const START: u32 = 49_406;

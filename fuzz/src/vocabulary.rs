@@ -3,8 +3,8 @@
 //! with an empty line.
 
 use super::accept;
-use clip_wasm::model::clip::config::Pooling;
 use clip_wasm::model::clip::tokenizer::{AddedToken, Tokenizer, Vocabulary};
+use clip_wasm::model::config::Pooling;
 
 /// The marks that every vocabulary needs: added, except for one input in four.
 const MARKS: [&str; 2] = ["<|startoftext|>", "<|endoftext|>"];

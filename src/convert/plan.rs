@@ -13,13 +13,14 @@ use crate::format::weights::Header;
 use crate::format::{SNIFF_BYTES, refusal_of_text};
 use crate::limits::{Limit, Limits};
 use crate::model::clip::checkpoint::{self, Pooled};
-use crate::model::clip::config::{ClipConfig, LOGIT_SCALE, POOL_TYPE, Pooling, TextConfig};
+use crate::model::clip::config::{LOGIT_SCALE, POOL_TYPE};
 use crate::model::clip::names::{Change, Checkpoint, Source, source, tensors};
 use crate::model::clip::tokenizer::Vocabulary;
-use crate::model::clip::{preprocessor, vocabulary};
-use crate::model::config::{Activation, Tower};
+use crate::model::clip::vocabulary;
+use crate::model::config::{Activation, ModelConfig, Pooling, TextConfig, Tower};
 use crate::model::family;
 use crate::model::inventory::Expected;
+use crate::model::preprocessor;
 
 /// The version of ggml's quantised types.
 const QUANTIZATION_VERSION: u32 = 2;
@@ -124,7 +125,7 @@ impl Target {
 
 /// The error for a checkpoint that lacks a tensor. If it is a single tower, it may have been saved without
 /// its projection.
-fn missing(name: &str, config: &ClipConfig, has: impl Fn(&str) -> bool) -> Error {
+fn missing(name: &str, config: &ModelConfig, has: impl Fn(&str) -> bool) -> Error {
     let projection = match config.towers()[..] {
         [Tower::Text] => Some(("text_projection.weight", "CLIPTextModel")),
         [Tower::Vision] => Some(("visual_projection.weight", "CLIPVisionModel")),
@@ -163,7 +164,7 @@ fn config(
     description: &Json,
     companions: &Companions,
     limits: &Limits,
-) -> Result<ClipConfig> {
+) -> Result<ModelConfig> {
     let mut config = match kind {
         Checkpoint::HuggingFace => {
             let image_processor = image_processor(companions, limits)?;
@@ -225,7 +226,7 @@ fn vocabulary(
     let file = companion("tokenizer.json or vocab.json", file, limits)?;
     let vocabulary = vocabulary::of_checkpoint(&file, limits)?;
     let (tokens, rows, end) =
-        (vocabulary.tokens.len(), text.stock.vocab_size, vocabulary.end()? as usize);
+        (vocabulary.tokens.len(), text.vocabulary, vocabulary.end()? as usize);
     let pooled = match kind {
         Checkpoint::HuggingFace => checkpoint::hugging_face_pooling(description)?,
         Checkpoint::OpenClip => checkpoint::open_clip_pooling(description)?,
@@ -297,7 +298,7 @@ fn repository(companions: &Companions) -> Option<String> {
 
 /// The metadata under the keys of clip.cpp's converter.
 fn metadata(
-    config: &ClipConfig,
+    config: &ModelConfig,
     vocabulary: Option<&Vocabulary>,
     companions: &Companions,
     file_type: FileType,
@@ -329,8 +330,8 @@ fn metadata(
     if let Some(scale) = config.logit_scale {
         put(LOGIT_SCALE, Value::F32(scale));
     }
-    let text = config.text.as_ref().map(|text| ("text", text.sizes()));
-    let vision = config.vision.as_ref().map(|vision| ("vision", vision.sizes()));
+    let text = config.text.as_ref().map(|text| ("text", text.sizes));
+    let vision = config.vision.as_ref().map(|vision| ("vision", vision.sizes));
     for (tower, sizes) in text.into_iter().chain(vision) {
         let mut put = |key: &str, value| put(&format!("clip.{tower}.{key}"), value);
         put("embedding_length", number(sizes.width));
@@ -341,8 +342,8 @@ fn metadata(
         put("block_count", number(sizes.layers));
     }
     if let Some(vision) = &config.vision {
-        put("clip.vision.image_size", number(vision.stock.image_size));
-        put("clip.vision.patch_size", number(vision.stock.patch_size));
+        put("clip.vision.image_size", number(vision.image_size));
+        put("clip.vision.patch_size", number(vision.patch_size));
         put("clip.vision.image_mean", channels(vision.preprocess.mean));
         put("clip.vision.image_std", channels(vision.preprocess.std));
         preprocessor::metadata(&vision.preprocess)
@@ -350,7 +351,7 @@ fn metadata(
             .for_each(|(key, value)| put(key, value));
     }
     if let Some(text) = &config.text {
-        put("clip.text.context_length", number(text.stock.max_position_embeddings));
+        put("clip.text.context_length", number(text.context));
         if text.pooling != Pooling::Eos {
             put(POOL_TYPE, Value::String(text.pooling.name().into()));
         }

@@ -6,9 +6,8 @@ use super::block::{Blocks, Pooled};
 use super::end::End;
 use crate::cpu::weights::Weights;
 use crate::error::Result;
-use crate::model::clip::config::TextConfig;
 use crate::model::clip::tokenizer::Tokens;
-use crate::model::config::Activation;
+use crate::model::config::{Activation, TextConfig};
 use crate::weights::Table;
 
 /// Embeddings of tokens and positions, the blocks, and the projection.
@@ -22,11 +21,11 @@ pub struct TextTower {
 impl TextTower {
     /// Takes the tower's tensors out of `weights`.
     pub fn new(config: &TextConfig, activation: Activation, weights: &mut Weights) -> Result<Self> {
-        let sizes = config.sizes();
+        let sizes = &config.sizes;
         Ok(Self {
             token_embedding: weights.table("t.token_embd.weight")?,
             position_embedding: weights.plain("t.position_embd.weight")?,
-            blocks: Blocks::new("t", &sizes, activation, true, weights)?,
+            blocks: Blocks::new("t", sizes, activation, true, weights)?,
             end: End::new("t", "text_projection", sizes.layer_norm_eps, weights)?,
         })
     }

@@ -8,8 +8,7 @@ use super::norm::LayerNorm;
 use super::patches::PatchEmbedding;
 use crate::cpu::weights::Weights;
 use crate::error::Result;
-use crate::model::clip::config::VisionConfig;
-use crate::model::config::Activation;
+use crate::model::config::{Activation, VisionConfig};
 
 /// Embeddings of patches and positions, the blocks, and the projection.
 pub struct VisionTower {
@@ -33,8 +32,8 @@ impl VisionTower {
         activation: Activation,
         weights: &mut Weights,
     ) -> Result<Self> {
-        let sizes = config.sizes();
-        let blocks = Blocks::new("v", &sizes, activation, false, weights)?;
+        let sizes = &config.sizes;
+        let blocks = Blocks::new("v", sizes, activation, false, weights)?;
         Ok(Self {
             embedding: PictureEmbedding::new(config, blocks.is_float(), weights)?,
             blocks,
@@ -79,7 +78,7 @@ impl PictureEmbedding {
             class_embedding: weights.plain("v.class_embd")?.unsqueeze(0)?,
             patch_embedding: PatchEmbedding::new(&patches, config.grid(), is_float)?,
             position_embedding: weights.plain("v.position_embd.weight")?,
-            pre_norm: LayerNorm::new("v.pre_ln", config.layer_norm_eps, weights)?,
+            pre_norm: LayerNorm::new("v.pre_ln", config.sizes.layer_norm_eps, weights)?,
         })
     }
 

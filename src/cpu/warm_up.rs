@@ -5,15 +5,13 @@
 //! model has loaded.
 
 use candle_core::quantized::GgmlDType;
-use candle_transformers::models::clip::vision_model::ClipVisionConfig;
 
 use crate::cpu::ClipModel;
 use crate::cpu::weights::{Weights, incoming};
 use crate::error::Result;
 use crate::format::gguf::{TensorInfo, byte_size};
-use crate::model::clip::config::{ClipConfig, UNREAD, VisionConfig};
 use crate::model::clip::names::tensors;
-use crate::model::config::Activation;
+use crate::model::config::{Activation, LayerSizes, ModelConfig, VisionConfig};
 use crate::model::inventory::Role;
 use crate::preprocess::Preprocess;
 
@@ -42,25 +40,22 @@ pub fn warm_up() -> Result<()> {
 }
 
 fn small_model() -> Result<ClipModel> {
-    let config = ClipConfig {
+    let config = ModelConfig {
         name: None,
         activation: Activation::Gelu,
         projection_dim: WIDTH,
         logit_scale: None,
         text: None,
         vision: Some(VisionConfig {
-            stock: ClipVisionConfig {
-                embed_dim: WIDTH,
-                activation: UNREAD,
-                intermediate_size: 4 * WIDTH,
-                num_hidden_layers: LAYERS,
-                num_attention_heads: 1,
-                projection_dim: WIDTH,
-                num_channels: 3,
-                image_size: GRID * PATCH,
-                patch_size: PATCH,
+            sizes: LayerSizes {
+                layers: LAYERS,
+                width: WIDTH,
+                feed_forward: 4 * WIDTH,
+                heads: 1,
+                layer_norm_eps: 1e-5,
             },
-            layer_norm_eps: 1e-5,
+            image_size: GRID * PATCH,
+            patch_size: PATCH,
             preprocess: Preprocess::openai(GRID * PATCH),
         }),
     };

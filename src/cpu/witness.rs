@@ -11,9 +11,8 @@ use super::kernels::attention::Sequence;
 use super::vision::PictureEmbedding;
 use crate::cpu::weights::{LinearRows, Weights};
 use crate::error::Result;
-use crate::model::clip::config::{ClipConfig, VisionConfig};
 use crate::model::clip::names::tensors;
-use crate::model::config::{Activation, LayerSizes, Tower};
+use crate::model::config::{Activation, LayerSizes, ModelConfig, Tower, VisionConfig};
 use crate::model::inventory::tower_of;
 
 /// The tokens' embeddings.
@@ -45,21 +44,21 @@ enum Input {
 
 impl Witness {
     /// For the text tower, with these tokens; `None` if there is none.
-    pub fn of_text(config: &ClipConfig, ids: Vec<u32>) -> Option<Self> {
-        let sizes = config.text.as_ref()?.sizes();
+    pub fn of_text(config: &ModelConfig, ids: Vec<u32>) -> Option<Self> {
+        let sizes = config.text.as_ref()?.sizes;
         Some(Self::new(config, Tower::Text, sizes, Input::Text(ids)))
     }
 
     /// For the vision tower, with this square of pixels; `None` if there is none. `is_float` says whether some layer of
     /// the tower is computed in f32.
-    pub fn of_picture(config: &ClipConfig, square: &[u8], is_float: bool) -> Option<Self> {
+    pub fn of_picture(config: &ModelConfig, square: &[u8], is_float: bool) -> Option<Self> {
         let vision = config.vision.as_ref()?;
         let pixels = vision.preprocess.normalise(square);
         let input = Input::Picture { pixels, config: Box::new(vision.clone()), is_float };
-        Some(Self::new(config, Tower::Vision, vision.sizes(), input))
+        Some(Self::new(config, Tower::Vision, vision.sizes, input))
     }
 
-    fn new(config: &ClipConfig, tower: Tower, sizes: LayerSizes, input: Input) -> Self {
+    fn new(config: &ModelConfig, tower: Tower, sizes: LayerSizes, input: Input) -> Self {
         let mut waiting = vec![Vec::new(); sizes.layers + 2];
         for expected in tensors(config).into_iter().filter(|one| tower_of(&one.name) == tower) {
             let name = expected.name;

@@ -9,8 +9,8 @@ use super::vision::VisionTower;
 use super::weights::Upload;
 use crate::error::Result;
 use crate::format::gguf::TensorInfo;
-use crate::model::clip::config::ClipConfig;
 use crate::model::clip::names::tensors;
+use crate::model::config::ModelConfig;
 use crate::model::inventory::Role;
 use crate::weights::Weights;
 
@@ -19,7 +19,7 @@ use crate::weights::Weights;
 ///
 /// # Errors
 /// `gpu_unavailable` if the towers are not for this GPU; `gpu_lost`, `low_memory`; `internal` if a kernel is invalid.
-pub fn compile(gpu: &Gpu, config: &ClipConfig, file: &[TensorInfo]) -> Result<()> {
+pub fn compile(gpu: &Gpu, config: &ModelConfig, file: &[TensorInfo]) -> Result<()> {
     let mut weights = Weights::default();
     for expected in tensors(config) {
         let Some(info) = file.iter().find(|info| info.name == expected.name) else { continue };

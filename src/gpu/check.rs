@@ -7,8 +7,7 @@ use crate::cpu::weights::LinearRows;
 use crate::cpu::witness::Witness;
 use crate::error::Result;
 use crate::format::gguf::TensorInfo;
-use crate::model::clip::config::ClipConfig;
-use crate::model::config::Tower;
+use crate::model::config::{ModelConfig, Tower};
 use crate::model::inventory::{Role, tower_of};
 use crate::weights::{Weights, is_quantised};
 
@@ -52,16 +51,16 @@ pub struct Witnesses {
 
 impl Witnesses {
     /// For the towers of `config`; of the file's tensors, `tensors` are those that are loaded.
-    pub fn new(config: &ClipConfig, tensors: &[TensorInfo]) -> Self {
+    pub fn new(config: &ModelConfig, tensors: &[TensorInfo]) -> Self {
         let is_float = tensors.iter().any(|info| {
             info.name.starts_with("v.blk.") && info.shape.len() == 2 && !is_quantised(info.dtype)
         });
         let text = config.text.as_ref().and_then(|text| {
-            let (vocabulary, context) = (text.stock.vocab_size, text.stock.max_position_embeddings);
+            let (vocabulary, context) = (text.vocabulary, text.context);
             Witness::of_text(config, known_tokens(vocabulary, context))
         });
         let vision = config.vision.as_ref().and_then(|vision| {
-            let picture = known_picture(vision.stock.image_size);
+            let picture = known_picture(vision.image_size);
             Witness::of_picture(config, &picture, is_float)
         });
         Self { text, vision }

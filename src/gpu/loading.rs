@@ -8,8 +8,7 @@ use super::vision::VisionTower;
 use super::weights::{Matrices, Upload};
 use crate::error::Result;
 use crate::format::gguf::TensorInfo;
-use crate::model::clip::config::ClipConfig;
-use crate::model::config::Tower;
+use crate::model::config::{ModelConfig, Tower};
 use crate::model::inventory::Role;
 use crate::weights::{Incoming, Weights};
 
@@ -32,7 +31,7 @@ impl Loading {
     ///
     /// # Errors
     /// Those of [`ahead::compile`].
-    pub fn new(gpu: Gpu, config: &ClipConfig, tensors: &[TensorInfo]) -> Result<Self> {
+    pub fn new(gpu: Gpu, config: &ModelConfig, tensors: &[TensorInfo]) -> Result<Self> {
         ahead::compile(&gpu, config, tensors)?;
         Ok(Self {
             gpu,
@@ -61,7 +60,7 @@ impl Loading {
     }
 
     /// The towers of `config`, whose tensors have all arrived.
-    pub fn model(&mut self, config: &ClipConfig) -> Result<ClipModel> {
+    pub fn model(&mut self, config: &ModelConfig) -> Result<ClipModel> {
         let Self { gpu, weights, witnesses, .. } = self;
         let mut known = |tower| witnesses.vector(tower);
         let activation = config.activation;

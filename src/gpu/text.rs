@@ -7,9 +7,8 @@ use super::steps::Recorder;
 use super::tower::{Front, Plan, Tower, Work};
 use super::weights::{Upload, bytes_of};
 use crate::error::Result;
-use crate::model::clip::config::TextConfig;
 use crate::model::clip::tokenizer::Tokens;
-use crate::model::config::Activation;
+use crate::model::config::{Activation, TextConfig};
 use crate::weights::{Table, Weights};
 
 /// Embeddings of tokens and positions, the blocks, and the projection. The embeddings stay in this program's memory, in
@@ -45,10 +44,7 @@ impl TextTower {
         Ok(Self {
             token_embedding: weights.table("t.token_embd.weight")?,
             positions: weights.plain("t.position_embd.weight")?.flatten_all()?.to_vec1()?,
-            known_tokens: known_tokens(
-                config.stock.vocab_size,
-                config.stock.max_position_embeddings,
-            ),
+            known_tokens: known_tokens(config.vocabulary, config.context),
             known,
             tower: Tower::new(&plan, weights, |_, _| Ok(Rows))?,
         })
@@ -126,10 +122,10 @@ fn plan<'a>(gpu: &'a Gpu, config: &TextConfig, activation: Activation) -> Plan<'
         gpu,
         name: "t",
         projection: "text_projection",
-        sizes: config.sizes(),
+        sizes: config.sizes,
         activation,
         is_causal: true,
-        longest: config.stock.max_position_embeddings,
+        longest: config.context,
         pixel_bytes: 0,
         patch: 0,
     }

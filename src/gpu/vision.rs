@@ -10,8 +10,7 @@ use super::steps::Recorder;
 use super::tower::{Front, Plan, Tower, Work};
 use super::weights::{Matrix, Upload, Values, buffer_of, quantised};
 use crate::error::Result;
-use crate::model::clip::config::VisionConfig;
-use crate::model::config::Activation;
+use crate::model::config::{Activation, VisionConfig};
 use crate::weights::Weights;
 use crate::weights::blocks::BLOCK;
 
@@ -48,7 +47,7 @@ impl VisionTower {
         known: Option<Vec<f32>>,
     ) -> Result<Self> {
         let tower = tower(gpu, config, activation, weights)?;
-        Ok(Self { tower, grid: config.grid(), edge: config.stock.image_size, known })
+        Ok(Self { tower, grid: config.grid(), edge: config.image_size, known })
     }
 
     /// Compiles its kernels.
@@ -130,8 +129,8 @@ impl Patches {
         weights: &mut Weights<Upload>,
     ) -> Result<Self> {
         let name = "v.patch_embd.weight";
-        let sizes = config.sizes();
-        let patch = config.stock.patch_size;
+        let sizes = config.sizes;
+        let patch = config.patch_size;
         let (n, k) = (sizes.width, 3 * patch * patch);
         let values = weights.plain(name)?.flatten_all()?.to_vec1::<f32>()?;
         let matrix = match is_float {
@@ -149,7 +148,7 @@ impl Patches {
             pre_norm: LayerNorm::new(gpu, "v.pre_ln", sizes.layer_norm_eps, weights)?,
             grid: config.grid(),
             patch,
-            edge: config.stock.image_size,
+            edge: config.image_size,
         })
     }
 }
@@ -176,12 +175,12 @@ fn tower(
     activation: Activation,
     weights: &mut Weights<Upload>,
 ) -> Result<Tower<Patches>> {
-    let (patch, edge) = (config.stock.patch_size, config.stock.image_size);
+    let (patch, edge) = (config.patch_size, config.image_size);
     let plan = Plan {
         gpu,
         name: "v",
         projection: "visual_projection",
-        sizes: config.sizes(),
+        sizes: config.sizes,
         activation,
         is_causal: false,
         longest: config.grid() * config.grid() + 1,

@@ -3,6 +3,5 @@
 pub mod checkpoint;
 pub mod config;
 pub mod names;
-pub mod preprocessor;
 pub mod tokenizer;
 pub mod vocabulary;

@@ -2,6 +2,8 @@
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::{Limit, Limits};
+use crate::model::preprocessor;
+use crate::preprocess::Preprocess;
 
 /// The nonlinearity between the two layers of an MLP.
 ///
@@ -80,6 +82,109 @@ impl LayerSizes {
     /// Number of values per head.
     pub fn head_dim(&self) -> usize {
         self.width / self.heads
+    }
+}
+
+/// The token whose state becomes the vector of a text, by open_clip's names.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Pooling {
+    /// The first end token.
+    #[default]
+    Eos,
+    /// The first token with the highest id, as in the original CLIP. If tokens were added after the end
+    /// token, this is one of them.
+    Argmax,
+}
+
+impl Pooling {
+    /// Its name in a GGUF's metadata.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Eos => "eos",
+            Self::Argmax => "argmax",
+        }
+    }
+}
+
+/// The structure of a model. Everything has been validated: the heads divide the width, the patches
+/// fit the image, and no number exceeds its limit.
+#[derive(Clone, Debug)]
+pub struct ModelConfig {
+    /// `general.name`, if the file has one.
+    pub name: Option<String>,
+    /// The activation of both towers.
+    pub activation: Activation,
+    /// The number of components in an embedding.
+    pub projection_dim: usize,
+    /// The factor for cosines before a softmax, if the file states it: clip.cpp's own files do not.
+    pub logit_scale: Option<f32>,
+    /// `None` if the file has no text tower.
+    pub text: Option<TextConfig>,
+    /// `None` if the file has no vision tower.
+    pub vision: Option<VisionConfig>,
+}
+
+/// The text tower.
+#[derive(Clone, Debug)]
+pub struct TextConfig {
+    /// The sizes of its layers.
+    pub sizes: LayerSizes,
+    /// The number of rows of the token embedding.
+    pub vocabulary: usize,
+    /// The most tokens of a text.
+    pub context: usize,
+    /// The token whose state becomes the vector of a text.
+    pub pooling: Pooling,
+}
+
+/// The vision tower.
+#[derive(Clone, Debug)]
+pub struct VisionConfig {
+    /// The sizes of its layers.
+    pub sizes: LayerSizes,
+    /// The edge length of the square image it reads, in pixels.
+    pub image_size: usize,
+    /// The edge length of the square patches that an image is cut into, in pixels.
+    pub patch_size: usize,
+    /// How an image is prepared for the tower.
+    pub preprocess: Preprocess,
+}
+
+impl VisionConfig {
+    /// Number of patches along one edge of the image.
+    pub fn grid(&self) -> usize {
+        self.image_size / self.patch_size
+    }
+}
+
+impl ModelConfig {
+    /// The towers that the model has.
+    pub fn towers(&self) -> Vec<Tower> {
+        let text = self.text.as_ref().map(|_| Tower::Text);
+        let vision = self.vision.as_ref().map(|_| Tower::Vision);
+        text.into_iter().chain(vision).collect()
+    }
+
+    /// Checks what the types cannot; everything that creates a configuration calls it.
+    pub(crate) fn validate(&self, limits: &Limits) -> Result<()> {
+        bounded("projection_dim", self.projection_dim, Limit::Projection, limits)?;
+        if self.logit_scale.is_some_and(|scale| !(scale.is_finite() && scale > 0.0)) {
+            return Err(malformed("its logit scale must be a positive number"));
+        }
+        if let Some(text) = &self.text {
+            validate_layers("text", &text.sizes, limits)?;
+            bounded("text.context_length", text.context, Limit::ContextTokens, limits)?;
+            bounded("text vocabulary", text.vocabulary, Limit::Vocabulary, limits)?;
+        }
+        if let Some(vision) = &self.vision {
+            validate_layers("vision", &vision.sizes, limits)?;
+            bounded("vision.image_size", vision.image_size, Limit::ImageSize, limits)?;
+            within("vision.patch_size", vision.patch_size, vision.image_size)?;
+            let patches = vision.grid().saturating_mul(vision.grid());
+            bounded("patches", patches, Limit::Patches, limits)?;
+            preprocessor::validate(&vision.preprocess, limits)?;
+        }
+        Ok(())
     }
 }
 

@@ -9,7 +9,8 @@ use crate::support::reliability::record;
 use clip_wasm::convert::{FileType, convert};
 use clip_wasm::decode::{RgbImage, decode};
 use clip_wasm::format::gguf::Header;
-use clip_wasm::model::clip::config::ClipConfig;
+use clip_wasm::model::clip::config::from_gguf;
+use clip_wasm::model::config::ModelConfig;
 use clip_wasm::preprocess::{Filter, Preprocess, Resize};
 use clip_wasm::{ClipEncoder, Error, ErrorKind, Limits, Result};
 use serde::Deserialize;
@@ -52,7 +53,7 @@ fn fixture(name: &str) -> PathBuf {
 
 /// A model in f32: the demo model, or for open_clip a seeded one.
 struct Model {
-    config: ClipConfig,
+    config: ModelConfig,
     encoder: ClipEncoder,
 }
 
@@ -77,7 +78,7 @@ impl Model {
         convert(folder.path(), &gguf, FileType::named("f32")?, None, &limits, |_, _| {})?;
         let bytes = fs::read(&gguf).unwrap();
         let header = Header::parse(&bytes, &limits)?.expect("it is whole");
-        let config = ClipConfig::from_gguf(&header, &limits)?;
+        let config = from_gguf(&header, &limits)?;
         Ok(Self { config, encoder: ClipEncoder::open(&gguf)? })
     }
 

@@ -11,8 +11,9 @@ use clip_wasm::decode::RgbImage;
 use clip_wasm::format::gguf::{Header, TensorInfo, Value, byte_size, header_bytes};
 use clip_wasm::format::safetensors;
 use clip_wasm::model::clip::checkpoint;
-use clip_wasm::model::clip::config::ClipConfig;
+use clip_wasm::model::clip::config::from_gguf;
 use clip_wasm::model::clip::names::tensors;
+use clip_wasm::model::config::ModelConfig;
 use clip_wasm::preprocess::Preprocess;
 use clip_wasm::{ClipEncoder, ErrorKind, Limits, ModelLoader, Result};
 use proptest::collection::vec;
@@ -255,9 +256,9 @@ fn a_safetensors_header_is_consistent_or_refused() {
 }
 
 /// Checks what the code that computes with a configuration relies on.
-fn assert_sound(config: &ClipConfig) {
-    let text = config.text.as_ref().map(|text| text.sizes());
-    let vision = config.vision.as_ref().map(|vision| vision.sizes());
+fn assert_sound(config: &ModelConfig) {
+    let text = config.text.as_ref().map(|text| text.sizes);
+    let vision = config.vision.as_ref().map(|vision| vision.sizes);
     for sizes in text.into_iter().chain(vision) {
         assert!(sizes.width == sizes.heads * sizes.head_dim() && sizes.head_dim() > 0, "{sizes:?}");
         assert!(sizes.layers > 0 && sizes.feed_forward > 0, "{sizes:?}");
@@ -285,7 +286,7 @@ fn metadata_of_any_numbers_makes_a_sound_configuration_or_none() {
             model.metadata[place].1 = value;
         }
         let bytes = model.header();
-        match Header::parse(&bytes, &Limits::default()).and_then(|header| ClipConfig::from_gguf(&header.expect("it is whole"), &Limits::default())) {
+        match Header::parse(&bytes, &Limits::default()).and_then(|header| from_gguf(&header.expect("it is whole"), &Limits::default())) {
             Ok(config) => {
                 sound.set(sound.get() + 1);
                 assert_sound(&config);

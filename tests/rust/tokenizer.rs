@@ -2,8 +2,8 @@
 
 use crate::support::reliability::record;
 use crate::support::{data, fixture};
-use clip_wasm::model::clip::config::Pooling;
 use clip_wasm::model::clip::tokenizer::{Tokenizer, Vocabulary};
+use clip_wasm::model::config::Pooling;
 use clip_wasm::{ErrorKind, Result};
 use serde::Deserialize;
 use serde_json::Value;

@@ -1,15 +1,14 @@
-//! Reads the JSON of a checkpoint into a [`ClipConfig`].
+//! Reads the JSON of a checkpoint into a [`ModelConfig`].
 
-use candle_transformers::models::clip::text_model::ClipTextConfig;
-use candle_transformers::models::clip::vision_model::ClipVisionConfig;
 use serde_json::Value;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::Limits;
-use crate::model::clip::config::{ClipConfig, Pooling, TextConfig, UNREAD, VisionConfig};
-use crate::model::clip::preprocessor;
-use crate::model::config::Activation;
+use crate::model::config::{
+    Activation, LayerSizes, ModelConfig, Pooling, TextConfig, VisionConfig,
+};
 use crate::model::family::{self, unsupported};
+use crate::model::preprocessor;
 use crate::preprocess::Preprocess;
 
 const LAYER_NORM_EPS: f64 = 1e-5;
@@ -34,7 +33,7 @@ pub fn hugging_face(
     config: &Value,
     image_processor: Option<&Value>,
     limits: &Limits,
-) -> Result<ClipConfig> {
+) -> Result<ModelConfig> {
     family::expect_clips_type(config, &["clip", TEXT_MODEL, VISION_MODEL])?;
     let (text, vision) = match config.get("model_type").and_then(Value::as_str) {
         Some(TEXT_MODEL) => (Some(Section(vec![config])), None),
@@ -52,50 +51,42 @@ pub fn hugging_face(
         ));
     }
     let projection_dim = Section(vec![config]).number("projection_dim", 512)?;
-    let text = text.map(|text| hugging_face_text(&text, projection_dim)).transpose()?;
-    let vision = vision
-        .map(|vision| hugging_face_vision(&vision, projection_dim, image_processor))
-        .transpose()?;
+    let text = text.map(|text| hugging_face_text(&text)).transpose()?;
+    let vision = vision.map(|vision| hugging_face_vision(&vision, image_processor)).transpose()?;
     finish(activation, projection_dim, text, vision, limits)
 }
 
-fn hugging_face_text(text: &Section, projection_dim: usize) -> Result<TextConfig> {
+fn hugging_face_text(text: &Section) -> Result<TextConfig> {
     Ok(TextConfig {
-        stock: ClipTextConfig {
-            vocab_size: text.number("vocab_size", 49_408)?,
-            embed_dim: text.number("hidden_size", 512)?,
-            activation: UNREAD,
-            intermediate_size: text.number("intermediate_size", 2048)?,
-            max_position_embeddings: text.number("max_position_embeddings", 77)?,
-            pad_with: None,
-            num_hidden_layers: text.number("num_hidden_layers", 12)?,
-            num_attention_heads: text.number("num_attention_heads", 8)?,
-            projection_dim,
+        sizes: LayerSizes {
+            layers: text.number("num_hidden_layers", 12)?,
+            width: text.number("hidden_size", 512)?,
+            feed_forward: text.number("intermediate_size", 2048)?,
+            heads: text.number("num_attention_heads", 8)?,
+            layer_norm_eps: text.float("layer_norm_eps", LAYER_NORM_EPS)?,
         },
-        layer_norm_eps: text.float("layer_norm_eps", LAYER_NORM_EPS)?,
+        vocabulary: text.number("vocab_size", 49_408)?,
+        context: text.number("max_position_embeddings", 77)?,
         pooling: Pooling::default(),
     })
 }
 
-fn hugging_face_vision(
-    vision: &Section,
-    projection_dim: usize,
-    image_processor: Option<&Value>,
-) -> Result<VisionConfig> {
+fn hugging_face_vision(vision: &Section, image_processor: Option<&Value>) -> Result<VisionConfig> {
+    let channels = vision.number("num_channels", 3)?;
+    if channels != 3 {
+        return Err(unsupported(format!("its images have {channels} channels")));
+    }
     let image_size = vision.number("image_size", 224)?;
     Ok(VisionConfig {
-        stock: ClipVisionConfig {
-            embed_dim: vision.number("hidden_size", 768)?,
-            activation: UNREAD,
-            intermediate_size: vision.number("intermediate_size", 3072)?,
-            num_hidden_layers: vision.number("num_hidden_layers", 12)?,
-            num_attention_heads: vision.number("num_attention_heads", 12)?,
-            projection_dim,
-            num_channels: vision.number("num_channels", 3)?,
-            image_size,
-            patch_size: vision.number("patch_size", 32)?,
+        sizes: LayerSizes {
+            layers: vision.number("num_hidden_layers", 12)?,
+            width: vision.number("hidden_size", 768)?,
+            feed_forward: vision.number("intermediate_size", 3072)?,
+            heads: vision.number("num_attention_heads", 12)?,
+            layer_norm_eps: vision.float("layer_norm_eps", LAYER_NORM_EPS)?,
         },
-        layer_norm_eps: vision.float("layer_norm_eps", LAYER_NORM_EPS)?,
+        image_size,
+        patch_size: vision.number("patch_size", 32)?,
         preprocess: match image_processor {
             Some(settings) => preprocessor::of_transformers(settings, image_size)?,
             None => Preprocess::openai(image_size),
@@ -148,7 +139,7 @@ pub fn open_clip_pooling(config: &Value) -> Result<Pooled> {
 /// # Errors
 /// `unsupported_model` if it is not a plain CLIP; `malformed_model` if it contradicts itself;
 /// `limit_exceeded`.
-pub fn open_clip(config: &Value, limits: &Limits) -> Result<ClipConfig> {
+pub fn open_clip(config: &Value, limits: &Limits) -> Result<ModelConfig> {
     let model = config.get("model_cfg").unwrap_or(config);
     let part = |name: &str| Section(model.get(name).into_iter().collect());
     let (text, vision) = (part("text_cfg"), part("vision_cfg"));
@@ -163,36 +154,30 @@ pub fn open_clip(config: &Value, limits: &Limits) -> Result<ClipConfig> {
     };
     let text_width = text.number("width", 512)?;
     let text_config = TextConfig {
-        stock: ClipTextConfig {
-            vocab_size: text.number("vocab_size", 49_408)?,
-            embed_dim: text_width,
-            activation: UNREAD,
-            intermediate_size: wide(&text, text_width)?,
-            max_position_embeddings: text.number("context_length", 77)?,
-            pad_with: None,
-            num_hidden_layers: text.number("layers", 12)?,
-            num_attention_heads: text.number("heads", 8)?,
-            projection_dim,
+        sizes: LayerSizes {
+            layers: text.number("layers", 12)?,
+            width: text_width,
+            feed_forward: wide(&text, text_width)?,
+            heads: text.number("heads", 8)?,
+            layer_norm_eps: LAYER_NORM_EPS,
         },
-        layer_norm_eps: LAYER_NORM_EPS,
+        vocabulary: text.number("vocab_size", 49_408)?,
+        context: text.number("context_length", 77)?,
         pooling: Pooling::default(),
     };
     let vision_width = vision.number("width", 768)?;
     let head_width = vision.number("head_width", OPEN_CLIP_HEAD_WIDTH)?.max(1);
     let image_size = vision.number("image_size", 224)?;
     let vision_config = VisionConfig {
-        stock: ClipVisionConfig {
-            embed_dim: vision_width,
-            activation: UNREAD,
-            intermediate_size: wide(&vision, vision_width)?,
-            num_hidden_layers: vision.number("layers", 12)?,
-            num_attention_heads: vision_width / head_width,
-            projection_dim,
-            num_channels: 3,
-            image_size,
-            patch_size: vision.number("patch_size", 16)?,
+        sizes: LayerSizes {
+            layers: vision.number("layers", 12)?,
+            width: vision_width,
+            feed_forward: wide(&vision, vision_width)?,
+            heads: vision_width / head_width,
+            layer_norm_eps: LAYER_NORM_EPS,
         },
-        layer_norm_eps: LAYER_NORM_EPS,
+        image_size,
+        patch_size: vision.number("patch_size", 16)?,
         preprocess: preprocessor::of_open_clip(config.get("preprocess_cfg"), image_size)?,
     };
     finish(activation, projection_dim, Some(text_config), Some(vision_config), limits)
@@ -204,14 +189,9 @@ fn finish(
     text: Option<TextConfig>,
     vision: Option<VisionConfig>,
     limits: &Limits,
-) -> Result<ClipConfig> {
-    if let Some(channels) = vision.as_ref().map(|vision| vision.stock.num_channels)
-        && channels != 3
-    {
-        return Err(unsupported(format!("its images have {channels} channels")));
-    }
+) -> Result<ModelConfig> {
     let config =
-        ClipConfig { name: None, activation, projection_dim, logit_scale: None, text, vision };
+        ModelConfig { name: None, activation, projection_dim, logit_scale: None, text, vision };
     config.validate(limits)?;
     Ok(config)
 }

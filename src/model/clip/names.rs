@@ -4,32 +4,32 @@
 
 use crate::error::Result;
 use crate::format::gguf::{Header, TensorInfo};
-use crate::model::clip::config::ClipConfig;
+use crate::model::config::ModelConfig;
 use crate::model::inventory::{self, Expected, Role};
 
 /// Every tensor of a model, text first, in the order of computation.
-pub fn tensors(config: &ClipConfig) -> Vec<Expected> {
+pub fn tensors(config: &ModelConfig) -> Vec<Expected> {
     let mut list = Vec::new();
     let mut add = |name: String, shape: &[usize], role| {
         list.push(Expected { name, shape: shape.to_vec(), role });
     };
     let mut towers = Vec::new();
     if let Some(text) = &config.text {
-        let (stock, width) = (&text.stock, text.stock.embed_dim);
-        add("t.token_embd.weight".into(), &[stock.vocab_size, width], Role::Table);
-        let positions = [stock.max_position_embeddings, width];
+        let width = text.sizes.width;
+        add("t.token_embd.weight".into(), &[text.vocabulary, width], Role::Table);
+        let positions = [text.context, width];
         add("t.position_embd.weight".into(), &positions, Role::Plain);
-        towers.push(("t", "text_projection.weight", text.sizes()));
+        towers.push(("t", "text_projection.weight", text.sizes));
     }
     if let Some(vision) = &config.vision {
-        let (patch, width) = (vision.stock.patch_size, vision.stock.embed_dim);
+        let (patch, width) = (vision.patch_size, vision.sizes.width);
         add("v.class_embd".into(), &[width], Role::Plain);
         add("v.patch_embd.weight".into(), &[width, 3, patch, patch], Role::Plain);
         let positions = [vision.grid() * vision.grid() + 1, width];
         add("v.position_embd.weight".into(), &positions, Role::Plain);
         add("v.pre_ln.weight".into(), &[width], Role::Plain);
         add("v.pre_ln.bias".into(), &[width], Role::Plain);
-        towers.push(("v", "visual_projection.weight", vision.sizes()));
+        towers.push(("v", "visual_projection.weight", vision.sizes));
     }
     for (tower, projection, sizes) in towers {
         let (width, wide) = (sizes.width, sizes.feed_forward);
@@ -70,14 +70,14 @@ pub const FC2: &str = "ffn_up";
 ///
 /// # Errors
 /// `missing_tensor` or `malformed_model`, with the tensor's name.
-pub fn assign(config: &ClipConfig, header: &mut Header) -> Result<Vec<Option<Role>>> {
+pub fn assign(config: &ModelConfig, header: &mut Header) -> Result<Vec<Option<Role>>> {
     rename_mlp_layers(config, &mut header.tensors);
     inventory::assign(&tensors(config), &header.tensors)
 }
 
-fn rename_mlp_layers(config: &ClipConfig, tensors: &mut [TensorInfo]) {
-    let text = config.text.as_ref().map(|text| ("t.", text.sizes()));
-    let vision = config.vision.as_ref().map(|vision| ("v.", vision.sizes()));
+fn rename_mlp_layers(config: &ModelConfig, tensors: &mut [TensorInfo]) {
+    let text = config.text.as_ref().map(|text| ("t.", text.sizes));
+    let vision = config.vision.as_ref().map(|vision| ("v.", vision.sizes));
     for (tower, sizes) in text.into_iter().chain(vision) {
         let fc1 = [sizes.feed_forward, sizes.width];
         let reversed = tensors.iter().any(|tensor| {

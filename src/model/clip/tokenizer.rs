@@ -16,7 +16,7 @@ use tokenizers::{NormalizerWrapper, PreTokenizerWrapper, SplitDelimiterBehavior}
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::memory;
-use crate::model::clip::config::Pooling;
+use crate::model::config::Pooling;
 
 pub(crate) const START: &str = "<|startoftext|>";
 pub(crate) const END: &str = "<|endoftext|>";
@@ -59,7 +59,7 @@ pub struct AddedToken {
 /// Turns texts into [`Tokens`].
 ///
 /// ```
-/// use clip_wasm::model::clip::config::Pooling;
+/// use clip_wasm::model::config::Pooling;
 /// use clip_wasm::model::clip::tokenizer::{Tokenizer, Vocabulary};
 ///
 /// let tokens = ["c", "a", "t", "t</w>", "ca", "cat</w>", "<|startoftext|>", "<|endoftext|>"];

@@ -7,7 +7,7 @@ use crate::support::reliability::record;
 use crate::support::small::{Model, SIZES, Sizes, TOKENS};
 use candle_core::quantized::GgmlDType;
 use clip_wasm::format::gguf::{Header, TensorInfo, Value};
-use clip_wasm::model::clip::config::ClipConfig;
+use clip_wasm::model::clip::config::from_gguf;
 use clip_wasm::{ClipEncoder, ErrorKind, Limits, ModelLoader, Result, Tower};
 
 fn load(bytes: &[u8], chunk: usize) -> Result<ClipEncoder> {
@@ -249,7 +249,7 @@ fn a_converted_file_is_laid_out_as_clip_cpp_lays_it() {
     let bytes = std::fs::read(data("tiny-gelu.q8_0.gguf")).unwrap();
     let header = Header::parse(&bytes, &Limits::default()).unwrap().unwrap();
     assert_eq!(header.file_size().next_multiple_of(32), bytes.len() as u64);
-    let config = ClipConfig::from_gguf(&header, &Limits::default()).unwrap();
+    let config = from_gguf(&header, &Limits::default()).unwrap();
     assert_eq!(config.projection_dim, 64);
     assert!(matches!(header.get("general.file_type"), Some(Value::U32(8))));
     let dtype = |name: &str| header.tensors.iter().find(|t| t.name == name).unwrap().dtype;

@@ -7,9 +7,9 @@ use crate::error::Result;
 use crate::format::gguf::TensorInfo;
 #[cfg(feature = "gpu")]
 use crate::gpu::{self, Gpu, ready};
-use crate::model::clip::tokenizer::Tokens;
 use crate::model::config::ModelConfig;
 use crate::model::inventory::Role;
+use crate::model::tokens::Tokens;
 use crate::preprocess::Preprocess;
 
 /// What a model is loaded onto.

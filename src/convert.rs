@@ -4,7 +4,8 @@ mod companions;
 mod file_type;
 #[cfg(not(target_arch = "wasm32"))]
 mod folder;
-mod logit_scale;
+mod logits;
+mod metadata;
 mod output;
 mod piece;
 mod plan;
@@ -16,7 +17,7 @@ pub use crate::convert::companions::Companions;
 pub use crate::convert::file_type::{FILE_TYPES, FileType};
 #[cfg(not(target_arch = "wasm32"))]
 pub use crate::convert::folder::{COMPANIONS, convert};
-use crate::convert::logit_scale::{Scale, Waiting};
+use crate::convert::logits::{Found, Logits, Waiting};
 use crate::convert::output::Output;
 use crate::convert::piece::Part;
 use crate::convert::plan::{Plan, Target};
@@ -53,8 +54,8 @@ pub struct Converter {
 enum State {
     /// The first bytes of a file, until its header is complete.
     Header(Reader, Vec<u8>),
-    /// The first file, until the logit scale has been read, which goes into the GGUF's header.
-    Scale(Waiting),
+    /// The first file, until the logits have been read, which go into the GGUF's header.
+    Logits(Waiting),
     Tensors(Tensors),
     /// An error was returned; nothing more is accepted.
     Failed,
@@ -134,7 +135,7 @@ impl Converter {
     pub fn seek(&mut self, position: u64) {
         match &mut self.state {
             State::Tensors(tensors) => tensors.position = position,
-            State::Scale(waiting) => waiting.seek(position),
+            State::Logits(waiting) => waiting.seek(position),
             State::Header(..) | State::Failed => {}
         }
     }
@@ -145,7 +146,7 @@ impl Converter {
     pub fn wanted(&self) -> Option<Vec<Range<u64>>> {
         let tensors = match &self.state {
             State::Tensors(tensors) => tensors,
-            State::Scale(waiting) => return waiting.wanted().map(|part| vec![part]),
+            State::Logits(waiting) => return waiting.wanted().map(|part| vec![part]),
             State::Header(..) | State::Failed => return None,
         };
         let mut begun = tensors.partial.len() as u64;
@@ -172,17 +173,17 @@ impl Converter {
                 match reader.read(&bytes)? {
                     None => State::Header(reader, bytes),
                     Some(header) => {
-                        let scale = match self.plan {
-                            None => Scale::find(header, bytes, self.seeks),
-                            Some(_) => Scale::Known(header, bytes, None),
+                        let found = match self.plan {
+                            None => Found::find(header, bytes, self.seeks),
+                            Some(_) => Found::Known(header, bytes, Logits::default()),
                         };
-                        self.begin(scale, sink)?
+                        self.begin(found, sink)?
                     }
                 }
             }
-            State::Scale(waiting) => {
-                let scale = waiting.push(chunk)?;
-                self.begin(scale, sink)?
+            State::Logits(waiting) => {
+                let found = waiting.push(chunk)?;
+                self.begin(found, sink)?
             }
             State::Tensors(mut tensors) => {
                 self.take(&mut tensors, chunk, sink)?;
@@ -202,7 +203,7 @@ impl Converter {
         match std::mem::replace(&mut self.state, State::Failed) {
             State::Failed => Err(failed()),
             State::Header(reader, bytes) => Err(reader.end(&bytes)),
-            State::Scale(Waiting { prefix, .. }) => {
+            State::Logits(Waiting { prefix, .. }) => {
                 Err(truncated(format!("the file ends after {} bytes", prefix.len())))
             }
             State::Tensors(Tensors { size, position, parts, .. }) if !parts.is_empty() => {
@@ -251,16 +252,16 @@ impl Converter {
     pub fn source_size(&self) -> Option<u64> {
         match &self.state {
             State::Tensors(tensors) => Some(tensors.size),
-            State::Header(..) | State::Scale(_) | State::Failed => None,
+            State::Header(..) | State::Logits(_) | State::Failed => None,
         }
     }
 
     /// Continues with the tensors, if everything that must precede them is known.
-    fn begin(&mut self, scale: Scale, sink: &mut Sink) -> Result<State> {
-        match scale {
-            Scale::Waiting(waiting) => Ok(State::Scale(waiting)),
-            Scale::Known(header, prefix, scale) => {
-                let mut tensors = self.open(&header, scale, sink)?;
+    fn begin(&mut self, found: Found, sink: &mut Sink) -> Result<State> {
+        match found {
+            Found::Waiting(waiting) => Ok(State::Logits(waiting)),
+            Found::Known(header, prefix, logits) => {
+                let mut tensors = self.open(&header, logits, sink)?;
                 self.take(&mut tensors, &prefix[header.data_start() as usize..], sink)?;
                 Ok(State::Tensors(tensors))
             }
@@ -271,7 +272,7 @@ impl Converter {
         self.kept.iter().any(|kept| kept.start <= part.start && part.end <= kept.end)
     }
 
-    fn open(&mut self, header: &Header, scale: Option<f32>, sink: &mut Sink) -> Result<Tensors> {
+    fn open(&mut self, header: &Header, logits: Logits, sink: &mut Sink) -> Result<Tensors> {
         let mut plan = match self.plan.take() {
             Some(plan) => plan,
             None => {
@@ -281,7 +282,7 @@ impl Converter {
                     header,
                     self.file_type,
                     self.activation,
-                    scale,
+                    logits,
                     &self.limits,
                 )?
             }

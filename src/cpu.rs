@@ -48,8 +48,12 @@ impl ClipModel {
         let text = config.text.as_ref();
         let vision = config.vision.as_ref();
         Ok(Self {
-            text: text.map(|c| TextTower::new(c, activation, weights)).transpose()?,
-            vision: vision.map(|c| VisionTower::new(c, activation, weights)).transpose()?,
+            text: text
+                .map(|c| TextTower::new(config.family, c, activation, weights))
+                .transpose()?,
+            vision: vision
+                .map(|c| VisionTower::new(config.family, c, activation, weights))
+                .transpose()?,
         })
     }
 }

@@ -11,8 +11,9 @@ use crate::decode::{self, DecodeOptions, RgbImage};
 use crate::embedding::Embedding;
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::{Limit, Limits};
-use crate::model::clip::tokenizer::{Tokenizer, Tokens};
 use crate::model::config::{ModelConfig, Tower, missing_tower};
+use crate::model::tokenizer::Tokenizer;
+use crate::model::tokens::Tokens;
 use crate::preprocess::{Preprocess, Resize};
 use crate::threads::POOL;
 
@@ -32,6 +33,8 @@ pub struct ClipEncoder {
 pub struct ModelInfo {
     /// `general.name`, if the file has one.
     pub name: Option<String>,
+    /// `clip`, or `siglip`, whose cosines mean something else: see `logit_bias`.
+    pub family: &'static str,
     /// The type of most of the weights: `q8_0`, `f16`, …
     #[serde(rename = "type")]
     pub file_type: String,
@@ -47,10 +50,14 @@ pub struct ModelInfo {
     pub context_length: Option<usize>,
     /// The number of tokens in the vocabulary.
     pub vocabulary_size: Option<usize>,
-    /// `gelu` or `quick_gelu`.
+    /// `gelu`, `quick_gelu` or `gelu_pytorch_tanh`.
     pub activation: &'static str,
     /// The factor for cosines before a softmax: if the file does not state it, 100, as in OpenAI's models.
     pub logit_scale: f32,
+    /// Of a SigLIP, what is added to a scaled cosine: the sigmoid of the sum is the probability that a text and an image
+    /// belong together, whatever other texts there are. `None` for a CLIP, whose texts compete in a softmax, and if the
+    /// file does not state it.
+    pub logit_bias: Option<f32>,
     /// How an image is prepared for the vision tower.
     pub preprocessing: Option<Preprocessing>,
 }
@@ -281,6 +288,7 @@ impl ClipEncoder {
         let (text, vision) = (self.config.text.as_ref(), self.config.vision.as_ref());
         ModelInfo {
             name: self.config.name.clone(),
+            family: self.config.family.name(),
             file_type: self.file_type.clone(),
             towers: self.config.towers().into_iter().map(Tower::name).collect(),
             embedding_dimension: self.config.projection_dim,
@@ -290,6 +298,7 @@ impl ClipEncoder {
             vocabulary_size: text.map(|text| text.vocabulary),
             activation: self.config.activation.name(),
             logit_scale: self.config.logit_scale.unwrap_or(LOGIT_SCALE),
+            logit_bias: self.config.logit_bias,
             preprocessing: self.preprocess.as_ref().map(Preprocessing::from),
         }
     }

@@ -10,9 +10,10 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::format::expect_gguf;
 use crate::format::gguf::Header;
 use crate::limits::Limits;
-use crate::model::clip::{self, names};
 use crate::model::config::{LayerSizes, ModelConfig};
+use crate::model::metadata::from_gguf;
 use crate::model::preprocessor;
+use crate::model::tensors::assign;
 use crate::preprocess::Preprocess;
 
 /// Reads a file's header and returns a description of its towers, sizes and types.
@@ -28,8 +29,8 @@ use crate::preprocess::Preprocess;
 pub fn inspect(path: &Path, limits: &Limits) -> Result<String> {
     let of = |error: Error| error.context(path.display());
     let (mut header, size) = read_header(path, limits).map_err(of)?;
-    let config = clip::config::from_gguf(&header, limits).map_err(of)?;
-    names::assign(&config, &mut header).map_err(of)?;
+    let config = from_gguf(&header, limits).map_err(of)?;
+    assign(&config, &mut header).map_err(of)?;
     if size < header.file_size() {
         let message = format!(
             "the file ends after {size} of {} bytes; download it again",
@@ -65,10 +66,14 @@ fn describe(config: &ModelConfig, header: &Header, size: u64) -> String {
     };
     line("name", config.name.clone().unwrap_or_else(|| "(none)".into()));
     line("size", format!("{size} bytes, {} tensors", header.tensors.len()));
+    line("family", config.family.name().into());
     line("embedding", format!("{} components", config.projection_dim));
     line("activation", config.activation.name().into());
     if let Some(scale) = config.logit_scale {
         line("logit scale", scale.to_string());
+    }
+    if let Some(bias) = config.logit_bias {
+        line("logit bias", bias.to_string());
     }
     if let Some(vision) = &config.vision {
         line("vision", layers(&vision.sizes));

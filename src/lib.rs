@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! image    bytes  -> decode -> preprocess   -> cpu::vision -> embedding
-//! text     string -> model::clip::tokenizer -> cpu::text   -> embedding
+//! text     string -> model::tokenizer       -> cpu::text   -> embedding
 //! weights  bytes as they arrive -> loader -> format -> model -> weights
 //! ```
 //!

@@ -72,7 +72,7 @@ const TABLE: [(Limit, &str, u64, &str); 20] = [
     (Limit::ContextTokens, "contextTokens", 4096, "tokens of a text that is read"),
     (Limit::ImageSize, "imageSize", 2048, "pixels of the edge that a model reads"),
     (Limit::Patches, "patches", 4096, "patches of an image"),
-    (Limit::JsonBytes, "jsonBytes", 33_554_432, "bytes of a file of JSON"),
+    (Limit::JsonBytes, "jsonBytes", 67_108_864, "bytes of a file of JSON"),
     (Limit::Files, "files", 100, "files of weights"),
 ];
 

@@ -12,12 +12,12 @@ use crate::format::gguf::{Header, TensorInfo};
 use crate::format::{SNIFF_BYTES, expect_gguf, join_near};
 use crate::limits::{Limit, Limits};
 use crate::memory;
-use crate::model::clip::config::from_gguf;
-use crate::model::clip::names::assign;
-use crate::model::clip::tokenizer::{Tokenizer, make_room};
-use crate::model::clip::vocabulary;
-use crate::model::config::{ModelConfig, Tower, missing_tower};
+use crate::model::config::{Family, ModelConfig, Tower, missing_tower};
 use crate::model::inventory::{Role, tower_of};
+use crate::model::metadata::from_gguf;
+use crate::model::tensors::assign;
+use crate::model::tokenizer::Tokenizer;
+use crate::model::{clip, siglip};
 use crate::weights::resident_size;
 
 /// Memory that parsing a header takes, as a multiple of its size in the file.
@@ -345,17 +345,30 @@ fn resident_sizes(tensors: &[TensorInfo], slots: &[Slot]) -> u64 {
 
 fn tokenizer(config: &ModelConfig, header: &Header, limits: &Limits) -> Result<Option<Tokenizer>> {
     let Some(text) = &config.text else { return Ok(None) };
-    make_room(text.vocabulary)?;
-    let vocabulary = vocabulary::of_gguf(header, limits)?;
-    if vocabulary.tokens.len() > text.vocabulary {
+    let (rows, context) = (text.vocabulary, text.context);
+    let fits = |tokens: usize| {
+        if tokens <= rows {
+            return Ok(());
+        }
         let message = format!(
-            "the file's vocabulary has {} tokens where its embedding has {} rows; use another file",
-            vocabulary.tokens.len(),
-            text.vocabulary
+            "the file's vocabulary has {tokens} tokens where its embedding has {rows} rows; use another file"
         );
-        return Err(Error::new(ErrorKind::MalformedModel, message));
-    }
-    Tokenizer::new(vocabulary, text.context, text.pooling).map(Some)
+        Err(Error::new(ErrorKind::MalformedModel, message))
+    };
+    Ok(Some(match config.family {
+        Family::Clip => {
+            clip::tokenizer::make_room(rows)?;
+            let vocabulary = clip::vocabulary::of_gguf(header, limits)?;
+            fits(vocabulary.tokens.len())?;
+            Tokenizer::Clip(clip::tokenizer::Tokenizer::new(vocabulary, context, text.pooling)?)
+        }
+        Family::Siglip => {
+            siglip::tokenizer::make_room(rows)?;
+            let vocabulary = siglip::vocabulary::of_gguf(header, limits)?;
+            fits(vocabulary.tokens.len())?;
+            Tokenizer::Siglip(siglip::tokenizer::Tokenizer::new(vocabulary, context)?)
+        }
+    }))
 }
 
 /// The type in which most of the bytes are stored, such as `q8_0`: `general.file_type` is often wrong.

@@ -107,6 +107,16 @@ impl Preprocess {
         }
     }
 
+    /// What transformers' `SiglipImageProcessor` does by default, for a square of `image_size`.
+    pub fn siglip(image_size: usize) -> Self {
+        Self {
+            resize: Resize::Squash { width: image_size, height: image_size },
+            mean: [0.5; 3],
+            std: [0.5; 3],
+            ..Self::openai(image_size)
+        }
+    }
+
     /// The tensor of an image: `[3, S, S]`, f32, channels first in the order R, G, B, row-major,
     /// each value `(x * rescale_factor - mean) / std`.
     ///

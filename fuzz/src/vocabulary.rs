@@ -3,7 +3,8 @@
 //! with an empty line.
 
 use super::accept;
-use clip_wasm::model::clip::tokenizer::{AddedToken, Tokenizer, Vocabulary};
+use clip_wasm::model::added::AddedToken;
+use clip_wasm::model::clip::tokenizer::{Tokenizer, Vocabulary};
 use clip_wasm::model::config::Pooling;
 
 /// The marks that every vocabulary needs: added, except for one input in four.

@@ -12,7 +12,7 @@ use crate::convert::plan::{Plan, Target};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::weights::{Check, Header, malformed};
 use crate::memory;
-use crate::model::clip::names::Change;
+use crate::model::inventory::Change;
 
 /// Maximum number of elements in a piece that is not transposed: 256 KiB in f32. Blocks lie along rows, and
 /// rows follow one another, so any number of whole blocks gives the same bytes as the whole tensor.

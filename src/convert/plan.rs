@@ -6,6 +6,8 @@ use std::ops::Range;
 use candle_core::quantized::GgmlDType;
 use serde_json::Value as Json;
 
+use crate::convert::logits::Logits;
+use crate::convert::metadata::metadata;
 use crate::convert::{Companions, FileType};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::gguf::{TensorInfo, Value, byte_size, header_bytes, padding};
@@ -13,21 +15,16 @@ use crate::format::weights::Header;
 use crate::format::{SNIFF_BYTES, refusal_of_text};
 use crate::limits::{Limit, Limits};
 use crate::model::clip::checkpoint::{self, Pooled};
-use crate::model::clip::config::{LOGIT_SCALE, POOL_TYPE};
-use crate::model::clip::names::{Change, Checkpoint, Source, source, tensors};
-use crate::model::clip::tokenizer::Vocabulary;
+use crate::model::clip::names::Checkpoint;
 use crate::model::clip::vocabulary;
-use crate::model::config::{Activation, ModelConfig, Pooling, TextConfig, Tower};
+use crate::model::config::{Activation, Family, ModelConfig, Pooling, TextConfig, Tower};
 use crate::model::family;
-use crate::model::inventory::Expected;
-use crate::model::preprocessor;
+use crate::model::inventory::{Change, Expected, Source};
+use crate::model::tensors::tensors;
+use crate::model::{clip, siglip};
 
-/// The version of ggml's quantised types.
-const QUANTIZATION_VERSION: u32 = 2;
 /// The rows of an embedding may be padded, for speed, to a multiple of at most this.
 const PADDED_TO: usize = 128;
-/// Longer text is not the name of a licence.
-const MOST_LICENCE_BYTES: usize = 100;
 
 /// A GGUF file that is still to be filled.
 pub struct Plan {
@@ -57,7 +54,7 @@ impl Plan {
         header: &Header,
         file_type: FileType,
         activation: Option<Activation>,
-        logit_scale: Option<f32>,
+        logits: Logits,
         limits: &Limits,
     ) -> Result<Self> {
         let index = companions.index.as_deref();
@@ -69,20 +66,32 @@ impl Plan {
         let kind = kind(has)?;
         let description = description(kind, companions, limits)?;
         let mut config = config(kind, &description, companions, limits)?;
+        if config.family == Family::Siglip && activation.is_some_and(|it| it != config.activation) {
+            let message = format!(
+                "a SigLIP's activation is always {}: leave it out",
+                config.activation.name()
+            );
+            return Err(Error::new(ErrorKind::InvalidInput, message));
+        }
         config.activation = activation.unwrap_or(config.activation);
-        config.logit_scale = logit_scale;
+        config.logit_scale = logits.scale;
+        config.logit_bias = logits.bias;
         let expected = tensors(&config);
-        let sources: Vec<Source> = expected.iter().map(|want| source(kind, &want.name)).collect();
+        let source = |want: &Expected| match kind {
+            Kind::Clip(checkpoint) => clip::names::source(checkpoint, &want.name),
+            Kind::Siglip => siglip::names::source(&want.name),
+        };
+        let sources: Vec<Source> = expected.iter().map(source).collect();
         if let Some(absent) = sources.iter().find(|source| !has(&source.name)) {
             return Err(missing(&absent.name, &config, has));
         }
         let vocabulary = match &mut config.text {
-            Some(text) => Some(vocabulary(kind, &description, companions, text, limits)?),
-            None => None,
+            Some(text) => vocabulary(kind, &description, companions, text, limits)?,
+            None => Vec::new(),
         };
         let mut infos: Vec<TensorInfo> =
             expected.iter().map(|want| stored(want, file_type)).collect();
-        let metadata = metadata(&config, vocabulary.as_ref(), companions, file_type);
+        let metadata = metadata(&config, vocabulary, companions, file_type);
         let header = header_bytes(&metadata, &mut infos);
         let pairs = infos.into_iter().zip(sources);
         let targets = pairs.map(|(info, source)| Target { info, source, found: false }).collect();
@@ -140,37 +149,51 @@ fn missing(name: &str, config: &ModelConfig, has: impl Fn(&str) -> bool) -> Erro
     Error::new(ErrorKind::MissingTensor, message)
 }
 
+/// What kind of checkpoint it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Clip(Checkpoint),
+    /// transformers' `SiglipModel`.
+    Siglip,
+}
+
 /// The tensor names show what kind of checkpoint it is: many directories contain the descriptions of both
-/// kinds.
-fn kind(has: impl Fn(&str) -> bool) -> Result<Checkpoint> {
+/// kinds of CLIP.
+fn kind(has: impl Fn(&str) -> bool) -> Result<Kind> {
     if has("visual.class_embedding") || has("visual.conv1.weight") {
-        return Ok(Checkpoint::OpenClip);
+        return Ok(Kind::Clip(Checkpoint::OpenClip));
+    }
+    if has("vision_model.head.probe") || has("text_model.head.weight") {
+        return Ok(Kind::Siglip);
     }
     family::expect_clips_tensors(has)?;
-    Ok(Checkpoint::HuggingFace)
+    Ok(Kind::Clip(Checkpoint::HuggingFace))
 }
 
 /// The file that describes the model.
-fn description(kind: Checkpoint, companions: &Companions, limits: &Limits) -> Result<Json> {
+fn description(kind: Kind, companions: &Companions, limits: &Limits) -> Result<Json> {
     let (name, text) = match kind {
-        Checkpoint::HuggingFace => ("config.json", &companions.config),
-        Checkpoint::OpenClip => ("open_clip_config.json", &companions.open_clip_config),
+        Kind::Clip(Checkpoint::OpenClip) => ("open_clip_config.json", &companions.open_clip_config),
+        Kind::Clip(Checkpoint::HuggingFace) | Kind::Siglip => ("config.json", &companions.config),
     };
     companion(name, text.as_deref(), limits)
 }
 
 fn config(
-    kind: Checkpoint,
+    kind: Kind,
     description: &Json,
     companions: &Companions,
     limits: &Limits,
 ) -> Result<ModelConfig> {
+    let processor = || image_processor(companions, limits);
     let mut config = match kind {
-        Checkpoint::HuggingFace => {
-            let image_processor = image_processor(companions, limits)?;
-            checkpoint::hugging_face(description, image_processor.as_ref(), limits)
+        Kind::Clip(Checkpoint::HuggingFace) => {
+            checkpoint::hugging_face(description, processor()?.as_ref(), limits)
         }
-        Checkpoint::OpenClip => checkpoint::open_clip(description, limits),
+        Kind::Clip(Checkpoint::OpenClip) => checkpoint::open_clip(description, limits),
+        Kind::Siglip => {
+            siglip::checkpoint::hugging_face(description, processor()?.as_ref(), limits)
+        }
     }?;
     config.name = Some(companions.name.clone());
     Ok(config)
@@ -214,20 +237,24 @@ pub fn json(name: &str, text: &str, limits: &Limits) -> Result<Json> {
     })
 }
 
-/// The vocabulary; also sets in `text` the token at which texts are pooled.
+/// The metadata of the vocabulary; also sets in `text` the token at which texts are pooled.
 fn vocabulary(
-    kind: Checkpoint,
+    kind: Kind,
     description: &Json,
     companions: &Companions,
     text: &mut TextConfig,
     limits: &Limits,
-) -> Result<Vocabulary> {
+) -> Result<Vec<(&'static str, Value)>> {
     let file = companions.tokenizer.as_deref();
+    let checkpoint = match kind {
+        Kind::Clip(checkpoint) => checkpoint,
+        Kind::Siglip => return siglip_vocabulary(file, text, limits),
+    };
     let file = companion("tokenizer.json or vocab.json", file, limits)?;
     let vocabulary = vocabulary::of_checkpoint(&file, limits)?;
     let (tokens, rows, end) =
         (vocabulary.tokens.len(), text.vocabulary, vocabulary.end()? as usize);
-    let pooled = match kind {
+    let pooled = match checkpoint {
         Checkpoint::HuggingFace => checkpoint::hugging_face_pooling(description)?,
         Checkpoint::OpenClip => checkpoint::open_clip_pooling(description)?,
     };
@@ -259,7 +286,28 @@ fn vocabulary(
     };
     // If no tokenizer can be built from it, refuse it before the weights are read.
     vocabulary.check()?;
-    Ok(vocabulary)
+    Ok(vocabulary::metadata(&vocabulary))
+}
+
+fn siglip_vocabulary(
+    file: Option<&str>,
+    text: &TextConfig,
+    limits: &Limits,
+) -> Result<Vec<(&'static str, Value)>> {
+    let Some(file) = file else {
+        let message =
+            "the checkpoint has no tokenizer.json; put the model's own file beside its weights";
+        return Err(Error::new(ErrorKind::MalformedModel, message));
+    };
+    let vocabulary = siglip::vocabulary::of_checkpoint(file, limits)?;
+    let (tokens, rows) = (vocabulary.tokens.len(), text.vocabulary);
+    if tokens > rows || rows > tokens.next_multiple_of(PADDED_TO) {
+        let message =
+            format!("the tokenizer has {tokens} tokens where the configuration says {rows}");
+        return Err(Error::new(ErrorKind::MalformedModel, message));
+    }
+    vocabulary.check()?;
+    Ok(siglip::vocabulary::metadata(&vocabulary))
 }
 
 /// The stored form of a tensor. A matrix whose rows do not divide into blocks of 32 stays f16.
@@ -271,93 +319,4 @@ fn stored(want: &Expected, file_type: FileType) -> TensorInfo {
     };
     let size = byte_size(dtype, &want.shape).expect("f16 stores any shape");
     TensorInfo { name: want.name.clone(), dtype, shape: want.shape.clone(), offset: 0, size }
-}
-
-/// The licence stated in a model card's head, which is YAML between two lines of dashes.
-fn licence(card: &str) -> Option<&str> {
-    let mut lines = card.lines().map(str::trim_end);
-    lines.next().filter(|line| *line == "---")?;
-    let head = lines.take_while(|line| *line != "---");
-    head.filter_map(|line| line.strip_prefix("license:"))
-        .map(|name| name.trim().trim_matches(['"', '\'']))
-        .find(|name| !name.is_empty() && name.len() <= MOST_LICENCE_BYTES)
-}
-
-/// The Hub repository from which transformers loaded the checkpoint; `None` if it was a local folder.
-fn repository(companions: &Companions) -> Option<String> {
-    let config: Json = serde_json::from_str(companions.config.as_deref()?).ok()?;
-    let name = config.get("_name_or_path")?.as_str()?;
-    let is_part = |part: &str| {
-        let mut characters = part.chars();
-        characters.next().is_some_and(char::is_alphanumeric)
-            && characters.all(|c| c.is_alphanumeric() || matches!(c, '-' | '_' | '.'))
-    };
-    let (owner, model) = name.split_once('/')?;
-    (is_part(owner) && is_part(model)).then(|| name.into())
-}
-
-/// The metadata under the keys of clip.cpp's converter.
-fn metadata(
-    config: &ModelConfig,
-    vocabulary: Option<&Vocabulary>,
-    companions: &Companions,
-    file_type: FileType,
-) -> Vec<(String, Value)> {
-    let mut list: Vec<(String, Value)> = Vec::new();
-    let mut put = |key: &str, value| list.push((key.into(), value));
-    let number = |n: usize| Value::U32(n as u32);
-    let channels = |values: [f32; 3]| Value::Array(values.map(Value::F32).to_vec());
-    put("general.architecture", Value::String("clip".into()));
-    put("general.name", Value::String(config.name.clone().unwrap_or_default()));
-    // clip.cpp's own tools do not start without these.
-    let towers = match (&config.text, &config.vision) {
-        (Some(_), Some(_)) => "two-tower",
-        (Some(_), None) => "text-only",
-        _ => "vision-only",
-    };
-    put("general.description", Value::String(format!("{towers} CLIP model")));
-    put("general.file_type", Value::U32(file_type.code));
-    put("general.quantization_version", Value::U32(QUANTIZATION_VERSION));
-    if let Some(licence) = companions.model_card.as_deref().and_then(licence) {
-        put("general.license", Value::String(licence.into()));
-    }
-    if let Some(repository) = repository(companions) {
-        put("general.source.huggingface.repository", Value::String(repository));
-    }
-    put("clip.has_text_encoder", Value::Bool(config.text.is_some()));
-    put("clip.has_vision_encoder", Value::Bool(config.vision.is_some()));
-    put("clip.use_gelu", Value::Bool(config.activation == Activation::Gelu));
-    if let Some(scale) = config.logit_scale {
-        put(LOGIT_SCALE, Value::F32(scale));
-    }
-    let text = config.text.as_ref().map(|text| ("text", text.sizes));
-    let vision = config.vision.as_ref().map(|vision| ("vision", vision.sizes));
-    for (tower, sizes) in text.into_iter().chain(vision) {
-        let mut put = |key: &str, value| put(&format!("clip.{tower}.{key}"), value);
-        put("embedding_length", number(sizes.width));
-        put("feed_forward_length", number(sizes.feed_forward));
-        put("projection_dim", number(config.projection_dim));
-        put("attention.head_count", number(sizes.heads));
-        put("attention.layer_norm_epsilon", Value::F32(sizes.layer_norm_eps as f32));
-        put("block_count", number(sizes.layers));
-    }
-    if let Some(vision) = &config.vision {
-        put("clip.vision.image_size", number(vision.image_size));
-        put("clip.vision.patch_size", number(vision.patch_size));
-        put("clip.vision.image_mean", channels(vision.preprocess.mean));
-        put("clip.vision.image_std", channels(vision.preprocess.std));
-        preprocessor::metadata(&vision.preprocess)
-            .into_iter()
-            .for_each(|(key, value)| put(key, value));
-    }
-    if let Some(text) = &config.text {
-        put("clip.text.context_length", number(text.context));
-        if text.pooling != Pooling::Eos {
-            put(POOL_TYPE, Value::String(text.pooling.name().into()));
-        }
-    }
-    if let Some(vocabulary) = vocabulary {
-        vocabulary::metadata(vocabulary).into_iter().for_each(|(key, value)| put(key, value));
-    }
-    list
 }

@@ -11,8 +11,8 @@ use crate::cpu::MOST_ROWS;
 use crate::cpu::weights::Weights;
 use crate::error::Result;
 use crate::memory;
-use crate::model::clip::names::{FC1, FC2};
 use crate::model::config::{Activation, LayerSizes};
+use crate::model::inventory::{FC1, FC2};
 
 /// Every block of a tower.
 pub struct Blocks {
@@ -54,7 +54,7 @@ impl Blocks {
         // The residual and its normalised copy; queries, keys and values side by side; the attention
         // output. In f32, queries, keys and values are separate tensors first.
         memory::probe(&[width, width, 3 * width, width])?;
-        if block.fc1.is_float() {
+        if block.mlp.fc1.is_float() {
             memory::probe(&[width, width, 3 * width, 3 * width])?;
             memory::probe(&[width, width, wide, wide])?;
         }
@@ -70,6 +70,20 @@ impl Blocks {
     /// Whether candle computes some layer in f32.
     pub fn is_float(&self) -> bool {
         self.blocks.iter().any(Block::is_float)
+    }
+
+    /// The blocks' output for all rows of sequences of these lengths, `[n, width]`.
+    pub fn forward_all(&self, xs: Tensor, lengths: &[usize]) -> Result<Tensor> {
+        self.pace.run(xs.dim(0)?, || {
+            let mut start = 0;
+            let whole = lengths.iter().map(|length| {
+                let rows = start..start + length;
+                start = rows.end;
+                Sequence::whole(rows)
+            });
+            let whole: Vec<_> = whole.collect();
+            self.blocks.iter().try_fold(xs, |xs, block| block.forward(xs, &whole))
+        })
     }
 
     /// The blocks' output for one row of each sequence: `xs` `[n, width]` to `[sequences, width]`. The sequences
@@ -115,7 +129,12 @@ fn pooled_rows(xs: &Tensor, sequences: &[Sequence]) -> Result<Tensor> {
 pub struct Block {
     norm_1: LayerNorm,
     attention: Attention,
-    norm_2: LayerNorm,
+    mlp: Mlp,
+}
+
+/// A norm and two layers, added to their input.
+pub struct Mlp {
+    norm: LayerNorm,
     fc1: Linear,
     activation: Activation,
     fc2: Linear,
@@ -134,37 +153,62 @@ impl Block {
         Ok(Self {
             norm_1: LayerNorm::new(&format!("{name}.ln1"), eps, weights)?,
             attention: Attention::new(name, sizes, causal, weights)?,
-            norm_2: LayerNorm::new(&format!("{name}.ln2"), eps, weights)?,
-            fc1: Linear::new(&format!("{name}.{FC1}"), weights)?,
-            activation,
-            fc2: Linear::new(&format!("{name}.{FC2}"), weights)?,
+            mlp: Mlp::new(name, eps, activation, weights)?,
         })
     }
 
     fn is_float(&self) -> bool {
-        self.attention.is_float() || self.fc1.is_float() || self.fc2.is_float()
+        self.attention.is_float() || self.mlp.is_float()
     }
 
     fn make_room(&self, n: usize, longest: usize) -> Result<()> {
         self.attention.make_room(n, longest)?;
-        self.fc1.make_room(n)?;
-        self.fc2.make_room(n)
+        self.mlp.make_room(n)
     }
 
     /// The block's output for all rows.
     pub fn forward(&self, xs: Tensor, sequences: &[Sequence]) -> Result<Tensor> {
         let normed = self.norm_1.forward(&xs)?;
-        self.mlp(self.attention.add_to(xs, &normed, sequences)?)
+        self.mlp.add_to(self.attention.add_to(xs, &normed, sequences)?)
     }
 
     /// Like `forward`, but computes one row of each sequence: the other rows only supply keys and values.
     pub fn forward_pooled(&self, xs: &Tensor, sequences: &[Sequence]) -> Result<Tensor> {
         let normed = self.norm_1.forward(xs)?;
-        self.mlp(self.attention.add_to(pooled_rows(xs, sequences)?, &normed, sequences)?)
+        self.mlp.add_to(self.attention.add_to(pooled_rows(xs, sequences)?, &normed, sequences)?)
+    }
+}
+
+impl Mlp {
+    /// That of `block`, such as `v.blk.0`.
+    pub fn new(
+        block: &str,
+        eps: f64,
+        activation: Activation,
+        weights: &mut Weights,
+    ) -> Result<Self> {
+        Ok(Self {
+            norm: LayerNorm::new(&format!("{block}.ln2"), eps, weights)?,
+            fc1: Linear::new(&format!("{block}.{FC1}"), weights)?,
+            activation,
+            fc2: Linear::new(&format!("{block}.{FC2}"), weights)?,
+        })
     }
 
-    fn mlp(&self, xs: Tensor) -> Result<Tensor> {
-        let hidden = self.fc1.forward_activated(&self.norm_2.forward(&xs)?, self.activation)?;
+    /// Whether candle computes one of its products in f32.
+    pub fn is_float(&self) -> bool {
+        self.fc1.is_float() || self.fc2.is_float()
+    }
+
+    /// Reserves the memory that this thread keeps for `n` rows.
+    pub fn make_room(&self, n: usize) -> Result<()> {
+        self.fc1.make_room(n)?;
+        self.fc2.make_room(n)
+    }
+
+    /// `xs` plus what the layers make of it, normalised.
+    pub fn add_to(&self, xs: Tensor) -> Result<Tensor> {
+        let hidden = self.fc1.forward_activated(&self.norm.forward(&xs)?, self.activation)?;
         self.fc2.add_to(xs, &hidden)
     }
 }

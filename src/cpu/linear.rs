@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use candle_core::{CpuStorage, CustomOp1, InplaceOp2, Layout, Module, Shape, Tensor};
 
 use crate::cpu::kernels::attention::Sequence;
-use crate::cpu::kernels::gelu::{gelu, quick_gelu};
+use crate::cpu::kernels::gelu::{gelu, gelu_tanh, quick_gelu};
 use crate::cpu::kernels::{Activations, BLOCK, Finish, Int8Matrix, Output, int8_matmul, packing};
 use crate::cpu::weights::{LinearWeight, Weights};
 use crate::error::{Error, ErrorKind, Result};
@@ -98,6 +98,7 @@ impl Linear {
             Self::Int8(linear) => {
                 let finish = match activation {
                     Activation::Gelu => Finish::Gelu,
+                    Activation::GeluTanh => Finish::GeluTanh,
                     Activation::QuickGelu => Finish::QuickGelu,
                 };
                 xs.apply_op1_no_bwd(&Finished { linear, finish })?
@@ -209,6 +210,7 @@ impl CustomOp1 for Activated {
     ) -> candle_core::Result<(CpuStorage, Shape)> {
         let function = match self.0 {
             Activation::Gelu => gelu,
+            Activation::GeluTanh => gelu_tanh,
             Activation::QuickGelu => quick_gelu,
         };
         let out = contiguous(storage, layout)?.iter().map(|x| function(*x)).collect();

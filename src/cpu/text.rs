@@ -6,8 +6,8 @@ use super::block::{Blocks, Pooled};
 use super::end::End;
 use crate::cpu::weights::Weights;
 use crate::error::Result;
-use crate::model::clip::tokenizer::Tokens;
-use crate::model::config::{Activation, TextConfig};
+use crate::model::config::{Activation, Family, TextConfig};
+use crate::model::tokens::Tokens;
 use crate::weights::Table;
 
 /// Embeddings of tokens and positions, the blocks, and the projection.
@@ -20,13 +20,18 @@ pub struct TextTower {
 
 impl TextTower {
     /// Takes the tower's tensors out of `weights`.
-    pub fn new(config: &TextConfig, activation: Activation, weights: &mut Weights) -> Result<Self> {
+    pub fn new(
+        family: Family,
+        config: &TextConfig,
+        activation: Activation,
+        weights: &mut Weights,
+    ) -> Result<Self> {
         let sizes = &config.sizes;
         Ok(Self {
             token_embedding: weights.table("t.token_embd.weight")?,
             position_embedding: weights.plain("t.position_embd.weight")?,
-            blocks: Blocks::new("t", sizes, activation, true, weights)?,
-            end: End::new("t", "text_projection", sizes.layer_norm_eps, weights)?,
+            blocks: Blocks::new("t", sizes, activation, family == Family::Clip, weights)?,
+            end: End::new(family, "t", "text_projection", sizes.layer_norm_eps, weights)?,
         })
     }
 
@@ -42,8 +47,8 @@ impl TextTower {
 
     /// The projections of texts, `[projection_dim]` each, f32, not normalised.
     ///
-    /// A text is pooled at one token, and attention only looks backwards. So tokens after that one are not
-    /// computed, and nothing is padded.
+    /// A CLIP's text is pooled at one token, and attention only looks backwards. So tokens after that one are not
+    /// computed, and nothing is padded. A SigLIP's tokens see each other and their padding, and the last one is pooled.
     ///
     /// # Errors
     /// `low_memory`

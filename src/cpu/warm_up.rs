@@ -10,9 +10,9 @@ use crate::cpu::ClipModel;
 use crate::cpu::weights::{Weights, incoming};
 use crate::error::Result;
 use crate::format::gguf::{TensorInfo, byte_size};
-use crate::model::clip::names::tensors;
-use crate::model::config::{Activation, LayerSizes, ModelConfig, VisionConfig};
+use crate::model::config::{Activation, Family, LayerSizes, ModelConfig, VisionConfig};
 use crate::model::inventory::Role;
+use crate::model::tensors::tensors;
 use crate::preprocess::Preprocess;
 
 /// One head. In a wider model products take a larger share of the time, and V8 would not notice attention
@@ -42,9 +42,11 @@ pub fn warm_up() -> Result<()> {
 fn small_model() -> Result<ClipModel> {
     let config = ModelConfig {
         name: None,
+        family: Family::Clip,
         activation: Activation::Gelu,
         projection_dim: WIDTH,
         logit_scale: None,
+        logit_bias: None,
         text: None,
         vision: Some(VisionConfig {
             sizes: LayerSizes {

@@ -6,14 +6,14 @@
 use candle_core::Tensor;
 
 use super::block::Block;
-use super::end::End;
+use super::end::{AttentionPool, End};
 use super::kernels::attention::Sequence;
 use super::vision::PictureEmbedding;
 use crate::cpu::weights::{LinearRows, Weights};
 use crate::error::Result;
-use crate::model::clip::names::tensors;
-use crate::model::config::{Activation, LayerSizes, ModelConfig, Tower, VisionConfig};
+use crate::model::config::{Activation, Family, LayerSizes, ModelConfig, Tower, VisionConfig};
 use crate::model::inventory::tower_of;
+use crate::model::tensors::tensors;
 
 /// The tokens' embeddings.
 const TABLE: &str = "t.token_embd.weight";
@@ -21,6 +21,7 @@ const TABLE: &str = "t.token_embd.weight";
 /// One tower, and the known input on its way through it.
 pub struct Witness {
     sizes: LayerSizes,
+    family: Family,
     activation: Activation,
     input: Input,
     /// What has arrived and was not computed with.
@@ -68,13 +69,19 @@ impl Witness {
                         rest.split('.').next().and_then(|n| n.parse().ok()).unwrap_or(0);
                     layer + 1
                 }
-                None if name.contains("post_ln") || name.contains("projection") => sizes.layers + 1,
+                None if ["post_ln", "projection", ".head."]
+                    .iter()
+                    .any(|end| name.contains(end)) =>
+                {
+                    sizes.layers + 1
+                }
                 None => 0,
             };
             waiting[stage].push(name);
         }
         Self {
             sizes,
+            family: config.family,
             activation: config.activation,
             input,
             weights: Weights::default(),
@@ -127,26 +134,33 @@ impl Witness {
     }
 
     fn compute(&mut self) -> Result<()> {
-        let tower = if self.is_causal() { "t" } else { "v" };
+        let is_text = matches!(self.input, Input::Text(_));
+        let tower = if is_text { "t" } else { "v" };
         let Some(rows) = self.rows.take() else {
             self.rows = Some(self.start()?);
             return Ok(());
         };
         if self.stage > self.sizes.layers {
-            let projection = if self.is_causal() { "text_projection" } else { "visual_projection" };
-            let eps = self.sizes.layer_norm_eps;
-            let end = End::new(tower, projection, eps, &mut self.weights)?;
-            self.vector = Some(end.forward(&rows)?.remove(0));
+            let vectors = if is_text || self.family == Family::Clip {
+                let projection = if is_text { "text_projection" } else { "visual_projection" };
+                let eps = self.sizes.layer_norm_eps;
+                End::new(self.family, tower, projection, eps, &mut self.weights)?.forward(&rows)
+            } else {
+                let pool = AttentionPool::new(&self.sizes, self.activation, &mut self.weights)?;
+                pool.forward(&rows, 1, rows.dim(0)?)
+            };
+            self.vector = Some(vectors?.remove(0));
             return Ok(());
         }
         let name = format!("{tower}.blk.{}", self.stage - 1);
-        let is_causal = self.is_causal();
+        let is_causal = is_text && self.family == Family::Clip;
         let block = Block::new(&name, &self.sizes, self.activation, is_causal, &mut self.weights)?;
         let n = rows.dim(0)?;
-        self.rows = Some(if self.stage < self.sizes.layers {
+        let is_whole = !is_text && self.family == Family::Siglip;
+        self.rows = Some(if self.stage < self.sizes.layers || is_whole {
             block.forward(rows, &[Sequence::whole(0..n)])?
         } else {
-            let pooled = if is_causal { n - 1 } else { 0 };
+            let pooled = if is_text { n - 1 } else { 0 };
             block.forward_pooled(&rows, &[Sequence::of_row(0..n, pooled)])?
         });
         Ok(())
@@ -160,14 +174,11 @@ impl Witness {
                 Ok((self.weights.plain(TABLE)? + positions.narrow(0, 0, ids.len())?)?)
             }
             Input::Picture { pixels, config, is_float } => {
-                let embedding = PictureEmbedding::new(config, *is_float, &mut self.weights)?;
+                let embedding =
+                    PictureEmbedding::new(self.family, config, *is_float, &mut self.weights)?;
                 embedding.make_room(1)?;
                 embedding.forward(std::mem::take(pixels), 1)
             }
         }
-    }
-
-    fn is_causal(&self) -> bool {
-        matches!(self.input, Input::Text(_))
     }
 }

@@ -8,7 +8,7 @@ use crate::error::Result;
 #[cfg(not(target_arch = "wasm32"))]
 use crate::gpu::ready;
 use crate::gpu::{Gpu, GpuWork};
-use crate::model::clip::tokenizer::Tokens;
+use crate::model::tokens::Tokens;
 
 impl ClipEncoder {
     /// [`ClipEncoder::embed_squares`], whose results are awaited. Between two submissions to the GPU it can be dropped,

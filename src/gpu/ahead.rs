@@ -9,9 +9,9 @@ use super::vision::VisionTower;
 use super::weights::Upload;
 use crate::error::Result;
 use crate::format::gguf::TensorInfo;
-use crate::model::clip::names::tensors;
 use crate::model::config::ModelConfig;
 use crate::model::inventory::Role;
+use crate::model::tensors::tensors;
 use crate::weights::Weights;
 
 /// Compiles what the towers of `config` will need; `file` has their tensors. A browser compiles beside everything else;
@@ -36,12 +36,11 @@ pub fn compile(gpu: &Gpu, config: &ModelConfig, file: &[TensorInfo]) -> Result<(
             Role::Table => {}
         }
     }
-    let activation = config.activation;
     if let Some(text) = &config.text {
-        TextTower::compile(gpu, text, activation, &mut weights)?;
+        TextTower::compile(gpu, config, text, &mut weights)?;
     }
     if let Some(vision) = &config.vision {
-        VisionTower::compile(gpu, vision, activation, &mut weights)?;
+        VisionTower::compile(gpu, config, vision, &mut weights)?;
     }
     Ok(())
 }

@@ -95,6 +95,8 @@ pub struct Arena {
     pub pooled_groups: wgpu::Buffer,
     /// The pooled rows' places among all rows.
     pub pooled_rows: wgpu::Buffer,
+    /// As many zeros: a list of the first row.
+    pub first_rows: wgpu::Buffer,
 }
 
 impl Arena {
@@ -137,6 +139,7 @@ impl Arena {
             groups: make("groups", 32 * rows),
             pooled_groups: make("pooled groups", 32 * pooled),
             pooled_rows: make("pooled rows", 4 * pooled),
+            first_rows: make("first rows", 4 * pooled),
         };
         gpu.check()?;
         Ok(arena)
@@ -178,6 +181,7 @@ impl Arena {
             &self.groups,
             &self.pooled_groups,
             &self.pooled_rows,
+            &self.first_rows,
         ];
         activations.chain(others).map(wgpu::Buffer::size).sum()
     }

@@ -2,15 +2,18 @@
 
 use super::arena::{Count, Forms};
 use super::device::Gpu;
-use super::kernels::{Heads, Kernel, Put};
+use super::kernels::{Copied, Heads, Kernel, Put};
 use super::linear::{Into, LayerNorm, Linear};
 use super::steps::Recorder;
 use super::weights::Upload;
 use crate::error::Result;
-use crate::model::clip::names::{FC1, FC2};
 use crate::model::config::{Activation, LayerSizes};
+use crate::model::inventory::{FC1, FC2};
 use crate::weights::Weights;
 use crate::weights::blocks::BLOCK;
+
+/// What pools a SigLIP's images is a block too, whose first norm is the tower's last.
+pub const HEAD: &str = "v.head";
 
 /// A block's weights.
 pub struct Block {
@@ -53,8 +56,12 @@ impl Block {
         let linear = |part: &str, weights: &mut Weights<Upload>| {
             Linear::new(gpu, &format!("{name}.{part}"), weights)
         };
+        let norm_1 = match name {
+            HEAD => "v.post_ln".into(),
+            _ => format!("{name}.ln1"),
+        };
         Ok(Self {
-            norm_1: LayerNorm::new(gpu, &format!("{name}.ln1"), eps, weights)?,
+            norm_1: LayerNorm::new(gpu, &norm_1, eps, weights)?,
             qkv: Linear::qkv(gpu, name, weights)?,
             out_proj: linear("attn_out", weights)?,
             norm_2: LayerNorm::new(gpu, &format!("{name}.ln2"), eps, weights)?,
@@ -105,6 +112,13 @@ impl Block {
         self.qkv.record_part(to, Count::Rows, &arena.normed, keys_and_values, width, 2 * width);
         pool(to, width);
         self.norm_1.record(to, Count::Pooled, &arena.pooled, &arena.normed, &self.qkv);
+        self.attend_pooled(to);
+        self.rest(to, Count::Pooled, &arena.pooled);
+    }
+
+    /// Attention of the pooled rows, which `arena.normed` has.
+    fn attend_pooled(&self, to: &mut Recorder) {
+        let (arena, width) = (to.arena, self.width());
         let queries = Into::Floats(&arena.pooled_queries);
         self.qkv.record_part(to, Count::Pooled, &arena.normed, queries, 0, width);
         let queries = Queries {
@@ -115,7 +129,22 @@ impl Block {
             rows: Count::Pooled,
         };
         self.attend(to, &queries, 2 * width, 0);
-        self.rest(to, Count::Pooled, &arena.pooled);
+    }
+
+    /// Adds the attention that pools a SigLIP's images to the steps, into `arena.pooled`: `probe`, the same for each, is
+    /// what attends to all its rows.
+    pub fn record_head(&self, to: &mut Recorder, probe: &wgpu::Buffer) {
+        let (arena, width) = (to.arena, self.width());
+        self.norm_1.record(to, Count::Rows, &arena.residual, &arena.normed, &self.qkv);
+        let keys_and_values = Into::Floats(&arena.qkv);
+        self.qkv.record_part(to, Count::Rows, &arena.normed, keys_and_values, width, 2 * width);
+        let (put, outputs) = self.qkv.takes(&arena.normed);
+        let buffers = [&[(4, probe), (5, &arena.first_rows)][..], &outputs].concat();
+        let kernel = Kernel::CopyRows { from: Copied::Listed, put };
+        to.each_row(kernel, Count::Pooled, 1, &[width as u32], &buffers);
+        self.attend_pooled(to);
+        self.out_proj.record(to, Count::Pooled, &arena.normed, Into::Floats(&arena.pooled));
+        self.mlp(to, Count::Pooled, &arena.pooled);
     }
 
     fn width(&self) -> usize {
@@ -146,7 +175,7 @@ impl Block {
         if takes_int8 && !is_int8 {
             let (put, outputs) = self.out_proj.takes(&arena.normed);
             let buffers = [&[(4, &arena.attended)][..], &outputs].concat();
-            let kernel = Kernel::CopyRows { listed: false, put };
+            let kernel = Kernel::CopyRows { from: Copied::All, put };
             to.each_row(kernel, queries.rows, 1, &[width as u32], &buffers);
         }
     }
@@ -155,6 +184,11 @@ impl Block {
     fn rest(&self, to: &mut Recorder, count: Count, residual: &wgpu::Buffer) {
         let arena = to.arena;
         self.out_proj.record(to, count, &arena.normed, Into::Residual(residual));
+        self.mlp(to, count, residual);
+    }
+
+    fn mlp(&self, to: &mut Recorder, count: Count, residual: &wgpu::Buffer) {
+        let arena = to.arena;
         self.norm_2.record(to, count, residual, &arena.normed, &self.fc1);
         let hidden = Into::Activated(self.activation, &arena.hidden, &self.fc2);
         self.fc1.record(to, count, &arena.normed, hidden);
@@ -165,7 +199,7 @@ impl Block {
 /// Copies the pooled rows of the residual.
 pub fn pool(to: &mut Recorder, width: usize) {
     let arena = to.arena;
-    let kernel = Kernel::CopyRows { listed: true, put: Put::Float };
+    let kernel = Kernel::CopyRows { from: Copied::Listed, put: Put::Float };
     let buffers = [(4, &arena.residual), (5, &arena.pooled_rows), (10, &arena.pooled)];
     to.each_row(kernel, Count::Pooled, 1, &[width as u32], &buffers);
 }

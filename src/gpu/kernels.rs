@@ -10,8 +10,8 @@ use crate::model::config::Activation;
 pub enum Kernel {
     /// Normalises rows.
     LayerNorm { from: Rows, put: Put },
-    /// Puts rows in another form; listed rows only, if they are.
-    CopyRows { listed: bool, put: Put },
+    /// Puts rows in another form.
+    CopyRows { from: Copied, put: Put },
     /// The patches of pictures, as rows.
     Patches { put: Put },
     /// Activations times a weight.
@@ -30,6 +30,17 @@ pub enum Rows {
     Plain,
     /// From patches, the class token and positions.
     Picture,
+}
+
+/// Which rows are copied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Copied {
+    /// All.
+    All,
+    /// Those of a list.
+    Listed,
+    /// All patches of pictures, with their positions.
+    Patches,
 }
 
 /// What a kernel does with its results.
@@ -129,11 +140,14 @@ impl Kernel {
                 let body = include_str!("shaders/layer_norm.wgsl");
                 join(&["const THREADS = 64u;", sizes, put.source(), load, body])
             }
-            Self::CopyRows { listed, put } => {
-                let load = include_str!("shaders/load_row.wgsl");
-                let from = match listed {
-                    true => include_str!("shaders/listed_row.wgsl"),
-                    false => include_str!("shaders/same_row.wgsl"),
+            Self::CopyRows { from, put } => {
+                let load = match from {
+                    Copied::All | Copied::Listed => include_str!("shaders/load_row.wgsl"),
+                    Copied::Patches => include_str!("shaders/load_patch_row.wgsl"),
+                };
+                let from = match from {
+                    Copied::Listed => include_str!("shaders/listed_row.wgsl"),
+                    Copied::All | Copied::Patches => include_str!("shaders/same_row.wgsl"),
                 };
                 let body = include_str!("shaders/copy_rows.wgsl");
                 join(&["const THREADS = 64u;", sizes, put.source(), load, from, body])
@@ -146,6 +160,7 @@ impl Kernel {
                 let activate = match activation {
                     None => include_str!("shaders/identity.wgsl"),
                     Some(Activation::Gelu) => include_str!("shaders/gelu.wgsl"),
+                    Some(Activation::GeluTanh) => include_str!("shaders/gelu_tanh.wgsl"),
                     Some(Activation::QuickGelu) => include_str!("shaders/quick_gelu.wgsl"),
                 };
                 let constants =

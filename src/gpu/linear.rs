@@ -46,6 +46,11 @@ impl Linear {
         Ok(Self { matrix: matrices.swap_remove(0), bias: buffer_of(gpu, block, &biases) })
     }
 
+    /// A layer of these parts.
+    pub fn of_parts(matrix: Arc<Matrix>, bias: wgpu::Buffer) -> Self {
+        Self { matrix, bias }
+    }
+
     /// A layer without a bias.
     pub fn without_bias(gpu: &Gpu, matrix: Arc<Matrix>) -> Self {
         let bias = buffer_of(gpu, "no bias", &vec![0.0; matrix.n]);

@@ -63,14 +63,13 @@ impl Loading {
     pub fn model(&mut self, config: &ModelConfig) -> Result<ClipModel> {
         let Self { gpu, weights, witnesses, .. } = self;
         let mut known = |tower| witnesses.vector(tower);
-        let activation = config.activation;
         let (text, vision) = (config.text.as_ref(), config.vision.as_ref());
         Ok(ClipModel {
             text: text
-                .map(|c| TextTower::new(gpu, c, activation, weights, known(Tower::Text)))
+                .map(|c| TextTower::new(gpu, config, c, weights, known(Tower::Text)))
                 .transpose()?,
             vision: vision
-                .map(|c| VisionTower::new(gpu, c, activation, weights, known(Tower::Vision)))
+                .map(|c| VisionTower::new(gpu, config, c, weights, known(Tower::Vision)))
                 .transpose()?,
         })
     }

@@ -7,8 +7,8 @@ use super::steps::Recorder;
 use super::tower::{Front, Plan, Tower, Work};
 use super::weights::{Upload, bytes_of};
 use crate::error::Result;
-use crate::model::clip::tokenizer::Tokens;
-use crate::model::config::{Activation, TextConfig};
+use crate::model::config::{self, ModelConfig, TextConfig};
+use crate::model::tokens::Tokens;
 use crate::weights::{Table, Weights};
 
 /// Embeddings of tokens and positions, the blocks, and the projection. The embeddings stay in this program's memory, in
@@ -35,12 +35,12 @@ impl TextTower {
     /// Takes the tower's tensors out of `weights`. `known` is the CPU's vector of the known text.
     pub fn new(
         gpu: &Gpu,
+        model: &ModelConfig,
         config: &TextConfig,
-        activation: Activation,
         weights: &mut Weights<Upload>,
         known: Option<Vec<f32>>,
     ) -> Result<Self> {
-        let plan = plan(gpu, config, activation);
+        let plan = plan(gpu, model, config);
         Ok(Self {
             token_embedding: weights.table("t.token_embd.weight")?,
             positions: weights.plain("t.position_embd.weight")?.flatten_all()?.to_vec1()?,
@@ -53,11 +53,11 @@ impl TextTower {
     /// Compiles its kernels.
     pub fn compile(
         gpu: &Gpu,
+        model: &ModelConfig,
         config: &TextConfig,
-        activation: Activation,
         weights: &mut Weights<Upload>,
     ) -> Result<()> {
-        Tower::new(&plan(gpu, config, activation), weights, |_, _| Ok(Rows))?.work(1, 1)?;
+        Tower::new(&plan(gpu, model, config), weights, |_, _| Ok(Rows))?.work(1, 1, 0)?;
         Ok(())
     }
 
@@ -72,7 +72,7 @@ impl TextTower {
     }
 
     /// The projections of texts, `[projection_dim]` each, f32, not normalised. Tokens after the pooled one are not
-    /// computed: attention only looks backwards.
+    /// computed: a CLIP's attention only looks backwards, and a SigLIP pools the last one.
     ///
     /// # Errors
     /// `low_memory`, `gpu_lost`, `gpu_unavailable`
@@ -113,18 +113,17 @@ impl TextTower {
 
     /// How much work a batch of texts with so many rows together is.
     pub fn work(&self, rows: usize, texts: usize) -> Result<Work> {
-        self.tower.work(rows, texts)
+        self.tower.work(rows, texts, 0)
     }
 }
 
-fn plan<'a>(gpu: &'a Gpu, config: &TextConfig, activation: Activation) -> Plan<'a> {
+fn plan<'a>(gpu: &'a Gpu, model: &ModelConfig, config: &TextConfig) -> Plan<'a> {
     Plan {
         gpu,
-        name: "t",
-        projection: "text_projection",
+        tower: config::Tower::Text,
+        family: model.family,
         sizes: config.sizes,
-        activation,
-        is_causal: true,
+        activation: model.activation,
         longest: config.context,
         pixel_bytes: 0,
         patch: 0,

@@ -4,16 +4,16 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::MOST_ROWS;
 use super::arena::{Arena, COUNT_STRIDE, COUNTS, Capacity, Count, Forms, Widths, most_rows};
-use super::block::{Block, pool};
+use super::block::{Block, HEAD, pool};
 use super::device::{Gpu, unavailable};
 use super::kernels::Heads;
 use super::linear::{Into, LayerNorm, Linear};
 use super::readback::read;
 use super::sequences::{GROUP, Sequence, Tables, bytes_of};
 use super::steps::{Recorder, Step};
-use super::weights::Upload;
+use super::weights::{Upload, buffer_of};
 use crate::error::Result;
-use crate::model::config::{Activation, LayerSizes};
+use crate::model::config::{self, Activation, Family, LayerSizes};
 use crate::weights::Weights;
 
 /// The part of a tower that its inputs decide.
@@ -27,12 +27,20 @@ pub struct Tower<F> {
     gpu: Gpu,
     front: F,
     blocks: Vec<Block>,
-    post_norm: LayerNorm,
-    projection: Linear,
+    end: End,
     is_causal: bool,
     shape: Heads,
     widths: Widths,
     state: Mutex<State>,
+}
+
+/// How rows become vectors.
+#[allow(clippy::large_enum_variant, reason = "a tower has one")]
+enum End {
+    /// The norm and the projection of a pooled row, whose other rows are not computed in the last block.
+    Projection(LayerNorm, Linear),
+    /// The attention that pools a SigLIP's images, and what attends.
+    Head(Block, wgpu::Buffer),
 }
 
 /// What is made at the first batch, and made anew for a larger one.
@@ -46,12 +54,10 @@ struct State {
 /// What a tower is made of beside its weights.
 pub struct Plan<'a> {
     pub gpu: &'a Gpu,
-    /// `t` or `v`.
-    pub name: &'static str,
-    pub projection: &'static str,
+    pub tower: config::Tower,
+    pub family: Family,
     pub sizes: LayerSizes,
     pub activation: Activation,
-    pub is_causal: bool,
     /// Rows of the longest input.
     pub longest: usize,
     pub pixel_bytes: usize,
@@ -79,38 +85,63 @@ impl<F: Front> Tower<F> {
         weights: &mut Weights<Upload>,
         front: impl FnOnce(Forms, &mut Weights<Upload>) -> Result<F>,
     ) -> Result<Self> {
-        let &Plan { gpu, name, sizes, activation, .. } = plan;
+        let &Plan { gpu, tower, family, sizes, activation, .. } = plan;
+        let name = match tower {
+            config::Tower::Text => "t",
+            config::Tower::Vision => "v",
+        };
         let shape = Heads::new(sizes.head_dim(), plan.longest).ok_or_else(|| {
             let (dim, longest) = (sizes.head_dim(), plan.longest);
             unavailable(format!("{longest} rows in heads of {dim} values are too many for a GPU"))
         })?;
-        let block = |layer| {
-            let name = format!("{name}.blk.{layer}");
-            Block::new(gpu, &name, &sizes, activation, shape, weights)
+        let block = |name: &str, weights: &mut Weights<Upload>| {
+            Block::new(gpu, name, &sizes, activation, shape, weights)
         };
-        let blocks = (0..sizes.layers).map(block).collect::<Result<Vec<_>>>()?;
-        let post_norm =
-            LayerNorm::new(gpu, &format!("{name}.post_ln"), sizes.layer_norm_eps, weights)?;
-        let projection = weights.linear(&format!("{}.weight", plan.projection))?.matrix();
-        let projection = Linear::without_bias(gpu, projection);
+        let blocks = (0..sizes.layers).map(|layer| block(&format!("{name}.blk.{layer}"), weights));
+        let blocks = blocks.collect::<Result<Vec<_>>>()?;
         let mut forms = Forms::default();
         blocks.iter().for_each(|block| block.add_forms(&mut forms));
         let front = front(forms, weights)?;
-        forms.is_int8 |= projection.is_int8();
-        forms.is_float |= !projection.is_int8();
+        let norm = |weights: &mut Weights<Upload>| {
+            LayerNorm::new(gpu, &format!("{name}.post_ln"), sizes.layer_norm_eps, weights)
+        };
+        let end = match (family, tower) {
+            (Family::Clip, _) => {
+                let projection = match tower {
+                    config::Tower::Text => "text_projection.weight",
+                    config::Tower::Vision => "visual_projection.weight",
+                };
+                let matrix = weights.linear(projection)?.matrix();
+                End::Projection(norm(weights)?, Linear::without_bias(gpu, matrix))
+            }
+            (Family::Siglip, config::Tower::Text) => {
+                End::Projection(norm(weights)?, Linear::new(gpu, "text_projection", weights)?)
+            }
+            (Family::Siglip, config::Tower::Vision) => {
+                let probe = weights.plain("v.head.probe")?.flatten_all()?.to_vec1::<f32>()?;
+                End::Head(block(HEAD, weights)?, buffer_of(gpu, "probe", &probe))
+            }
+        };
+        match &end {
+            End::Projection(_, projection) => {
+                forms.is_int8 |= projection.is_int8();
+                forms.is_float |= !projection.is_int8();
+            }
+            End::Head(block, _) => block.add_forms(&mut forms),
+        }
         let widths = Widths {
             width: sizes.width,
             feed_forward: sizes.feed_forward,
-            projection: projection.outputs(),
+            projection: end.outputs(sizes.width),
             pixel_bytes: plan.pixel_bytes,
             patch: plan.patch,
             forms,
         };
-        let is_causal = plan.is_causal;
+        let is_causal = family == Family::Clip && tower == config::Tower::Text;
         let state = Mutex::default();
         let gpu = gpu.clone();
         gpu.check()?;
-        Ok(Self { gpu, front, blocks, post_norm, projection, is_causal, shape, widths, state })
+        Ok(Self { gpu, front, blocks, end, is_causal, shape, widths, state })
     }
 
     /// The GPU that it is on.
@@ -137,23 +168,26 @@ impl<F: Front> Tower<F> {
         let (buffer, bytes) = self.submit(sequences, patches, write)?;
         let values = read(&self.gpu, &buffer, bytes).await?;
         self.state().readbacks.push(buffer);
-        Ok(values.chunks_exact(self.projection.outputs()).map(<[f32]>::to_vec).collect())
+        Ok(values.chunks_exact(self.widths.projection).map(<[f32]>::to_vec).collect())
     }
 
     /// How much work a batch of up to so many rows is.
-    pub fn work(&self, rows: usize, pooled: usize) -> Result<Work> {
+    pub fn work(&self, rows: usize, pooled: usize, patches: usize) -> Result<Work> {
         let mut state = self.state();
         let (arena, steps) = self.list(&mut state, Capacity { rows, pooled })?;
         let mut counts = [0; COUNTS];
         counts[Count::Rows as usize] = rows as u32;
         counts[Count::Pooled as usize] = pooled as u32;
-        // All rows but those of the class tokens.
-        counts[Count::Patches as usize] = (rows - pooled) as u32;
+        counts[Count::Patches as usize] = patches as u32;
         let linears = self.blocks.iter().map(Block::weight_bytes).sum::<u64>();
         Ok(Work {
             dispatches: steps.len(),
             multiply_adds: steps.iter().map(|step| step.multiply_adds(&counts)).sum(),
-            weight_bytes: linears + self.projection.weight_bytes(),
+            weight_bytes: linears
+                + match &self.end {
+                    End::Projection(_, projection) => projection.weight_bytes(),
+                    End::Head(block, _) => block.weight_bytes(),
+                },
             arena_bytes: arena.bytes(),
         })
     }
@@ -167,7 +201,7 @@ impl<F: Front> Tower<F> {
         self.gpu.check()?;
         let tables = Tables::new(sequences, self.is_causal, self.shape.queries as usize);
         let pooled = sequences.len();
-        let bytes = 4 * (pooled * self.projection.outputs()) as u64;
+        let bytes = 4 * (pooled * self.widths.projection) as u64;
         let mut state = self.state();
         let found = state.readbacks.iter().position(|buffer| buffer.size() >= bytes);
         let readback = match found {
@@ -196,7 +230,11 @@ impl<F: Front> Tower<F> {
             let mut pass = encoder.begin_compute_pass(&Default::default());
             steps.iter().for_each(|step| step.dispatch(&mut pass, &counts));
         }
-        encoder.copy_buffer_to_buffer(&arena.projected, 0, &readback, 0, bytes);
+        let vectors = match &self.end {
+            End::Projection(..) => &arena.projected,
+            End::Head(..) => &arena.pooled,
+        };
+        encoder.copy_buffer_to_buffer(vectors, 0, &readback, 0, bytes);
         queue.submit([encoder.finish()]);
         Ok((readback, bytes))
     }
@@ -223,16 +261,23 @@ impl<F: Front> Tower<F> {
 
     fn record(&self, to: &mut Recorder) {
         self.front.record(to);
-        match self.blocks.split_last() {
-            Some((last, first)) => {
+        let arena = to.arena;
+        match (&self.end, self.blocks.split_last()) {
+            (End::Head(head, probe), _) => {
+                self.blocks.iter().for_each(|block| block.record(to));
+                head.record_head(to, probe);
+                return;
+            }
+            (End::Projection(..), Some((last, first))) => {
                 first.iter().for_each(|block| block.record(to));
                 last.record_pooled(to);
             }
-            None => pool(to, self.widths.width),
+            (End::Projection(..), None) => pool(to, self.widths.width),
         }
-        let arena = to.arena;
-        self.post_norm.record(to, Count::Pooled, &arena.pooled, &arena.normed, &self.projection);
-        self.projection.record(to, Count::Pooled, &arena.normed, Into::Floats(&arena.projected));
+        if let End::Projection(norm, projection) = &self.end {
+            norm.record(to, Count::Pooled, &arena.pooled, &arena.normed, projection);
+            projection.record(to, Count::Pooled, &arena.normed, Into::Floats(&arena.projected));
+        }
     }
 
     fn readback(&self, bytes: u64) -> wgpu::Buffer {
@@ -246,6 +291,16 @@ impl<F: Front> Tower<F> {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl End {
+    /// The length of a vector of a tower of this width.
+    fn outputs(&self, width: usize) -> usize {
+        match self {
+            Self::Projection(_, projection) => projection.outputs(),
+            Self::Head(..) => width,
+        }
     }
 }
 

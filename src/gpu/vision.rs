@@ -3,20 +3,22 @@
 use super::arena::Count;
 use super::check::{batches, compare, known_picture};
 use super::device::Gpu;
-use super::kernels::Kernel;
+use super::kernels::{Copied, Kernel, Put};
 use super::linear::{Into, LayerNorm, Linear};
 use super::sequences::Sequence;
 use super::steps::Recorder;
 use super::tower::{Front, Plan, Tower, Work};
 use super::weights::{Matrix, Upload, Values, buffer_of, quantised};
 use crate::error::Result;
-use crate::model::config::{Activation, VisionConfig};
+use crate::model::config::{self, Family, ModelConfig, VisionConfig};
 use crate::weights::Weights;
 use crate::weights::blocks::BLOCK;
 
 /// Embeddings of patches and positions, the blocks, and the projection.
 pub struct VisionTower {
     tower: Tower<Patches>,
+    /// Rows that an image takes.
+    rows: usize,
     grid: usize,
     edge: usize,
     /// The CPU's vector of the known picture.
@@ -28,9 +30,9 @@ struct Patches {
     /// `[3, 256]`: what each level of a channel becomes.
     levels: wgpu::Buffer,
     embedding: Linear,
-    class_token: wgpu::Buffer,
     positions: wgpu::Buffer,
-    pre_norm: LayerNorm,
+    /// Of a CLIP: the class token, and the norm of it and the patches.
+    class: Option<(wgpu::Buffer, LayerNorm)>,
     /// Patches along an edge, pixels along a patch's and along the picture's edge.
     grid: usize,
     patch: usize,
@@ -41,23 +43,24 @@ impl VisionTower {
     /// Takes the tower's tensors out of `weights`. `known` is the CPU's vector of the known picture.
     pub fn new(
         gpu: &Gpu,
+        model: &ModelConfig,
         config: &VisionConfig,
-        activation: Activation,
         weights: &mut Weights<Upload>,
         known: Option<Vec<f32>>,
     ) -> Result<Self> {
-        let tower = tower(gpu, config, activation, weights)?;
-        Ok(Self { tower, grid: config.grid(), edge: config.image_size, known })
+        let tower = tower(gpu, model, config, weights)?;
+        let (rows, grid) = (rows(model, config), config.grid());
+        Ok(Self { tower, rows, grid, edge: config.image_size, known })
     }
 
     /// Compiles its kernels.
     pub fn compile(
         gpu: &Gpu,
+        model: &ModelConfig,
         config: &VisionConfig,
-        activation: Activation,
         weights: &mut Weights<Upload>,
     ) -> Result<()> {
-        tower(gpu, config, activation, weights)?.work(1, 1)?;
+        tower(gpu, model, config, weights)?.work(1, 1, 1)?;
         Ok(())
     }
 
@@ -66,9 +69,9 @@ impl VisionTower {
         self.tower.gpu()
     }
 
-    /// Rows that an image takes in a batch: its patches and the class token.
+    /// Rows that an image takes in a batch: its patches, and the class token if there is one.
     pub fn rows(&self) -> usize {
-        self.grid * self.grid + 1
+        self.rows
     }
 
     /// How many rows it computes together at most.
@@ -116,7 +119,7 @@ impl VisionTower {
 
     /// How much work a batch of images is.
     pub fn work(&self, images: usize) -> Result<Work> {
-        self.tower.work(images * self.rows(), images)
+        self.tower.work(images * self.rows(), images, images * self.grid * self.grid)
     }
 }
 
@@ -124,6 +127,7 @@ impl Patches {
     /// In f32 if some layer of the tower is, and in int8 otherwise, as on the CPU.
     fn new(
         gpu: &Gpu,
+        family: Family,
         config: &VisionConfig,
         is_float: bool,
         weights: &mut Weights<Upload>,
@@ -142,10 +146,21 @@ impl Patches {
         };
         Ok(Self {
             levels: buffer_of(gpu, "levels", &config.preprocess.levels()),
-            embedding: Linear::without_bias(gpu, matrix.into()),
-            class_token: plain(gpu, "v.class_embd", weights)?,
+            embedding: match family {
+                Family::Clip => Linear::without_bias(gpu, matrix.into()),
+                Family::Siglip => {
+                    let bias = plain(gpu, "v.patch_embd.bias", weights)?;
+                    Linear::of_parts(matrix.into(), bias)
+                }
+            },
             positions: plain(gpu, "v.position_embd.weight", weights)?,
-            pre_norm: LayerNorm::new(gpu, "v.pre_ln", sizes.layer_norm_eps, weights)?,
+            class: match family {
+                Family::Clip => Some((
+                    plain(gpu, "v.class_embd", weights)?,
+                    LayerNorm::new(gpu, "v.pre_ln", sizes.layer_norm_eps, weights)?,
+                )),
+                Family::Siglip => None,
+            },
             grid: config.grid(),
             patch,
             edge: config.image_size,
@@ -164,30 +179,48 @@ impl Front for Patches {
         let sizes = sizes.map(|size| size as u32);
         to.each_row(Kernel::Patches { put }, Count::Patches, 1, &sizes, &buffers);
         self.embedding.record(to, Count::Patches, from, Into::Floats(&arena.qkv));
-        let inputs = [&arena.qkv, &self.class_token, &self.positions];
-        self.pre_norm.record_pictures(to, inputs, self.grid * self.grid + 1, &arena.residual);
+        let patches = self.grid * self.grid;
+        if let Some((class_token, pre_norm)) = &self.class {
+            let inputs = [&arena.qkv, class_token, &self.positions];
+            pre_norm.record_pictures(to, inputs, patches + 1, &arena.residual);
+        } else {
+            let kernel = Kernel::CopyRows { from: Copied::Patches, put: Put::Float };
+            let buffers = [(4, &arena.qkv), (6, &self.positions), (10, &arena.residual)];
+            let sizes = [self.embedding.outputs() as u32, 0, patches as u32];
+            to.each_row(kernel, Count::Rows, 1, &sizes, &buffers);
+        }
     }
+}
+
+/// Rows that an image takes.
+fn rows(model: &ModelConfig, config: &VisionConfig) -> usize {
+    let class_tokens = match model.family {
+        Family::Clip => 1,
+        Family::Siglip => 0,
+    };
+    config.grid() * config.grid() + class_tokens
 }
 
 fn tower(
     gpu: &Gpu,
+    model: &ModelConfig,
     config: &VisionConfig,
-    activation: Activation,
     weights: &mut Weights<Upload>,
 ) -> Result<Tower<Patches>> {
     let (patch, edge) = (config.patch_size, config.image_size);
     let plan = Plan {
         gpu,
-        name: "v",
-        projection: "visual_projection",
+        tower: config::Tower::Vision,
+        family: model.family,
         sizes: config.sizes,
-        activation,
-        is_causal: false,
-        longest: config.grid() * config.grid() + 1,
+        activation: model.activation,
+        longest: rows(model, config),
         pixel_bytes: 3 * edge * edge,
         patch: (3 * patch * patch).next_multiple_of(BLOCK),
     };
-    Tower::new(&plan, weights, |forms, weights| Patches::new(gpu, config, forms.is_float, weights))
+    Tower::new(&plan, weights, |forms, weights| {
+        Patches::new(gpu, model.family, config, forms.is_float, weights)
+    })
 }
 
 fn plain(gpu: &Gpu, name: &str, weights: &mut Weights<Upload>) -> Result<wgpu::Buffer> {

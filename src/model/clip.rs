@@ -1,7 +1,6 @@
 //! CLIP as published by OpenAI, open_clip and Hugging Face.
 
 pub mod checkpoint;
-pub mod config;
 pub mod names;
 pub mod tokenizer;
 pub mod vocabulary;

@@ -13,6 +13,8 @@ use crate::preprocess::Preprocess;
 pub enum Activation {
     /// `x * Φ(x)` by the error function: OpenCLIP's LAION and DataComp checkpoints.
     Gelu,
+    /// GELU by the hyperbolic tangent, `0.5 x (1 + tanh(√(2/π) (x + 0.044715 x³)))`: SigLIP.
+    GeluTanh,
     /// `x * sigmoid(1.702 x)`: OpenAI's checkpoints, MetaCLIP and DFN.
     QuickGelu,
 }
@@ -22,6 +24,7 @@ impl Activation {
     pub fn name(self) -> &'static str {
         match self {
             Self::Gelu => "gelu",
+            Self::GeluTanh => "gelu_pytorch_tanh",
             Self::QuickGelu => "quick_gelu",
         }
     }
@@ -106,18 +109,42 @@ impl Pooling {
     }
 }
 
+/// What kind of model it is: how its towers begin and end, and what a cosine means.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Family {
+    /// CLIP: a softmax over cosines.
+    #[default]
+    Clip,
+    /// SigLIP and SigLIP 2, of fixed image sizes: a sigmoid of each cosine.
+    Siglip,
+}
+
+impl Family {
+    /// Its name, as `general.architecture` of a GGUF and the first part of its keys.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Clip => "clip",
+            Self::Siglip => "siglip",
+        }
+    }
+}
+
 /// The structure of a model. Everything has been validated: the heads divide the width, the patches
 /// fit the image, and no number exceeds its limit.
 #[derive(Clone, Debug)]
 pub struct ModelConfig {
     /// `general.name`, if the file has one.
     pub name: Option<String>,
+    /// What kind of model it is.
+    pub family: Family,
     /// The activation of both towers.
     pub activation: Activation,
     /// The number of components in an embedding.
     pub projection_dim: usize,
-    /// The factor for cosines before a softmax, if the file states it: clip.cpp's own files do not.
+    /// The factor for cosines before a softmax or a sigmoid, if the file states it: clip.cpp's own files do not.
     pub logit_scale: Option<f32>,
+    /// What a SigLIP adds to a scaled cosine before the sigmoid.
+    pub logit_bias: Option<f32>,
     /// `None` if the file has no text tower.
     pub text: Option<TextConfig>,
     /// `None` if the file has no vision tower.
@@ -170,6 +197,9 @@ impl ModelConfig {
         bounded("projection_dim", self.projection_dim, Limit::Projection, limits)?;
         if self.logit_scale.is_some_and(|scale| !(scale.is_finite() && scale > 0.0)) {
             return Err(malformed("its logit scale must be a positive number"));
+        }
+        if self.logit_bias.is_some_and(|bias| !bias.is_finite()) {
+            return Err(malformed("its logit bias must be a number"));
         }
         if let Some(text) = &self.text {
             validate_layers("text", &text.sizes, limits)?;

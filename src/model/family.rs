@@ -1,11 +1,12 @@
 //! Detects the family of a model. Models that look like CLIP but are not would run, or almost, and give
-//! meaningless vectors. The families that we recognise are refused here, by name; a setting that CLIP does not
-//! have is refused where it is read.
+//! meaningless vectors. The other families that we recognise are refused here, by name; a setting that a family does
+//! not have is refused where it is read.
 
 use serde_json::Value as Json;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::gguf::{Header, Value};
+use crate::model::config::Family;
 
 /// Text that occurs in the names of other families' models, and the name of the family.
 const MARKS: [(&str, &str); 3] =
@@ -63,16 +64,19 @@ fn other(family: &str) -> Error {
     unsupported(format!("this is a {family} model, which is not a plain CLIP"))
 }
 
-/// Refuses a GGUF that is not a CLIP with its projections.
+/// The family of a GGUF's model.
 ///
 /// # Errors
-/// `unsupported_model`
-pub fn expect_clip(header: &Header) -> Result<()> {
+/// `unsupported_model` if it is neither a CLIP with its projections nor a SigLIP that this crate has converted.
+pub fn of_gguf(header: &Header) -> Result<Family> {
     let text = |key| match header.get(key) {
         Some(Value::String(value)) => value.to_lowercase(),
         _ => String::new(),
     };
     let architecture = text("general.architecture");
+    if architecture == Family::Siglip.name() {
+        return Ok(Family::Siglip);
+    }
     for label in [&architecture, &text("general.name"), &text("clip.projector_type")] {
         expect_no_other(label)?;
     }
@@ -90,5 +94,5 @@ pub fn expect_clip(header: &Header) -> Result<()> {
             "this is an mmproj file, the image half of a chat model, and has no CLIP projection",
         ));
     }
-    Ok(())
+    Ok(Family::Clip)
 }

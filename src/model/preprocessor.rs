@@ -42,13 +42,33 @@ const WITHOUT_MEANING: [&str; 13] = [
 /// `unsupported_model` for an unknown setting, `malformed_model` for an invalid one; the message names the
 /// key.
 pub fn of_transformers(settings: &Json, image_size: usize) -> Result<Preprocess> {
+    of_processor(settings, "CLIPImageProcessor", true, Preprocess::openai(image_size))
+}
+
+/// Like [`of_transformers`], of `SiglipImageProcessor`, which squashes images and crops nothing.
+///
+/// # Errors
+/// Those of [`of_transformers`].
+pub fn of_siglip(settings: &Json, image_size: usize) -> Result<Preprocess> {
+    of_processor(settings, "SiglipImageProcessor", false, Preprocess::siglip(image_size))
+}
+
+/// `crops` says whether the class crops by default, and `usual` what else it does by default.
+fn of_processor(
+    settings: &Json,
+    class: &str,
+    crops: bool,
+    usual: Preprocess,
+) -> Result<Preprocess> {
+    let image_size = usual.image_size;
     let table = settings
         .as_object()
         .ok_or_else(|| malformed("the image processor's settings must be an object"))?;
     let get = |key: &str| table.get(key).filter(|value| !value.is_null());
     for key in ["image_processor_type", "feature_extractor_type"] {
-        let name = get(key).and_then(Json::as_str).unwrap_or("CLIPImageProcessor");
-        if !name.starts_with("CLIPImageProcessor") && name != "CLIPFeatureExtractor" {
+        let name = get(key).and_then(Json::as_str).unwrap_or(class);
+        let older = class.replace("ImageProcessor", "FeatureExtractor");
+        if !name.starts_with(class) && name != older {
             return Err(unsupported(format!("its {key} is {name}")));
         }
     }
@@ -57,7 +77,7 @@ pub fn of_transformers(settings: &Json, image_size: usize) -> Result<Preprocess>
         Some(Json::Bool(flag)) => Ok(*flag),
         Some(other) => Err(malformed(format!("{key} must be true or false, not {other}"))),
     };
-    let mut preprocess = Preprocess::openai(image_size);
+    let mut preprocess = usual;
     let is_square = flag("default_to_square", false)?;
     if let Some(size) = get("size") {
         preprocess.resize = resize(size, is_square)?;
@@ -86,7 +106,7 @@ pub fn of_transformers(settings: &Json, image_size: usize) -> Result<Preprocess>
         (preprocess.mean, preprocess.std) = ([0.0; 3], [1.0; 3]);
     }
     let square = (image_size, image_size);
-    if flag("do_center_crop", true)? {
+    if flag("do_center_crop", crops)? {
         let crop = get("crop_size").map(|crop| edges("crop_size", crop)).transpose()?;
         if let Some((width, height)) = crop.filter(|crop| *crop != square) {
             let what = format!(

@@ -11,6 +11,8 @@ const MODEL_INFO: &str = r#"
 /** A model's description. A value is `null` if the file lacks the tower it belongs to. */
 export interface ModelInfo {
     name: string | null;
+    /** What kind of model it is. A SigLIP's cosines mean something else than a CLIP's: see `logitBias`. */
+    family: "clip" | "siglip";
     /** The type most weights are stored in: "q8_0", "f16", … */
     type: string;
     /** The towers that are loaded. */
@@ -23,9 +25,14 @@ export interface ModelInfo {
     /** The most tokens of a text, including start and end. */
     contextLength: number | null;
     vocabularySize: number | null;
-    activation: "gelu" | "quick_gelu";
+    activation: "gelu" | "quick_gelu" | "gelu_pytorch_tanh";
     /** The factor for cosines before a softmax: 100 if the file does not state it. */
     logitScale: number;
+    /**
+     * Of a SigLIP, what is added to a scaled cosine: the sigmoid of the sum is the probability that a text and an image
+     * belong together, whatever other texts there are. `null` for a CLIP, and if the file does not state it.
+     */
+    logitBias: number | null;
     /** How an image is prepared, in this order: resize, crop, rescale, normalise. */
     preprocessing: Preprocessing | null;
 }
@@ -109,7 +116,7 @@ impl ClipEncoder {
 
 /// The tokens of a text.
 #[wasm_bindgen]
-pub struct Tokens(crate::model::clip::tokenizer::Tokens);
+pub struct Tokens(crate::model::tokens::Tokens);
 
 #[wasm_bindgen]
 impl Tokens {

@@ -15,6 +15,7 @@ mod preprocess;
 mod quantised;
 mod replay;
 mod seeded;
+mod siglip;
 #[path = "../support/mod.rs"]
 mod support;
 mod tokenizer;

@@ -25,7 +25,7 @@ pub struct Heads {
 pub struct Sequence {
     /// All its rows: their keys and values are attended to.
     pub rows: Range<usize>,
-    /// Those of its rows that attend.
+    /// The rows that attend: some of its own, or, unless attention is causal, any others.
     pub queries: Range<usize>,
 }
 
@@ -120,9 +120,9 @@ impl Heads {
         let stride = 3 * width;
         let Range { start, end } = sequence.rows;
         let Sequence { queries, .. } = sequence;
-        assert!(start <= queries.start && queries.end <= end);
+        assert!(!self.causal || start <= queries.start && queries.end <= end);
+        let all = qkv;
         let qkv = &qkv[start * stride..end * stride];
-        let queries = queries.start - start..queries.end - start;
         let n = end - start;
         let at = head * dim;
         let Scratch { keys, rest, queries: scaled, scores } = scratch;
@@ -135,13 +135,13 @@ impl Heads {
             let rows = ROWS.min(queries.end - first);
             for (row, scaled) in scaled.chunks_exact_mut(dim).enumerate() {
                 // The last row is repeated to fill the tile, so that every tile has four rows.
-                let query = &qkv[(first + row.min(rows - 1)) * stride + at..][..dim];
+                let query = &all[(first + row.min(rows - 1)) * stride + at..][..dim];
                 for (scaled, q) in scaled.iter_mut().zip(query) {
                     *scaled = q * scale;
                 }
             }
             // To what is after its last row, the group's attention is zero.
-            let seen = |row: usize| if self.causal { n.min(row + 1) } else { n };
+            let seen = |row: usize| if self.causal { n.min(row + 1 - start) } else { n };
             let most = seen(first + rows - 1);
             let group = four(scaled, dim, dim);
             for panel in 0..most.div_ceil(PANEL) {

@@ -1,4 +1,4 @@
-//! The two activations, and the error function.
+//! The activations, and the error function.
 
 #[cfg_attr(
     all(target_arch = "wasm32", target_feature = "simd128", not(test)),
@@ -11,9 +11,9 @@ mod simd128;
 use super::exp::exp;
 
 #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
-pub(super) use scalar::{gelu_each, quick_gelu_each};
+pub(super) use scalar::{gelu_each, gelu_tanh_each, quick_gelu_each};
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
-pub(super) use simd128::{gelu_each, quick_gelu_each};
+pub(super) use simd128::{gelu_each, gelu_tanh_each, quick_gelu_each};
 
 /// The constant of OpenAI's model.py.
 const QUICK: f32 = 1.702;
@@ -23,6 +23,17 @@ const QUICK: f32 = 1.702;
 pub fn quick_gelu(x: f32) -> f32 {
     x / (1.0 + exp(-QUICK * x))
 }
+
+/// GELU by the hyperbolic tangent, `0.5 x (1 + tanh(√(2/π) (x + 0.044715 x³)))`, which is
+/// `x * sigmoid(2 √(2/π) (x + 0.044715 x³))`.
+#[inline]
+pub fn gelu_tanh(x: f32) -> f32 {
+    x / (1.0 + exp(x * (TANH_CUBIC * (x * x) + TANH_LINEAR)))
+}
+
+/// The coefficients of the exponent of [`gelu_tanh`].
+const TANH_LINEAR: f32 = -1.595_769;
+const TANH_CUBIC: f32 = -0.071_354_82;
 
 /// `x * Φ(x)`, the exact GELU.
 #[inline]
@@ -73,8 +84,12 @@ mod tests {
             let wanted = exact / (1.0 + (-1.702 * exact).exp());
             let error = (f64::from(quick_gelu(x)) - wanted).abs();
             assert!(error < 1.5e-6, "quick_gelu({x}) is off by {error}");
+            let inner = (2.0 / std::f64::consts::PI).sqrt() * (exact + 0.044_715 * exact.powi(3));
+            let wanted = 0.5 * exact * (1.0 + inner.tanh());
+            let error = (f64::from(gelu_tanh(x)) - wanted).abs();
+            assert!(error < 2e-6, "gelu_tanh({x}) is off by {error}");
         }
-        assert_eq!((gelu(0.0), quick_gelu(0.0)), (0.0, 0.0));
+        assert_eq!((gelu(0.0), quick_gelu(0.0), gelu_tanh(0.0)), (0.0, 0.0, 0.0));
         assert!((gelu(1e4) / 1e4 - 1.0).abs() < 1e-6 && gelu(-1e4).abs() < 1e-3);
     }
 }

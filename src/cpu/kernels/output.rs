@@ -3,7 +3,7 @@
 use std::marker::PhantomData;
 
 use super::PANEL;
-use super::gelu::{gelu_each, quick_gelu_each};
+use super::gelu::{gelu_each, gelu_tanh_each, quick_gelu_each};
 use super::product::Tile;
 
 /// What a product does with a finished sum.
@@ -13,6 +13,8 @@ pub enum Finish {
     Store,
     /// `gelu(sum)`.
     Gelu,
+    /// `gelu_tanh(sum)`.
+    GeluTanh,
     /// `quick_gelu(sum)`.
     QuickGelu,
     /// Adds it to the value already there: a residual.
@@ -110,6 +112,7 @@ impl Columns<'_> {
             let finished = match finish {
                 Finish::Store => sums,
                 Finish::Gelu => gelu_each(sums),
+                Finish::GeluTanh => gelu_tanh_each(sums),
                 Finish::QuickGelu => quick_gelu_each(sums),
                 Finish::Add => plus(&sums, &eight(out)),
             };

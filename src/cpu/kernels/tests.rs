@@ -214,6 +214,7 @@ fn a_product_is_finished_as_asked_and_touches_its_columns_only() {
     int8_matmul(&weight, &activations, &[], Finish::Store, Output::whole(&mut plain, n));
     for (finish, want) in [
         (Finish::Gelu, gelu::gelu as fn(f32) -> f32),
+        (Finish::GeluTanh, gelu::gelu_tanh),
         (Finish::QuickGelu, gelu::quick_gelu),
         (Finish::Add, |sum| sum + 2.0),
     ] {

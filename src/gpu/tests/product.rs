@@ -8,7 +8,7 @@ use crate::cpu::kernels::{
     Activations as CpuActivations, Finish, Int8Matrix, Output, int8_matmul, packing,
 };
 use crate::gpu::device::Product;
-use crate::gpu::kernels::{Kernel, Put, Sides};
+use crate::gpu::kernels::{Copied, Kernel, Put, Sides};
 use crate::gpu::weights::{Matrix, Values, buffer_of, quantised};
 use crate::model::config::Activation;
 use crate::weights::blocks::{BLOCK, quantised as blocks};
@@ -55,7 +55,7 @@ fn multiply(
     gpu.queue().write_buffer(&out.floats, 0, &bytes);
     let [from, bias] = [xs, bias].map(|values| buffer_of(gpu, "x", values));
     run(gpu, Count::Rows, rows, |to| {
-        let kernel = Kernel::CopyRows { listed: false, put: Put::Int8 };
+        let kernel = Kernel::CopyRows { from: Copied::All, put: Put::Int8 };
         let quantise = [(4, &from), (10, &inputs.quants), (11, &inputs.factors)];
         let outputs = match put {
             Put::Int8 => vec![(10, &out.quants), (11, &out.factors)],
@@ -142,6 +142,7 @@ fn int8_products_are_the_cpus_to_the_bit() {
                     (Finish::Store, None, Put::Float),
                     (Finish::Add, None, Put::Add),
                     (Finish::Gelu, Some(Activation::Gelu), Put::Float),
+                    (Finish::GeluTanh, Some(Activation::GeluTanh), Put::Float),
                     (Finish::QuickGelu, Some(Activation::QuickGelu), Put::Float),
                 ] {
                     let want = on_cpu(&weight.cpu, &xs, &bias, finish, &residual);

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::cpu::kernels::float::layer_norm;
-use crate::gpu::kernels::{Kernel, Put, Rows};
+use crate::gpu::kernels::{Copied, Kernel, Put, Rows};
 use crate::gpu::weights::buffer_of;
 use crate::preprocess::Preprocess;
 use crate::weights::blocks::{BLOCK, quantised};
@@ -16,7 +16,7 @@ fn quants_scales_and_sums_are_the_cpus_to_the_bit() {
             let out = activations(gpu, rows, width);
             let from = buffer_of(gpu, "xs", &xs);
             run(gpu, Count::Rows, rows, |to| {
-                let kernel = Kernel::CopyRows { listed: false, put: Put::Int8 };
+                let kernel = Kernel::CopyRows { from: Copied::All, put: Put::Int8 };
                 let buffers = [(4, &from), (10, &out.quants), (11, &out.factors)];
                 to.each_row(kernel, Count::Rows, 1, &[width as u32], &buffers);
             });
@@ -64,7 +64,7 @@ fn listed_rows_are_copied() {
         let list = buffer_of(gpu, "list", &listed.map(f32::from_bits));
         let out = activations(gpu, 3, width);
         run(gpu, Count::Pooled, 3, |to| {
-            let kernel = Kernel::CopyRows { listed: true, put: Put::Float };
+            let kernel = Kernel::CopyRows { from: Copied::Listed, put: Put::Float };
             let buffers = [(4, &from), (5, &list), (10, &out.floats)];
             to.each_row(kernel, Count::Pooled, 1, &[width as u32], &buffers);
         });

@@ -2,13 +2,14 @@
 
 use serde_json::Value;
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::limits::Limits;
 use crate::model::config::{
-    Activation, LayerSizes, ModelConfig, Pooling, TextConfig, VisionConfig,
+    Activation, Family, LayerSizes, ModelConfig, Pooling, TextConfig, VisionConfig,
 };
 use crate::model::family::{self, unsupported};
 use crate::model::preprocessor;
+use crate::model::section::Section;
 use crate::preprocess::Preprocess;
 
 const LAYER_NORM_EPS: f64 = 1e-5;
@@ -43,7 +44,7 @@ pub fn hugging_face(
             Some(Section::hugging_face(config, "vision")),
         ),
     };
-    let mut towers = text.iter().chain(&vision).map(Section::activation);
+    let mut towers = text.iter().chain(&vision).map(activation);
     let activation = towers.next().expect("there is one tower at least")?;
     if towers.next().transpose()?.is_some_and(|other| other != activation) {
         return Err(unsupported(
@@ -190,8 +191,16 @@ fn finish(
     vision: Option<VisionConfig>,
     limits: &Limits,
 ) -> Result<ModelConfig> {
-    let config =
-        ModelConfig { name: None, activation, projection_dim, logit_scale: None, text, vision };
+    let config = ModelConfig {
+        name: None,
+        family: Family::Clip,
+        activation,
+        projection_dim,
+        logit_scale: None,
+        logit_bias: None,
+        text,
+        vision,
+    };
     config.validate(limits)?;
     Ok(config)
 }
@@ -284,41 +293,10 @@ fn refuse_other_towers(model: &Value, text: &Section, vision: &Section) -> Resul
     Ok(())
 }
 
-/// A JSON object, or several: the first one that contains a key counts.
-struct Section<'a>(Vec<&'a Value>);
-
-impl<'a> Section<'a> {
-    /// `text_config_dict`, which occurs in early checkpoints, overrides `text_config`.
-    fn hugging_face(config: &'a Value, tower: &str) -> Self {
-        let keys = [format!("{tower}_config_dict"), format!("{tower}_config")];
-        Self(keys.iter().filter_map(|key| config.get(key)).collect())
+fn activation(section: &Section) -> Result<Activation> {
+    match section.get("hidden_act").map(|value| value.as_str().unwrap_or_default()) {
+        None | Some("quick_gelu") => Ok(Activation::QuickGelu),
+        Some("gelu") => Ok(Activation::Gelu),
+        Some(other) => Err(unsupported(format!("its activation is {other:?}"))),
     }
-
-    fn get(&self, key: &str) -> Option<&'a Value> {
-        self.0.iter().find_map(|object| object.get(key)).filter(|value| !value.is_null())
-    }
-
-    fn number(&self, key: &str, default: u64) -> Result<usize> {
-        let Some(value) = self.get(key) else { return Ok(default as usize) };
-        let number = value.as_u64().and_then(|number| usize::try_from(number).ok());
-        number.ok_or_else(|| malformed(format!("{key} is {value}, not a whole number")))
-    }
-
-    fn float(&self, key: &str, default: f64) -> Result<f64> {
-        let Some(value) = self.get(key) else { return Ok(default) };
-        value.as_f64().ok_or_else(|| malformed(format!("{key} is {value}, not a number")))
-    }
-
-    fn activation(&self) -> Result<Activation> {
-        match self.get("hidden_act").map(|value| value.as_str().unwrap_or_default()) {
-            None | Some("quick_gelu") => Ok(Activation::QuickGelu),
-            Some("gelu") => Ok(Activation::Gelu),
-            Some(other) => Err(unsupported(format!("its activation is {other:?}"))),
-        }
-    }
-}
-
-fn malformed(what: impl std::fmt::Display) -> Error {
-    let message = format!("this checkpoint's configuration is invalid: {what}");
-    Error::new(ErrorKind::MalformedModel, message)
 }

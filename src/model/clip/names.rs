@@ -2,80 +2,37 @@
 //!
 //! The canonical names are those of clip.cpp's GGUF files, because that is the form the towers load.
 
-use crate::error::Result;
-use crate::format::gguf::{Header, TensorInfo};
+use crate::format::gguf::TensorInfo;
 use crate::model::config::ModelConfig;
-use crate::model::inventory::{self, Expected, Role};
+use crate::model::inventory::{Change, Expected, FC1, FC2, List, Source};
 
 /// Every tensor of a model, text first, in the order of computation.
 pub fn tensors(config: &ModelConfig) -> Vec<Expected> {
-    let mut list = Vec::new();
-    let mut add = |name: String, shape: &[usize], role| {
-        list.push(Expected { name, shape: shape.to_vec(), role });
-    };
-    let mut towers = Vec::new();
+    let mut list = List::default();
     if let Some(text) = &config.text {
         let width = text.sizes.width;
-        add("t.token_embd.weight".into(), &[text.vocabulary, width], Role::Table);
-        let positions = [text.context, width];
-        add("t.position_embd.weight".into(), &positions, Role::Plain);
-        towers.push(("t", "text_projection.weight", text.sizes));
+        list.table("t.token_embd.weight", [text.vocabulary, width]);
+        list.plain("t.position_embd.weight", &[text.context, width]);
     }
     if let Some(vision) = &config.vision {
         let (patch, width) = (vision.patch_size, vision.sizes.width);
-        add("v.class_embd".into(), &[width], Role::Plain);
-        add("v.patch_embd.weight".into(), &[width, 3, patch, patch], Role::Plain);
-        let positions = [vision.grid() * vision.grid() + 1, width];
-        add("v.position_embd.weight".into(), &positions, Role::Plain);
-        add("v.pre_ln.weight".into(), &[width], Role::Plain);
-        add("v.pre_ln.bias".into(), &[width], Role::Plain);
-        towers.push(("v", "visual_projection.weight", vision.sizes));
+        list.plain("v.class_embd", &[width]);
+        list.plain("v.patch_embd.weight", &[width, 3, patch, patch]);
+        list.plain("v.position_embd.weight", &[vision.grid() * vision.grid() + 1, width]);
+        list.norm("v.pre_ln", width);
     }
-    for (tower, projection, sizes) in towers {
-        let (width, wide) = (sizes.width, sizes.feed_forward);
-        for layer in 0..sizes.layers {
-            let block = format!("{tower}.blk.{layer}");
-            for norm in ["ln1", "ln2"] {
-                add(format!("{block}.{norm}.weight"), &[width], Role::Plain);
-                add(format!("{block}.{norm}.bias"), &[width], Role::Plain);
-            }
-            let linears = [
-                ("attn_q", width, width),
-                ("attn_k", width, width),
-                ("attn_v", width, width),
-                ("attn_out", width, width),
-                (FC1, wide, width),
-                (FC2, width, wide),
-            ];
-            for (linear, outputs, inputs) in linears {
-                add(format!("{block}.{linear}.weight"), &[outputs, inputs], Role::Linear);
-                add(format!("{block}.{linear}.bias"), &[outputs], Role::Plain);
-            }
-        }
-        add(format!("{tower}.post_ln.weight"), &[width], Role::Plain);
-        add(format!("{tower}.post_ln.bias"), &[width], Role::Plain);
-        add(projection.into(), &[config.projection_dim, width], Role::Linear);
+    let text = config.text.as_ref().map(|text| ("t", "text_projection", text.sizes));
+    let vision = config.vision.as_ref().map(|vision| ("v", "visual_projection", vision.sizes));
+    for (tower, projection, sizes) in text.into_iter().chain(vision) {
+        list.blocks(tower, &sizes);
+        list.norm(&format!("{tower}.post_ln"), sizes.width);
+        list.linear(projection, [config.projection_dim, sizes.width]);
     }
-    list
+    list.tensors
 }
 
-/// The expanding layer of an MLP. clip.cpp calls it "down", the reverse of llama.cpp's names.
-pub const FC1: &str = "ffn_down";
-/// The contracting layer of an MLP.
-pub const FC2: &str = "ffn_up";
-
-/// Matches a file's tensors with those that its configuration requires: see [`inventory::assign`].
-///
 /// Swaps the names of the two MLP layers if the file uses llama.cpp's names; the shapes show which.
-///
-/// # Errors
-/// `missing_tensor` or `malformed_model`, with the tensor's name.
-pub fn assign(config: &ModelConfig, header: &mut Header) -> Result<Vec<Option<Role>>> {
-    rename_mlp_layers(config, &mut header.tensors);
-    inventory::assign(&tensors(config), &header.tensors)
-}
-
-fn rename_mlp_layers(config: &ModelConfig, tensors: &mut [TensorInfo]) {
+pub fn rename_mlp_layers(config: &ModelConfig, tensors: &mut [TensorInfo]) {
     let text = config.text.as_ref().map(|text| ("t.", text.sizes));
     let vision = config.vision.as_ref().map(|vision| ("v.", vision.sizes));
     for (tower, sizes) in text.into_iter().chain(vision) {
@@ -103,33 +60,13 @@ fn rename_mlp_layers(config: &ModelConfig, tensors: &mut [TensorInfo]) {
     }
 }
 
-/// The two supported kinds of checkpoint.
+/// The two kinds of checkpoint of a CLIP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Checkpoint {
     /// Hugging Face transformers' `CLIPModel`.
     HuggingFace,
     /// open_clip's and OpenAI's.
     OpenClip,
-}
-
-/// The checkpoint tensor that a canonical tensor is made from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Source {
-    /// The tensor's name in the checkpoint.
-    pub name: String,
-    /// How it is changed.
-    pub change: Change,
-}
-
-/// How a source tensor is changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Change {
-    /// Unchanged.
-    None,
-    /// Transposed from `[in, out]` to `[out, in]`.
-    Transpose,
-    /// The first, second or third of three equal parts along dimension 0.
-    Third(usize),
 }
 
 /// The source of a canonical tensor in a checkpoint.

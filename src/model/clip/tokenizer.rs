@@ -5,7 +5,6 @@
 
 use std::collections::{HashMap, HashSet};
 
-use serde::{Deserialize, Serialize};
 use tokenizers::models::bpe::BPE;
 use tokenizers::normalizers::replace::{Replace, ReplacePattern};
 use tokenizers::normalizers::{Lowercase, NFC, Sequence as Normalizers};
@@ -16,7 +15,9 @@ use tokenizers::{NormalizerWrapper, PreTokenizerWrapper, SplitDelimiterBehavior}
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::memory;
+use crate::model::added::AddedToken;
 use crate::model::config::Pooling;
+use crate::model::tokens::Tokens;
 
 pub(crate) const START: &str = "<|startoftext|>";
 pub(crate) const END: &str = "<|endoftext|>";
@@ -45,17 +46,6 @@ pub struct Vocabulary {
     pub added: Vec<AddedToken>,
 }
 
-/// A token that is found in a text before it is split into words, as described in Hugging Face's
-/// `tokenizer.json`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AddedToken {
-    /// Its id.
-    pub id: u32,
-    /// Its text and how it is matched.
-    #[serde(flatten)]
-    pub token: tokenizers::AddedToken,
-}
-
 /// Turns texts into [`Tokens`].
 ///
 /// ```
@@ -76,37 +66,6 @@ pub struct Tokenizer {
     end: u32,
     context_length: usize,
     pooling: Pooling,
-}
-
-/// The ids of one text: a start token, at most `context_length - 2` ids of the text, and an end token.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Tokens {
-    ids: Vec<u32>,
-    pooled: usize,
-    count: usize,
-}
-
-impl Tokens {
-    /// Every id, unpadded.
-    pub fn ids(&self) -> &[u32] {
-        &self.ids
-    }
-
-    /// Position of the token whose state becomes the text's vector. It is the last token, unless the text
-    /// itself contains an end token, or [`Pooling`] selects another.
-    pub fn pooled(&self) -> usize {
-        self.pooled
-    }
-
-    /// Number of tokens of the whole, untruncated text, including start and end.
-    pub fn count(&self) -> usize {
-        self.count
-    }
-
-    /// Whether the text was longer than the model reads.
-    pub fn truncated(&self) -> bool {
-        self.count > self.ids.len()
-    }
 }
 
 impl Tokenizer {
@@ -175,7 +134,7 @@ impl Tokenizer {
             Pooling::Argmax => ids.iter().copied().max().unwrap_or(self.end),
         };
         let pooled = ids.iter().position(|it| *it == id).expect("the end token was just pushed");
-        Ok(Tokens { ids, pooled, count: words.len() + 2 })
+        Ok(Tokens::new(ids, pooled, words.len() + 2))
     }
 }
 

@@ -8,7 +8,8 @@ use serde_json::{Value as Json, json};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::gguf::{Header, Value};
 use crate::limits::{Limit, Limits};
-use crate::model::clip::tokenizer::{AddedToken, END, START, Vocabulary, WORDS};
+use crate::model::added::AddedToken;
+use crate::model::clip::tokenizer::{END, START, Vocabulary, WORDS};
 
 const TOKENS: &str = "tokenizer.ggml.tokens";
 const MERGES: &str = "tokenizer.ggml.merges";

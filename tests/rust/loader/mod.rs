@@ -7,7 +7,7 @@ use crate::support::reliability::record;
 use crate::support::small::{Model, SIZES, Sizes, TOKENS};
 use candle_core::quantized::GgmlDType;
 use clip_wasm::format::gguf::{Header, TensorInfo, Value};
-use clip_wasm::model::clip::config::from_gguf;
+use clip_wasm::model::metadata::from_gguf;
 use clip_wasm::{ClipEncoder, ErrorKind, Limits, ModelLoader, Result, Tower};
 
 fn load(bytes: &[u8], chunk: usize) -> Result<ClipEncoder> {

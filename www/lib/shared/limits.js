@@ -28,7 +28,7 @@ export const LIMITS = {
   contextTokens: 4096,
   imageSize: 2048,
   patches: 4096,
-  jsonBytes: 33_554_432,
+  jsonBytes: 67_108_864,
   files: 100,
 };
 

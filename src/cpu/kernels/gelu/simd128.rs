@@ -3,7 +3,7 @@
 use std::arch::wasm32::{f32x4_add, f32x4_div, f32x4_mul, f32x4_pmax, f32x4_pmin};
 use std::hint::black_box;
 
-use super::{ERF_ABOVE, ERF_BELOW, QUICK};
+use super::{ERF_ABOVE, ERF_BELOW, QUICK, TANH_CUBIC, TANH_LINEAR};
 use crate::cpu::kernels::PANEL;
 use crate::cpu::kernels::exp::simd128::exp_vectors;
 use crate::cpu::kernels::vectors::{Vectors, constant, each, load, values};
@@ -31,6 +31,17 @@ pub fn gelu_each(xs: [f32; PANEL]) -> [f32; PANEL] {
     let (above, below) = (polynomial(above, square), polynomial(below, square));
     let erf = each(|i| f32x4_div(f32x4_mul(bounded[i], above[i]), below[i]));
     values(each(|i| f32x4_mul(f32x4_mul(half, xs[i]), f32x4_add(one, erf[i]))))
+}
+
+/// [`gelu_tanh`](super::gelu_tanh) of each value.
+#[inline(always)]
+pub fn gelu_tanh_each(xs: [f32; PANEL]) -> [f32; PANEL] {
+    let factors = black_box(&[TANH_CUBIC, TANH_LINEAR, 1.0]);
+    let [cubic, linear, one] = factors.each_ref().map(constant);
+    let xs = load(&xs);
+    let factors = each(|i| f32x4_add(f32x4_mul(cubic, f32x4_mul(xs[i], xs[i])), linear));
+    let exponentials = exp_vectors(each(|i| f32x4_mul(xs[i], factors[i])));
+    values(each(|i| f32x4_div(xs[i], f32x4_add(one, exponentials[i]))))
 }
 
 /// [`quick_gelu`](super::quick_gelu) of each value.

@@ -1,16 +1,21 @@
-//! Reads the metadata of a CLIP's GGUF into a validated [`ModelConfig`].
+//! Reads a GGUF's metadata into a validated [`ModelConfig`]. A SigLIP has the keys of a CLIP, under an architecture of its
+//! own.
 
 use crate::error::Result;
 use crate::format::gguf::{Header, Value};
 use crate::limits::Limits;
 use crate::model::config::{
-    Activation, LayerSizes, ModelConfig, Pooling, TextConfig, VisionConfig, malformed, missing,
+    Activation, Family, LayerSizes, ModelConfig, Pooling, TextConfig, VisionConfig, malformed,
+    missing,
 };
 use crate::model::family::{self, unsupported};
 use crate::model::preprocessor;
 
 /// The metadata key of [`ModelConfig::logit_scale`]; only this crate uses it.
 pub(crate) const LOGIT_SCALE: &str = "clip.logit_scale";
+
+/// The metadata key of [`ModelConfig::logit_bias`]; only this crate uses it.
+pub(crate) const LOGIT_BIAS: &str = "clip.logit_bias";
 
 /// The metadata key of [`TextConfig::pooling`]; only this crate uses it. A file without it pools at the end
 /// token.
@@ -19,10 +24,10 @@ pub(crate) const POOL_TYPE: &str = "clip.text.pool_type";
 /// Reads the configuration of a GGUF in clip.cpp's layout.
 ///
 /// # Errors
-/// `unsupported_model` if the file is not a plain ViT CLIP; `malformed_model` if a number is missing or
+/// `unsupported_model` if the file is neither a plain ViT CLIP nor a SigLIP; `malformed_model` if a number is missing or
 /// invalid; `limit_exceeded` if a number is too large. The message names the cause.
 pub fn from_gguf(header: &Header, limits: &Limits) -> Result<ModelConfig> {
-    family::expect_clip(header)?;
+    let family = family::of_gguf(header)?;
     let metadata = Metadata { header };
     let has_text = metadata.flag("clip.has_text_encoder")?.unwrap_or(false);
     let has_vision = metadata.flag("clip.has_vision_encoder")?.unwrap_or(false);
@@ -30,7 +35,12 @@ pub fn from_gguf(header: &Header, limits: &Limits) -> Result<ModelConfig> {
     let vision = has_vision.then(|| metadata.vision()).transpose()?;
     let projection = |name: &str| metadata.shape(name).map(|shape| shape[0]);
     let of_text = has_text.then(|| projection("text_projection.weight")).transpose()?;
-    let of_vision = has_vision.then(|| projection("visual_projection.weight")).transpose()?;
+    let of_vision = match (&vision, family) {
+        (None, _) => None,
+        (Some(_), Family::Clip) => Some(projection("visual_projection.weight")?),
+        // Its vision tower ends with attention, and projects nothing.
+        (Some(vision), Family::Siglip) => Some(vision.sizes.width),
+    };
     if let (Some(of_text), Some(of_vision)) = (of_text, of_vision)
         && of_text != of_vision
     {
@@ -38,14 +48,17 @@ pub fn from_gguf(header: &Header, limits: &Limits) -> Result<ModelConfig> {
     }
     let config = ModelConfig {
         name: metadata.string("general.name"),
-        activation: match metadata.flag("clip.use_gelu")? {
-            Some(true) => Activation::Gelu,
-            Some(false) | None => Activation::QuickGelu,
+        family,
+        activation: match (family, metadata.flag("clip.use_gelu")?) {
+            (Family::Siglip, _) => Activation::GeluTanh,
+            (Family::Clip, Some(true)) => Activation::Gelu,
+            (Family::Clip, Some(false) | None) => Activation::QuickGelu,
         },
         projection_dim: of_text
             .or(of_vision)
             .ok_or_else(|| malformed("it has neither a text nor a vision encoder"))?,
-        logit_scale: metadata.logit_scale()?,
+        logit_scale: metadata.logit(LOGIT_SCALE)?,
+        logit_bias: metadata.logit(LOGIT_BIAS)?,
         text,
         vision,
     };
@@ -132,10 +145,9 @@ impl Metadata<'_> {
         found.ok_or_else(|| unsupported(format!("its {POOL_TYPE} is {name}")))
     }
 
-    fn logit_scale(&self) -> Result<Option<f32>> {
-        let Some(value) = self.header.get(LOGIT_SCALE) else { return Ok(None) };
-        let scale = value.to_f32();
-        scale.map(Some).map_err(|_| malformed(format!("{LOGIT_SCALE} is not a number")))
+    fn logit(&self, key: &str) -> Result<Option<f32>> {
+        let Some(value) = self.header.get(key) else { return Ok(None) };
+        value.to_f32().map(Some).map_err(|_| malformed(format!("{key} is not a number")))
     }
 
     fn flag(&self, key: &str) -> Result<Option<bool>> {

@@ -295,7 +295,7 @@ export class ClipEncoder {
     const { data } = await ofLabels(this.embedText(texts, { signal, onProgress: ({ done }) => onProgress({ done, total }) }), share);
     const vectors = prompts.map((_, i) => meanOf(data.slice(i * share, (i + 1) * share)));
     const embedded = await this.embedImage(images, { ...reading, signal, onProgress: ({ done }) => onProgress({ done: texts.length + done, total }) });
-    return embedded.data.map((image) => classificationOf(image, labels, vectors, logitScale));
+    return embedded.data.map((image) => classificationOf(image, labels, vectors, { ...this.#info, logitScale }));
   }
 
   /**

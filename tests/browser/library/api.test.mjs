@@ -27,6 +27,8 @@ describe("results", () => {
         towers: ["text", "vision"],
         embeddingDimension: 64,
         activation: "gelu",
+        family: "clip",
+        logitBias: null,
         imageSize: 64,
         patchSize: 16,
         contextLength: 77,

@@ -4,12 +4,20 @@ import { ClipError, errorOfInput } from "../shared/error.js";
 import { requireList, requireTexts, typeOf } from "./inputs.js";
 import { similarity } from "./similarity.js";
 
+/** @import { ModelInfo } from "../shared/protocol.js" */
+
 /**
  * How well a label fits an image.
  * @typedef {object} Classification
  * @property {string} label
  * @property {number} score the cosine of the image with the label's texts
- * @property {number} probability among the given labels. The probabilities add up to 1, even if no label fits
+ * @property {number} probability of a CLIP, among the given labels: they add up to 1, even if no label fits. Of a SigLIP,
+ *   that this label fits, whatever the others are
+ */
+
+/**
+ * What turns a model's cosines into probabilities.
+ * @typedef {Pick<ModelInfo, "family" | "logitScale" | "logitBias">} Logits
  */
 
 const PLACE = "{}";
@@ -64,18 +72,41 @@ export function meanOf(vectors) {
  * @param {number[]} image
  * @param {string[]} labels
  * @param {number[][]} vectors of the labels
- * @param {number} scale that the cosines are multiplied by before the softmax
+ * @param {Logits} model
  * @returns {Classification[]} the best first
  */
-export function classificationOf(image, labels, vectors, scale) {
+export function classificationOf(image, labels, vectors, model) {
   const [scores = []] = similarity([image], vectors);
-  const probabilities = softmax(scores.map((score) => scale * score));
+  const probabilities = probabilitiesOf(scores, model);
   const all = labels.map((label, i) => ({ label, score: Number(scores[i]), probability: Number(probabilities[i]) }));
   return all.sort((a, b) => b.score - a.score);
 }
 
+/**
+ * Whether a model's file says all that its probabilities need.
+ * @param {Logits} model
+ */
+export function hasProbabilities({ family, logitBias }) {
+  return family === "clip" || logitBias !== null;
+}
+
+/**
+ * How likely texts are for an image. A CLIP was trained to choose one of several texts, a SigLIP to say of each whether it
+ * fits.
+ * @param {number[]} cosines of the image with each text
+ * @param {Logits} model
+ * @returns {number[]}
+ */
+export function probabilitiesOf(cosines, { family, logitScale, logitBias }) {
+  if (family === "clip") return softmax(cosines.map((cosine) => logitScale * cosine));
+  if (logitBias === null) {
+    throw new ClipError("unsupported_model", "this SigLIP's file does not state its logit bias, without which a cosine is no probability: convert it again from a checkpoint with both towers, or compare cosines with similarity()");
+  }
+  return cosines.map((cosine) => 1 / (1 + Math.exp(-(logitScale * cosine + logitBias))));
+}
+
 /** @param {number[]} logits */
-export function softmax(logits) {
+function softmax(logits) {
   const most = logits.reduce((a, b) => Math.max(a, b), -Infinity);
   const powers = logits.map((logit) => Math.exp(logit - most));
   const sum = powers.reduce((a, b) => a + b, 0);

@@ -75,7 +75,8 @@ import { requireLimits } from "../shared/limits.js";
  * @typedef {object} ClassifyOptions
  * @property {string | string[] | null} [template] the text of a label, with `{}` in the label's place: "a photo of a
  *   {}" by default. Of several templates, the mean of their vectors is used. With `null`, the labels are whole texts
- * @property {number} [logitScale] factor for the cosines before the softmax; the model's own by default
+ * @property {number} [logitScale] factor for the cosines before the softmax, or of a SigLIP the sigmoid; the model's own by
+ *   default
  * @property {(progress: EmbedProgress) => void} [onProgress] called after each text and each image
  * @property {AbortSignal} [signal]
  */

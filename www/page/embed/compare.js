@@ -1,17 +1,17 @@
 // The comparison: the cosine of every image with every text, and how likely each text is if exactly one is right.
 
-import { softmax } from "../../lib/client/classify.js";
+import { hasProbabilities, probabilitiesOf } from "../../lib/client/classify.js";
 import { similarity } from "../../clip.js";
 import { elementById, newElement } from "../shell/elements.js";
 import { label } from "./input.js";
 import { header, pictureHeader, scrolling } from "../shell/tables.js";
 
-/** @import { ModelInfo } from "../../clip.js" */
+/** @import { Logits } from "../../lib/client/classify.js" */
 /** @import { Embedded } from "./input.js" */
 
 /**
  * An image with each text, in the order of the texts.
- * @typedef {{ image: Embedded, cosines: number[], probabilities: number[] }} Column
+ * @typedef {{ image: Embedded, cosines: number[], probabilities: number[] | null }} Column
  */
 
 /** A larger table is too large to read. */
@@ -22,22 +22,22 @@ const place = elementById("comparison", HTMLElement);
 /**
  * Shows the table if there are both images and texts.
  * @param {Embedded[]} embedded
- * @param {Pick<ModelInfo, "logitScale">} model
+ * @param {Logits} model
  */
-export function showComparison(embedded, { logitScale }) {
+export function showComparison(embedded, model) {
   hideComparison();
   let texts = embedded.filter(({ kind }) => kind === "text");
   const images = embedded.filter(({ kind }) => kind === "image");
   const cells = texts.length * images.length;
   if (cells === 0 || cells > MOST_CELLS) return;
-  let columns = images.map((image) => compare(image, texts, logitScale));
+  let columns = images.map((image) => compare(image, texts, model));
   if (columns[0] && columns.length === 1) {
     // For one image, the texts are sorted by how well they fit.
     const { image, cosines } = columns[0];
     texts = [...cosines.keys()].sort((a, b) => Number(cosines[b]) - Number(cosines[a])).map((index) => /** @type {Embedded} */ (texts[index]));
-    columns = [compare(image, texts, logitScale)];
+    columns = [compare(image, texts, model)];
   }
-  place.append(verdict(texts, columns), table(texts, columns), meaning(texts, logitScale));
+  place.append(verdict(texts, columns), table(texts, columns), meaning(texts, model));
   place.hidden = false;
 }
 
@@ -49,12 +49,14 @@ export function hideComparison() {
 /**
  * @param {Embedded} image
  * @param {Embedded[]} texts
- * @param {number} logitScale
+ * @param {Logits} model
  * @returns {Column}
  */
-function compare(image, texts, logitScale) {
+function compare(image, texts, model) {
   const cosines = texts.map(({ vector }) => similarity(image.vector, vector));
-  return { image, cosines, probabilities: softmax(cosines.map((cosine) => logitScale * cosine)) };
+  // A softmax over one text is always 1.
+  const isSaid = hasProbabilities(model) && (texts.length > 1 || model.family === "siglip");
+  return { image, cosines, probabilities: isSaid ? probabilitiesOf(cosines, model) : null };
 }
 
 /**
@@ -73,12 +75,19 @@ function verdict(texts, columns) {
 
 /**
  * @param {Embedded[]} texts
- * @param {number} logitScale
+ * @param {Logits} model
  */
-function meaning(texts, logitScale) {
-  const cosine = "The cosine says how close an image and a text are in meaning; between a photo and its caption, CLIP seldom gives more than 0.35.";
-  const factor = Math.round(logitScale * 10) / 10;
-  const percent = ` The percentages say how likely each text is if exactly one of these ${texts.length} is right (softmax of ${factor} × cosine): they compare these texts, and say nothing about others.`;
+function meaning(texts, model) {
+  const { family, logitScale, logitBias } = model;
+  const round = (/** @type {number} */ number) => Math.round(number * 10) / 10;
+  const close = "The cosine says how close an image and a text are in meaning";
+  if (family === "siglip") {
+    if (logitBias === null) return newElement("p", { class: "about" }, `${close}.`);
+    const percent = `. The percentages say how likely it is that a text fits an image (sigmoid of ${round(logitScale)} × cosine − ${round(-logitBias)}), each by itself: several may fit, or none. Half is reached at a cosine of ${(-logitBias / logitScale).toFixed(3)}.`;
+    return newElement("p", { class: "about" }, close + percent);
+  }
+  const cosine = `${close}; between a photo and its caption, CLIP seldom gives more than 0.35.`;
+  const percent = ` The percentages say how likely each text is if exactly one of these ${texts.length} is right (softmax of ${round(logitScale)} × cosine): they compare these texts, and say nothing about others.`;
   return newElement("p", { class: "about" }, texts.length > 1 ? cosine + percent : cosine);
 }
 
@@ -107,10 +116,11 @@ function table(texts, columns) {
  * @param {number} row
  */
 function cell({ cosines, probabilities }, row) {
-  const [cosine, probability] = [cosines[row] ?? NaN, probabilities[row] ?? NaN];
+  const cosine = cosines[row] ?? NaN;
   const number = newElement("span", { class: "cosine" }, cosine.toFixed(3));
-  if (cosines.length === 1) return newElement("td", {}, number);
-  const isBest = cosine === Math.max(...cosines);
+  if (!probabilities) return newElement("td", {}, number);
+  const probability = probabilities[row] ?? NaN;
+  const isBest = cosines.length > 1 && cosine === Math.max(...cosines);
   const chance = newElement(isBest ? "strong" : "span", { class: "probability" }, percent(probability));
   const element = newElement("td", {}, chance, " ", number);
   element.style.setProperty("--share", `${probability * 100}%`);

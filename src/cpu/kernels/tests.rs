@@ -104,6 +104,8 @@ fn the_twins_give_the_same_activations() {
         assert_eq!(bits(gelu::gelu_each(*xs)), bits(gelu::scalar::gelu_each(*xs)), "{xs:?}");
         let quick = (gelu::quick_gelu_each(*xs), gelu::scalar::quick_gelu_each(*xs));
         assert_eq!(bits(quick.0), bits(quick.1), "{xs:?}");
+        let tanh = (gelu::gelu_tanh_each(*xs), gelu::scalar::gelu_tanh_each(*xs));
+        assert_eq!(bits(tanh.0), bits(tanh.1), "{xs:?}");
         assert_eq!(bits(exp::exp_each(*xs)), bits(exp::scalar::exp_each(*xs)), "{xs:?}");
     }
 }

@@ -62,7 +62,7 @@ for (const { name, gpu } of ENGINES) {
       const [wanted, got] = [await embed("wasm"), await embed("webgpu")];
       assert.deepEqual(wanted.warnings, []);
       if (!gpu) {
-        assert.deepEqual([got.device.name, got.warnings], ["wasm", ["the processor computes, not the GPU: this browser has no WebGPU"]]);
+        assert.deepEqual([got.device.name, got.warnings], ["wasm", ["the processor computes, not the GPU: there is no WebGPU here"]]);
         assert.deepEqual(got.vectors, wanted.vectors);
         return;
       }

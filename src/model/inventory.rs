@@ -114,6 +114,23 @@ pub enum Change {
     Third(usize),
 }
 
+/// The name in transformers of a tensor of a block, such as `attn_q.weight`.
+pub(crate) fn hugging_face_part(part: &str) -> String {
+    let Some((name, end)) = part.rsplit_once('.') else { return part.into() };
+    let name = match name {
+        "attn_q" => "self_attn.q_proj",
+        "attn_k" => "self_attn.k_proj",
+        "attn_v" => "self_attn.v_proj",
+        "attn_out" => "self_attn.out_proj",
+        "ln1" => "layer_norm1",
+        "ln2" => "layer_norm2",
+        FC1 => "mlp.fc1",
+        FC2 => "mlp.fc2",
+        other => other,
+    };
+    format!("{name}.{end}")
+}
+
 /// Matches a file's tensors with those that its configuration requires, before any of their bytes arrive.
 /// Returns each tensor's role, or `None` if nothing reads it.
 ///

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::model::config::LayerSizes;
 
 /// A JSON object, or several: the first one that contains a key counts.
 pub(crate) struct Section<'a>(pub Vec<&'a Value>);
@@ -22,6 +23,17 @@ impl<'a> Section<'a> {
         let Some(value) = self.get(key) else { return Ok(default as usize) };
         let number = value.as_u64().and_then(|number| usize::try_from(number).ok());
         number.ok_or_else(|| malformed(format!("{key} is {value}, not a whole number")))
+    }
+
+    /// The sizes of a tower's layers, under transformers' keys.
+    pub fn sizes(&self, default: LayerSizes) -> Result<LayerSizes> {
+        Ok(LayerSizes {
+            layers: self.number("num_hidden_layers", default.layers as u64)?,
+            width: self.number("hidden_size", default.width as u64)?,
+            feed_forward: self.number("intermediate_size", default.feed_forward as u64)?,
+            heads: self.number("num_attention_heads", default.heads as u64)?,
+            layer_norm_eps: self.float("layer_norm_eps", default.layer_norm_eps)?,
+        })
     }
 
     pub fn float(&self, key: &str, default: f64) -> Result<f64> {

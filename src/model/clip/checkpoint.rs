@@ -13,6 +13,17 @@ use crate::model::section::Section;
 use crate::preprocess::Preprocess;
 
 const LAYER_NORM_EPS: f64 = 1e-5;
+/// The defaults of transformers' `CLIPTextConfig`.
+const TEXT_SIZES: LayerSizes = LayerSizes {
+    layers: 12,
+    width: 512,
+    feed_forward: 2048,
+    heads: 8,
+    layer_norm_eps: LAYER_NORM_EPS,
+};
+/// The defaults of transformers' `CLIPVisionConfig`.
+const VISION_SIZES: LayerSizes =
+    LayerSizes { width: 768, feed_forward: 3072, heads: 12, ..TEXT_SIZES };
 /// open_clip's `CLIPVisionCfg.head_width`.
 const OPEN_CLIP_HEAD_WIDTH: u64 = 64;
 /// transformers' `CLIPTextConfig.eos_token_id`.
@@ -59,13 +70,7 @@ pub fn hugging_face(
 
 fn hugging_face_text(text: &Section) -> Result<TextConfig> {
     Ok(TextConfig {
-        sizes: LayerSizes {
-            layers: text.number("num_hidden_layers", 12)?,
-            width: text.number("hidden_size", 512)?,
-            feed_forward: text.number("intermediate_size", 2048)?,
-            heads: text.number("num_attention_heads", 8)?,
-            layer_norm_eps: text.float("layer_norm_eps", LAYER_NORM_EPS)?,
-        },
+        sizes: text.sizes(TEXT_SIZES)?,
         vocabulary: text.number("vocab_size", 49_408)?,
         context: text.number("max_position_embeddings", 77)?,
         pooling: Pooling::default(),
@@ -79,13 +84,7 @@ fn hugging_face_vision(vision: &Section, image_processor: Option<&Value>) -> Res
     }
     let image_size = vision.number("image_size", 224)?;
     Ok(VisionConfig {
-        sizes: LayerSizes {
-            layers: vision.number("num_hidden_layers", 12)?,
-            width: vision.number("hidden_size", 768)?,
-            feed_forward: vision.number("intermediate_size", 3072)?,
-            heads: vision.number("num_attention_heads", 12)?,
-            layer_norm_eps: vision.float("layer_norm_eps", LAYER_NORM_EPS)?,
-        },
+        sizes: vision.sizes(VISION_SIZES)?,
         image_size,
         patch_size: vision.number("patch_size", 32)?,
         preprocess: match image_processor {

@@ -4,7 +4,7 @@
 
 use crate::format::gguf::TensorInfo;
 use crate::model::config::ModelConfig;
-use crate::model::inventory::{Change, Expected, FC1, FC2, List, Source};
+use crate::model::inventory::{Change, Expected, FC1, FC2, List, Source, hugging_face_part};
 
 /// Every tensor of a model, text first, in the order of computation.
 pub fn tensors(config: &ModelConfig) -> Vec<Expected> {
@@ -83,19 +83,8 @@ fn hugging_face_name(canonical: &str) -> String {
     let Some((tower, rest)) = split_tower(canonical) else { return canonical.into() };
     let tower = if tower == "t" { "text_model" } else { "vision_model" };
     if let Some((layer, part)) = split_layer(rest) {
-        let (part, end) = part.rsplit_once('.').unwrap_or((part, ""));
-        let part = match part {
-            "attn_q" => "self_attn.q_proj",
-            "attn_k" => "self_attn.k_proj",
-            "attn_v" => "self_attn.v_proj",
-            "attn_out" => "self_attn.out_proj",
-            "ln1" => "layer_norm1",
-            "ln2" => "layer_norm2",
-            FC1 => "mlp.fc1",
-            FC2 => "mlp.fc2",
-            other => other,
-        };
-        return format!("{tower}.encoder.layers.{layer}.{part}.{end}");
+        let part = hugging_face_part(part);
+        return format!("{tower}.encoder.layers.{layer}.{part}");
     }
     let rest = match (tower, rest) {
         (_, "token_embd.weight") => "embeddings.token_embedding.weight".into(),

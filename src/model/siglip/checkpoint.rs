@@ -12,8 +12,9 @@ use crate::model::preprocessor;
 use crate::model::section::Section;
 use crate::preprocess::Preprocess;
 
-/// `SiglipTextConfig` and `SiglipVisionConfig` have the same default.
-const LAYER_NORM_EPS: f64 = 1e-6;
+/// The defaults of transformers' `SiglipTextConfig` and `SiglipVisionConfig`.
+const SIZES: LayerSizes =
+    LayerSizes { layers: 12, width: 768, feed_forward: 3072, heads: 12, layer_norm_eps: 1e-6 };
 /// The `model_type` of both towers, and of each alone.
 const MODELS: [&str; 3] = ["siglip", "siglip_text_model", "siglip_vision_model"];
 
@@ -77,20 +78,14 @@ pub fn hugging_face(
 
 /// The text tower, and the length of its vectors.
 fn text_tower(text: &Section) -> Result<(TextConfig, usize)> {
-    let width = text.number("hidden_size", 768)?;
+    let sizes = text.sizes(SIZES)?;
     let config = TextConfig {
-        sizes: LayerSizes {
-            layers: text.number("num_hidden_layers", 12)?,
-            width,
-            feed_forward: text.number("intermediate_size", 3072)?,
-            heads: text.number("num_attention_heads", 12)?,
-            layer_norm_eps: text.float("layer_norm_eps", LAYER_NORM_EPS)?,
-        },
+        sizes,
         vocabulary: text.number("vocab_size", 32_000)?,
         context: text.number("max_position_embeddings", 64)?,
         pooling: Pooling::default(),
     };
-    Ok((config, text.number("projection_size", width as u64)?))
+    Ok((config, text.number("projection_size", sizes.width as u64)?))
 }
 
 fn vision_tower(vision: &Section, image_processor: Option<&Value>) -> Result<VisionConfig> {
@@ -103,13 +98,7 @@ fn vision_tower(vision: &Section, image_processor: Option<&Value>) -> Result<Vis
     }
     let image_size = vision.number("image_size", 224)?;
     Ok(VisionConfig {
-        sizes: LayerSizes {
-            layers: vision.number("num_hidden_layers", 12)?,
-            width: vision.number("hidden_size", 768)?,
-            feed_forward: vision.number("intermediate_size", 3072)?,
-            heads: vision.number("num_attention_heads", 12)?,
-            layer_norm_eps: vision.float("layer_norm_eps", LAYER_NORM_EPS)?,
-        },
+        sizes: vision.sizes(SIZES)?,
         image_size,
         patch_size: vision.number("patch_size", 16)?,
         preprocess: match image_processor {

@@ -2,7 +2,7 @@
 //! attention that pools an image.
 
 use crate::model::config::ModelConfig;
-use crate::model::inventory::{Change, Expected, FC1, FC2, List, Source};
+use crate::model::inventory::{Change, Expected, List, Source, hugging_face_part};
 
 /// Every tensor of a model, text first, in the order of computation.
 pub fn tensors(config: &ModelConfig) -> Vec<Expected> {
@@ -39,7 +39,7 @@ pub fn source(canonical: &str) -> Source {
     let (tower, rest) = canonical.split_once('.').unwrap_or(("", canonical));
     let tower = if tower == "t" { "text_model" } else { "vision_model" };
     if let Some((layer, part)) = rest.strip_prefix("blk.").and_then(|rest| rest.split_once('.')) {
-        return plain(format!("{tower}.encoder.layers.{layer}.{}", part_of_block(part)));
+        return plain(format!("{tower}.encoder.layers.{layer}.{}", hugging_face_part(part)));
     }
     if let Some(part) = rest.strip_prefix("head.") {
         let (name, end) = part.rsplit_once('.').unwrap_or((part, ""));
@@ -52,7 +52,7 @@ pub fn source(canonical: &str) -> Source {
         return plain(match name {
             "attn_out" => format!("{tower}.head.attention.out_proj.{end}"),
             "ln2" => format!("{tower}.head.layernorm.{end}"),
-            _ => format!("{tower}.head.{}", part_of_block(part)),
+            _ => format!("{tower}.head.{}", hugging_face_part(part)),
         });
     }
     let rest = match (tower, rest) {
@@ -65,20 +65,4 @@ pub fn source(canonical: &str) -> Source {
         (_, rest) => rest.replace("post_ln", "post_layernorm"),
     };
     plain(format!("{tower}.{rest}"))
-}
-
-fn part_of_block(part: &str) -> String {
-    let (name, end) = part.rsplit_once('.').unwrap_or((part, ""));
-    let name = match name {
-        "attn_q" => "self_attn.q_proj",
-        "attn_k" => "self_attn.k_proj",
-        "attn_v" => "self_attn.v_proj",
-        "attn_out" => "self_attn.out_proj",
-        "ln1" => "layer_norm1",
-        "ln2" => "layer_norm2",
-        FC1 => "mlp.fc1",
-        FC2 => "mlp.fc2",
-        other => return format!("{other}{}{end}", if end.is_empty() { "" } else { "." }),
-    };
-    format!("{name}.{end}")
 }

@@ -1,6 +1,7 @@
 // Embeds a batch of images: makes them ready ahead of the workers, gives a worker those that are ready together, and on
 // pages without threads starts further workers with the same model.
 
+import { workerScript } from "./start-worker.js";
 import { WorkerConnection, WorkerDeath } from "./worker-connection.js";
 import { abortedError, asClipError, ClipError, errorOfInput } from "../shared/error.js";
 import { deviceMemory } from "../shared/device-memory.js";
@@ -241,7 +242,7 @@ export class BatchRunner {
   /** @param {number} count */
   #start(count) {
     while (count >= WORTHWHILE && this.#helpers.size < this.#most) {
-      const helper = new WorkerConnection("model", this.#params, () => this.#replace(helper));
+      const helper = new WorkerConnection(workerScript("model", this.#params), () => this.#replace(helper));
       const ready = helper.call("load", { ...this.#params, towers: ["vision"], first: undefined }).then(
         () => true,
         (error) => {

@@ -1,5 +1,6 @@
 // Workers that read pictures. They hold no model, so one that a picture breaks or hangs is replaced in milliseconds.
 
+import { workerScript } from "./start-worker.js";
 import { WorkerConnection, WorkerDeath } from "./worker-connection.js";
 import { environment } from "../shared/environment.js";
 import { abortedError, asClipError, ClipError, isDomException } from "../shared/error.js";
@@ -131,7 +132,7 @@ export class PicturePool {
   }
 
   #newWorker() {
-    const worker = new WorkerConnection("pictures", this.#place);
+    const worker = new WorkerConnection(workerScript("pictures", this.#place));
     this.#all.set(worker, null);
     return worker;
   }

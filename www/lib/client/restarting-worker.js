@@ -1,5 +1,6 @@
 // Keeps a model available: if its worker dies, another worker loads the same model and runs the calls that were queued.
 
+import { workerScript } from "./start-worker.js";
 import { WorkerConnection, WorkerDeath } from "./worker-connection.js";
 import { abortedError, asClipError, ClipError } from "../shared/error.js";
 import { untilAborted } from "../shared/waiting.js";
@@ -193,7 +194,7 @@ export class RestartingWorker {
   }
 
   #connect() {
-    return new WorkerConnection("model", this.#params, (death) => this.#replace(death));
+    return new WorkerConnection(workerScript("model", this.#params), (death) => this.#replace(death));
   }
 
   /** @param {WorkerDeath} death */

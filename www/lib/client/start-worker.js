@@ -13,6 +13,17 @@ import { isForeign, libraryOf, startFrom } from "../shared/foreign-worker.js";
  * @typedef {Pick<LoadParams, "libraryUrl" | "inPlace">} Place
  */
 
+/**
+ * What a connection needs to know of its worker.
+ * @typedef {object} WorkerScript
+ * @property {string} noun what error messages call it
+ * @property {(name: string) => Worker} start
+ * @property {() => string} whyNotStarted for the browser does not give the reason
+ */
+
+/** @type {Record<WorkerKind, string>} */
+const NOUNS = { model: "the encoder's worker", pictures: "the worker that reads pictures" };
+
 /** The scripts, in the library's folder: ./build.sh bundles those of lib/worker into them. */
 export const SCRIPTS = { model: "pkg/workers/model-worker.js", pictures: "pkg/workers/picture-worker.js" };
 
@@ -24,11 +35,20 @@ export const BUNDLER_ADVICE =
 const pictureModule = () => new URL("../../pkg/pictures/clip_wasm_bg.wasm", import.meta.url);
 
 /**
+ * @param {WorkerKind} kind
+ * @param {Place} place
+ * @returns {WorkerScript}
+ */
+export function workerScript(kind, place) {
+  return { noun: NOUNS[kind], start: (name) => workers.start(kind, name, place), whyNotStarted: () => notStarted(kind, place) };
+}
+
+/**
  * Why a worker may not have started: the browser does not give the reason.
  * @param {WorkerKind} kind
  * @param {Place} place
  */
-export function notStarted(kind, { libraryUrl }) {
+function notStarted(kind, { libraryUrl }) {
   const module = pictureModule();
   // A bundler's own address of the script is not known here.
   const isUnchanged = module.href?.endsWith("/pkg/pictures/clip_wasm_bg.wasm");

@@ -1,17 +1,12 @@
 // The page's connection to one worker: calls it, receives its progress, aborts calls, ends it, and notices when it
 // dies.
 
-import { notStarted, workers } from "./start-worker.js";
 import { abortedError, ClipError } from "../shared/error.js";
 import { workerRequests } from "../shared/requested-urls.js";
 import { startWithRetries } from "../shared/retry-start.js";
 import { onAbort } from "../shared/waiting.js";
-/** @import { Place, WorkerKind } from "./start-worker.js" */
+/** @import { WorkerScript } from "./start-worker.js" */
 /** @import { Answer, Exchange, Loaded, Progress, Warning } from "../shared/protocol.js" */
-
-
-/** @type {Record<WorkerKind, string>} names for error messages */
-const NAMES = { model: "the encoder's worker", pictures: "the worker that reads pictures" };
 
 /** The error of a call that was not answered before its worker died. */
 export class WorkerDeath extends Error {
@@ -42,8 +37,7 @@ export class WorkerDeath extends Error {
 const LEAVE = 5000;
 
 export class WorkerConnection {
-  #kind;
-  #place;
+  #script;
   /** The name of the lock that the worker holds as long as it lives. */
   #name = `clip-wasm worker ${Date.now()} ${Math.random()}`;
   /** @type {Worker | null} `null` if the page cannot start one */
@@ -60,13 +54,11 @@ export class WorkerConnection {
   #ends = [];
 
   /**
-   * @param {WorkerKind} kind
-   * @param {Place} place
+   * @param {WorkerScript} script
    * @param {(death: WorkerDeath) => void} [onDeath] called before the pending calls are rejected
    */
-  constructor(kind, place, onDeath = () => {}) {
-    this.#kind = kind;
-    this.#place = place;
+  constructor(script, onDeath = () => {}) {
+    this.#script = script;
     this.#onDeath = onDeath;
     startWithRetries(() => this.#start()).catch((event) => this.#fail(event));
   }
@@ -147,7 +139,7 @@ export class WorkerConnection {
       let started = false;
       let worker;
       try {
-        worker = workers.start(this.#kind, this.#name, this.#place);
+        worker = this.#script.start(this.#name);
       } catch (error) {
         this.end(/** @type {ClipError} */ (error));
         return;
@@ -191,7 +183,7 @@ export class WorkerConnection {
 
   /** If the browser ends a worker, for example for lack of memory, there is no event; but its lock becomes free. */
   async #watch() {
-    await navigator.locks.request(this.#name, () => this.#die(`the browser has ended ${NAMES[this.#kind]}`));
+    await navigator.locks.request(this.#name, () => this.#die(`the browser has ended ${this.#script.noun}`));
   }
 
   /**
@@ -207,8 +199,8 @@ export class WorkerConnection {
 
   /** @param {Event} event */
   #fail(event) {
-    const reason = "message" in event && event.message ? String(event.message) : notStarted(this.#kind, this.#place);
-    this.#die(`${NAMES[this.#kind]} failed: ${reason}`);
+    const reason = "message" in event && event.message ? String(event.message) : this.#script.whyNotStarted();
+    this.#die(`${this.#script.noun} failed: ${reason}`);
   }
 
   /**

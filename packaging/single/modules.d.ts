@@ -20,3 +20,8 @@ declare module "single:pictures" {
   const source: string;
   export default source;
 }
+
+declare module "single:vectors" {
+  const source: string;
+  export default source;
+}

@@ -69,7 +69,7 @@ export const FAULTS = [
     async run({ visit, engine }) {
       // Firefox closes a worker's connection only when further bytes arrive, so the server sends some.
       await visit.loadUrl(visit.hub.parts("/slow.gguf", LARGER_MODEL, { bytesPerSecond: 2_000_000 }));
-      await visit.says("#model-bytes", /^[1-9]\.\d MB/);
+      await visit.says("#model-facts", /^[1-9]\.\d MB/);
       await visit.click("#model-cancel");
       await visit.says("#model-state", /^No model yet/);
       await visit.waitFor("the connection is cut", () => visit.hub.cutOff.includes("/slow.gguf"));

@@ -75,6 +75,7 @@ export const KEEPING = [
         await root.getDirectoryHandle("clip-wasm-models");
         return "the origin private file system";
       });
+      await visit.openModelPanel();
       await visit.click("#kept-summary");
       await visit.click("#kept-list button");
       await visit.waitFor("nothing is kept", async () => !(await visit.isVisible("#kept")));
@@ -90,7 +91,7 @@ export const KEEPING = [
       // With only the Cache API, whole pieces of 8 MB are stored.
       const url = visit.hub.parts("/parts.gguf", LARGER_MODEL, { silentAfter: (from) => (from === 0 ? 10_000_000 : 1e9) });
       await visit.loadUrl(url);
-      await visit.says("#model-bytes", /^10\.0 MB/);
+      await visit.says("#model-facts", /^10\.0 MB/);
       await visit.click("#model-cancel");
       await visit.says("#kept-list", /^\S+(10\.0|8\.4) MB · in part of 14\.5 MB/);
       await visit.revisit();

@@ -280,8 +280,14 @@ export class Visit {
     await actions.release().perform();
   }
 
+  /** Opens the panel in which a model is chosen. */
+  async openModelPanel() {
+    if (!(await this.isVisible("#model-panel"))) await this.click("#model-change");
+  }
+
   /** @param {"menu" | "url" | "file"} origin */
   async chooseOrigin(origin) {
+    await this.openModelPanel();
     await this.click(`.origins label:has([value=${origin}])`);
   }
 
@@ -301,7 +307,7 @@ export class Visit {
 
   /** Waits until both towers of a model are loaded. @param {number} [patience] milliseconds */
   async ready(patience) {
-    return this.says("#model-state", /^Ready: .* images at \d+ px, texts to \d+ tokens$/, patience);
+    return this.says("#model-state", /^Ready: (?!.*the rest)/, patience);
   }
 
   /** Loads the tiny model from its URL. @returns {Promise<string>} the URL */

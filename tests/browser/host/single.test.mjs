@@ -50,10 +50,10 @@ async function open(t) {
 
 test("it embeds its sample, as the served page does", async (t) => {
   const { page: served } = await site.visit(t);
-  await served.locator("#comparison").waitFor();
+  await served.locator("#comparison .verdict").waitFor();
   const wanted = await new ClipPage(served, site).copied();
   const { clip, said, asked } = await open(t);
-  await clip.page.locator("#comparison").waitFor();
+  await clip.page.locator("#comparison .verdict").waitFor();
   await clip.settled();
   // A page from a disk cannot read the clipboard, but the download has the same text.
   const downloading = clip.page.waitForEvent("download");
@@ -70,9 +70,9 @@ test("it embeds its sample, as the served page does", async (t) => {
 
 test("a model from disk loads, and an AVIF is decoded", async (t) => {
   const { clip, said } = await open(t);
-  await clip.page.locator("#comparison").waitFor();
+  await clip.page.locator("#comparison .verdict").waitFor();
   await clip.loadFile(join(TEST_DATA, "tiny-gelu.q8_0.gguf"));
-  await clip.modelState.filter({ hasText: "64 dimensions" }).waitFor();
+  await clip.modelInputs.filter({ hasText: "64 dimensions · images" }).waitFor({ state: "attached" });
   await clip.pickImages([join(FIXTURES, "cat.avif")]);
   await clip.embed();
   assert.ok((await clip.legend()).includes("cat.avif"));
@@ -82,10 +82,10 @@ test("a model from disk loads, and an AVIF is decoded", async (t) => {
 
 test("a model from a URL loads, without a warning that it is not stored", async (t) => {
   const { clip, said } = await open(t);
-  await clip.page.locator("#comparison").waitFor();
+  await clip.page.locator("#comparison .verdict").waitFor();
   await clip.page.context().setOffline(false);
   await clip.loadUrl(`${site.hub.origin}/tiny-gelu.q8_0.gguf`);
-  await clip.modelState.filter({ hasText: "64 dimensions · images" }).waitFor();
+  await clip.modelInputs.filter({ hasText: "64 dimensions · images" }).waitFor({ state: "attached" });
   assert.equal(await clip.page.locator("#model-note").isVisible(), false);
   assert.deepEqual(said, []);
 });

@@ -129,7 +129,7 @@ describe("inputs", () => {
     await clip.pickImages([CAT]);
     await clip.embed();
     const unit = (await clip.copied()).data;
-    await clip.page.getByLabel("Scale vectors to unit length").uncheck();
+    await clip.page.getByLabel("Unit length").uncheck();
     await clip.embed();
     const raw = (await clip.copied()).data;
     for (const [index, vector] of unit.entries()) {
@@ -190,7 +190,7 @@ describe("the JSON", () => {
   test("is shown with each vector's strip and norm", async (t) => {
     const clip = await site.newPage(t);
     await clip.loadTinyModel();
-    await clip.page.getByLabel("Scale vectors to unit length").uncheck();
+    await clip.page.getByLabel("Unit length").uncheck();
     await clip.texts.fill("a photo of a cat");
     await clip.embed();
     const [vector] = (await clip.copied()).data;

@@ -47,7 +47,7 @@ describe("without a network", () => {
     t.after(() => site.close());
     const clip = await site.newPage(t);
     await clip.loadTinyModel();
-    await clip.page.locator("#model-progress").waitFor({ state: "hidden" });
+    await clip.page.locator("#model-bar").waitFor({ state: "hidden" });
     const want = await vectors(clip);
     await serviceWorkerReady(clip.page);
     const url = site.hub.origin + MODEL;
@@ -65,11 +65,11 @@ describe("without a network", () => {
     const site = await Site.open();
     t.after(() => site.close());
     const clip = await site.visit(t);
-    await clip.page.locator("#comparison").waitFor();
+    await clip.page.locator("#comparison .verdict").waitFor();
     await serviceWorkerReady(clip.page);
     await site.own.stop();
     await clip.page.reload();
-    await clip.page.locator("#comparison").waitFor();
+    await clip.page.locator("#comparison .verdict").waitFor();
   });
 
   test("every file of the page is stored", () => {
@@ -78,7 +78,7 @@ describe("without a network", () => {
       .flatMap(([, list]) => [...String(list).matchAll(/"([^"]+)"/g)])
       .map(([, path]) => String(path));
     // Workers are one file each, which ./build.sh makes: see sw.js.
-    const scripts = new Set(["main.js", "page/shell/start.js", "clip.js", "endpoint.js"]);
+    const scripts = new Set(["main.js", "page/shell/start.js", "page/search/vector-worker.js", "clip.js", "endpoint.js"]);
     for (const path of scripts) {
       const code = readFileSync(join(WWW, path), "utf8").replace(/^\s*(\/\*\*|\*|\/\/).*$/gm, "");
       for (const [, target] of code.matchAll(/(?:from |import\(|import )"(\.{1,2}\/[^"]+)"/g)) scripts.add(join(dirname(path), String(target)));
@@ -103,6 +103,7 @@ describe("the list of stored models", () => {
     const panel = clip.page.locator("#kept");
     assert.equal(await panel.isVisible(), false);
     await clip.loadTinyModel();
+    await clip.openModelPanel();
     await clip.page.locator("#kept-summary").filter({ hasText: "Kept on this device: 1 model, 4.6 MB" }).click();
     assert.match(String(await panel.locator("li").textContent()), /tiny-gelu\.q8_0\.gguf4\.6 MB · whole/);
     await panel.getByRole("button", { name: /^Delete/ }).click();
@@ -116,7 +117,7 @@ describe("the list of stored models", () => {
     const size = statSync(TINY_MODEL).size;
     site.hub.parts(MODEL, TINY_MODEL, { silentAfter: (from) => (from === 0 ? 2_000_000 : size) });
     await clip.loadUrl(site.hub.origin + MODEL);
-    await clip.page.locator("#model-bytes").filter({ hasText: "2.0 MB" }).waitFor();
+    await clip.page.locator("#model-facts").filter({ hasText: "2.0 MB" }).waitFor();
     await clip.page.getByRole("button", { name: "Cancel" }).click();
     await clip.page.locator("#kept-summary").filter({ hasText: "1 model, 2.0 MB" }).click();
     assert.match(String(await clip.page.locator("#kept li").textContent()), /2\.0 MB · in part of 4\.6 MB; loading continues from there/);
@@ -135,9 +136,11 @@ describe("texts before images", () => {
     await clip.embed();
     assert.equal((await clip.copied()).data.length, 1);
     await clip.page.getByRole("button", { name: "Cancel" }).click();
-    await clip.modelState.filter({ hasText: /texts to 77 tokens$/ }).waitFor();
+    await clip.modelState.filter({ hasText: /q8_0$/ }).waitFor();
+    await clip.openModelPanel();
+    assert.match(String(await clip.modelInputs.textContent()), /· 64 dimensions · texts to 77 tokens$/);
     await clip.page.getByRole("button", { name: "Load", exact: true }).click();
-    await clip.modelState.filter({ hasText: "images at 64 px, texts to 77 tokens" }).waitFor();
+    await clip.modelInputs.filter({ hasText: "images at 64 px, texts to 77 tokens" }).waitFor({ state: "attached" });
     await vectors(clip);
   });
 });
@@ -152,6 +155,7 @@ describe("a device with little memory", () => {
   async function reopen(clip) {
     site.own.answer("/models.json", (_request, response) => void response.end(JSON.stringify(menu(site.hub.origin))));
     await clip.page.reload();
+    await clip.openModelPanel();
   }
 
   test("is offered a smaller model, and to load the chosen one anyway", async (t) => {
@@ -180,7 +184,7 @@ describe("a device with little memory", () => {
     await reopen(clip);
     site.hub.parts(MODEL, TINY_MODEL, { silentAfter: () => 1_000_000 });
     await clip.page.getByRole("button", { name: "Load", exact: true }).click();
-    await clip.page.locator("#model-bytes").filter({ hasText: "1.0 MB" }).waitFor();
+    await clip.page.locator("#model-facts").filter({ hasText: "1.0 MB" }).waitFor();
     const crashed = clip.page.waitForEvent("crash");
     clip.page.goto("chrome://crash").catch(() => {});
     await crashed;
@@ -202,7 +206,7 @@ describe("a device with little memory", () => {
     const clip = await site.newPage(t);
     site.hub.parts(MODEL, TINY_MODEL, { silentAfter: () => 1_000_000 });
     await clip.loadUrl(site.hub.origin + MODEL);
-    await clip.page.locator("#model-bytes").filter({ hasText: "1.0 MB" }).waitFor();
+    await clip.page.locator("#model-facts").filter({ hasText: "1.0 MB" }).waitFor();
     await clip.page.reload();
     await clip.modelState.waitFor();
     await clip.page.waitForTimeout(300);

@@ -19,6 +19,9 @@ test("by keyboard alone: choose a model, load it, type, embed, copy", async (t) 
   await clip.page.waitForFunction(() => document.querySelectorAll("#model-menu option").length > 0);
   await keyboard.press("Tab"); // the count of what is sent
   visited.push(await focused(clip.page));
+  await tabTo(clip.page, "model-change");
+  visited.push(await focused(clip.page));
+  await keyboard.press("Enter");
   await keyboard.press("Tab");
   visited.push(await focused(clip.page));
   await keyboard.press("ArrowRight"); // from the menu to any URL
@@ -32,14 +35,15 @@ test("by keyboard alone: choose a model, load it, type, embed, copy", async (t) 
   await keyboard.press("Control+Enter");
   await clip.page.locator("#legend li").nth(1).waitFor();
   assert.equal((await clip.copied()).data.length, 2);
-  for (const id of ["image-files", "normalize", "embed", "copy", "download", "json"]) {
+  await clip.page.locator("h1").click(); // so that Tab begins at the top
+  for (const id of ["image-files", "embed", "normalize", "copy", "download", "json"]) {
     await tabTo(clip.page, id);
     visited.push(await focused(clip.page));
   }
   for (const { id, ring } of visited) assert.ok(ring, `no focus ring to be seen on ${id}`);
   assert.deepEqual(
-    visited.slice(0, 3).map(({ id }) => id),
-    ["traffic-summary", "origin", "model-url"],
+    visited.slice(0, 4).map(({ id }) => id),
+    ["traffic-summary", "model-change", "origin", "model-url"],
   );
 });
 

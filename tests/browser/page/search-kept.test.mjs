@@ -26,7 +26,7 @@ describe("on the next visit", () => {
     assert.equal(first?.name, "shapes-0-017.png");
     assert.equal(await search.embeddings(), 0);
     const sizes = await search.page.locator("#search-hits img").evaluateAll((images) => images.map((image) => /** @type {HTMLImageElement} */ (image).naturalWidth));
-    assert.deepEqual(sizes, Array(48).fill(160), "thumbnails");
+    assert.ok(sizes.length >= 24 && sizes.every((size) => size === 160), `thumbnails: ${sizes}`);
 
     await search.choose(folder);
     await search.page.waitForFunction(() => document.querySelectorAll("#search-failures-list > li").length === 2);
@@ -47,7 +47,7 @@ describe("on the next visit", () => {
     await search.indexed(60);
     await search.page.locator("#search-files").setInputFiles([join(FIXTURES, "cat.png"), join(FIXTURES, "rocket.jpg")]);
     await search.indexed(62);
-    assert.equal((await search.search("a red circle")).length, 48);
+    assert.equal((await search.search("a red circle")).length, 62);
     await search.page.locator("#search-kept-summary").filter({ hasText: "62 pictures in 2 folders" }).click();
     await search.page.getByRole("button", { name: "Forget Drawings" }).click();
     await search.indexed(2);
@@ -93,7 +93,7 @@ describe("on the next visit", () => {
     await search.page.getByRole("button", { name: "Open Holidays again" }).waitFor({ state: "detached" });
     assert.equal(await search.embeddings(), 0);
     await search.hits.first().getByRole("button", { name: /open$/ }).click();
-    assert.match(String(await about.textContent()), /^Score 0\.\d{3}\.$/);
+    assert.match(String(await about.textContent()), /^Score 0\.\d{3}, 1 of 3\.$/);
   });
 });
 
@@ -107,7 +107,7 @@ test("each model has its own index, and the page says if there is one for anothe
   assert.match(String(await search.note.textContent()), new RegExp(`Indexed for other models than this one: 60 pictures for ${DEMO}`));
   await search.page.getByRole("button", { name: "Index 62 pictures for this model" }).click();
   await search.indexed(60, tiny);
-  assert.equal((await search.search("a red circle")).length, 48);
+  assert.equal((await search.search("a red circle")).length, 60);
   assert.deepEqual(await search.kept(), { models: 2, vectors: 120, thumbnails: 60, folders: 0 });
 
   const given = await search.embeddings();
@@ -152,7 +152,7 @@ test("if the device has no more storage, indexing continues in memory, and the p
   await search.indexed(60);
   await search.note.filter({ hasText: "not kept for the next visit: this device has no more storage" }).waitFor();
   assert.equal((await search.search("three yellow triangles"))[0]?.name, "shapes-0-017.png");
-  assert.equal(await search.page.locator("#search-hits img").count(), 48, "with their thumbnails");
+  await search.page.locator("#search-hits img").nth(23).waitFor(); // with their thumbnails
   await session.send("Storage.overrideQuotaForOrigin", { origin: site.own.origin });
   await search.reload();
   await search.state.filter({ hasText: "Nothing is indexed for" }).waitFor();

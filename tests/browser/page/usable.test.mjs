@@ -33,6 +33,28 @@ const STATES = {
     await clip.page.getByRole("button", { name: "Draw…" }).click();
     await clip.embed();
   },
+  "the panel of models": async (clip) => {
+    await clip.openModelPanel();
+    await clip.page.locator("#kept-summary").click();
+  },
+  "one picture without a text": async (clip) => {
+    await clip.texts.fill("");
+    await clip.embed();
+    await clip.page.locator("#comparison ol .score").filter({ hasText: /\d/ }).first().waitFor();
+  },
+  "many pictures": async (clip) => {
+    await clip.texts.fill("");
+    await clip.pickImages([join(FIXTURES, "cat.png"), join(FIXTURES, "cat.png"), join(FIXTURES, "rocket.jpg")]);
+    await clip.embed();
+    await clip.page.locator(".groups").waitFor();
+  },
+  "texts alone, in a language that the model does not know": async (clip) => {
+    await clip.loadTinyModel();
+    await clip.page.getByRole("button", { name: "Remove hearts.png" }).click();
+    await clip.texts.fill("a cat\nкошка\na dog");
+    await clip.embed();
+    await clip.page.locator("table.matrix").waitFor();
+  },
   "a model that does not come": async (clip) => {
     await clip.loadUrl(`${site.hub.origin}/absent.gguf`);
     await clip.modelError.waitFor();
@@ -41,9 +63,22 @@ const STATES = {
     await clip.page.getByRole("link", { name: "Search pictures" }).click();
     await clip.page.locator("#view-search").waitFor();
     await clip.page.locator("#search-files").setInputFiles([join(FIXTURES, "cat.png"), join(FIXTURES, "rocket.jpg")]);
-    await clip.page.getByRole("searchbox").fill("a cat");
+    await clip.page.getByRole("searchbox", { name: "What to look for" }).fill("a cat");
     await clip.page.getByRole("button", { name: "Search", exact: true }).click();
     await clip.page.locator("#search-hits li").nth(1).waitFor();
+  },
+  "duplicates, and a query of everything": async (clip) => {
+    await clip.page.getByRole("link", { name: "Search pictures" }).click();
+    await clip.page.locator("#view-search").waitFor();
+    await clip.page.locator("#search-files").setInputFiles([join(FIXTURES, "cat.png"), join(FIXTURES, "rocket.jpg"), join(FIXTURES, "faint.png")]);
+    await clip.page.locator("#search-state").filter({ hasText: "3 pictures indexed" }).waitFor();
+    await clip.page.getByRole("searchbox", { name: "less of" }).fill("a cat");
+    await clip.page.locator("#search-picture").setInputFiles(join(FIXTURES, "cat.png"));
+    await clip.page.locator("#search-hits li").nth(1).waitFor();
+    await clip.page.getByLabel("How alike").selectOption("0.93");
+    await clip.page.getByRole("button", { name: "Find duplicates" }).click();
+    await clip.page.locator("#search-summary").filter({ hasText: "a cosine of 0.93" }).waitFor();
+    await clip.page.getByText("Take the index elsewhere").click();
   },
   "the check": async (clip) => {
     await clip.page.getByRole("link", { name: "Check" }).click();
@@ -99,6 +134,24 @@ describe("the first paint", () => {
       const before = await badge.boundingBox();
       await clip.page.locator("#traffic-summary").evaluate((summary) => void (summary.textContent = summary.textContent.replace(/\d+ requests/, "1000 requests")));
       assert.deepEqual(await badge.boundingBox(), before);
+    });
+  }
+});
+
+describe("the first screen has inputs and the first result", () => {
+  for (const { width, height, hasTouch } of [{ width: 1280, height: 800, hasTouch: false }, { width: 390, height: 844, hasTouch: true }]) {
+    test(`${width} x ${height}`, async (t) => {
+      const clip = await site.visit(t, { viewport: { width, height }, hasTouch, isMobile: hasTouch });
+      await clip.page.locator("#comparison .verdict").waitFor();
+      await clip.settled();
+      const parts = ["h1", "#model-state", "#model-facts", "#model-change", ".drop", "#sample-list button", "#texts", "#embed", "#comparison .verdict", "#comparison tbody tr"];
+      for (const part of parts) {
+        const box = await clip.page.locator(part).first().boundingBox();
+        assert.ok(box && box.y >= 0 && box.y + box.height <= height, `${part} is at ${box?.y} to ${box && box.y + box.height}`);
+      }
+      assert.equal(await clip.page.locator("#model-panel").isVisible(), false);
+      assert.equal(await clip.page.locator(".camera").isVisible(), hasTouch);
+      assert.ok((await clip.page.evaluate(() => document.documentElement.scrollWidth)) <= width);
     });
   }
 });

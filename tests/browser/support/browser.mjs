@@ -180,14 +180,23 @@ export class ClipPage {
     this.page = page;
     this.site = site;
     this.modelState = page.locator("#model-state");
+    this.modelFacts = page.locator("#model-facts");
+    /** In the panel: dimensions, and what the model takes. */
+    this.modelInputs = page.locator("#model-inputs");
     this.modelError = page.locator("#model-error .error");
     this.runError = page.locator("#run-error .error");
     this.thumbnails = page.locator("#thumbnails > li");
     this.texts = page.getByLabel("Texts");
   }
 
+  /** Opens the panel in which a model is chosen. */
+  async openModelPanel() {
+    if (!(await this.page.locator("#model-panel").isVisible())) await this.page.getByRole("button", { name: "Change model" }).click();
+  }
+
   /** @param {"Menu" | "Name or URL" | "File from disk"} origin */
   async chooseOrigin(origin) {
+    await this.openModelPanel();
     await this.page.getByRole("radio", { name: origin }).check({ force: true });
   }
 
@@ -222,7 +231,7 @@ export class ClipPage {
     try {
       await this.modelState.filter({ hasText: "Ready" }).waitFor();
     } catch (cause) {
-      const panel = await this.page.locator("#model-form").innerText();
+      const panel = await this.page.locator(".model").innerText();
       const asked = [...this.site.own.requests, ...this.site.hub.requests].join(" ");
       throw new Error(`no model is ready. The panel: ${JSON.stringify(panel)}. Asked for: ${asked}`, { cause });
     }

@@ -2,7 +2,7 @@
 
 import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { ClipPage, TEST_DATA } from "./browser.mjs";
 
 /** @import { BrowserContextOptions, Page } from "playwright-core" */
@@ -102,15 +102,21 @@ export class SearchPage extends ClipPage {
     return this.found(`“${text}”`);
   }
 
-  /** @param {string} query */
+  /**
+   * All found pictures, as they are exported: only those near the window are in the document.
+   * @param {string} query
+   */
   async found(query) {
     await this.summary.filter({ hasText: `fit ${query}, searched in` }).waitFor();
-    return this.hits.evaluateAll((hits) =>
-      hits.map((hit) => ({
-        name: hit.querySelector(".name")?.textContent ?? "",
-        score: Number(hit.querySelector(".score")?.textContent),
-      })),
-    );
+    return (await this.exported()).map(([path = "", score]) => ({ name: basename(path), score: Number(Number(score).toFixed(3)) }));
+  }
+
+  /** The rows of the file with the result's names and scores, without its head. */
+  async exported() {
+    const download = this.page.waitForEvent("download");
+    await this.page.getByRole("button", { name: "Export names and scores" }).click();
+    const lines = readFileSync(await (await download).path(), "utf8").trimEnd().split("\r\n").slice(1);
+    return lines.map((line) => [...line.matchAll(/"((?:[^"]|"")*)"|[^,]+/g)].map(([plain, quoted]) => quoted?.replaceAll('""', '"') ?? plain));
   }
 
   /** @returns {Promise<number>} images that were passed to the encoder in this visit */

@@ -2,7 +2,7 @@
 
 import { hasProbabilities, probabilitiesOf } from "../../lib/client/classify.js";
 import { similarity } from "../../clip.js";
-import { elementById, newElement } from "../shell/elements.js";
+import { newElement } from "../shell/elements.js";
 import { label } from "./input.js";
 import { header, pictureHeader, scrolling } from "../shell/tables.js";
 
@@ -14,36 +14,21 @@ import { header, pictureHeader, scrolling } from "../shell/tables.js";
  * @typedef {{ image: Embedded, cosines: number[], probabilities: number[] | null }} Column
  */
 
-/** A larger table is too large to read. */
-const MOST_CELLS = 2000;
-
-const place = elementById("comparison", HTMLElement);
-
 /**
- * Shows the table if there are both images and texts.
- * @param {Embedded[]} embedded
+ * @param {Embedded[]} texts at least one
+ * @param {Embedded[]} images at least one
  * @param {Logits} model
+ * @returns {Element[]}
  */
-export function showComparison(embedded, model) {
-  hideComparison();
-  let texts = embedded.filter(({ kind }) => kind === "text");
-  const images = embedded.filter(({ kind }) => kind === "image");
-  const cells = texts.length * images.length;
-  if (cells === 0 || cells > MOST_CELLS) return;
-  let columns = images.map((image) => compare(image, texts, model));
-  if (columns[0] && columns.length === 1) {
-    // For one image, the texts are sorted by how well they fit.
-    const { image, cosines } = columns[0];
-    texts = [...cosines.keys()].sort((a, b) => Number(cosines[b]) - Number(cosines[a])).map((index) => /** @type {Embedded} */ (texts[index]));
-    columns = [compare(image, texts, model)];
-  }
-  place.append(verdict(texts, columns), table(texts, columns), meaning(texts, model));
-  place.hidden = false;
-}
-
-export function hideComparison() {
-  place.hidden = true;
-  place.replaceChildren();
+export function comparison(texts, images, model) {
+  const columns = images.map((image) => compare(image, texts, model));
+  const [only] = columns;
+  if (!only || columns.length > 1) return [verdict(texts, columns), table(texts, columns), meaning(texts, model)];
+  // For one image, the texts are sorted by how well they fit.
+  const { image, cosines } = only;
+  const sorted = [...cosines.keys()].sort((a, b) => Number(cosines[b]) - Number(cosines[a])).flatMap((index) => texts[index] ?? []);
+  const column = [compare(image, sorted, model)];
+  return [verdict(sorted, column), table(sorted, column), meaning(sorted, model)];
 }
 
 /**
@@ -102,7 +87,7 @@ function table(texts, columns) {
   caption.className = "unseen";
   caption.textContent = "How well each image fits: probability, and cosine";
   const head = element.createTHead().insertRow();
-  head.append(header("col", "Text"), ...columns.map(({ image }) => pictureHeader(label(image), image.picture)));
+  head.append(header("col", "Text"), ...columns.map(({ image }) => pictureHeader(label(image), columns.length > 1 ? image.picture : undefined)));
   const body = element.createTBody();
   for (const [row, text] of texts.entries()) {
     const line = body.insertRow();

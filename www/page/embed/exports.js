@@ -1,5 +1,8 @@
 // The result as files: the endpoint's JSON, and formats for notebooks and spreadsheets.
 
+import { csvLine } from "../shell/csv.js";
+import { npyHeader } from "../shell/npy.js";
+
 /** @import { Embedded } from "./input.js" */
 
 /**
@@ -41,29 +44,20 @@ function jsonLines(embedded) {
   return `${lines.join("\n")}\n`;
 }
 
-/** RFC 4180: a header, then a row for each input, with a column for each component. @param {Embedded[]} embedded */
+/** A header, then a row for each input, with a column for each component. @param {Embedded[]} embedded */
 function csv(embedded) {
   const width = embedded[0]?.vector.length ?? 0;
-  const head = ["kind", "input", ...Array(width).keys()];
-  const rows = embedded.map(({ kind, source, vector }) => [kind, `"${source.replaceAll('"', '""')}"`, ...vector]);
-  return [head, ...rows].map((row) => `${row.join(",")}\r\n`).join("");
+  const head = `${["kind", "input", ...Array(width).keys()].join(",")}\r\n`;
+  return head + embedded.map(({ kind, source, vector }) => `${kind},${csvLine([source, ...vector])}`).join("");
 }
 
-/**
- * `[inputs, dimensions]`, f32, row-major, in NumPy's format 1.0 (numpy.lib.format).
- * @param {Embedded[]} embedded
- */
+/** `[inputs, dimensions]`, f32. @param {Embedded[]} embedded */
 function npy(embedded) {
-  const [rows, columns] = [embedded.length, embedded[0]?.vector.length ?? 0];
-  const about = `{'descr': '<f4', 'fortran_order': False, 'shape': (${rows}, ${columns}), }`;
-  // Magic, version and length take 10 bytes; the values begin at a multiple of 64.
-  const headSize = Math.ceil((10 + about.length + 1) / 64) * 64;
-  const head = `\x93NUMPY\x01\x00..${about.padEnd(headSize - 11)}\n`;
-  const bytes = new Uint8Array(headSize + 4 * rows * columns);
-  bytes.set(Array.from(head, (character) => character.charCodeAt(0)));
-  const view = new DataView(bytes.buffer);
-  view.setUint16(8, headSize - 10, true);
+  const header = npyHeader("'<f4'", [embedded.length, embedded[0]?.vector.length ?? 0]);
   const values = embedded.flatMap(({ vector }) => vector);
-  for (const [index, value] of values.entries()) view.setFloat32(headSize + 4 * index, value, true);
+  const bytes = new Uint8Array(header.length + 4 * values.length);
+  bytes.set(header);
+  const view = new DataView(bytes.buffer);
+  for (const [index, value] of values.entries()) view.setFloat32(header.length + 4 * index, value, true);
   return bytes;
 }

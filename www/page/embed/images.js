@@ -9,6 +9,7 @@ import { showError } from "../shell/notice.js";
 
 const list = elementById("thumbnails", HTMLUListElement);
 const picker = elementById("image-files", HTMLInputElement);
+const camera = elementById("image-camera", HTMLInputElement);
 const clearButton = elementById("images-clear", HTMLButtonElement);
 
 export class ImageList {
@@ -19,10 +20,12 @@ export class ImageList {
   /** @param {(slot: Slot | null) => void} onRemove when the user removes a picture */
   constructor(onRemove) {
     this.#onRemove = onRemove;
-    picker.addEventListener("change", () => {
-      this.add(picker.files ?? []);
-      picker.value = ""; // so that the same file can be picked again
-    });
+    for (const input of [picker, camera]) {
+      input.addEventListener("change", () => {
+        this.add(input.files ?? []);
+        input.value = ""; // so that the same file can be picked again
+      });
+    }
     clearButton.addEventListener("click", () => {
       for (const thumbnail of [...this.#thumbnails]) this.#removeByUser(thumbnail);
       picker.focus();

@@ -1,15 +1,18 @@
 // The result: the endpoint's JSON. Long vectors are folded on the page, and complete when copied or downloaded.
 
-import { hideComparison, showComparison } from "./compare.js";
 import { computes } from "../shell/computes.js";
+import { copyText } from "../shell/copy.js";
 import { elementById, newElement } from "../shell/elements.js";
 import { FORMATS, json as writeJson, numbers } from "./exports.js";
 import { label } from "./input.js";
 import { modelName } from "../model/names.js";
+import { hideRelations, showRelations } from "./relations.js";
+import { save } from "../shell/save.js";
 import { strip } from "./strip.js";
 
 /** @import { ClipEncoder } from "../../clip.js" */
 /** @import { Embedded } from "./input.js" */
+/** @import { SamplePicture } from "./samples.js" */
 
 const HEAD = 3;
 const TAIL = 1;
@@ -21,6 +24,7 @@ const summary = elementById("result-summary", HTMLElement);
 const note = elementById("result-note", HTMLElement);
 const legend = elementById("legend", HTMLOListElement);
 const json = elementById("json", HTMLPreElement);
+const buttons = elementById("result-buttons", HTMLElement);
 const copyButton = elementById("copy", HTMLButtonElement);
 const downloadButton = elementById("download", HTMLButtonElement);
 const formatMenu = elementById("format", HTMLSelectElement);
@@ -34,7 +38,10 @@ export class ResultPanel {
   constructor() {
     for (const { name, extension } of FORMATS) formatMenu.add(new Option(`${name} (.${extension})`, extension));
     json.addEventListener("copy", copyUnfolded);
-    copyButton.addEventListener("click", () => this.#copy());
+    copyButton.addEventListener("click", () => {
+      // Copied by selection it is the whole text too.
+      copyText(copyButton, this.#whole, () => getSelection()?.selectAllChildren(json));
+    });
     downloadButton.addEventListener("click", () => this.#download());
   }
 
@@ -44,12 +51,13 @@ export class ResultPanel {
    * @param {object} about
    * @param {number} about.failures inputs that have no vector
    * @param {string} about.caution what this model does not know, if the result needs that warning; otherwise empty
+   * @param {SamplePicture[]} about.samples the page's own, to compare a picture with
    */
-  show(embedded, encoder, { failures, caution }) {
+  show(embedded, encoder, { failures, caution, samples }) {
     summary.textContent = summarise(embedded, encoder, failures);
     note.textContent = caution;
     note.hidden = caution === "";
-    showComparison(embedded, encoder.info);
+    showRelations(embedded, samples, encoder);
     legend.replaceChildren(...embedded.map((one, index) => legendItem(one, index < MOST_STRIPS)));
     legend.hidden = false;
     const vectors = embedded.map(({ vector }) => vector);
@@ -65,7 +73,7 @@ export class ResultPanel {
   showError(error) {
     summary.textContent = "No input could be embedded.";
     note.hidden = legend.hidden = true;
-    hideComparison();
+    hideRelations();
     this.#embedded = [];
     this.#whole = `${JSON.stringify(error, null, 2)}\n`;
     json.replaceChildren(this.#whole);
@@ -73,6 +81,7 @@ export class ResultPanel {
   }
 
   #showButtons() {
+    json.hidden = buttons.hidden = false;
     copyButton.disabled = false;
     downloadButton.disabled = formatMenu.disabled = this.#embedded.length === 0;
     copyButton.textContent = "Copy JSON";
@@ -83,26 +92,11 @@ export class ResultPanel {
     heading.scrollIntoView({ block: "nearest" });
   }
 
-  async #copy() {
-    try {
-      await navigator.clipboard.writeText(this.#whole);
-    } catch {
-      // No secure context, or no permission: copy by selection, which copies the complete text too.
-      getSelection()?.selectAllChildren(json);
-      document.execCommand("copy");
-    }
-    copyButton.textContent = "Copied";
-    setTimeout(() => (copyButton.textContent = "Copy JSON"), 2000);
-  }
-
   #download() {
     const format = FORMATS[formatMenu.selectedIndex];
     if (!format) return;
     const { extension, type, write } = format;
-    const url = URL.createObjectURL(new Blob([write(this.#embedded)], { type }));
-    newElement("a", { href: url, download: `embeddings.${extension}` }).click();
-    // Not before the browser has read it.
-    setTimeout(() => URL.revokeObjectURL(url), 60_000);
+    save(`embeddings.${extension}`, type, [write(this.#embedded)]);
   }
 }
 

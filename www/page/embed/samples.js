@@ -11,6 +11,7 @@ import { addressOf } from "../shell/resources.js";
  */
 /** @typedef {{ samples: Sample[], drawing: string[] }} SampleFile `drawing`: captions for the user's drawing */
 /** @typedef {{ file: File, captions: string[] }} Example */
+/** @typedef {{ name: string, url: string }} SamplePicture */
 
 const section = elementById("samples", HTMLElement);
 const list = elementById("sample-list", HTMLUListElement);
@@ -20,6 +21,8 @@ export class SampleStrip {
   #onChoose;
   /** @type {string[]} captions for a drawing */
   drawingCaptions = [];
+  /** @type {SamplePicture[]} */
+  pictures = [];
 
   /** @param {(example: Example) => void} onChoose */
   constructor(onChoose) {
@@ -40,6 +43,7 @@ export class SampleStrip {
       return;
     }
     this.drawingCaptions = file.drawing;
+    this.pictures = file.samples.map((sample) => ({ name: nameOf(sample), url: addressOf(sample.image) }));
     list.replaceChildren(...file.samples.map((sample) => this.#button(sample)));
     section.hidden = file.samples.length === 0;
     section.classList.remove("absent");

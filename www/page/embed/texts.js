@@ -6,14 +6,34 @@ import { showError } from "../shell/notice.js";
 /** @import { Input } from "./input.js" */
 
 const field = elementById("texts", HTMLTextAreaElement);
+const hint = elementById("texts-hint", HTMLElement);
+const languageNote = elementById("texts-language", HTMLElement);
 const errors = elementById("text-errors", HTMLUListElement);
+
+/** A letter that is not of the Latin alphabet. */
+const FOREIGN_LETTER = /(?!\p{Script=Latin})\p{L}/u;
 
 export class TextList {
   /** The text that the page itself has written into the field. */
   #suggested = "";
+  #isEnglishOnly = false;
 
   constructor() {
-    field.addEventListener("input", () => errors.replaceChildren());
+    field.addEventListener("input", () => {
+      errors.replaceChildren();
+      this.#showLanguageNote();
+    });
+  }
+
+  /** @param {boolean} isEnglishOnly whether the model in use knows no other language */
+  showLanguage(isEnglishOnly) {
+    this.#isEnglishOnly = isEnglishOnly;
+    hint.textContent = isEnglishOnly ? "one per line, in English" : "one per line";
+    this.#showLanguageNote();
+  }
+
+  #showLanguageNote() {
+    languageNote.hidden = !this.#isEnglishOnly || !FOREIGN_LETTER.test(field.value);
   }
 
   /**

@@ -56,6 +56,7 @@ export class EmbedView {
       this.#again = false;
       this.#running?.abort();
     });
+    model.addEventListener("ready", () => this.#texts.showLanguage(model.knowsEnglishOnly));
     this.#samples.open();
   }
 
@@ -94,7 +95,7 @@ export class EmbedView {
       return false;
     }
     this.#running = new AbortController();
-    stopButton.hidden = false;
+    stopButton.classList.remove("absent");
     try {
       runState.textContent = "Loading the model…";
       const encoder = await untilAborted(this.#model.encoder(), this.#running.signal);
@@ -104,7 +105,7 @@ export class EmbedView {
       return false;
     } finally {
       this.#running = null;
-      stopButton.hidden = true;
+      stopButton.classList.add("absent");
       runState.textContent = "";
       if (this.#again) {
         this.#again = false;
@@ -150,7 +151,7 @@ export class EmbedView {
       }
     }
     const caution = foreign ? this.#model.limits : "";
-    if (embedded.length) this.#result.show(embedded, encoder, { failures: errors.length, caution });
+    if (embedded.length) this.#result.show(embedded, encoder, { failures: errors.length, caution, samples: this.#samples.pictures });
     else if (errors.length) this.#result.showError(errorJson(errors[0]));
     return embedded.length + errors.length > 0;
   }

@@ -46,17 +46,10 @@ export class ModelChoice {
   /** @type {File[]} the last choice of several files */
   #files = [];
 
-  get menu() {
-    return menu;
-  }
-
   /** Fills the menu. Rejects if models.json cannot be loaded; the other ways to choose a model still work. */
   async showMenu() {
     this.#entries = await downloadJson(addressOf("models.json"));
-    for (const { name, type, size, keptSize, builtIn } of this.#entries) {
-      const parts = [name, type, size && megabytes(size), keptSize && `${megabytes(keptSize)} kept`, builtIn && "built in"];
-      menu.add(new Option(parts.filter(Boolean).join(" · ")));
-    }
+    for (const entry of this.#entries) menu.add(new Option(nameAndSize(entry)));
   }
 
   /** Shows the fields for the chosen origin, and a description of the model. */
@@ -110,6 +103,12 @@ export class ModelChoice {
   nameOf(url) {
     const entry = this.#entries.find((entry) => isOf(addressOf(entry.url), url));
     return entry ? `${entry.name} · ${entry.type}` : url;
+  }
+
+  /** The chosen model of the menu with its size; empty for a model from elsewhere. */
+  summary() {
+    const entry = this.#origin() === "menu" ? this.#entries[menu.selectedIndex] : undefined;
+    return entry ? nameAndSize(entry) : "";
   }
 
   /** The current choice. @returns {Choice | null} */
@@ -166,6 +165,12 @@ export class ModelChoice {
   #setOrigin(origin) {
     /** @type {RadioNodeList} */ (form.elements.namedItem("origin")).value = origin;
   }
+}
+
+/** @param {MenuEntry} entry */
+function nameAndSize({ name, type, size, keptSize, builtIn }) {
+  const parts = [name, type, size && megabytes(size), keptSize && `${megabytes(keptSize)} kept`, builtIn && "built in"];
+  return parts.filter(Boolean).join(" · ");
 }
 
 /**

@@ -15,7 +15,7 @@ const errorPlace = elementById("kept-error", HTMLElement);
 /** @param {(url: string) => string} nameOf the name on the page of the model at a URL */
 export async function showKept(nameOf) {
   const models = await keptModels().catch(() => []);
-  panel.classList.toggle("absent", models.length === 0); // it still takes up space, so that nothing moves
+  panel.hidden = models.length === 0;
   const total = models.reduce((sum, { keptSize }) => sum + keptSize, 0);
   const count = models.length === 1 ? "1 model" : `${models.length} models`;
   summary.textContent = `Kept on this device: ${count}, ${megabytes(total)}`;

@@ -1,6 +1,12 @@
-// A model's name on the page, and the inputs that it takes.
+// A model's name on the page, and what one wants to know of it.
 
-/** @import { ModelInfo } from "../../clip.js" */
+import { megabytes } from "../../lib/shared/units.js";
+import { computes } from "../shell/computes.js";
+
+/** @import { ClipEncoder, ModelInfo } from "../../clip.js" */
+
+/** Tokens of the vocabulary that OpenAI made for CLIP, of English texts. OpenCLIP's models have it too. */
+const ENGLISH_VOCABULARY = 49408;
 
 /**
  * @param {ModelInfo} info
@@ -11,12 +17,30 @@ export function modelName({ name, type }) {
 }
 
 /**
- * The inputs that a model takes: some files have only one tower.
+ * @param {ModelInfo} info
+ * @returns {boolean} whether the model has learnt from English texts only
+ */
+export function knowsEnglishOnly({ family, vocabularySize }) {
+  return family === "clip" && vocabularySize === ENGLISH_VOCABULARY;
+}
+
+/**
+ * Its size, what computes, and its language.
+ * @param {Pick<ClipEncoder, "info" | "device" | "threads">} encoder
+ * @returns {string}
+ */
+export function facts(encoder) {
+  const { info } = encoder;
+  const parts = [info.size !== null && megabytes(info.size), computes(encoder), knowsEnglishOnly(info) && "English"];
+  return parts.filter(Boolean).join(" · ");
+}
+
+/**
+ * What a model gives and takes: some files have only one tower.
  * @param {ModelInfo} info
  * @returns {string}
  */
-export function towers({ imageSize, contextLength }) {
-  const images = imageSize && `images at ${imageSize} px`;
-  const texts = contextLength && `texts to ${contextLength} tokens`;
-  return [images, texts].filter(Boolean).join(", ");
+export function takes({ embeddingDimension, imageSize, contextLength }) {
+  const parts = [imageSize && `images at ${imageSize} px`, contextLength && `texts to ${contextLength} tokens`];
+  return [`${embeddingDimension} dimensions`, parts.filter(Boolean).join(", ")].join(" · ");
 }

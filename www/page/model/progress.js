@@ -6,7 +6,8 @@ import { elementById } from "../shell/elements.js";
 /** @import { Progress } from "../../clip.js" */
 
 const bar = elementById("model-bar", HTMLProgressElement);
-const bytes = elementById("model-bytes", HTMLElement);
+/** The second line of the model's line. */
+const facts = elementById("model-facts", HTMLElement);
 
 /** @param {Progress} progress */
 export function showProgress({ loaded, total, bytesPerSecond, secondsLeft }) {
@@ -20,5 +21,10 @@ export function showProgress({ loaded, total, bytesPerSecond, secondsLeft }) {
   if (bytesPerSecond !== null && secondsLeft !== null && secondsLeft > 1) {
     parts.push(`${megabytes(bytesPerSecond)}/s`, `${duration(secondsLeft)} left`);
   }
-  bytes.textContent = parts.join(" · ");
+  facts.textContent = parts.join(" · ");
+  bar.classList.remove("absent");
+}
+
+export function hideProgress() {
+  bar.classList.add("absent");
 }

@@ -1,4 +1,4 @@
-// The model panel: chooses a model, loads it with progress, cancels a load, and shows which model is ready.
+// The model: one line says which is ready, or how far its load is; it opens to the panel that chooses another.
 
 import { ClipEncoder, ClipError } from "../../clip.js";
 import { megabytes } from "../../lib/shared/units.js";
@@ -7,16 +7,19 @@ import { showError } from "../shell/notice.js";
 import { ModelChoice } from "./choice.js";
 import { showKept } from "./kept.js";
 import { lastLoadDied, markLoad } from "./last-load.js";
-import { modelName, towers } from "./names.js";
-import { showProgress } from "./progress.js";
+import { facts, knowsEnglishOnly, modelName, takes } from "./names.js";
+import { hideProgress, showProgress } from "./progress.js";
 
 /** @typedef {{ source: string | File | File[], promise: Promise<ClipEncoder>, abort: AbortController }} Load */
 
 const form = elementById("model-form", HTMLFormElement);
 const loadButton = elementById("model-load", HTMLButtonElement);
-const progressRow = elementById("model-progress", HTMLElement);
+const panel = elementById("model-panel", HTMLElement);
+const changeButton = elementById("model-change", HTMLButtonElement);
 const cancelButton = elementById("model-cancel", HTMLButtonElement);
 const state = elementById("model-state", HTMLElement);
+const factsLine = elementById("model-facts", HTMLElement);
+const inputsLine = elementById("model-inputs", HTMLElement);
 const note = elementById("model-note", HTMLElement);
 const errorPlace = elementById("model-error", HTMLElement);
 const offer = elementById("model-offer", HTMLElement);
@@ -47,6 +50,7 @@ export class ModelPanel extends EventTarget {
       this.#menuShown.then(() => this.#load()).catch(() => {}); // said in the panel
     });
     cancelButton.addEventListener("click", () => (this.#loading?.abort ?? this.#rest)?.abort());
+    changeButton.addEventListener("click", () => this.#open(panel.hidden === true));
     this.#menuShown.then(() => {
       showKept((url) => this.#choice.nameOf(url));
       this.#recallDeath();
@@ -78,6 +82,11 @@ export class ModelPanel extends EventTarget {
     return this.#loaded?.limits ?? "";
   }
 
+  /** Whether the model in use has learnt from English texts only. */
+  get knowsEnglishOnly() {
+    return this.#loaded !== null && knowsEnglishOnly(this.#loaded.encoder.info);
+  }
+
   /**
    * Whether the chosen model is loaded, or is part of the page.
    * @returns {Promise<boolean>}
@@ -102,6 +111,7 @@ export class ModelPanel extends EventTarget {
    * @param {File[]} files
    */
   loadFiles(files) {
+    this.#open(true);
     this.#choice.setFiles(files);
     this.#showChoice();
     this.#load().catch(() => {}); // said in the panel
@@ -123,6 +133,7 @@ export class ModelPanel extends EventTarget {
     const choice = this.#choice.now();
     if (!choice) {
       const error = this.#choice.nothingChosen();
+      this.#open(true);
       showError(errorPlace, error);
       throw error;
     }
@@ -150,6 +161,7 @@ export class ModelPanel extends EventTarget {
       this.#loaded?.encoder.close();
       this.#loaded = { encoder, source, limits: choice.limits ?? "", builtIn: choice.builtIn ?? false, whole: true };
       this.#failed = null;
+      this.#open(false);
       this.#followRest(encoder, abort, loaded);
       this.dispatchEvent(new Event("ready"));
     } catch (error) {
@@ -195,6 +207,14 @@ export class ModelPanel extends EventTarget {
     state.textContent = "Loading the model again…";
     await encoder.loaded.catch(() => {}); // the call that needed it shows the error
     this.#showState();
+  }
+
+  /** @param {boolean} isOpen whether the panel is shown in which a model is chosen */
+  #open(isOpen) {
+    const hadFocus = panel.contains(document.activeElement);
+    panel.hidden = !isOpen;
+    changeButton.setAttribute("aria-expanded", String(isOpen));
+    if (!isOpen && hadFocus) changeButton.focus();
   }
 
   /** @param {unknown} error */
@@ -260,28 +280,35 @@ export class ModelPanel extends EventTarget {
       offer.hidden = true;
       showProgress({ loaded: 0, total: null, bytesPerSecond: null, secondsLeft: null });
     }
-    progressRow.classList.toggle("absent", !loading && this.#rest === null);
+    const isBusy = loading || this.#rest !== null;
+    cancelButton.classList.toggle("absent", !isBusy);
+    if (!isBusy) hideProgress();
     this.#choice.disable(loading);
     this.#showChoice();
     loadButton.disabled ||= loading;
     this.#showState();
     // The keyboard focus moves to the button that replaces the focused one.
     if (loading && focused === loadButton) cancelButton.focus();
-    if (!loading && focused === cancelButton) (loadButton.disabled ? this.#choice.menu : loadButton).focus();
+    if (!isBusy && focused === cancelButton) (panel.hidden ? changeButton : loadButton).focus();
   }
 
   #showState() {
     if (this.#loading) {
-      state.textContent = "Loading the model…";
+      const { source } = this.#loading;
+      const name = typeof source === "string" ? this.#choice.nameOf(source) : "a model from disk";
+      state.textContent = `Loading ${name}…`;
       return;
     }
     if (!this.#loaded) {
       state.textContent = "No model yet. Embed loads the chosen one first.";
+      factsLine.textContent = this.#choice.summary();
       return;
     }
-    const { info } = this.#loaded.encoder;
-    const rest = this.#rest && info.imageSize === null ? "; images as soon as the rest is loaded" : "";
-    state.textContent = `Ready: ${modelName(info)} · ${info.embeddingDimension} dimensions · ${towers(info)}${rest}`;
+    const { encoder } = this.#loaded;
+    const rest = this.#rest && encoder.info.imageSize === null ? "; images as soon as the rest is loaded" : "";
+    state.textContent = `Ready: ${modelName(encoder.info)}${rest}`;
+    inputsLine.textContent = `In use: ${modelName(encoder.info)} · ${takes(encoder.info)}`;
+    if (!this.#rest) factsLine.textContent = facts(encoder);
   }
 }
 

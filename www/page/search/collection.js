@@ -1,11 +1,18 @@
-// The indexed pictures of one model: their vectors are in memory for searching, and stored for the next visit.
+// The indexed pictures of one model: their vectors are in a worker for searching, and stored for the next visit.
 
-import { VectorMatrix } from "./nearest.js";
+import { ClipError } from "../../clip.js";
 import { fullPath } from "./folder.js";
+import { Vectors } from "./vectors.js";
 
 /** @import { Entry, Model, NewEntry, PictureDatabase } from "./database.js" */
 /** @import { Picture } from "./folder.js" */
-/** @import { Ranking } from "./nearest.js" */
+/** @import { Terms } from "./matrix.js" */
+
+/**
+ * @typedef {object} Listeners
+ * @property {(error: unknown) => void} onUnstored called once, when writing fails
+ * @property {() => void} [onLost] called when the vectors are lost with their worker
+ */
 
 /** Pictures that are written at once. Fewer are written after this many milliseconds at the latest. */
 const BATCH = 64;
@@ -14,8 +21,8 @@ const LATEST = 2000;
 export class Collection {
   #database;
   #keeps;
-  #onLost;
-  #matrix;
+  #onUnstored;
+  #vectors;
   /** @type {Entry[]} by row */
   #entries = [];
   /** @type {Map<string, number>} rows by full path */
@@ -33,29 +40,36 @@ export class Collection {
    * @param {PictureDatabase | null} database
    * @param {Model} model
    * @param {number} dimension
-   * @param {(error: unknown) => void} onLost
+   * @param {Listeners} listeners
    */
-  constructor(database, model, dimension, onLost) {
+  constructor(database, model, dimension, { onUnstored, onLost = () => {} }) {
     this.#database = database;
     this.#keeps = database !== null;
     this.model = model;
-    this.#matrix = new VectorMatrix(dimension);
-    this.#onLost = onLost;
+    this.dimension = dimension;
+    this.#vectors = new Vectors(dimension, onLost);
+    this.#onUnstored = onUnstored;
   }
 
   /**
    * @param {PictureDatabase | null} database `null` if nothing can be stored: then everything is in memory only
    * @param {Model} model
    * @param {number} dimension of its vectors
-   * @param {(error: unknown) => void} onLost called once, when writing fails
+   * @param {Listeners} listeners
    */
-  static async open(database, model, dimension, onLost) {
-    const collection = new Collection(database, model, dimension, onLost);
+  static async open(database, model, dimension, listeners) {
+    const collection = new Collection(database, model, dimension, listeners);
     if (!database) return collection;
     for await (const entries of database.entries(model)) {
-      for (const { vector, ...entry } of entries) {
-        if (vector.length === dimension) collection.#place(entry, vector);
+      const whole = entries.filter(({ vector }) => vector.length === dimension);
+      const vectors = new Float32Array(whole.length * dimension);
+      const first = collection.count;
+      for (const [index, { vector, ...entry }] of whole.entries()) {
+        vectors.set(vector, index * dimension);
+        collection.#entries[first + index] = entry;
+        collection.#rows.set(fullPath(entry), first + index);
       }
+      collection.#vectors.put(first, vectors);
     }
     return collection;
   }
@@ -77,7 +91,16 @@ export class Collection {
    * @param {ArrayBuffer | null} thumbnail a JPEG file
    */
   add({ folder, path, file: { size, lastModified } }, vector, thumbnail) {
-    const entry = { folder, path, size, lastModified };
+    this.addEntry({ folder, path, size, lastModified }, vector, thumbnail);
+  }
+
+  /**
+   * As {@link add}, of a picture whose file is not there.
+   * @param {Entry} entry
+   * @param {Float32Array} vector
+   * @param {ArrayBuffer | null} thumbnail
+   */
+  addEntry(entry, vector, thumbnail) {
     this.#place(entry, vector);
     if (thumbnail) this.#thumbnails.set(fullPath(entry), thumbnail);
     if (!this.#keeps) return;
@@ -96,9 +119,18 @@ export class Collection {
     return this.#written;
   }
 
-  /** Ranks all pictures by how near they are to a vector. @param {ArrayLike<number>} vector @returns {Ranking} */
-  rank(vector) {
-    return this.#matrix.rank(vector);
+  /** Ranks all pictures by how well they fit. @param {Terms} terms */
+  rank(terms) {
+    return this.#vectors.rank(terms);
+  }
+
+  /**
+   * Finds pictures that are nearly the same.
+   * @param {number} least cosine
+   * @param {{ signal: AbortSignal, onProgress: (share: number) => void }} options
+   */
+  duplicates(least, options) {
+    return this.#vectors.duplicates(least, options);
   }
 
   /** @param {number} row */
@@ -108,7 +140,18 @@ export class Collection {
 
   /** @param {number} row */
   vector(row) {
-    return this.#matrix.vector(row);
+    return this.#vectors.vectors(Uint32Array.of(row));
+  }
+
+  /** Everything, for a file. @returns {Promise<{ entries: Entry[], vectors: Float32Array }>} vectors one after the other */
+  async contents() {
+    const entries = [...this.#entries];
+    return { entries, vectors: await this.#vectors.vectors(Uint32Array.from(entries.keys())) };
+  }
+
+  /** Ends the worker that holds the vectors. */
+  close() {
+    this.#vectors.close();
   }
 
   /**
@@ -135,7 +178,7 @@ export class Collection {
   async drop(folder) {
     const stays = (/** @type {Entry} */ entry) => folder !== undefined && entry.folder !== folder;
     await this.flush();
-    this.#matrix.keepOnly([...this.#entries.keys()].filter((row) => stays(this.entry(row))));
+    this.#vectors.keepOnly(Uint32Array.from([...this.#entries.keys()].filter((row) => stays(this.entry(row)))));
     for (const entry of this.#entries) if (!stays(entry)) this.#thumbnails.delete(fullPath(entry));
     this.#entries = this.#entries.filter(stays);
     this.#rows = new Map(this.#entries.map((entry, row) => [fullPath(entry), row]));
@@ -146,8 +189,12 @@ export class Collection {
    * @param {Float32Array} vector
    */
   #place(entry, vector) {
+    if (vector.length !== this.dimension) {
+      throw new ClipError("invalid_input", `a vector has ${vector.length} components, but the others have ${this.dimension}; index the pictures again`);
+    }
     const path = fullPath(entry);
-    const row = this.#matrix.put(vector, this.#rows.get(path));
+    const row = this.#rows.get(path) ?? this.count;
+    this.#vectors.put(row, vector);
     this.#entries[row] = entry;
     this.#rows.set(path, row);
   }
@@ -159,7 +206,7 @@ export class Collection {
       await this.#database?.put(this.model, entries);
     } catch (error) {
       this.#keeps = false;
-      this.#onLost(error);
+      this.#onUnstored(error);
       return;
     }
     for (const { folder, path, thumbnail } of entries) {

@@ -21,8 +21,8 @@ import { ClipError } from "../../clip.js";
 
 const NAME = "clip-wasm-pictures";
 const VERSION = 1;
-/** Vectors read at a time. */
-const PAGE = 1000;
+/** Vectors read at a time: more would hold the page up. */
+const PAGE = 250;
 
 /** Vectors are stored by model, folder and path. A picture's thumbnail is the same for every model. */
 const STORES = /** @type {const} */ (["models", "vectors", "thumbnails", "folders"]);

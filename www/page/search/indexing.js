@@ -88,7 +88,7 @@ export class Indexing {
     this.#running = new AbortController();
     this.error = null;
     this.#times = [];
-    this.#run(this.#target, this.#running.signal);
+    keepAwake(this.#run(this.#target, this.#running.signal));
     this.#onChange();
   }
 
@@ -209,4 +209,12 @@ export class Indexing {
     if (this.#times.length > MOST_MEASURED) this.#times.shift();
     this.#onChange();
   }
+}
+
+/**
+ * Browsers freeze pages that are out of sight, but not those that hold a lock.
+ * @param {Promise<unknown>} work
+ */
+function keepAwake(work) {
+  navigator.locks?.request(`clip-wasm indexing ${Math.random()}`, () => work).catch(() => {}); // a frame without an origin has none
 }

@@ -8,6 +8,7 @@ import { showError } from "../shell/notice.js";
 import { Collection } from "./collection.js";
 import { PictureDatabase } from "./database.js";
 import { fullPath, isWithin, sourceOfHandle, sourcesOfFiles, sourcesOfTransfer } from "./folder.js";
+import { offerExchange } from "./exchange.js";
 import { FolderList } from "./folders.js";
 import { Indexing } from "./indexing.js";
 import { showNote } from "./note.js";
@@ -22,6 +23,7 @@ import { Query } from "./query.js";
 const folderButton = elementById("search-folder", HTMLButtonElement);
 const folderInput = elementById("search-folder-files", HTMLInputElement);
 const filesInput = elementById("search-files", HTMLInputElement);
+const about = elementById("search-about", HTMLElement);
 const errorPlace = elementById("search-error", HTMLElement);
 
 export class SearchView {
@@ -68,6 +70,10 @@ export class SearchView {
       return null;
     });
     model.addEventListener("ready", () => this.#followModel());
+    offerExchange({
+      open: async () => this.#collectionOf(await this.#model.encoder()),
+      onImported: () => this.#refresh(),
+    });
     folderButton.addEventListener("click", () => this.#chooseFolder());
     for (const input of [folderInput, filesInput]) {
       input.addEventListener("change", () => {
@@ -122,15 +128,31 @@ export class SearchView {
     const model = modelOf(encoder.info);
     if (this.#collection?.model.key === model.key) return this.#collection;
     const database = await this.#database;
-    const collection = await Collection.open(database, model, encoder.info.embeddingDimension, (error) => this.#lose(error));
-    if (encoder !== this.#encoder && this.#opening) return this.#opening; // another model has been chosen meanwhile
+    const collection = await Collection.open(database, model, encoder.info.embeddingDimension, {
+      onUnstored: (error) => this.#lose(error),
+      onLost: () => this.#forgetCollection(collection),
+    });
+    if (encoder !== this.#encoder && this.#opening) {
+      collection.close();
+      return this.#opening; // another model has been chosen meanwhile
+    }
     if (this.#collection) {
       this.#indexing.drop();
       this.#query.clear();
+      this.#collection.close();
     }
     this.#collection = collection;
+    about.hidden = collection.count > 0; // who has indexed pictures knows it, and needs the room
     await this.#refresh();
     return collection;
+  }
+
+  /** What needs it next reads it anew from the database. @param {Collection} collection whose vectors are lost */
+  #forgetCollection(collection) {
+    if (this.#collection !== collection) return;
+    this.#indexing.pause();
+    this.#query.clear();
+    this.#collection = this.#opening = null;
   }
 
   async #chooseFolder() {

@@ -1,6 +1,6 @@
 // Where the page's own files are: beside it, or inside it if the page is a single file.
 
-const SITE = new URL("../../", import.meta.url);
+export const SITE = new URL("../../", import.meta.url);
 
 /** @type {Map<string, string>} URLs, by path */
 const embedded = new Map();

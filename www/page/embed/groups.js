@@ -1,0 +1,60 @@
+// Many pictures without a text: a grid of those that are alike.
+
+import { similarity } from "../../clip.js";
+import { newElement } from "../shell/elements.js";
+import { groupsOf, meanCosine } from "./clusters.js";
+
+/** @import { Embedded } from "./input.js" */
+
+/** Beyond this number it would take too long; for thousands there is the search. */
+const MOST_PICTURES = 400;
+
+/**
+ * @param {Embedded[]} images two or more
+ * @returns {Element[]}
+ */
+export function pictureGroups(images) {
+  const hint = newElement("p", { class: "about" }, "Add texts, one per line, to see which picture each fits. To search thousands of pictures, use “Search pictures”.");
+  if (images.length > MOST_PICTURES) {
+    return [newElement("p", { class: "verdict" }, `${images.length} pictures are too many to group here.`), hint];
+  }
+  const [first, second] = images;
+  if (first && second && images.length === 2) {
+    const cosine = similarity(first.vector, second.vector).toFixed(3);
+    const verdict = newElement("p", { class: "verdict" }, "The cosine of the two pictures is ", newElement("strong", {}, cosine), ".");
+    return [verdict, grid(images), hint];
+  }
+  const groups = groupsOf(images.map(({ vector }) => vector)).map((group) => group.flatMap((index) => images[index] ?? []));
+  const alike = groups.filter((group) => group.length > 1);
+  const alone = groups.flatMap((group) => (group.length === 1 ? group : []));
+  const text = alike.length > 1 || alone.length > 0 ? "What is alike." : "No group stands out among these pictures.";
+  const sections = alike.map((group) => section(`${group.length} pictures, cosine ${meanCosine(group.map(({ vector }) => vector)).toFixed(3)} on average`, group));
+  if (alone.length > 0) sections.push(section(alone.length === 1 ? "By itself" : "Each by itself", alone));
+  return [newElement("p", { class: "verdict" }, text), newElement("div", { class: "groups", tabindex: 0, role: "group", "aria-label": "Pictures by groups" }, ...sections), hint];
+}
+
+/**
+ * @param {string} title
+ * @param {Embedded[]} images
+ */
+function section(title, images) {
+  return newElement("section", { class: "group" }, newElement("h3", {}, title), grid(images));
+}
+
+/** @param {Embedded[]} images */
+function grid(images) {
+  return newElement("ul", { class: "thumbnails" }, ...images.map(tile));
+}
+
+/** @param {Pick<Embedded, "source" | "picture">} image */
+export function tile({ source, picture = "" }) {
+  const frame = newElement("div", { class: "frame" });
+  const thumbnail = newElement("img", { alt: "", src: picture });
+  // The module may decode a format that this browser cannot show.
+  thumbnail.addEventListener("error", () => {
+    frame.dataset.format = source.split(".").pop()?.slice(0, 5) ?? "?";
+    thumbnail.remove();
+  });
+  frame.append(thumbnail);
+  return newElement("li", {}, frame, newElement("p", { class: "name", title: source }, source));
+}

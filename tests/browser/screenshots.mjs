@@ -4,6 +4,7 @@ import { mkdirSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { CHROMIUM_FLAGS, Site, TEST_DATA } from "./support/browser.mjs";
 
+/** @import { BrowserContextOptions } from "playwright-core" */
 /** @import { ClipPage } from "./support/browser.mjs" */
 
 /** One drawing in this many is shown. */
@@ -19,7 +20,8 @@ const PICTURES = {
     await state.filter({ hasText: "Nothing is indexed for" }).waitFor();
     await clip.page.locator("#search-files").setInputFiles(drawings());
     await state.filter({ hasText: "pictures indexed for" }).waitFor({ timeout: 60_000 });
-    await clip.page.getByRole("searchbox").fill("a red tree");
+    await clip.page.getByRole("searchbox", { name: "What to look for" }).fill("a tree");
+    await clip.page.getByRole("searchbox", { name: "less of" }).fill("green");
     await clip.page.getByRole("button", { name: "Search", exact: true }).click();
     await clip.page.locator("#search-hits img").nth(5).waitFor();
     await toTop(clip);
@@ -33,6 +35,9 @@ const PICTURES = {
   },
 };
 
+/** Of a page on a phone. @type {Record<string, (clip: ClipPage) => Promise<unknown>>} */
+const PHONE_PICTURES = { phone: firstResult };
+
 const [, , directory] = process.argv;
 if (!directory) throw new Error("usage: node tests/browser/screenshots.mjs DIRECTORY");
 mkdirSync(directory, { recursive: true });
@@ -40,13 +45,17 @@ mkdirSync(directory, { recursive: true });
 const ends = [];
 const site = await Site.open(CHROMIUM_FLAGS);
 try {
-  for (const [name, reach] of Object.entries(PICTURES)) {
-    const after = (/** @type {any} */ end) => void ends.push(end);
-    const clip = await site.visit({ after }, { viewport: { width: 1280, height: 1000 }, reducedMotion: "reduce" });
-    await reach(clip);
-    await clip.page.screenshot({ path: join(directory, `${name}.png`) });
-    console.log(`${name}.png`);
-  }
+  const after = (/** @type {any} */ end) => void ends.push(end);
+  const take = async (/** @type {typeof PICTURES} */ pictures, /** @type {BrowserContextOptions} */ options) => {
+    for (const [name, reach] of Object.entries(pictures)) {
+      const clip = await site.visit({ after }, { ...options, reducedMotion: "reduce" });
+      await reach(clip);
+      await clip.page.screenshot({ path: join(directory, `${name}.png`) });
+      console.log(`${name}.png`);
+    }
+  };
+  await take(PICTURES, { viewport: { width: 1280, height: 800 } });
+  await take(PHONE_PICTURES, { viewport: { width: 390, height: 844 }, isMobile: true, hasTouch: true, deviceScaleFactor: 2 });
 } finally {
   for (const end of ends) await end();
   await site.close();

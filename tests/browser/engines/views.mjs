@@ -86,6 +86,7 @@ export const VIEWS = [
       const found = await search(caption);
       assert.equal(found.length, 12);
       assert.equal(found[0], `${file}.png`);
+      await visit.fill("#search-text", "");
       await visit.choose("#search-picture", [join(DRAWN, `${DRAWINGS[5]?.file}.png`)]);
       await visit.says("#search-summary", new RegExp(`fit ${DRAWINGS[5]?.file}`));
       assert.equal((await visit.texts("#search-hits .name"))[0], `${DRAWINGS[5]?.file}.png`);

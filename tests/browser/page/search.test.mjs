@@ -182,7 +182,7 @@ test("if a picture kills the encoder, only that picture fails", async (t) => {
   const outcome = await page.evaluate(async () => {
     const { Indexing } = await import("/page/search/indexing.js");
     const { ClipError } = await import("/clip.js");
-    const pictures = Array.from({ length: 150 }, (_, index) => ({ folder: "a", path: `${index}.png`, file: new File([], `${index}.png`) }));
+    const pictures = Array.from({ length: 150 }, (_, index) => ({ folder: "a", path: `${index}.png`, file: new File([], `${index}.png`), size: 0, lastModified: 0 }));
     /** @type {string[]} */
     const added = [];
     let encoders = 0;

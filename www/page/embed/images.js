@@ -15,10 +15,16 @@ const clearButton = elementById("images-clear", HTMLButtonElement);
 export class ImageList {
   /** @type {Thumbnail[]} */
   #thumbnails = [];
+  #onAdd;
   #onRemove;
 
-  /** @param {(slot: Slot | null) => void} onRemove when the user removes a picture */
-  constructor(onRemove) {
+  /**
+   * @param {object} listeners
+   * @param {() => void} listeners.onAdd when the user adds pictures
+   * @param {(slot: Slot | null) => void} listeners.onRemove when the user removes one
+   */
+  constructor({ onAdd, onRemove }) {
+    this.#onAdd = onAdd;
     this.#onRemove = onRemove;
     for (const input of [picker, camera]) {
       input.addEventListener("change", () => {
@@ -35,6 +41,7 @@ export class ImageList {
   /** @param {Iterable<File>} files the user's own */
   add(files) {
     for (const file of files) this.#add(file, null);
+    this.#onAdd();
   }
 
   /**

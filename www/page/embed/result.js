@@ -84,7 +84,6 @@ export class ResultPanel {
     json.hidden = buttons.hidden = false;
     copyButton.disabled = false;
     downloadButton.disabled = formatMenu.disabled = this.#embedded.length === 0;
-    copyButton.textContent = "Copy JSON";
   }
 
   /** Scrolls to the result: on a narrow screen it is below the fold. */

@@ -1,5 +1,6 @@
 // The text field: one input per line, and the errors of the lines that failed.
 
+import { languageWarning } from "../model/names.js";
 import { elementById, newElement } from "../shell/elements.js";
 import { showError } from "../shell/notice.js";
 
@@ -9,9 +10,6 @@ const field = elementById("texts", HTMLTextAreaElement);
 const hint = elementById("texts-hint", HTMLElement);
 const languageNote = elementById("texts-language", HTMLElement);
 const errors = elementById("text-errors", HTMLUListElement);
-
-/** A letter that is not of the Latin alphabet. */
-const FOREIGN_LETTER = /(?!\p{Script=Latin})\p{L}/u;
 
 export class TextList {
   /** The text that the page itself has written into the field. */
@@ -33,7 +31,8 @@ export class TextList {
   }
 
   #showLanguageNote() {
-    languageNote.hidden = !this.#isEnglishOnly || !FOREIGN_LETTER.test(field.value);
+    languageNote.textContent = languageWarning(field.value, this.#isEnglishOnly);
+    languageNote.hidden = languageNote.textContent === "";
   }
 
   /**

@@ -23,8 +23,11 @@ const runError = elementById("run-error", HTMLElement);
 export class EmbedView {
   #model;
   #texts = new TextList();
-  #images = new ImageList((slot) => {
-    if (slot === "drawing") this.#drawing.clear();
+  #images = new ImageList({
+    onAdd: () => this.#runUnasked(),
+    onRemove: (slot) => {
+      if (slot === "drawing") this.#drawing.clear();
+    },
   });
   #samples = new SampleStrip(({ file, captions }) => {
     this.#images.put("sample", file);
@@ -67,11 +70,11 @@ export class EmbedView {
 
   /** The action of the Embed button. */
   async runAndReveal() {
-    if (this.#running) return;
-    if (await this.#run()) this.#result.reveal();
+    if (this.#running) this.#again = true; // the inputs may have changed
+    else if (await this.#run()) this.#result.reveal();
   }
 
-  /** Updates the result after a new sample or drawing, if that needs no download. */
+  /** Updates the result after a new picture, if that needs no download. */
   async #runUnasked() {
     if (this.#running) {
       this.#again = true;
@@ -79,8 +82,8 @@ export class EmbedView {
     }
     const atHand = await this.#model.isAtHand();
     if (this.#running) this.#again = true; // a run began while this waited
-    if (this.#running || !atHand) return;
-    if (this.#texts.inputs().length + this.#images.inputs().length > 0) await this.#run();
+    else if (atHand && this.#texts.inputs().length + this.#images.inputs().length > 0) await this.#run();
+    else runState.textContent = "";
   }
 
   /**
@@ -106,10 +109,11 @@ export class EmbedView {
     } finally {
       this.#running = null;
       stopButton.classList.add("absent");
-      runState.textContent = "";
       if (this.#again) {
         this.#again = false;
         this.#runUnasked();
+      } else {
+        runState.textContent = "";
       }
     }
   }

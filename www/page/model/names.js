@@ -8,6 +8,9 @@ import { computes } from "../shell/computes.js";
 /** Tokens of the vocabulary that OpenAI made for CLIP, of English texts. OpenCLIP's models have it too. */
 const ENGLISH_VOCABULARY = 49408;
 
+/** A letter that is not of the Latin alphabet. */
+const FOREIGN_LETTER = /(?!\p{Script=Latin})\p{L}/u;
+
 /**
  * @param {ModelInfo} info
  * @returns {string}
@@ -22,6 +25,16 @@ export function modelName({ name, type }) {
  */
 export function knowsEnglishOnly({ family, vocabularySize }) {
   return family === "clip" && vocabularySize === ENGLISH_VOCABULARY;
+}
+
+/**
+ * What the page says of a text that an English model does not understand; empty if it may.
+ * @param {string} text
+ * @param {boolean} isEnglishOnly whether the model knows no other language
+ */
+export function languageWarning(text, isEnglishOnly) {
+  if (!isEnglishOnly || !FOREIGN_LETTER.test(text)) return "";
+  return "This model has learnt from English texts only: what it makes of other languages means little. SigLIP 2 knows more than a hundred.";
 }
 
 /**

@@ -82,7 +82,7 @@ export class Collection {
   /** Whether exactly this version of a file has a vector. @param {Picture} picture */
   has(picture) {
     const entry = this.#entries[this.#rows.get(fullPath(picture)) ?? -1];
-    return entry?.size === picture.file.size && entry.lastModified === picture.file.lastModified;
+    return entry?.size === picture.size && entry.lastModified === picture.lastModified;
   }
 
   /**
@@ -90,7 +90,7 @@ export class Collection {
    * @param {Float32Array} vector of unit length
    * @param {ArrayBuffer | null} thumbnail a JPEG file
    */
-  add({ folder, path, file: { size, lastModified } }, vector, thumbnail) {
+  add({ folder, path, size, lastModified }, vector, thumbnail) {
     this.addEntry({ folder, path, size, lastModified }, vector, thumbnail);
   }
 

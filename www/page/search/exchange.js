@@ -4,6 +4,7 @@ import { ClipError } from "../../clip.js";
 import { elementById } from "../shell/elements.js";
 import { showError } from "../shell/notice.js";
 import { save } from "../shell/save.js";
+import { Slices } from "../shell/slices.js";
 import { markOf, readIndex, writeIndex } from "./index-file.js";
 import { pictures } from "./progress.js";
 
@@ -13,9 +14,6 @@ const exportButton = elementById("index-export", HTMLButtonElement);
 const importInput = elementById("index-import", HTMLInputElement);
 const state = elementById("index-state", HTMLElement);
 const errorPlace = elementById("search-kept-error", HTMLElement);
-
-/** Entries that are added before the page may react to something else. */
-const STRETCH = 500;
 
 /**
  * @param {object} subject
@@ -68,9 +66,10 @@ async function importIndex(collection, file) {
   if (dimension !== collection.dimension) {
     throw new ClipError("invalid_input", `this index has vectors of ${dimension} components, and the model's have ${collection.dimension}`);
   }
+  const slices = new Slices();
   for (const [row, entry] of entries.entries()) {
     collection.addEntry(entry, vectors.slice(row * dimension, (row + 1) * dimension), null);
-    if (row % STRETCH === STRETCH - 1) await new Promise((resolve) => setTimeout(resolve));
+    await slices.next();
   }
   await collection.flush();
   return `${pictures(entries.length)} imported. Open their folder to see them; what has not changed is not embedded again.`;

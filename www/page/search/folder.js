@@ -8,14 +8,18 @@ import { ClipError } from "../../clip.js";
  * @property {string} folder the name of the outermost folder; empty for a single file
  * @property {string} path below that folder
  * @property {File} file
+ * @property {number} size of the file, in bytes. To ask the file takes a browser so long that it is asked once
+ * @property {number} lastModified when the file was changed, in milliseconds since 1970
  */
+
+/** @typedef {Pick<Picture, "folder" | "path" | "file">} FoundFile */
 
 /**
  * A folder, or single files, to be indexed.
  * @typedef {object} Source
  * @property {string} folder
  * @property {FileSystemDirectoryHandle} [handle] with which the folder can be opened again at the next visit
- * @property {() => AsyncGenerator<Picture | Unread, void, void>} pictures
+ * @property {() => AsyncGenerator<FoundFile | Unread, void, void>} pictures
  */
 
 /**
@@ -59,7 +63,7 @@ export function isWithin(folder, path) {
  * @returns {Source[]}
  */
 export function sourcesOfFiles(files) {
-  /** @type {Map<string, Picture[]>} */
+  /** @type {Map<string, FoundFile[]>} */
   const folders = new Map();
   for (const file of files) {
     const [folder = "", ...rest] = file.webkitRelativePath.split("/");
@@ -136,7 +140,7 @@ export function sourceOfHandle(handle) {
  * @param {FileSystemDirectoryHandle} directory
  * @param {string} folder
  * @param {string} prefix
- * @returns {AsyncGenerator<Picture | Unread, void, void>}
+ * @returns {AsyncGenerator<FoundFile | Unread, void, void>}
  */
 async function* walkHandle(directory, folder, prefix) {
   try {
@@ -166,7 +170,7 @@ function sourceOfEntry(root) {
  * @param {FileSystemDirectoryEntry} directory
  * @param {string} folder
  * @param {string} prefix
- * @returns {AsyncGenerator<Picture | Unread, void, void>}
+ * @returns {AsyncGenerator<FoundFile | Unread, void, void>}
  */
 async function* walkEntry(directory, folder, prefix) {
   try {
@@ -194,7 +198,7 @@ async function* walkEntry(directory, folder, prefix) {
  * @param {string} folder
  * @param {string} path
  * @param {() => Promise<File>} open
- * @returns {Promise<Picture | Unread>}
+ * @returns {Promise<FoundFile | Unread>}
  */
 async function opened(folder, path, open) {
   try {

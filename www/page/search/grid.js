@@ -20,7 +20,7 @@ const TITLE_HEIGHT = 40;
 
 /** @typedef {Section & { top: number, rows: number }} Placed a section with its place, in pixels, and its lines */
 
-/** @typedef {{ element: HTMLLIElement, open: HTMLButtonElement, remove: () => void }} Item `open`: its button, for the keyboard */
+/** @typedef {{ element: HTMLLIElement, open: HTMLButtonElement }} Item `open`: its button, for the keyboard */
 
 export class Grid {
   #list;
@@ -141,7 +141,6 @@ export class Grid {
     for (const [index, item] of this.#items) {
       if (!isItemGone(index)) continue;
       item.element.remove();
-      item.remove();
       this.#items.delete(index);
     }
     for (const [section, element] of this.#titles) {

@@ -3,6 +3,7 @@
 import { elementById, newElement } from "../shell/elements.js";
 import { copyText } from "../shell/copy.js";
 import { fullPath } from "./folder.js";
+import { thumbnailUrl } from "./thumbnail.js";
 
 /** @import { Entry } from "./database.js" */
 
@@ -27,8 +28,8 @@ export class PictureDialog {
   #pictures;
   #index = 0;
   #count = 0;
-  /** @type {string[]} URLs of what is shown */
-  #urls = [];
+  /** Of the file that is shown. */
+  #url = "";
 
   /**
    * @param {object} pictures
@@ -86,7 +87,8 @@ export class PictureDialog {
     backButton.disabled = index === 0;
     nextButton.disabled = index === this.#count - 1;
     if (file) {
-      const picture = newElement("img", { alt: nameOf(entry), src: this.#urlOf(file) });
+      this.#url = URL.createObjectURL(file);
+      const picture = newElement("img", { alt: nameOf(entry), src: this.#url });
       picture.addEventListener("error", () => this.#showThumbnail(index, entry, thumbnail));
       frame.replaceChildren(picture);
     } else {
@@ -102,20 +104,13 @@ export class PictureDialog {
   async #showThumbnail(index, entry, thumbnail) {
     const bytes = await thumbnail;
     if (index !== this.#index) return;
-    frame.replaceChildren(squareOf(entry, bytes && this.#urlOf(new Blob([bytes], { type: "image/jpeg" }))));
-  }
-
-  /** @param {Blob} blob */
-  #urlOf(blob) {
-    const url = URL.createObjectURL(blob);
-    this.#urls.push(url);
-    return url;
+    frame.replaceChildren(squareOf(entry, bytes && thumbnailUrl(bytes)));
   }
 
   #empty() {
     frame.replaceChildren();
-    for (const url of this.#urls) URL.revokeObjectURL(url);
-    this.#urls = [];
+    URL.revokeObjectURL(this.#url);
+    this.#url = "";
   }
 }
 

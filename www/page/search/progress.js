@@ -9,6 +9,9 @@ import { duration } from "../../lib/shared/units.js";
 /** Failures that are listed: if a disk is removed, there can be thousands. */
 const MOST_FAILURES = 50;
 
+/** Kept, because making one takes longer than using it. */
+const NUMBERS = new Intl.NumberFormat("en");
+
 const state = elementById("search-state", HTMLElement);
 const count = elementById("indexing-count", HTMLElement);
 const pauseButton = elementById("indexing-pause", HTMLButtonElement);
@@ -39,7 +42,7 @@ export class IndexingProgress {
     else say(stage === "paused" ? `Paused, with ${pictures(total - done)} to go.` : rest);
 
     const parts = [];
-    if (stage !== "idle") parts.push(`${done.toLocaleString("en")} of ${total.toLocaleString("en")}`);
+    if (stage !== "idle") parts.push(`${NUMBERS.format(done)} of ${NUMBERS.format(total)}`);
     if (running && speed !== null) {
       parts.push(`${speed.toFixed(speed < 10 ? 1 : 0)} a second`, `${duration((total - done) / speed)} left`);
     }
@@ -61,7 +64,7 @@ export class IndexingProgress {
     const listed = [...failed].slice(0, MOST_FAILURES);
     failuresList.replaceChildren(...listed.map(([path, error]) => failure(path, error)));
     if (failed.size > listed.length) {
-      failuresList.append(newElement("li", {}, `and ${(failed.size - listed.length).toLocaleString("en")} more`));
+      failuresList.append(newElement("li", {}, `and ${NUMBERS.format(failed.size - listed.length)} more`));
     }
   }
 }
@@ -84,10 +87,10 @@ function failure(path, error) {
 
 /** @param {number} number */
 export function pictures(number) {
-  return number === 1 ? "1 picture" : `${number.toLocaleString("en")} pictures`;
+  return number === 1 ? "1 picture" : `${NUMBERS.format(number)} pictures`;
 }
 
 /** @param {number} number */
 function files(number) {
-  return number === 1 ? "1 file" : `${number.toLocaleString("en")} files`;
+  return number === 1 ? "1 file" : `${NUMBERS.format(number)} files`;
 }

@@ -2,6 +2,7 @@
 // that are nearly the same; and describes the result.
 
 import { ClipError, errorJson } from "../../clip.js";
+import { knowsEnglishOnly, languageWarning } from "../model/names.js";
 import { elementById } from "../shell/elements.js";
 import { showError } from "../shell/notice.js";
 import { nameOf } from "./picture.js";
@@ -126,7 +127,8 @@ export class Query {
       const by = [text && `“${text}”`, like?.name].filter(Boolean).join(" and ") + (less ? `${text || like ? " " : ""}without “${less}”` : "");
       const isCosine = terms.wanted.length === 1 && !less;
       const meaning = isCosine ? "" : " The scores are sums of standard deviations from the mean of these pictures.";
-      return `${pictures(rows.length)} by how well they fit ${by}, searched in ${Math.max(1, Math.round(milliseconds))} ms.${meaning}`;
+      const language = languageWarning(text + less, knowsEnglishOnly(encoder.info));
+      return `${pictures(rows.length)} by how well they fit ${by}, searched in ${Math.max(1, Math.round(milliseconds))} ms.${meaning} ${language}`.trim();
     });
   }
 

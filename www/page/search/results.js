@@ -6,7 +6,7 @@ import { save } from "../shell/save.js";
 import { fullPath } from "./folder.js";
 import { Grid } from "./grid.js";
 import { nameOf, PictureDialog, squareOf } from "./picture.js";
-import { makeThumbnail } from "./thumbnail.js";
+import { makeThumbnail, thumbnailUrl } from "./thumbnail.js";
 
 /** @import { Collection } from "./collection.js" */
 /** @import { Entry } from "./database.js" */
@@ -104,18 +104,10 @@ export class ResultList {
     like.addEventListener("click", () => this.#like(place));
     const number = newElement("span", { class: "score" }, score);
     const element = newElement("li", {}, open, label, newElement("div", { class: "hit-line" }, number, like));
-    let url = "";
-    let isGone = false;
     this.#thumbnailOf(entry).then((bytes) => {
-      if (!bytes || isGone) return;
-      url = URL.createObjectURL(new Blob([bytes], { type: "image/jpeg" }));
-      open.replaceChildren(squareOf(entry, url));
+      if (bytes && element.isConnected) open.replaceChildren(squareOf(entry, thumbnailUrl(bytes)));
     });
-    const remove = () => {
-      isGone = true;
-      URL.revokeObjectURL(url);
-    };
-    return { element, open, remove };
+    return { element, open };
   }
 
   /** Names and scores of all found pictures. */

@@ -30,3 +30,11 @@ export async function makeThumbnail(file) {
     bitmap?.close();
   }
 }
+
+/**
+ * A `data:` URL: to make one of a blob, a page must ask the browser's own process and wait.
+ * @param {ArrayBuffer} bytes a JPEG file
+ */
+export function thumbnailUrl(bytes) {
+  return `data:${FORMAT.type};base64,${btoa(String.fromCharCode(...new Uint8Array(bytes)))}`;
+}

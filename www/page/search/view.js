@@ -5,6 +5,7 @@ import { isDomException } from "../../lib/shared/error.js";
 import { elementById } from "../shell/elements.js";
 import { modelName } from "../model/names.js";
 import { showError } from "../shell/notice.js";
+import { Slices } from "../shell/slices.js";
 import { Collection } from "./collection.js";
 import { PictureDatabase } from "./database.js";
 import { fullPath, isWithin, sourceOfHandle, sourcesOfFiles, sourcesOfTransfer } from "./folder.js";
@@ -207,12 +208,15 @@ export class SearchView {
   async #read({ folder, handle, pictures: read }) {
     const paths = [];
     if (folder) this.#indexing.forgetFailures(folder); // all its pictures are tried again
+    const slices = new Slices();
     for await (const found of read()) {
+      await slices.next();
       if ("error" in found) {
         this.#indexing.fail(fullPath(found), found.error);
         continue;
       }
-      this.#opened.set(fullPath(found), found);
+      const { size, lastModified } = found.file;
+      this.#opened.set(fullPath(found), { ...found, size, lastModified });
       paths.push(fullPath(found));
       this.#setStage(`Reading ${folder || "the files"}…`);
     }

@@ -3,6 +3,9 @@
 /** Milliseconds for which the button says so. */
 const SAID = 2000;
 
+/** Buttons that say so now, with their own labels. @type {WeakMap<HTMLButtonElement, { label: string, timer: ReturnType<typeof setTimeout> }>} */
+const pressed = new WeakMap();
+
 /**
  * @param {HTMLButtonElement} button
  * @param {string} text
@@ -16,7 +19,13 @@ export async function copyText(button, text, select = () => {}) {
     select();
     document.execCommand("copy");
   }
-  const label = (button.dataset.label ??= button.textContent ?? "");
+  const before = pressed.get(button);
+  clearTimeout(before?.timer);
+  const label = before?.label ?? button.textContent ?? "";
   button.textContent = "Copied";
-  setTimeout(() => (button.textContent = label), SAID);
+  const timer = setTimeout(() => {
+    button.textContent = label;
+    pressed.delete(button);
+  }, SAID);
+  pressed.set(button, { label, timer });
 }

@@ -27,7 +27,7 @@ pub use limits::Limits;
 pub use loader::{ModelLoader, Sha256};
 #[cfg(feature = "pictures")]
 pub use pictures::{
-    Preprocessing, prepare_file, prepare_pixels, recognizes_image, warm_up_pictures,
+    DecodedImage, Preprocessing, decode_file, recognizes_image, take_pixels, warm_up_pictures,
 };
 
 #[cfg(feature = "towers")]

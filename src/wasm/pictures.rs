@@ -64,48 +64,55 @@ impl Preprocessing {
     }
 }
 
-/// Decodes a JPEG, PNG, WebP, GIF, BMP or TIFF file and prepares it as a model's `info.preprocessing` says: the
-/// pixels are `[S, S, 3]`, RGB, row-major, for `embedSquare` of that model's encoder.
+/// A decoded picture. It is apart from its file so that JavaScript can say how long decoding takes, and how long
+/// resizing.
+#[wasm_bindgen]
+pub struct DecodedImage(RgbImage);
+
+#[wasm_bindgen]
+impl DecodedImage {
+    /// Prepares it as a model's `info.preprocessing` says, and frees it: the pixels are `[S, S, 3]`, RGB, row-major, for
+    /// `embedSquares` of that model's encoder.
+    ///
+    /// Throws an `Error` with a `code`: `low_memory` or `invalid_input`.
+    pub fn prepare(self, preprocessing: &Preprocessing) -> Result<Uint8Array, JsValue> {
+        let preprocess = preprocessing.geometry()?;
+        preprocess.make_room_to_resize(&self.0).map_err(js_error)?;
+        Ok(Uint8Array::from(&preprocess.resize_and_crop(&self.0)[..]))
+    }
+}
+
+/// Decodes a JPEG, PNG, WebP, GIF, BMP or TIFF file.
 ///
 /// Throws an `Error` with a `code`: `unsupported_image`, `corrupt_image`, `image_too_large`, `limit_exceeded`,
 /// `low_memory` or `invalid_input`.
-#[wasm_bindgen(js_name = prepareFile)]
-pub fn prepare_file(
+#[wasm_bindgen(js_name = decodeFile)]
+pub fn decode_file(
     bytes: &[u8],
-    preprocessing: &Preprocessing,
     #[wasm_bindgen(unchecked_param_type = "\"exif\" | \"ignore\"")] orientation: &str,
     #[wasm_bindgen(unchecked_param_type = "\"drop\" | \"white\" | \"black\"")] alpha: &str,
     limits: &Limits,
-) -> Result<Uint8Array, JsValue> {
-    let preprocess = preprocessing.geometry()?;
+) -> Result<DecodedImage, JsValue> {
     let options = DecodeOptions {
         orientation: Orientation::named(orientation).map_err(js_error)?,
         alpha: Alpha::named(alpha).map_err(js_error)?,
     };
-    let image = decode::decode_within(bytes, options, &limits.0).map_err(js_error)?;
-    prepare(&image, &preprocess)
+    decode::decode_within(bytes, options, &limits.0).map(DecodedImage).map_err(js_error)
 }
 
-/// Prepares pixels that the browser decoded, in the same way.
+/// Takes pixels that the browser decoded.
 ///
 /// Throws an `Error` with a `code`: `image_too_large`, `low_memory` or `invalid_input`.
-#[wasm_bindgen(js_name = preparePixels)]
-pub fn prepare_pixels(
+#[wasm_bindgen(js_name = takePixels)]
+pub fn take_pixels(
     pixels: &ImageData,
-    preprocessing: &Preprocessing,
     #[wasm_bindgen(unchecked_param_type = "\"drop\" | \"white\" | \"black\"")] alpha: &str,
     limits: &Limits,
-) -> Result<Uint8Array, JsValue> {
-    let preprocess = preprocessing.geometry()?;
+) -> Result<DecodedImage, JsValue> {
     decode::check_pixels(pixels.width(), pixels.height(), &limits.0).map_err(js_error)?;
     let alpha = Alpha::named(alpha).map_err(js_error)?;
     let image = RgbImage::from_rgba(pixels.width(), pixels.height(), pixels.data().0, alpha);
-    prepare(&image.map_err(js_error)?, &preprocess)
-}
-
-fn prepare(image: &RgbImage, preprocess: &Preprocess) -> Result<Uint8Array, JsValue> {
-    preprocess.make_room_to_resize(image).map_err(js_error)?;
-    Ok(Uint8Array::from(&preprocess.resize_and_crop(image)[..]))
+    image.map(DecodedImage).map_err(js_error)
 }
 
 /// Reads two small pictures, so that the browser compiles what reads files of these kinds before the first picture

@@ -179,6 +179,25 @@ test("many calls with one signal cause no warning of Node's", async (t) => {
   assert.deepEqual(warnings, []);
 });
 
+for (const options of [{ worker: true }, { worker: false }]) {
+  test(`the time of each input, stage by stage: ${JSON.stringify(options)}`, async (t) => {
+    const clip = await load(t, TINY_MODEL, options);
+    /** @type {import("../../www/clip.js").ImageTimings[]} */
+    const images = [];
+    /** @type {import("../../www/clip.js").TextTimings[]} */
+    const texts = [];
+    await clip.embedImage(IMAGES, { onTimings: (timings) => void images.push(timings) });
+    await clip.embedText(TEXTS, { onTimings: (timings) => void texts.push(timings) });
+    assert.deepEqual(images.map(({ index, decoder }) => [index, decoder]).sort(), [[0, "wasm"], [1, "wasm"]]);
+    assert.deepEqual(texts.map(({ index }) => index), [0, 1, 2]);
+    for (const { read, decode, resize, tower, waiting, total } of images) {
+      for (const time of [read, decode, resize, tower]) assert.ok(time > 0 && time < total, String([read, decode, resize, tower, total]));
+      assert.ok(Math.abs(read + decode + resize + tower + waiting - total) < 1);
+    }
+    for (const { tower, waiting, total } of texts) assert.ok(tower > 0 && Math.abs(tower + waiting - total) < 1);
+  });
+}
+
 test("progress is reported, up to the total", async (t) => {
   /** @type {{ loaded: number, total: number | null }[]} */
   const told = [];

@@ -55,6 +55,8 @@ const value: number | undefined = data[0]?.[0];
 const fine: 200 = status_code;
 const sources: ImageSource[] = [new Blob(), new Uint8Array(), new ArrayBuffer(1), "cat.png", new URL("https://example.org/cat.png")];
 await clip.embedImage(sources);
+await clip.embedImage(sources, { onTimings: ({ index, decode, decoder, batch }) => console.log(index + decode + batch, decoder === "browser") });
+await clip.embedText(["a cat"], { onTimings: ({ tower, total }) => console.log(tower / total) });
 const dimension: number = clip.info.embeddingDimension;
 const side: number | null = clip.info.imageSize;
 const kept: { url: string; keptSize: number }[] = await keptModels();
@@ -67,6 +69,8 @@ clip.close();
 clip.embedText("a cat");
 // @ts-expect-error numbers are no images
 clip.embedImage([7]);
+// @ts-expect-error a text is not decoded
+clip.embedText(["a cat"], { onTimings: ({ decode }) => console.log(decode) });
 // @ts-expect-error there is no such tower
 ClipEncoder.load("model.gguf", { towers: ["audio"] });
 // @ts-expect-error there is no such option

@@ -3,7 +3,7 @@
 
 use clip_wasm::wasm::{
     CheckpointConverter, ClipEncoder, Companions, EmbeddingList, Limits, ModelLoader,
-    Preprocessing, prepare_file, prepare_pixels, warm_up_pictures,
+    Preprocessing, decode_file, take_pixels, warm_up_pictures,
 };
 use js_sys::{Function, Object, Reflect, Uint8Array};
 use safetensors::SafeTensors;
@@ -38,8 +38,8 @@ fn load(bytes: &[u8], chunk: usize) -> Result<ClipEncoder, JsValue> {
 
 /// The square of pixels that a model wants of an image file.
 fn prepared(encoder: &ClipEncoder, bytes: &[u8]) -> Result<Vec<u8>, JsValue> {
-    let pixels = prepare_file(bytes, &preprocessing(encoder), "exif", "drop", &Limits::new());
-    pixels.map(|pixels| pixels.to_vec())
+    let image = decode_file(bytes, "exif", "drop", &Limits::new())?;
+    image.prepare(&preprocessing(encoder)).map(|pixels| pixels.to_vec())
 }
 
 fn preprocessing(encoder: &ClipEncoder) -> Preprocessing {
@@ -146,8 +146,8 @@ fn decoded_pixels_are_prepared_like_the_file() {
     let pixels = pixels.unwrap();
     let want = prepared(&encoder, IMAGES[1]).unwrap();
     let got = |alpha| {
-        let pixels = prepare_pixels(&pixels, &preprocessing(&encoder), alpha, &Limits::new());
-        pixels.unwrap().to_vec()
+        let image = take_pixels(&pixels, alpha, &Limits::new()).unwrap();
+        image.prepare(&preprocessing(&encoder)).unwrap().to_vec()
     };
     let size = property(&preprocessing(&encoder), "size").as_f64().unwrap() as usize;
     assert_eq!(want.len(), 3 * size * size);

@@ -76,6 +76,29 @@ for (const model of ["/models/demo.gguf", "tiny-quick_gelu.f32.gguf"]) {
   });
 }
 
+test("says how long the GPU takes for those that it computes together", { timeout: 120_000 }, async (t) => {
+  const page = await pageWith(t);
+  const told = await page.evaluate(
+    async ({ photo }) => {
+      const { ClipEncoder } = await import("/clip.js");
+      const clip = await ClipEncoder.load("/models/demo.gguf", { device: "webgpu" });
+      const image = Uint8Array.from(atob(photo), (byte) => byte.charCodeAt(0));
+      /** @type {{ tower: number, batch: number, total: number }[]} */
+      const told = [];
+      const onTimings = (/** @type {{ tower: number, batch: number, total: number }} */ timings) => void told.push(timings);
+      await clip.embedText(["a", "b", "c"], { onTimings });
+      await clip.embedImage([image], { onTimings });
+      const { name } = clip.device;
+      clip.close();
+      return { name, told };
+    },
+    { photo: PHOTO },
+  );
+  assert.equal(told.name, "webgpu");
+  assert.deepEqual(told.told.map(({ batch }) => batch), [3, 3, 3, 1]);
+  for (const { tower, total } of told.told) assert.ok(tower > 0 && tower <= total, `${tower} of ${total} ms`);
+});
+
 describe("a processor computes instead, with the same vectors, and a warning that says why", () => {
   /**
    * @param {string} what

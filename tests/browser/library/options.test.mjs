@@ -43,6 +43,9 @@ for (const [call, message] of /** @type {[(globals: any) => Promise<unknown>, st
   [({ clip, cat }) => clip.embedImage([cat], null), "the options are null, not an object"],
   [({ clip, cat }) => clip.embedImage([cat], { normalize: 0 }), "normalize is 0, not true or false"],
   [({ clip, cat }) => clip.embedImage([cat], { onProgress: {} }), "onProgress is a value of type Object, not a function"],
+  [({ clip, cat }) => clip.embedImage([cat], { onTimings: true }), "onTimings is a boolean, not a function"],
+  [({ clip }) => clip.embedText(["a"], { onTimings: {} }), "onTimings is a value of type Object, not a function"],
+  [({ clip, cat }) => clip.embedEach([cat], { onTimings: "told" }).next(), "onTimings is a string, not a function"],
   [({ clip, cat }) => clip.embedImage([cat], { alpha: "grey" }), 'alpha is "grey"; choose one of "drop", "white", "black"'],
   [({ clip, cat }) => clip.embedEach([cat], null).next(), "the options are null, not an object"],
   [({ clip, cat }) => clip.embedEach([cat], { normalize: null }).next(), "normalize is null, not true or false"],
@@ -58,7 +61,7 @@ for (const [call, message] of /** @type {[(globals: any) => Promise<unknown>, st
 }
 
 test("options that are undefined have their defaults", async () => {
-  const options = { normalize: undefined, onProgress: undefined, signal: undefined };
+  const options = { normalize: undefined, onProgress: undefined, onTimings: undefined, signal: undefined };
   const [given, wanted] = await page.evaluate(async (options) => {
     const { clip, cat } = window;
     return Promise.all([options, {}].map(async (options) => [await clip.embedText(["a"], options), await clip.embedImage([cat], options)]));

@@ -35,6 +35,7 @@ const MOST_DEATHS = 3;
  * @property {(index: number) => Promise<Input>} prepare
  * @property {number} together how many inputs a worker is given at once, at most
  * @property {(worker: Caller, inputs: Input[]) => Promise<(T | ClipError)[]>} embed
+ * @property {(index: number) => void} onEmbedded called before an input's result is given to the caller
  * @property {(error: ClipError) => boolean} isCommon whether other inputs would have this error too, apart from the
  *   codes of which this is always true
  */
@@ -98,6 +99,7 @@ export class BatchRunner {
       else if (work.signal?.aborted) failures.push({ index: outcome.index, error: abortedError(work.signal) });
       else {
         results[outcome.index] = outcome.value;
+        work.onEmbedded(outcome.index);
         onProgress({ done: ++done, total: work.count });
       }
       return failures.length === 0;

@@ -67,6 +67,7 @@ const OPTIONS = {
   signal: [(value) => kindOf(value) === "AbortSignal", "an AbortSignal, such as that of an AbortController"],
   onProgress: [isFunction, "a function"],
   onWarning: [isFunction, "a function"],
+  onTimings: [isFunction, "a function"],
   normalize: [(value) => typeof value === "boolean", "true or false"],
   mirrors: [Array.isArray, "a list of URLs"],
   idleTimeout: [(value) => typeof value === "number" && value > 0 && value <= LONGEST_TIMEOUT, `a number of milliseconds from 1 to ${LONGEST_TIMEOUT}`],

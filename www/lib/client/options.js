@@ -8,6 +8,7 @@ import { abortedError, ClipError } from "../shared/error.js";
 import { requireLimits } from "../shared/limits.js";
 
 /** @import { Kept, ModelSource } from "./model-source.js" */
+/** @import { ImageTimings } from "./timings.js" */
 /** @import { LimitOptions, LoadParams, Progress, Tower, Warning } from "../shared/protocol.js" */
 
 /**
@@ -60,6 +61,13 @@ import { requireLimits } from "../shared/limits.js";
  */
 
 /** @typedef {{ done: number, total: number }} EmbedProgress in inputs */
+
+/**
+ * @template Timings
+ * @typedef {object} TimingsOption
+ * @property {(timings: Timings) => void} [onTimings] called once for each input, with where its time went; not for an
+ *   input that fails. Without it, nothing is reported and nothing takes longer
+ */
 
 /**
  * Choices on which the reference implementations disagree. The defaults are those of Pillow's `convert("RGB")` and
@@ -137,13 +145,13 @@ export async function loadParams(source, options, keptModels) {
 
 /**
  * The options for reading and embedding an image, checked and with their defaults.
- * @param {EmbedOptions & ImageOptions} options
+ * @param {EmbedOptions & ImageOptions & TimingsOption<ImageTimings>} options
  */
 export function imageParams(options) {
-  const { normalize = true, orientation = "exif", alpha = "drop", signal } = requireOptions(options);
+  const { normalize = true, orientation = "exif", alpha = "drop", onTimings, signal } = requireOptions(options);
   requireChoice("orientation", orientation, ["exif", "ignore"]);
   requireChoice("alpha", alpha, ["drop", "white", "black"]);
-  return { normalize, orientation, alpha, signal };
+  return { normalize, orientation, alpha, onTimings, signal };
 }
 
 /**

@@ -8,7 +8,7 @@ import { deviceMemory } from "../shared/device-memory.js";
 import { onAbort, untilAborted } from "../shared/waiting.js";
 
 /** @import { Place } from "./start-worker.js" */
-/** @import { PictureParams } from "../shared/protocol.js" */
+/** @import { PictureParams, PictureTimes } from "../shared/protocol.js" */
 
 const MOST_WORKERS = 4;
 /** Of the device's memory, what there has to be for each worker: a large photo takes some 150 MB while it is read. */
@@ -74,15 +74,16 @@ export class PicturePool {
    * only this picture.
    * @param {PictureParams} params
    * @param {AbortSignal} [signal] ends the waiting, and the work too
+   * @param {(times: PictureTimes) => void} [onTimes]
    * @returns {Promise<Uint8Array>} `[S, S, 3]`, RGB
    */
-  async prepare(params, signal) {
+  async prepare(params, signal, onTimes) {
     const worker = await this.#worker(signal);
     let isAtWork = false;
     try {
       await untilAborted(this.#started(worker), signal);
       isAtWork = true;
-      const answer = worker.call("prepare", params).finally(() => (isAtWork = false));
+      const answer = worker.call("prepare", params, { onTimes }).finally(() => (isAtWork = false));
       return await untilAborted(inTime(answer), signal);
     } catch (error) {
       if (this.#ended) throw this.#ended;

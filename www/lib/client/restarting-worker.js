@@ -110,11 +110,13 @@ export class RestartingWorker {
    * Runs one call at a time, so that it is known which call killed a worker. Queued calls go to the next worker.
    * @param {string} method
    * @param {object} params
-   * @param {{ signal?: AbortSignal }} [options] `signal` ends the waiting; a call that has begun still runs to its end
+   * @param {object} [options]
+   * @param {AbortSignal} [options.signal] ends the waiting; a call that has begun still runs to its end
+   * @param {(times: any) => void} [options.onTimes]
    * @returns {Promise<any>}
    */
-  async call(method, params, { signal } = {}) {
-    const answer = this.#last.then(() => this.#answer(method, params, signal));
+  async call(method, params, { signal, onTimes } = {}) {
+    const answer = this.#last.then(() => this.#answer(method, params, signal, onTimes));
     this.#last = answer.catch(() => {});
     return untilAborted(answer, signal);
   }
@@ -135,13 +137,14 @@ export class RestartingWorker {
    * @param {string} method
    * @param {object} params
    * @param {AbortSignal} [signal]
+   * @param {(times: any) => void} [onTimes]
    */
-  async #answer(method, params, signal) {
+  async #answer(method, params, signal, onTimes) {
     for (;;) {
       await this.#untilReady(signal);
       try {
         this.#inputs = inputsOf(params);
-        const result = await this.#connection.call(method, params, { onWarning: this.#onWarning, onDevice: this.#onDevice });
+        const result = await this.#connection.call(method, params, { onWarning: this.#onWarning, onDevice: this.#onDevice, onTimes });
         this.#deaths = 0;
         this.#isExcused = false;
         return result;

@@ -30,6 +30,7 @@ export class WorkerDeath extends Error {
  * @property {(warning: Warning) => void} onWarning
  * @property {(loaded: Loaded) => void} onEarly
  * @property {Exchange["onDevice"]} onDevice
+ * @property {((times: any) => void) | undefined} onTimes
  * @property {() => void} forgetSignal
  */
 
@@ -74,9 +75,10 @@ export class WorkerConnection {
    * @param {(warning: Warning) => void} [options.onWarning]
    * @param {(loaded: Loaded) => void} [options.onEarly]
    * @param {Exchange["onDevice"]} [options.onDevice]
+   * @param {(times: any) => void} [options.onTimes]
    * @returns {Promise<any>}
    */
-  async call(method, params, { signal, onProgress = () => {}, onWarning = () => {}, onEarly = () => {}, onDevice = () => {} } = {}) {
+  async call(method, params, { signal, onProgress = () => {}, onWarning = () => {}, onEarly = () => {}, onDevice = () => {}, onTimes } = {}) {
     if (this.#ended) throw this.#ended;
     if (signal?.aborted) throw abortedError(signal);
     const id = this.#nextId++;
@@ -85,8 +87,8 @@ export class WorkerConnection {
         this.#worker?.postMessage({ id, abort: true });
         this.#take(id)?.reject(abortedError(/** @type {AbortSignal} */ (signal)));
       });
-      this.#calls.set(id, { method, params, resolve, reject, onProgress, onWarning, onEarly, onDevice, forgetSignal });
-      this.#worker?.postMessage({ id, method, params });
+      this.#calls.set(id, { method, params, resolve, reject, onProgress, onWarning, onEarly, onDevice, onTimes, forgetSignal });
+      this.#worker?.postMessage(question(id, { method, params, onTimes }));
     });
   }
 
@@ -153,7 +155,7 @@ export class WorkerConnection {
       const fail = (/** @type {Event} */ event) => (started ? this.#fail(event) : reject(event));
       worker.addEventListener("error", fail);
       worker.addEventListener("messageerror", fail);
-      for (const [id, { method, params }] of this.#calls) worker.postMessage({ id, method, params });
+      for (const [id, call] of this.#calls) worker.postMessage(question(id, call));
     });
   }
 
@@ -163,17 +165,18 @@ export class WorkerConnection {
   }
 
   /** @param {Answer} answer */
-  #receive({ alive, requests, thread, id, progress, warning, early, device, result, error }) {
+  #receive({ alive, requests, thread, id, progress, warning, early, device, times, result, error }) {
     if (alive) this.#ends.push(this.#watch());
     if (thread) this.#watchThread(thread);
     if (requests) workerRequests.dispatchEvent(new CustomEvent("requests", { detail: requests }));
     if (alive || thread || requests) return;
-    if (progress || warning || early || device) {
+    if (progress || warning || early || device || times) {
       const call = this.#calls.get(id);
       if (progress) call?.onProgress(progress);
       if (warning) call?.onWarning(warning);
       if (early) call?.onEarly(early);
       if (device) call?.onDevice(device);
+      if (times) call?.onTimes?.(times);
       return;
     }
     if (error?.code === "worker_failed") this.#die(error.message, id);
@@ -230,4 +233,12 @@ export class WorkerConnection {
     call?.forgetSignal();
     return call;
   }
+}
+
+/**
+ * @param {number} id
+ * @param {Pick<Call, "method" | "params" | "onTimes">} call
+ */
+function question(id, { method, params, onTimes }) {
+  return onTimes ? { id, method, params, timed: true } : { id, method, params };
 }

@@ -5,10 +5,16 @@ import { limitsOf, requireRoom } from "./module-inputs.js";
 import { ClipError } from "../shared/error.js";
 import { picturesBuild } from "./pictures-build.js";
 
+/** @import { DecodedImage } from "../../pkg/pictures/clip_wasm.js" */
 /** @import { PictureParams, Pixels } from "../shared/protocol.js" */
 /** @import { PictureBindings } from "./pictures-build.js" */
 
 /** @typedef {Omit<PictureParams, "image">} Preparation how a picture is read */
+
+/**
+ * A picture as a tower reads it: `[S, S, 3]`, RGB; and the milliseconds that decoding and resizing took.
+ * @typedef {{ square: Uint8Array, decode: number, resize: number }} Prepared
+ */
 
 /**
  * Bytes of memory beyond which an instance is replaced. WebAssembly gives no memory back, and a photo of a phone,
@@ -67,34 +73,36 @@ export class Pictures {
   /**
    * @param {Uint8Array} bytes of a JPEG, PNG, WebP, GIF, BMP or TIFF file
    * @param {Preparation} how
-   * @returns {Uint8Array} `[S, S, 3]`, RGB
+   * @returns {Prepared}
    */
   prepareFile(bytes, { preprocessing, orientation, alpha, limits }) {
-    return this.#attempt(bytes.length, (bindings) =>
-      bindings.prepareFile(bytes, preprocessing, orientation, alpha, limitsOf(bindings, limits)),
-    );
+    return this.#attempt(bytes.length, preprocessing, (bindings) => bindings.decodeFile(bytes, orientation, alpha, limitsOf(bindings, limits)));
   }
 
   /**
    * @param {Pixels} pixels
    * @param {Preparation} how
-   * @returns {Uint8Array} `[S, S, 3]`, RGB
+   * @returns {Prepared}
    */
   preparePixels(pixels, { preprocessing, alpha, limits }) {
-    return this.#attempt(pixels.data.length, (bindings) =>
-      // Only the members of an ImageData are read, a class that not every engine has.
-      bindings.preparePixels(/** @type {ImageData} */ (pixels), preprocessing, alpha, limitsOf(bindings, limits)),
-    );
+    // Only the members of an ImageData are read, a class that not every engine has.
+    return this.#attempt(pixels.data.length, preprocessing, (bindings) => bindings.takePixels(/** @type {ImageData} */ (pixels), alpha, limitsOf(bindings, limits)));
   }
 
   /**
    * @param {number} size bytes that are copied into the module's memory
-   * @param {(bindings: PictureBindings) => Uint8Array} work
+   * @param {Preparation["preprocessing"]} preprocessing
+   * @param {(bindings: PictureBindings) => DecodedImage} decode
+   * @returns {Prepared}
    */
-  #attempt(size, work) {
+  #attempt(size, preprocessing, decode) {
     try {
       requireRoom(this.#bindings, size);
-      return work(this.#bindings);
+      const start = performance.now();
+      const image = decode(this.#bindings);
+      const decoded = performance.now();
+      const square = image.prepare(preprocessing);
+      return { square, decode: decoded - start, resize: performance.now() - decoded };
     } catch (error) {
       if (error instanceof Error && "code" in error) throw error;
       this.#renew();

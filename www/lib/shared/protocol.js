@@ -1,7 +1,8 @@
 // Every message between a page and a worker, and every type in one. It imports only types.
 //
 // The page calls a worker, and the worker answers:
-//   {id, method, params} -> {id, progress | warning | early | device}* -> {id, result} | {id, error}
+//   {id, method, params} -> {id, progress | warning | early | device | times}* -> {id, result} | {id, error}
+//   {…, timed: true}        a call that wants to know the times
 //   {id, abort: true}       aborts a call, if the call supports that
 //   {alive: true}           once, when the worker holds the Web Lock that has its name
 //   {requests: [URL, …]}    URLs that the worker has requested
@@ -148,6 +149,21 @@
  */
 
 /**
+ * Milliseconds that a picture takes until it is ready for a tower.
+ * @typedef {object} PictureTimes
+ * @property {number} read of its file's bytes
+ * @property {number} decode
+ * @property {number} resize crop included
+ * @property {"wasm" | "browser" | null} decoder what decoded it: the library, or the browser, whose formats are AVIF, HEIC
+ *   and the like; `null` for pixels, which are only copied
+ */
+
+/**
+ * Milliseconds that a tower takes for inputs that it computes together, and how many they are.
+ * @typedef {{ tower: number, batch: number }} TowerTimes
+ */
+
+/**
  * An error as it crosses a worker's border.
  * @typedef {{ code: string, message: string, statusCode: number }} ErrorMessage
  */
@@ -165,6 +181,7 @@
  * @property {(loaded: Loaded) => void} onEarly
  * @property {(computes: Pick<Loaded, "device" | "threads" | "memory">) => void} onDevice called when something else
  *   computes from now on
+ * @property {(times: PictureTimes | TowerTimes) => void} onTimes does nothing unless the call wants to know them
  * @property {AbortSignal} signal
  */
 
@@ -184,7 +201,7 @@
  * @property {(params: { module?: WebAssembly.Module, early?: boolean }) => Promise<WebAssembly.Module>} start fetches and
  *   compiles the module, unless another worker has compiled it already; returns it for others. `early`: no picture waits
  *   for it yet, so there is time to warm up
- * @property {(params: PictureParams) => Promise<Uint8Array>} prepare `[S, S, 3]`, RGB
+ * @property {(params: PictureParams, exchange: Exchange) => Promise<Uint8Array>} prepare `[S, S, 3]`, RGB
  */
 
 /**
@@ -198,6 +215,7 @@
  * @property {Warning} [warning]
  * @property {Loaded} [early]
  * @property {Pick<Loaded, "device" | "threads" | "memory">} [device]
+ * @property {PictureTimes | TowerTimes} [times]
  * @property {any} [result]
  * @property {ErrorMessage} [error]
  */

@@ -38,7 +38,7 @@ export function serveCalls(methods, port) {
   const aborts = new Map();
 
   port.addEventListener("message", async (event) => {
-    const { id, method, params, abort } = /** @type {MessageEvent} */ (event).data;
+    const { id, method, params, timed, abort } = /** @type {MessageEvent} */ (event).data;
     if (abort) {
       aborts.get(id)?.abort();
       return;
@@ -51,6 +51,7 @@ export function serveCalls(methods, port) {
         onWarning: (warning) => port.postMessage({ id, warning }),
         onEarly: (early) => port.postMessage({ id, early }),
         onDevice: (device) => port.postMessage({ id, device }),
+        onTimes: (times) => timed && port.postMessage({ id, times }),
         signal: controller.signal,
       });
       const transfer = ArrayBuffer.isView(result) ? [/** @type {ArrayBuffer} */ (result.buffer)] : [];

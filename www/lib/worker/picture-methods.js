@@ -6,8 +6,8 @@ import { ClipError, codeOf } from "../shared/error.js";
 import { isBlob, isBytes, kindOf } from "../shared/kinds.js";
 import { checkLimit } from "../shared/limits.js";
 
-/** @import { Preparation } from "../engine/pictures.js" */
-/** @import { PictureMethods, Pixels } from "../shared/protocol.js" */
+/** @import { Preparation, Prepared } from "../engine/pictures.js" */
+/** @import { PictureMethods, PictureTimes, Pixels } from "../shared/protocol.js" */
 
 /** @type {Promise<Pictures> | undefined} */
 let starting;
@@ -35,21 +35,22 @@ export function pictureMethods() {
       return reader.module;
     },
 
-    async prepare({ image, ...how }) {
+    async prepare({ image, ...how }, { onTimes }) {
       const reader = await pictures();
+      const start = performance.now();
       if (isBlob(image) || isBytes(image)) {
         checkLimit("imageBytes", isBlob(image) ? image.size : image.length, "bytes of the image's file", how.limits);
-        return read(reader, isBlob(image) ? await readBlob(image) : image, how);
+        const bytes = isBlob(image) ? await readBlob(image) : image;
+        const read = performance.now() - start;
+        const { square, ...times } = await decoded(reader, bytes, how);
+        onTimes({ read, ...times });
+        return square;
       }
-      if (kindOf(image) !== "ImageBitmap") return reader.preparePixels(/** @type {Pixels} */ (image), how);
-      const bitmap = /** @type {ImageBitmap} */ (image);
-      try {
-        const pixels = await readBitmap(bitmap);
-        if (pixels) return reader.preparePixels(pixels, how);
-      } finally {
-        bitmap.close();
-      }
-      throw new ClipError("unsupported_image", `this browser does not give the pixels of a bitmap of ${bitmap.width} x ${bitmap.height}; make it smaller, or pass an ImageData`, { statusCode: 415 });
+      const pixels = kindOf(image) === "ImageBitmap" ? await pixelsOf(/** @type {ImageBitmap} */ (image)) : /** @type {Pixels} */ (image);
+      const read = performance.now() - start;
+      const { square, decode, resize } = reader.preparePixels(pixels, how);
+      onTimes({ read, decode, resize, decoder: null });
+      return square;
     },
   };
 }
@@ -58,19 +59,33 @@ export function pictureMethods() {
  * @param {Pictures} reader
  * @param {Uint8Array} bytes of a file
  * @param {Preparation} how
- * @returns {Promise<Uint8Array>} `[S, S, 3]`, RGB
+ * @returns {Promise<Prepared & Pick<PictureTimes, "decoder">>}
  */
-async function read(reader, bytes, how) {
+async function decoded(reader, bytes, how) {
   try {
-    return reader.prepareFile(bytes, how);
+    return { ...reader.prepareFile(bytes, how), decoder: "wasm" };
   } catch (error) {
     // For a variant of a known format that our decoder does not support, no browser gives the same pixels as the
     // reference, so the error stands.
     if (codeOf(error) !== "unsupported_image" || reader.recognizes(bytes)) throw error;
+    const start = performance.now();
     const pixels = await decodeInBrowser(new Blob([/** @type {BlobPart} */ (bytes)]), how.orientation, how.alpha);
     if (!pixels) throw notDecoded(/** @type {Error & { statusCode: number }} */ (error));
-    return reader.preparePixels(pixels, how);
+    const inBrowser = performance.now() - start;
+    const { decode, ...rest } = reader.preparePixels(pixels, how);
+    return { ...rest, decode: inBrowser + decode, decoder: "browser" };
   }
+}
+
+/** @param {ImageBitmap} bitmap */
+async function pixelsOf(bitmap) {
+  try {
+    const pixels = await readBitmap(bitmap);
+    if (pixels) return pixels;
+  } finally {
+    bitmap.close();
+  }
+  throw new ClipError("unsupported_image", `this browser does not give the pixels of a bitmap of ${bitmap.width} x ${bitmap.height}; make it smaller, or pass an ImageData`, { statusCode: 415 });
 }
 
 /**

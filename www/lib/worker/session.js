@@ -159,7 +159,7 @@ export class Session {
     for (;;) {
       await this.#ready(exchange);
       const module = this.#theModule();
-      const attempt = this.#attempt(module, inputs, run);
+      const attempt = this.#attempt(module, inputs, exchange, run);
       const settled = attempt.catch(() => {}).finally(() => this.#running.delete(settled));
       this.#running.add(settled);
       try {
@@ -173,13 +173,16 @@ export class Session {
   /**
    * @param {Module | GpuModule} module
    * @param {number} inputs how many
+   * @param {Exchange} exchange
    * @param {(encoder: ClipEncoder) => (Float32Array | Error)[] | Promise<(Float32Array | Error)[]>} run
    */
-  async #attempt(module, inputs, run) {
+  async #attempt(module, inputs, { onTimes }, run) {
     const encoder = this.#theEncoder();
+    const start = performance.now();
     const computed = run(encoder);
-    if (!("gpu" in module)) return computed;
-    const results = await watched(computed, inputs, module);
+    const results = await ("gpu" in module ? watched(computed, inputs, module) : computed);
+    onTimes({ tower: performance.now() - start, batch: inputs });
+    if (!("gpu" in module)) return results;
     const fault = results.find((result) => result instanceof Error && codeOf(result) !== null && isFault(result));
     if (fault) throw fault;
     if (isOnGpu(encoder) && (this.#unchecked += inputs) >= CHECK_EVERY) {
@@ -205,7 +208,7 @@ export class Session {
   /** @param {Exchange} exchange of the call that began it; others wait for it, so that its signal does not count */
   async #restore({ onWarning, onDevice }) {
     const params = { .../** @type {LoadParams} */ (this.#params), towers: this.#towers, first: undefined };
-    const exchange = { onWarning, onDevice, onProgress: () => {}, onEarly: () => {}, signal: new AbortController().signal };
+    const exchange = { onWarning, onDevice, onProgress: () => {}, onEarly: () => {}, onTimes: () => {}, signal: new AbortController().signal };
     const identity = this.#identity;
     while (!this.#encoder) {
       if (this.#lost) throw this.#lost;

@@ -10,6 +10,7 @@ import { importsOf } from "./bundles.mjs";
 import { putGenerated, WWW } from "./generated.mjs";
 import { RELAXED_DOT } from "../www/lib/engine/relaxed-simd.js";
 import { ENDPOINT_PATHS } from "../www/lib/shared/endpoint-paths.js";
+import { SHARING } from "../www/page/shell/sharing.js";
 
 /** Not files of the page: what ./build.sh makes, which sw.js lists itself; files for hosts and readers. */
 const ELSEWHERE = /^(pkg\/|_headers$|index\.html$|.*\.md$)/;
@@ -43,6 +44,8 @@ function generated() {
     "/** The paths of the endpoint, and OpenAI's, relative to this worker's scope. */",
     `const ENDPOINT = /^(${escaped(Object.values(ENDPOINT_PATHS).join("|"))})\\/?$/;`,
     `const OPENAI_ENDPOINT = /^(${escaped([openAi, models, model].join("|"))})\\/?$/;`,
+    "/** How what is shared is passed on to the page: see page/shell/sharing.js. */",
+    `const SHARING = ${JSON.stringify(SHARING)};`,
     "",
   ].join("\n");
 }

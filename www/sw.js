@@ -2,6 +2,7 @@
 // - stores the page for visits without a network;
 // - isolates the page (cross-origin), so that its encoder can use threads, if the host does not send the headers;
 // - passes requests to the hosted endpoint's paths to an open page that has an encoder: see endpoint.js;
+// - stores what other apps share with the installed page, until the page takes it: see page/shell/launched.js;
 // - tells pages how many bytes their requests send.
 // The first two work from the visit after the one that installs it. It does not handle weights: see lib/store/store.js.
 
@@ -41,6 +42,8 @@ const RELAXED_DOT = new Uint8Array([0, 97, 115, 109, 1, 0, 0, 0, 1, 8, 1, 96, 3,
 /** The paths of the endpoint, and OpenAI's, relative to this worker's scope. */
 const ENDPOINT = /^(api\/predict\/file\/[^/]+\/[^/]+|api\/predict\/nlp\/[^/]+\/[^/]+|v1\/embeddings|v1\/models|v1\/models\/[^/]+)\/?$/;
 const OPENAI_ENDPOINT = /^(v1\/embeddings|v1\/models|v1\/models\/[^/]+)\/?$/;
+/** How what is shared is passed on to the page: see page/shell/sharing.js. */
+const SHARING = {"path":"share","files":"files","texts":["text","title"],"cache":"clip-wasm-shared ","list":"list","name":"x-name","id":"shared","failure":"share-failed"};
 // End of what is generated.
 
 const PAGE_URLS = new Set([...PAGE, ...LATER].map(here));
@@ -52,6 +55,9 @@ const PATIENCE = 1000;
 const LOOK = 1000;
 /** Milliseconds that an answer may take: the browser ends a service worker after five minutes. */
 const LONGEST_ANSWER = 240_000;
+
+/** Milliseconds after which what was shared is deleted if no page has taken it. */
+const LONGEST_SHARE = 3_600_000;
 
 /** Milliseconds after which a fetched file is stored. */
 const KEEP_AFTER = 3000;
@@ -81,6 +87,10 @@ worker.addEventListener("message", (event) => {
 
 worker.addEventListener("fetch", (event) => {
   const { request } = event;
+  if (request.method === "POST" && plain(request.url) === here(SHARING.path)) {
+    event.respondWith(answerShare(request));
+    return;
+  }
   const isolates = ISOLATED.includes(request.destination);
   const toEndpoint = isEndpoint(request.url);
   if (!toEndpoint) countBody(event);
@@ -287,6 +297,53 @@ function ask(page, asked) {
     };
     page.postMessage({ endpoint: asked }, [port2]);
   });
+}
+
+/**
+ * Stores what was shared in a cache of its own, and opens the page, whose address says where it is, or what went wrong: an
+ * error here would be the browser's error page.
+ * @param {Request} request
+ * @returns {Promise<Response>}
+ */
+async function answerShare(request) {
+  const page = new URL(here("./"));
+  const id = `${Date.now()}-${crypto.randomUUID()}`;
+  const name = SHARING.cache + id;
+  try {
+    await deleteOldShares();
+    const form = await request.formData();
+    const files = form.getAll(SHARING.files).filter((file) => file instanceof File && file.size > 0);
+    // Texts beside files are what an app says of itself.
+    const texts = files.length > 0 ? [] : SHARING.texts.map((field) => String(form.get(field) ?? "").trim()).filter((text) => text !== "").slice(0, 1);
+    if (files.length + texts.length > 0) {
+      await keepShare(await caches.open(name), /** @type {File[]} */ (files), texts);
+      page.searchParams.set(SHARING.id, id);
+    } else page.searchParams.set(SHARING.failure, "nothing_shared");
+  } catch (error) {
+    const isFull = error instanceof DOMException && error.name === "QuotaExceededError";
+    page.searchParams.set(SHARING.failure, isFull ? "share_not_kept" : "share_failed");
+    await caches.delete(name).catch(() => {});
+  }
+  return Response.redirect(page.href, 303);
+}
+
+/**
+ * @param {Cache} cache
+ * @param {File[]} files
+ * @param {string[]} texts
+ */
+async function keepShare(cache, files, texts) {
+  for (const [index, file] of files.entries()) {
+    const headers = { "content-type": file.type, [SHARING.name]: encodeURIComponent(file.name) };
+    await cache.put(`file-${index}`, new Response(file, { headers }));
+  }
+  await cache.put(SHARING.list, Response.json({ count: files.length, texts }));
+}
+
+async function deleteOldShares() {
+  const shares = (await caches.keys()).filter((name) => name.startsWith(SHARING.cache));
+  const isOld = (/** @type {string} */ name) => Date.now() - parseInt(name.slice(SHARING.cache.length)) > LONGEST_SHARE;
+  await Promise.all(shares.filter(isOld).map((name) => caches.delete(name)));
 }
 
 /**

@@ -5,14 +5,16 @@ import "./clip.js"; import "./endpoint.js";
 import "./lib/client/batch-runner.js"; import "./lib/client/classify.js"; import "./lib/client/hub-files.js"; import "./lib/client/hub-listing.js"; import "./lib/client/image-source.js"; import "./lib/client/image-work.js"; import "./lib/client/in-place-worker.js"; import "./lib/client/inputs.js"; import "./lib/client/model-source.js"; import "./lib/client/openai-input.js"; import "./lib/client/options.js"; import "./lib/client/picture-pool.js"; import "./lib/client/restarting-worker.js"; import "./lib/client/similarity.js"; import "./lib/client/start-worker.js"; import "./lib/client/timings.js"; import "./lib/client/together.js"; import "./lib/client/worker-connection.js";
 import "./lib/shared/data-url.js"; import "./lib/shared/device-memory.js"; import "./lib/shared/download.js"; import "./lib/shared/endpoint-paths.js"; import "./lib/shared/environment.js"; import "./lib/shared/error.js"; import "./lib/shared/foreign-worker.js"; import "./lib/shared/hub.js"; import "./lib/shared/kinds.js"; import "./lib/shared/limits.js"; import "./lib/shared/ranges.js"; import "./lib/shared/requested-urls.js"; import "./lib/shared/retry-start.js"; import "./lib/shared/units.js"; import "./lib/shared/waiting.js"; import "./lib/shared/weight-file-names.js";
 import "./lib/store/cache-api.js"; import "./lib/store/file-system.js"; import "./lib/store/kept-file.js"; import "./lib/store/kept-models.js"; import "./lib/store/model-lock.js"; import "./lib/store/persist.js"; import "./lib/store/store.js";
-import "./page/embed/clusters.js"; import "./page/embed/compare.js"; import "./page/embed/drawing.js"; import "./page/embed/exports.js"; import "./page/embed/groups.js"; import "./page/embed/images.js"; import "./page/embed/input.js"; import "./page/embed/matrix.js"; import "./page/embed/nearest-samples.js"; import "./page/embed/relations.js"; import "./page/embed/result.js"; import "./page/embed/samples.js"; import "./page/embed/strip.js"; import "./page/embed/texts.js"; import "./page/embed/view.js";
+import "./page/embed/clusters.js"; import "./page/embed/compare.js"; import "./page/embed/drawing.js"; import "./page/embed/exports.js"; import "./page/embed/groups.js"; import "./page/embed/images.js"; import "./page/embed/input.js"; import "./page/embed/matrix.js"; import "./page/embed/nearest-samples.js"; import "./page/embed/relations.js"; import "./page/embed/report.js"; import "./page/embed/result.js"; import "./page/embed/samples.js"; import "./page/embed/strip.js"; import "./page/embed/texts.js"; import "./page/embed/timeline.js"; import "./page/embed/view.js";
 import "./page/model/choice.js"; import "./page/model/kept.js"; import "./page/model/last-load.js"; import "./page/model/names.js"; import "./page/model/progress.js"; import "./page/model/view.js";
-import "./page/shell/computes.js"; import "./page/shell/copy.js"; import "./page/shell/csv.js"; import "./page/shell/elements.js"; import "./page/shell/notice.js"; import "./page/shell/npy.js"; import "./page/shell/offline.js"; import "./page/shell/resources.js"; import "./page/shell/save.js"; import "./page/shell/service-worker.js"; import "./page/shell/tables.js"; import "./page/shell/traffic.js"; import "./page/shell/views.js";
+import "./page/shell/computes.js"; import "./page/shell/copy.js"; import "./page/shell/csv.js"; import "./page/shell/elements.js"; import "./page/shell/launched.js"; import "./page/shell/notice.js"; import "./page/shell/npy.js"; import "./page/shell/offline.js"; import "./page/shell/resources.js"; import "./page/shell/save.js"; import "./page/shell/service-worker.js"; import "./page/shell/sharing.js"; import "./page/shell/tables.js"; import "./page/shell/traffic.js"; import "./page/shell/version.js"; import "./page/shell/views.js";
 // End of what is generated.
 
 import { elementById } from "./page/shell/elements.js";
 import { EmbedView } from "./page/embed/view.js";
 import { ModelPanel } from "./page/model/view.js";
+import { takeLaunched } from "./page/shell/launched.js";
+import { showError } from "./page/shell/notice.js";
 import { installServiceWorker } from "./page/shell/service-worker.js";
 import { Views } from "./page/shell/views.js";
 
@@ -27,6 +29,7 @@ const views = new Views({
 listenForShortcut();
 listenForDrops();
 listenForPaste();
+listenForLaunches();
 installServiceWorker(model);
 document.getElementById("not-started")?.remove(); // see page/shell/start.js
 
@@ -65,6 +68,17 @@ function listenForPaste() {
     event.preventDefault();
     take(event.clipboardData);
   });
+}
+
+/** What other apps share with the page, or open with it, is embedded. */
+function listenForLaunches() {
+  const place = elementById("launch-error", HTMLElement);
+  const give = (/** @type {{ files: File[], texts: string[] }} */ { files, texts }) => {
+    location.hash = "#/";
+    if (files.length > 0) embed.take(files);
+    if (texts.length > 0) embed.takeTexts(texts);
+  };
+  takeLaunched(give, (error) => showError(place, error));
 }
 
 /**

@@ -27,10 +27,10 @@ const PAGE = [
   "lib/worker/message-loop.js",
   "models/demo.gguf",
   "page/check/view.js",
-  "page/embed/clusters.js", "page/embed/compare.js", "page/embed/drawing.js", "page/embed/exports.js", "page/embed/groups.js", "page/embed/images.js", "page/embed/input.js", "page/embed/matrix.js", "page/embed/nearest-samples.js", "page/embed/relations.js", "page/embed/result.js", "page/embed/samples.js", "page/embed/strip.js", "page/embed/texts.js", "page/embed/view.js",
+  "page/embed/clusters.js", "page/embed/compare.js", "page/embed/drawing.js", "page/embed/exports.js", "page/embed/groups.js", "page/embed/images.js", "page/embed/input.js", "page/embed/matrix.js", "page/embed/nearest-samples.js", "page/embed/relations.js", "page/embed/report.js", "page/embed/result.js", "page/embed/samples.js", "page/embed/strip.js", "page/embed/texts.js", "page/embed/timeline.js", "page/embed/view.js",
   "page/model/choice.js", "page/model/kept.js", "page/model/last-load.js", "page/model/names.js", "page/model/progress.js", "page/model/view.js",
   "page/search/collection.js", "page/search/database.js", "page/search/exchange.js", "page/search/folder.js", "page/search/folders.js", "page/search/grid.js", "page/search/index-file.js", "page/search/indexing.js", "page/search/matrix.js", "page/search/note.js", "page/search/picture.js", "page/search/progress.js", "page/search/query.js", "page/search/results.js", "page/search/thumbnail.js", "page/search/vector-worker.js", "page/search/vectors.js", "page/search/view.js",
-  "page/shell/computes.js", "page/shell/copy.js", "page/shell/csv.js", "page/shell/elements.js", "page/shell/notice.js", "page/shell/npy.js", "page/shell/offline.js", "page/shell/resources.js", "page/shell/save.js", "page/shell/service-worker.js", "page/shell/slices.js", "page/shell/start.js", "page/shell/tables.js", "page/shell/traffic.js", "page/shell/views.js",
+  "page/shell/computes.js", "page/shell/copy.js", "page/shell/csv.js", "page/shell/elements.js", "page/shell/launched.js", "page/shell/notice.js", "page/shell/npy.js", "page/shell/offline.js", "page/shell/resources.js", "page/shell/save.js", "page/shell/service-worker.js", "page/shell/sharing.js", "page/shell/slices.js", "page/shell/start.js", "page/shell/tables.js", "page/shell/traffic.js", "page/shell/version.js", "page/shell/views.js",
   "samples/faces.png", "samples/fish.png", "samples/hearts.png", "samples/house.png", "samples/letter.png", "samples/moon.png",
 ];
 /** Files that few visitors need: stored when they are first requested. */

@@ -258,3 +258,31 @@ describe("opening files", () => {
     assert.equal(await open(page, false), "io");
   });
 });
+
+describe("the page itself", () => {
+  test("embeds what is shared with it, pictures and texts", async (t) => {
+    const clip = await site.newPage(t);
+    await clip.page.evaluate(() => navigator.serviceWorker.ready);
+    await clip.page.reload();
+    await clip.page.waitForFunction(() => navigator.serviceWorker.controller !== null);
+    await clip.page.goto(`${site.own.origin}/#/search`);
+    // The page's own policy forbids forms; what is shared is sent by the browser. A plain page stands for it.
+    const sender = await clip.page.context().newPage();
+    site.own.answer("/empty.html", (_request, response) => void response.writeHead(200, { "content-type": "text/html" }).end(EMPTY));
+    await sender.goto(`${site.own.origin}/empty.html`);
+    await share(sender, { files: [photo("rocket.jpg", "from the phone.jpg")] });
+    const name = sender.locator("#thumbnails .name");
+    await name.filter({ hasText: "from the phone.jpg" }).waitFor();
+    await sender.locator("#legend .name").filter({ hasText: "from the phone.jpg" }).waitFor();
+    assert.equal(new URL(sender.url()).search, "");
+    await sender.reload();
+    await sender.locator("#model-state").waitFor();
+    assert.equal(await name.count(), 0, "it is taken once");
+    await sender.goto(`${site.own.origin}/empty.html`);
+    await share(sender, { fields: { text: "a red circle" } });
+    await sender.locator("#legend .name").filter({ hasText: "“a red circle”" }).waitFor();
+    await sender.goto(`${site.own.origin}/empty.html`);
+    await share(sender, {});
+    await sender.locator("#launch-error").filter({ hasText: "nothing_shared" }).waitFor();
+  });
+});

@@ -73,3 +73,22 @@ test("where nothing can be copied by itself, the report is shown, selected", asy
   });
   assert.match(String(shown), /^clip-wasm: .+\ntotal: 200 ms\n?$/s);
 });
+
+test("the page shows it for the last input of a run", async (t) => {
+  const clip = await site.visit(t);
+  await clip.page.locator("#comparison .verdict").waitFor();
+  await clip.settled();
+  await clip.page.getByText("Where the time went for hearts.png").click();
+  const stages = await clip.page.locator("#timeline .stages li").allInnerTexts();
+  assert.deepEqual(stages.map((stage) => stage.split(" ")[0]), ["read", "decode", "resize", "tower", "waiting"]);
+  await clip.page.getByRole("button", { name: "Copy report" }).click();
+  await clip.page.getByRole("button", { name: "Copied" }).waitFor();
+  const report = await clip.page.evaluate(() => navigator.clipboard.readText());
+  assert.match(report, /^model: shapes-and-colours, q8_0, 2\.4 MB$/m);
+  assert.match(report, /^input: image$/m);
+  await clip.pickImages({ name: "notes.png", mimeType: "image/png", buffer: Buffer.from("no pixels") });
+  await clip.page.getByRole("button", { name: "Remove hearts.png" }).click();
+  await clip.texts.fill("");
+  await clip.embed();
+  assert.equal(await clip.page.locator("#timeline").isVisible(), false, "nothing has been embedded");
+});

@@ -139,7 +139,7 @@ class Thumbnail {
 
   /**
    * @param {import("../../clip.js").ClipEncoder} encoder
-   * @param {import("../../clip.js").EmbedOptions} options
+   * @param {Parameters<Input["embed"]>[1]} options
    */
   embed(encoder, options) {
     return encoder.embedImage([this.#file], options);

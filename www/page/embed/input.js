@@ -1,6 +1,7 @@
 // A text or an image on the page: as it is entered, and as it has been embedded.
 
 /** @import { ClipEncoder, Embeddings, EmbedOptions } from "../../clip.js" */
+/** @import { Timings } from "./report.js" */
 
 /**
  * A text or an image on the page. Each is embedded by its own call, so that one that fails does not affect the others.
@@ -9,7 +10,7 @@
  * @property {string} source the text, or the image's name
  * @property {string} [picture] the URL of an image
  * @property {"sample" | "drawing" | null} [slot] of an image: `null` for the user's own
- * @property {(encoder: ClipEncoder, options: EmbedOptions) => Promise<Embeddings>} embed
+ * @property {(encoder: ClipEncoder, options: EmbedOptions & { onTimings: (timings: Timings) => void }) => Promise<Embeddings>} embed
  * @property {(state: "idle" | "busy" | "done" | "failed", error?: unknown) => void} show
  */
 
@@ -19,6 +20,7 @@
  * @property {string} source the text, or the image's name
  * @property {string} [picture] the URL of an image
  * @property {number[]} vector
+ * @property {Timings | null} timings where its time went
  * @property {number} milliseconds
  */
 

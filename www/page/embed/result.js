@@ -9,6 +9,7 @@ import { modelName } from "../model/names.js";
 import { hideRelations, showRelations } from "./relations.js";
 import { save } from "../shell/save.js";
 import { strip } from "./strip.js";
+import { showTimeline } from "./timeline.js";
 
 /** @import { ClipEncoder } from "../../clip.js" */
 /** @import { Embedded } from "./input.js" */
@@ -22,6 +23,9 @@ const MOST_STRIPS = 200;
 const heading = elementById("result-heading", HTMLElement);
 const summary = elementById("result-summary", HTMLElement);
 const note = elementById("result-note", HTMLElement);
+const timeline = elementById("timeline", HTMLDetailsElement);
+const timelineName = elementById("timeline-name", HTMLElement);
+const timelinePlace = elementById("timeline-place", HTMLElement);
 const legend = elementById("legend", HTMLOListElement);
 const json = elementById("json", HTMLPreElement);
 const buttons = elementById("result-buttons", HTMLElement);
@@ -60,6 +64,7 @@ export class ResultPanel {
     showRelations(embedded, samples, encoder);
     legend.replaceChildren(...embedded.map((one, index) => legendItem(one, index < MOST_STRIPS)));
     legend.hidden = false;
+    this.#showTimeline(embedded.at(-1), encoder);
     const vectors = embedded.map(({ vector }) => vector);
     this.#embedded = embedded;
     this.#whole = writeJson(embedded);
@@ -72,12 +77,23 @@ export class ResultPanel {
    */
   showError(error) {
     summary.textContent = "No input could be embedded.";
-    note.hidden = legend.hidden = true;
+    note.hidden = legend.hidden = timeline.hidden = true;
     hideRelations();
     this.#embedded = [];
     this.#whole = `${JSON.stringify(error, null, 2)}\n`;
     json.replaceChildren(this.#whole);
     this.#showButtons();
+  }
+
+  /**
+   * @param {Embedded | undefined} input the last one: its time is not that of anything's first run
+   * @param {ClipEncoder} encoder
+   */
+  #showTimeline(input, encoder) {
+    timeline.hidden = !input?.timings;
+    if (!input?.timings) return;
+    timelineName.textContent = label(input);
+    showTimeline(timelinePlace, input.timings, encoder);
   }
 
   #showButtons() {

@@ -46,6 +46,13 @@ export class TextList {
     errors.replaceChildren();
   }
 
+  /** Adds texts to what the user has written; they replace what the page has suggested. @param {string[]} texts */
+  add(texts) {
+    const own = field.value === this.#suggested ? "" : field.value.trimEnd();
+    field.value = [own, ...texts.map((text) => text.replaceAll(/\s+/g, " "))].filter(Boolean).join("\n");
+    this.#showLanguageNote();
+  }
+
   /** @returns {Input[]} the lines that are not empty */
   inputs() {
     errors.replaceChildren();

@@ -1,13 +1,11 @@
 // Where the time of one input went, as a bar, and the report that a button copies. Nothing is sent anywhere.
 
 import { computedBy, milliseconds, reportOf, stagesOf } from "./report.js";
+import { copyText } from "../shell/copy.js";
 import { newElement } from "../shell/elements.js";
 import { VERSION } from "../shell/version.js";
 
 /** @import { Computing, Timings } from "./report.js" */
-
-/** Milliseconds for which the button says that it has copied. */
-const COPIED = 2000;
 
 /**
  * Shows the timeline of an input in `place`, instead of what is there.
@@ -41,16 +39,10 @@ function surroundings() {
  * @param {HTMLButtonElement} button
  * @param {string} report
  */
-async function copyReport(button, report) {
-  try {
-    await navigator.clipboard.writeText(report);
-    button.textContent = "Copied";
-    setTimeout(() => (button.textContent = "Copy report"), COPIED);
-  } catch {
-    // No secure context, or no permission: the report is shown instead, selected.
+function copyReport(button, report) {
+  return copyText(button, report, () => {
     const text = newElement("pre", { tabindex: 0 }, report);
-    button.replaceWith(text);
-    text.focus();
+    button.after(text);
     getSelection()?.selectAllChildren(text);
-  }
+  });
 }

@@ -13,6 +13,7 @@ import { TextList } from "./texts.js";
 /** @import { ClipEncoder } from "../../clip.js" */
 /** @import { ModelPanel } from "../model/view.js" */
 /** @import { Embedded, Input } from "./input.js" */
+/** @import { Timings } from "./report.js" */
 
 const form = elementById("inputs", HTMLFormElement);
 const normalize = elementById("normalize", HTMLInputElement);
@@ -66,6 +67,12 @@ export class EmbedView {
   /** @param {File[]} files pictures, dropped or pasted */
   take(files) {
     this.#images.add(files);
+  }
+
+  /** @param {string[]} texts that another app shares with the page */
+  takeTexts(texts) {
+    this.#texts.add(texts);
+    this.#runUnasked();
   }
 
   /** The action of the Embed button. */
@@ -135,10 +142,13 @@ export class EmbedView {
       input.show("busy");
       const start = performance.now();
       try {
-        const { data } = await input.embed(encoder, { normalize: normalize.checked, signal });
+        /** @type {Timings | null} */
+        let timings = null;
+        const onTimings = (/** @type {Timings} */ told) => (timings = told);
+        const { data } = await input.embed(encoder, { normalize: normalize.checked, signal, onTimings });
         const { kind, source, picture } = input;
         const vector = /** @type {number[]} */ (data[0]);
-        embedded.push({ kind, source, picture, vector, milliseconds: performance.now() - start });
+        embedded.push({ kind, source, picture, vector, timings, milliseconds: performance.now() - start });
         foreign ||= input.slot === null;
         input.show("done");
       } catch (error) {

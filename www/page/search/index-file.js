@@ -17,6 +17,8 @@ import { npyHeader, readRecords, recordType, sizeOf } from "../shell/npy.js";
 
 /** Characters that a folder or a path has at most: that many in UTF-32 are stored of each. */
 const MOST_CHARACTERS = 4096;
+/** How far the length of a vector may be from 1. */
+const NORM_TOLERANCE = 1e-3;
 
 /**
  * What says in a file which model its vectors are of: its name, and the beginning of its key's SHA-256.
@@ -91,7 +93,10 @@ export function readIndex(bytes) {
     if (textAt(view, at, model) !== modelName) throw new ClipError("invalid_input", "this index has vectors of several models; import each model's own");
     for (let i = 0; i < dimension; i++) vectors[row * dimension + i] = view.getFloat32(at + vector.offset + 4 * i, true);
   }
-  if (!vectors.every(Number.isFinite)) throw new ClipError("invalid_input", "this index has vectors that are not finite numbers");
+  for (let row = 0; row < header.rows; row++) {
+    const norm = Math.hypot(...vectors.subarray(row * dimension, (row + 1) * dimension));
+    if (!(Math.abs(norm - 1) < NORM_TOLERANCE)) throw new ClipError("invalid_input", `the vector of ${entries[row]?.path} does not have unit length`);
+  }
   return { model: modelName, dimension, entries, vectors };
 }
 

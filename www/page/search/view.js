@@ -154,6 +154,7 @@ export class SearchView {
     this.#indexing.pause();
     this.#query.clear();
     this.#collection = this.#opening = null;
+    this.#showIndexing();
   }
 
   async #chooseFolder() {
@@ -262,6 +263,7 @@ export class SearchView {
     for (const name of [...this.#handles.keys()]) if (isWithin(folder, `${name}/`)) this.#handles.delete(name);
     this.#query.clear();
     await this.#collection?.drop(folder);
+    this.#query.clear(); // of what was found meanwhile
     const database = await this.#database;
     if (folder === undefined) await database?.clear();
     else await database?.forget(folder);

@@ -121,7 +121,7 @@ export const VIEWS = [
         const { sha256 } = (await (await fetch("/models.json")).json())[0];
         const model = await markOf({ key: sha256, name: "shapes-and-colours · q8_0" });
         const entries = [{ folder: "Elsewhere", path: "imported.png", size: 1, lastModified: 2 }];
-        const parts = writeIndex({ model, dimension: 128, entries, vectors: new Float32Array(128).fill(Math.sqrt(1 / 128)) });
+        const parts = await writeIndex({ model, dimension: 128, entries, vectors: new Float32Array(128).fill(Math.sqrt(1 / 128)) });
         return parts.flatMap((part) => [...part]);
       });
       await visit.click("#search-exchange summary");

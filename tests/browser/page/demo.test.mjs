@@ -100,7 +100,7 @@ describe("samples", () => {
     await clip.page.locator("#legend .name", { hasText: "my own words" }).waitFor();
     await clip.settled();
     assert.equal(await clip.texts.inputValue(), "my own words");
-    assert.deepEqual(await clip.legend(), ["“my own words”", "fish.png", "cat.png"]);
+    assert.deepEqual(await clip.legend(), ["“my own words”", "cat.png", "fish.png"]);
   });
 
   test("do not download a large model without asking", async (t) => {
@@ -196,6 +196,8 @@ describe("the sheet to draw on", () => {
 test("for a photograph, the page says that this model only knows drawings", async (t) => {
   const clip = await site.visit(t);
   await winner(clip, "hearts.png");
+  await clip.page.getByRole("button", { name: "Sample hearts.png" }).click(); // asked for, it stays
+  await clip.settled();
   await clip.pickImages([join(FIXTURES, "rocket.jpg")]);
   await clip.embed();
   const note = clip.page.locator("#result-note");
@@ -210,6 +212,8 @@ test("for a photograph, the page says that this model only knows drawings", asyn
 test("several images and texts: a table, the best text of each image marked", async (t) => {
   const clip = await site.visit(t);
   await winner(clip, "hearts.png");
+  await clip.page.getByRole("button", { name: "Sample hearts.png" }).click(); // asked for, it stays
+  await clip.settled();
   await clip.pickImages([join(FIXTURES, "cat.png"), join(FIXTURES, "rocket.jpg")]);
   await clip.embed();
   const { data } = await clip.copied();

@@ -196,7 +196,7 @@ test("if a picture kills the encoder, only that picture fails", async (t) => {
     };
     const collection = { add: (/** @type {{ path: string }} */ { path }) => added.push(path), flush: async () => {} };
     /** @type {any} */
-    const target = { collection, encoder: async () => (encoders++, encoder), onEncoderLost: () => {} };
+    const target = { open: async () => (encoders++, { encoder, collection }), onEncoderLost: () => {} };
     let finish = () => {};
     const finished = new Promise((resolve) => (finish = () => resolve(undefined)));
     const indexing = new Indexing(() => {

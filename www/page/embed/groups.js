@@ -8,6 +8,8 @@ import { groupsOf, meanCosine } from "./clusters.js";
 
 /** Beyond this number it would take too long; for thousands there is the search. */
 const MOST_PICTURES = 400;
+/** Cosine from which pictures count as the same. */
+const SAME = 0.999;
 
 /**
  * @param {Embedded[]} images two or more
@@ -27,10 +29,15 @@ export function pictureGroups(images) {
   const groups = groupsOf(images.map(({ vector }) => vector)).map((group) => group.flatMap((index) => images[index] ?? []));
   const alike = groups.filter((group) => group.length > 1);
   const alone = groups.flatMap((group) => (group.length === 1 ? group : []));
-  const text = alike.length > 1 || alone.length > 0 ? "What is alike." : "No group stands out among these pictures.";
+  const text = alike.length > 1 || alone.length > 0 ? "What is alike." : verdictOf(meanCosine(images.map(({ vector }) => vector)));
   const sections = alike.map((group) => section(`${group.length} pictures, cosine ${meanCosine(group.map(({ vector }) => vector)).toFixed(3)} on average`, group));
   if (alone.length > 0) sections.push(section(alone.length === 1 ? "By itself" : "Each by itself", alone));
   return [newElement("p", { class: "verdict" }, text), newElement("div", { class: "groups", tabindex: 0, role: "group", "aria-label": "Pictures by groups" }, ...sections), hint];
+}
+
+/** Of pictures that are one group. @param {number} cosine the mean of all pairs */
+function verdictOf(cosine) {
+  return cosine > SAME ? "These pictures are the same." : "No group stands out among these pictures.";
 }
 
 /**

@@ -89,6 +89,11 @@ export class ImageList {
     this.#onRemove(thumbnail.slot);
   }
 
+  /** Whether there are pictures of the user's own. */
+  get hasOwn() {
+    return this.#thumbnails.some(({ slot }) => slot !== "sample");
+  }
+
   /** @returns {Input[]} */
   inputs() {
     return [...this.#thumbnails];
@@ -110,6 +115,7 @@ class Thumbnail {
 
   /** @type {"image"} */
   kind = "image";
+  isRemoved = false;
 
   /**
    * @param {File} file
@@ -155,6 +161,7 @@ class Thumbnail {
   }
 
   dispose() {
+    this.isRemoved = true;
     URL.revokeObjectURL(this.picture);
     this.element.remove();
   }

@@ -10,6 +10,7 @@
  * @property {string} source the text, or the image's name
  * @property {string} [picture] the URL of an image
  * @property {"sample" | "drawing" | null} [slot] of an image: `null` for the user's own
+ * @property {boolean} [isRemoved] of an image: whether the user has removed it meanwhile
  * @property {(encoder: ClipEncoder, options: EmbedOptions & { onTimings: (timings: Timings) => void }) => Promise<Embeddings>} embed
  * @property {(state: "idle" | "busy" | "done" | "failed", error?: unknown) => void} show
  */

@@ -54,11 +54,12 @@ export class ResultPanel {
    * @param {ClipEncoder} encoder
    * @param {object} about
    * @param {number} about.failures inputs that have no vector
+   * @param {string} about.stopped how far the run came that the user has stopped; empty if it came to its end
    * @param {string} about.caution what this model does not know, if the result needs that warning; otherwise empty
    * @param {SamplePicture[]} about.samples the page's own, to compare a picture with
    */
-  show(embedded, encoder, { failures, caution, samples }) {
-    summary.textContent = summarise(embedded, encoder, failures);
+  show(embedded, encoder, { failures, stopped, caution, samples }) {
+    summary.textContent = [stopped, summarise(embedded, encoder, failures)].filter(Boolean).join(" · ");
     note.textContent = caution;
     note.hidden = caution === "";
     showRelations(embedded, samples, encoder);

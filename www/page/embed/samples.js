@@ -17,14 +17,14 @@ const section = elementById("samples", HTMLElement);
 const list = elementById("sample-list", HTMLUListElement);
 
 export class SampleStrip {
-  /** @type {(example: Example) => void} */
+  /** @type {(example: Example, isAsked: boolean) => void} */
   #onChoose;
   /** @type {string[]} captions for a drawing */
   drawingCaptions = [];
   /** @type {SamplePicture[]} */
   pictures = [];
 
-  /** @param {(example: Example) => void} onChoose */
+  /** @param {(example: Example, isAsked: boolean) => void} onChoose */
   constructor(onChoose) {
     this.#onChoose = onChoose;
   }
@@ -47,7 +47,7 @@ export class SampleStrip {
     list.replaceChildren(...file.samples.map((sample) => this.#button(sample)));
     section.hidden = file.samples.length === 0;
     section.classList.remove("absent");
-    if (file.samples[0]) await this.#choose(file.samples[0]).catch(() => {});
+    if (file.samples[0]) await this.#choose(file.samples[0], false).catch(() => {});
   }
 
   /**
@@ -57,16 +57,19 @@ export class SampleStrip {
   #button(sample) {
     const picture = newElement("img", { src: addressOf(sample.image), alt: "", width: 56, height: 56 });
     const button = newElement("button", { type: "button", "aria-label": `Sample ${nameOf(sample)}` }, picture);
-    button.addEventListener("click", () => this.#choose(sample).catch(() => {}));
+    button.addEventListener("click", () => this.#choose(sample, true).catch(() => {}));
     return newElement("li", {}, button);
   }
 
-  /** @param {Sample} sample */
-  async #choose(sample) {
+  /**
+   * @param {Sample} sample
+   * @param {boolean} isAsked whether the user has clicked it
+   */
+  async #choose(sample, isAsked) {
     const response = await download(addressOf(sample.image));
     const blob = await response.blob();
     const file = new File([blob], nameOf(sample), { type: blob.type });
-    this.#onChoose({ file, captions: sample.captions });
+    this.#onChoose({ file, captions: sample.captions }, isAsked);
   }
 }
 

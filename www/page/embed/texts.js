@@ -46,6 +46,11 @@ export class TextList {
     errors.replaceChildren();
   }
 
+  /** Removes what the page has suggested, unless the user has changed it. */
+  dropSuggested() {
+    if (field.value === this.#suggested) this.suggest([]);
+  }
+
   /** Adds texts to what the user has written; they replace what the page has suggested. @param {string[]} texts */
   add(texts) {
     const own = field.value === this.#suggested ? "" : field.value.trimEnd();

@@ -17,6 +17,7 @@ import { TextList } from "./texts.js";
 
 const form = elementById("inputs", HTMLFormElement);
 const normalize = elementById("normalize", HTMLInputElement);
+const embedButton = elementById("embed", HTMLButtonElement);
 const stopButton = elementById("stop", HTMLButtonElement);
 const runState = elementById("run-state", HTMLElement);
 const runError = elementById("run-error", HTMLElement);
@@ -25,12 +26,19 @@ export class EmbedView {
   #model;
   #texts = new TextList();
   #images = new ImageList({
-    onAdd: () => this.#runUnasked(),
+    onAdd: () => {
+      this.#dropUnasked();
+      this.#runUnasked();
+    },
     onRemove: (slot) => {
       if (slot === "drawing") this.#drawing.clear();
     },
   });
-  #samples = new SampleStrip(({ file, captions }) => {
+  /** Whether the sample that is shown is the one of the first visit, for which nobody has asked. */
+  #isUnasked = false;
+  #samples = new SampleStrip(({ file, captions }, isAsked) => {
+    if (!isAsked && (this.#images.hasOwn || this.#texts.inputs().length > 0)) return;
+    this.#isUnasked = !isAsked;
     this.#images.put("sample", file);
     this.#texts.suggest(captions);
     this.#runUnasked();
@@ -69,8 +77,17 @@ export class EmbedView {
     this.#images.add(files);
   }
 
+  /** The user's own picture is not to be compared with the sample of the first visit. */
+  #dropUnasked() {
+    if (!this.#isUnasked) return;
+    this.#isUnasked = false;
+    this.#images.put("sample", null);
+    this.#texts.dropSuggested();
+  }
+
   /** @param {string[]} texts that another app shares with the page */
   takeTexts(texts) {
+    this.#dropUnasked();
     this.#texts.add(texts);
     this.#runUnasked();
   }
@@ -115,6 +132,7 @@ export class EmbedView {
       return false;
     } finally {
       this.#running = null;
+      if (document.activeElement === stopButton) embedButton.focus();
       stopButton.classList.add("absent");
       if (this.#again) {
         this.#again = false;
@@ -132,12 +150,13 @@ export class EmbedView {
    * @returns {Promise<boolean>} whether there is something new to see
    */
   async #embedAll(encoder, inputs, signal) {
-    /** @type {Embedded[]} */
+    /** @type {(Embedded & { input: Input })[]} */
     const embedded = [];
     /** @type {unknown[]} */
     const errors = [];
     let foreign = false;
     for (const [index, input] of inputs.entries()) {
+      if (input.isRemoved) continue;
       runState.textContent = `Embedding ${index + 1} of ${inputs.length}…`;
       input.show("busy");
       const start = performance.now();
@@ -148,7 +167,7 @@ export class EmbedView {
         const { data } = await input.embed(encoder, { normalize: normalize.checked, signal, onTimings });
         const { kind, source, picture } = input;
         const vector = /** @type {number[]} */ (data[0]);
-        embedded.push({ kind, source, picture, vector, timings, milliseconds: performance.now() - start });
+        embedded.push({ kind, source, picture, vector, timings, input, milliseconds: performance.now() - start });
         foreign ||= input.slot === null;
         input.show("done");
       } catch (error) {
@@ -165,7 +184,9 @@ export class EmbedView {
       }
     }
     const caution = foreign ? this.#model.limits : "";
-    if (embedded.length) this.#result.show(embedded, encoder, { failures: errors.length, caution, samples: this.#samples.pictures });
+    const stayed = embedded.filter(({ input }) => !input.isRemoved);
+    const stopped = signal.aborted ? `stopped after ${embedded.length} of ${inputs.length}` : "";
+    if (stayed.length) this.#result.show(stayed, encoder, { failures: errors.length, stopped, caution, samples: this.#samples.pictures });
     else if (errors.length) this.#result.showError(errorJson(errors[0]));
     return embedded.length + errors.length > 0;
   }

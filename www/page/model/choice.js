@@ -69,10 +69,28 @@ export class ModelChoice {
 
   /** @param {File[]} files */
   setFiles(files) {
+    this.#putFiles(files);
+    this.#setOrigin("file");
+  }
+
+  /** @param {File[]} files */
+  #putFiles(files) {
     const transfer = new DataTransfer();
     for (const file of files) transfer.items.add(file);
     fileField.files = transfer.files;
-    this.#setOrigin("file");
+  }
+
+  /** What is chosen, for {@link restore}. */
+  state() {
+    return { origin: this.#origin(), index: menu.selectedIndex, url: urlField.value, files: [...(fileField.files ?? [])] };
+  }
+
+  /** @param {ReturnType<ModelChoice["state"]>} state */
+  restore({ origin, index, url, files }) {
+    menu.selectedIndex = index;
+    urlField.value = url;
+    this.#putFiles(files);
+    this.#setOrigin(origin);
   }
 
   /** @param {MenuEntry} entry */
@@ -161,7 +179,7 @@ export class ModelChoice {
     return `${entry.description} ${parameters}, licence ${entry.licence}.`;
   }
 
-  /** @param {"menu" | "url" | "file"} origin */
+  /** @param {string} origin */
   #setOrigin(origin) {
     /** @type {RadioNodeList} */ (form.elements.namedItem("origin")).value = origin;
   }

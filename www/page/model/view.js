@@ -11,6 +11,7 @@ import { facts, knowsEnglishOnly, modelName, takes } from "./names.js";
 import { hideProgress, showProgress } from "./progress.js";
 
 /** @typedef {{ source: string | File | File[], promise: Promise<ClipEncoder>, abort: AbortController }} Load */
+/** @typedef {ReturnType<ModelChoice["state"]>} ChoiceState */
 
 const form = elementById("model-form", HTMLFormElement);
 const loadButton = elementById("model-load", HTMLButtonElement);
@@ -32,7 +33,7 @@ export class ModelPanel extends EventTarget {
   #choice = new ModelChoice();
   /** @type {Promise<void>} */
   #menuShown;
-  /** @type {{ encoder: ClipEncoder, source: string | File | File[], limits: string, builtIn: boolean, whole: boolean } | null} */
+  /** @type {{ encoder: ClipEncoder, source: string | File | File[], limits: string, builtIn: boolean, whole: boolean, choice: ChoiceState } | null} */
   #loaded = null;
   /** @type {Load | null} */
   #loading = null;
@@ -47,10 +48,13 @@ export class ModelPanel extends EventTarget {
     form.addEventListener("input", () => this.#showChoice());
     form.addEventListener("submit", (event) => {
       event.preventDefault();
-      this.#menuShown.then(() => this.#load()).catch(() => {}); // said in the panel
+      this.#loadAsked();
+    });
+    panel.addEventListener("keydown", ({ key }) => {
+      if (key === "Escape") this.#dismiss();
     });
     cancelButton.addEventListener("click", () => (this.#loading?.abort ?? this.#rest)?.abort());
-    changeButton.addEventListener("click", () => this.#open(panel.hidden === true));
+    changeButton.addEventListener("click", () => (panel.hidden ? this.#open(true) : this.#dismiss()));
     this.#menuShown.then(() => {
       showKept((url) => this.#choice.nameOf(url));
       this.#recallDeath();
@@ -94,7 +98,8 @@ export class ModelPanel extends EventTarget {
   async isAtHand() {
     await this.#menuShown;
     const choice = this.#choice.now();
-    return choice !== null && (choice.source === this.#loaded?.source || choice.builtIn === true);
+    if (choice === null) return false;
+    return choice.source === this.#loaded?.source || (this.#loaded !== null && choice.source === this.#failed) || choice.builtIn === true;
   }
 
   /**
@@ -110,11 +115,24 @@ export class ModelPanel extends EventTarget {
    * Chooses a model's files, for example when they are dropped on the page, and loads them.
    * @param {File[]} files
    */
-  loadFiles(files) {
+  async loadFiles(files) {
     this.#open(true);
+    this.#loading?.abort.abort();
+    await this.#loading?.promise.catch(() => {});
     this.#choice.setFiles(files);
     this.#showChoice();
-    this.#load().catch(() => {}); // said in the panel
+    await this.#loadAsked();
+  }
+
+  /** The user asks for the chosen model. */
+  async #loadAsked() {
+    try {
+      await this.#menuShown;
+      await this.#load();
+      this.#open(false);
+    } catch {
+      // Said above the panel.
+    }
   }
 
   /** Forgets an encoder that cannot restart any more; the next call loads its model again. */
@@ -140,6 +158,7 @@ export class ModelPanel extends EventTarget {
     this.#rest?.abort();
     const abort = new AbortController();
     const { source, size, sha256, mirrors } = choice;
+    const chosen = this.#choice.state();
     const loaded = choice.builtIn ? () => {} : markLoad(typeof source === "string" ? source : "a file from disk");
     const promise = ClipEncoder.load(source, {
       size,
@@ -159,9 +178,8 @@ export class ModelPanel extends EventTarget {
     try {
       const encoder = await promise;
       this.#loaded?.encoder.close();
-      this.#loaded = { encoder, source, limits: choice.limits ?? "", builtIn: choice.builtIn ?? false, whole: true };
+      this.#loaded = { encoder, source, limits: choice.limits ?? "", builtIn: choice.builtIn ?? false, whole: true, choice: chosen };
       this.#failed = null;
-      this.#open(false);
       this.#followRest(encoder, abort, loaded);
       this.dispatchEvent(new Event("ready"));
     } catch (error) {
@@ -215,6 +233,14 @@ export class ModelPanel extends EventTarget {
     panel.hidden = !isOpen;
     changeButton.setAttribute("aria-expanded", String(isOpen));
     if (!isOpen && hadFocus) changeButton.focus();
+  }
+
+  /** Closes the panel without loading: the choice is again that of the model in use, which the line names. */
+  #dismiss() {
+    this.#open(false);
+    if (this.#loading || !this.#loaded) return;
+    this.#choice.restore(this.#loaded.choice);
+    this.#showChoice();
   }
 
   /** @param {unknown} error */
@@ -288,7 +314,7 @@ export class ModelPanel extends EventTarget {
     loadButton.disabled ||= loading;
     this.#showState();
     // The keyboard focus moves to the button that replaces the focused one.
-    if (loading && focused === loadButton) cancelButton.focus();
+    if (loading && form.contains(focused)) cancelButton.focus();
     if (!isBusy && focused === cancelButton) (panel.hidden ? changeButton : loadButton).focus();
   }
 

@@ -138,9 +138,10 @@ export class Collection {
     return /** @type {Entry} */ (this.#entries[row]);
   }
 
-  /** @param {number} row */
-  vector(row) {
-    return this.#vectors.vectors(Uint32Array.of(row));
+  /** @param {Entry} entry @returns {Promise<Float32Array | null>} `null` if that picture is not indexed */
+  async vectorOf(entry) {
+    const row = this.#rows.get(fullPath(entry));
+    return row === undefined ? null : this.#vectors.vectors(Uint32Array.of(row));
   }
 
   /** Everything, for a file. @returns {Promise<{ entries: Entry[], vectors: Float32Array }>} vectors one after the other */

@@ -23,10 +23,11 @@ const errorPlace = elementById("search-kept-error", HTMLElement);
 export function offerExchange({ open, onImported }) {
   const act = async (/** @type {() => Promise<string>} */ action) => {
     showError(errorPlace);
-    state.textContent = "";
+    state.textContent = "Working…";
     try {
       state.textContent = await action();
     } catch (error) {
+      state.textContent = "";
       showError(errorPlace, error);
     }
   };
@@ -48,7 +49,7 @@ async function exportIndex(collection) {
   if (collection.count === 0) throw new ClipError("empty_input", "nothing is indexed for this model yet: drop a folder of pictures first");
   const { entries, vectors } = await collection.contents();
   const { dimension, model } = collection;
-  save(`pictures ${model.name.replaceAll(/[^\w.-]+/g, " ")}.npy`, "application/octet-stream", writeIndex({ model: await markOf(model), dimension, entries, vectors }));
+  save(`pictures ${model.name.replaceAll(/[^\w.-]+/g, " ")}.npy`, "application/octet-stream", await writeIndex({ model: await markOf(model), dimension, entries, vectors }));
   return `${pictures(entries.length)} exported.`;
 }
 
@@ -57,7 +58,7 @@ async function exportIndex(collection) {
  * @param {File} file
  */
 async function importIndex(collection, file) {
-  const { model, dimension, entries, vectors } = readIndex(new Uint8Array(await file.arrayBuffer()));
+  const { model, dimension, entries, vectors } = await readIndex(new Uint8Array(await file.arrayBuffer()));
   if (entries.length === 0) return "This index is empty.";
   const own = await markOf(collection.model);
   if (model !== own) {
@@ -72,5 +73,5 @@ async function importIndex(collection, file) {
     await slices.next();
   }
   await collection.flush();
-  return `${pictures(entries.length)} imported. Open their folder to see them; what has not changed is not embedded again.`;
+  return `${pictures(entries.length)} imported. Once their folder is open they are shown; what has not changed is not embedded again.`;
 }

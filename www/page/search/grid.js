@@ -80,8 +80,11 @@ export class Grid {
 
   /** Places the sections. Their height depends on the width of the list. */
   #layOut() {
+    const hadFocus = this.#list.contains(document.activeElement);
+    this.#forget(() => true);
+    this.#placed = [];
     const width = this.#list.clientWidth;
-    if (width === 0) return; // it is hidden
+    if (width === 0) return; // it is hidden; when it is shown, it has a new size
     this.#columns = Math.max(LEAST_COLUMNS, Math.floor((width + GAP) / (LEAST_WIDTH + GAP)));
     this.#width = (width + GAP) / this.#columns - GAP;
     let top = 0;
@@ -91,8 +94,8 @@ export class Grid {
       return placed;
     });
     this.#list.style.height = `${Math.max(0, top - (top > 0 ? GAP : 0))}px`;
-    this.#forget(() => true);
     this.#render();
+    if (hadFocus && this.#count > 0) this.focus(this.#current);
   }
 
   /** Pixels from one line to the next. */

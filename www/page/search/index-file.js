@@ -1,6 +1,7 @@
 // The index of one model as a file: NumPy records of names and vectors.
 
 import { ClipError } from "../../lib/shared/error.js";
+import { Slices } from "../shell/slices.js";
 import { npyHeader, readRecords, recordType, sizeOf } from "../shell/npy.js";
 
 /** @import { Entry, Model } from "./database.js" */
@@ -34,10 +35,10 @@ export async function markOf({ key, name }) {
 
 /**
  * @param {IndexFile} index
- * @returns {Uint8Array<ArrayBuffer>[]} the parts of the file
+ * @returns {Promise<Uint8Array<ArrayBuffer>[]>} the parts of the file
  */
-export function writeIndex({ model, dimension, entries, vectors }) {
-  const longest = (/** @type {string[]} */ texts) => Math.max(1, ...texts.map((text) => [...text].length));
+export async function writeIndex({ model, dimension, entries, vectors }) {
+  const longest = (/** @type {string[]} */ texts) => texts.reduce((most, text) => Math.max(most, [...text].length), 1);
   /** @type {Field[]} */
   const fields = [
     ["folder", `<U${longest(entries.map(({ folder }) => folder))}`],
@@ -51,7 +52,9 @@ export function writeIndex({ model, dimension, entries, vectors }) {
   const stride = fields.reduce((sum, field) => sum + sizeOf(field), 0);
   const bytes = new Uint8Array(entries.length * stride);
   const view = new DataView(bytes.buffer);
+  const slices = new Slices();
   for (const [row, { folder, path, size, lastModified }] of entries.entries()) {
+    await slices.next();
     let at = row * stride;
     putText(view, at, folder);
     putText(view, (at += folderSize), path);
@@ -68,21 +71,23 @@ export function writeIndex({ model, dimension, entries, vectors }) {
 /**
  * Fails with `invalid_input` for a file that is no such index.
  * @param {Uint8Array} bytes
- * @returns {IndexFile}
+ * @returns {Promise<IndexFile>}
  */
-export function readIndex(bytes) {
+export async function readIndex(bytes) {
   const header = readRecords(bytes);
   const stride = header.fields.reduce((sum, field) => sum + sizeOf(field), 0);
   const [folder, name, model] = ["folder", "name", "model"].map((field) => place(header, field, /^<U/));
   const [size, modified] = ["size", "modified"].map((field) => place(header, field, /^<i8$/));
-  const vector = place(header, "vector", /^<f4$/);
+  const vector = place(header, "vector", /^<f4$/, true);
   const dimension = vector.count;
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   /** @type {Entry[]} */
   const entries = [];
   const vectors = new Float32Array(header.rows * dimension);
   const modelName = header.rows > 0 ? textAt(view, header.start, model) : "";
+  const slices = new Slices();
   for (let row = 0; row < header.rows; row++) {
+    await slices.next();
     const at = header.start + row * stride;
     entries.push({
       folder: textAt(view, at, folder),
@@ -92,8 +97,6 @@ export function readIndex(bytes) {
     });
     if (textAt(view, at, model) !== modelName) throw new ClipError("invalid_input", "this index has vectors of several models; import each model's own");
     for (let i = 0; i < dimension; i++) vectors[row * dimension + i] = view.getFloat32(at + vector.offset + 4 * i, true);
-  }
-  for (let row = 0; row < header.rows; row++) {
     const norm = Math.hypot(...vectors.subarray(row * dimension, (row + 1) * dimension));
     if (!(Math.abs(norm - 1) < NORM_TOLERANCE)) throw new ClipError("invalid_input", `the vector of ${entries[row]?.path} does not have unit length`);
   }
@@ -106,13 +109,14 @@ export function readIndex(bytes) {
  * @param {Header} header
  * @param {string} name
  * @param {RegExp} type
+ * @param {boolean} [isVector]
  * @returns {Place}
  */
-function place({ fields }, name, type) {
+function place({ fields }, name, type, isVector = false) {
   const index = fields.findIndex((field) => field[0] === name && type.test(field[1]));
   const field = fields[index];
   const characters = Number(field?.[1].slice(2)) || 0;
-  if (!field || characters > MOST_CHARACTERS) throw new ClipError("invalid_input", `this index has no field “${name}” as this page writes it`);
+  if (!field || characters > MOST_CHARACTERS || (field[2] !== undefined) !== isVector) throw new ClipError("invalid_input", `this index has no field “${name}” as this page writes it`);
   return { offset: fields.slice(0, index).reduce((sum, before) => sum + sizeOf(before), 0), count: field[2] ?? 1, characters };
 }
 

@@ -12,9 +12,8 @@ import { makeThumbnail } from "./thumbnail.js";
 /**
  * The collection that pictures are added to, and the encoder that embeds them.
  * @typedef {object} Target
- * @property {Collection} collection
- * @property {() => Promise<ClipEncoder>} encoder of the collection's model
- * @property {() => void} onEncoderLost called when the encoder cannot restart; the next call of `encoder` gives another
+ * @property {() => Promise<{ encoder: ClipEncoder, collection: Collection }>} open
+ * @property {() => void} onEncoderLost called when the encoder cannot restart; the next call of `open` gives another
  */
 
 /** Pictures that are passed to the encoder at once. */
@@ -133,7 +132,6 @@ export class Indexing {
     } catch (error) {
       if (!signal.aborted) this.error = error;
     }
-    await target.collection.flush();
     if (signal.aborted) return;
     this.#running = null;
     this.#onChange();
@@ -144,14 +142,14 @@ export class Indexing {
    * @param {AbortSignal} signal
    */
   async #embedAll(target, signal) {
-    let encoder = await target.encoder();
+    let { encoder, collection } = await target.open();
     let size = CHUNK;
     let losses = 0;
     while (this.#queue.size > 0 && !signal.aborted) {
       const pictures = [...this.#queue.values()].slice(0, size);
       const before = this.done;
       try {
-        await this.#embedChunk(encoder, target.collection, pictures, signal);
+        await this.#embedChunk(encoder, collection, pictures, signal);
         size = Math.min(2 * size, CHUNK);
       } catch (error) {
         if (signal.aborted || errorJson(error).error.code !== "encoder_lost") throw error;
@@ -161,7 +159,9 @@ export class Indexing {
         if (pictures.length === 1 && pictures[0]) this.#settle(pictures[0], error);
         size = 1;
         target.onEncoderLost();
-        encoder = await target.encoder();
+        ({ encoder, collection } = await target.open());
+      } finally {
+        await collection.flush();
       }
     }
   }

@@ -87,7 +87,7 @@ export class VectorMatrix {
   /**
    * Ranks all rows. An image is about as near to every text, and nearer to every other image: so cosines of several
    * vectors cannot be summed as they are. Each is first measured in standard deviations from its mean over all rows. A
-   * row that is farther from an unwanted vector than the mean is not better for it.
+   * row that is farther from an unwanted vector than the mean is not better for it, unless nothing is wanted.
    * @param {Terms} terms at least one vector
    * @returns {Ranking}
    */
@@ -99,9 +99,10 @@ export class VectorMatrix {
       const deviations = standardised(this.#products(vector));
       for (let row = 0; row < scores.length; row++) scores[row] = at(scores, row) + at(deviations, row);
     }
+    const least = wanted.length > 0 ? 0 : -Infinity;
     for (const vector of unwanted) {
       const deviations = standardised(this.#products(vector));
-      for (let row = 0; row < scores.length; row++) scores[row] = at(scores, row) - Math.max(0, at(deviations, row));
+      for (let row = 0; row < scores.length; row++) scores[row] = at(scores, row) - Math.max(least, at(deviations, row));
     }
     return ranking(scores);
   }

@@ -28,6 +28,7 @@ export class PictureDialog {
   #pictures;
   #index = 0;
   #count = 0;
+  #isDismissed = false;
   /** Of the file that is shown. */
   #url = "";
 
@@ -44,7 +45,7 @@ export class PictureDialog {
     });
     dialog.addEventListener("close", () => {
       this.#empty();
-      this.#pictures.onClose(this.#index);
+      if (!this.#isDismissed) this.#pictures.onClose(this.#index);
     });
     dialog.addEventListener("keydown", ({ key }) => {
       if (key === "ArrowLeft") this.#step(-1);
@@ -65,8 +66,15 @@ export class PictureDialog {
    */
   open(index, count) {
     this.#count = count;
+    this.#isDismissed = false;
     this.#show(index);
     dialog.showModal();
+  }
+
+  /** Closes it, because its pictures are gone. */
+  dismiss() {
+    this.#isDismissed = true;
+    dialog.close();
   }
 
   /** @param {number} step */
@@ -86,6 +94,9 @@ export class PictureDialog {
     about.textContent = parts.join(" ");
     backButton.disabled = index === 0;
     nextButton.disabled = index === this.#count - 1;
+    // A button that can no longer be pressed would take the focus with it.
+    if (document.activeElement === backButton && backButton.disabled) nextButton.focus();
+    if (document.activeElement === nextButton && nextButton.disabled) backButton.focus();
     if (file) {
       this.#url = URL.createObjectURL(file);
       const picture = newElement("img", { alt: nameOf(entry), src: this.#url });

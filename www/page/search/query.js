@@ -39,7 +39,6 @@ const errorPlace = elementById("query-error", HTMLElement);
  * The picture that is searched by.
  * @typedef {object} Like
  * @property {string} name
- * @property {boolean} isFound whether it is one of the collection
  * @property {(encoder: ClipEncoder, collection: Collection) => Promise<ArrayLike<number> | undefined>} vector
  */
 
@@ -58,9 +57,14 @@ export class Query {
     this.#subject = subject;
     this.#results = new ResultList({
       fileOf: subject.fileOf,
-      onLike: async (entry, row) => {
+      onLike: async (entry) => {
         textField.value = lessField.value = "";
-        this.#setLike({ name: nameOf(entry), isFound: true, vector: (_, collection) => collection.vector(row) });
+        const vector = async (/** @type {ClipEncoder} */ _, /** @type {Collection} */ collection) => {
+          const vector = await collection.vectorOf(entry);
+          if (vector) return vector;
+          throw new ClipError("empty_input", `${nameOf(entry)} is not indexed for this model: open its folder, and index it`);
+        };
+        this.#setLike({ name: nameOf(entry), vector });
         await this.#search();
         summary.focus(); // the button that was pressed is gone
       },
@@ -85,7 +89,7 @@ export class Query {
 
   /** Searches by a picture, and by the words that have been typed. @param {File} file */
   async searchPicture(file) {
-    this.#setLike({ name: file.name, isFound: false, vector: async (encoder) => (await encoder.embedImage([file])).data[0] });
+    this.#setLike({ name: file.name, vector: async (encoder) => (await encoder.embedImage([file])).data[0] });
     await this.#search();
   }
 
@@ -96,7 +100,6 @@ export class Query {
       this.#running = null;
       stopButton.hidden = true;
     }
-    if (this.#like?.isFound) this.#setLike(null);
     this.#results.clear();
     showError(errorPlace);
     summary.textContent = "";
@@ -137,7 +140,8 @@ export class Query {
     await this.#run("Comparing each picture with each…", async (_, collection, signal) => {
       stopButton.hidden = false;
       const onProgress = (/** @type {number} */ share) => {
-        if (!signal.aborted) summary.textContent = `Comparing each picture with each: ${Math.floor(100 * share)} %…`;
+        // In steps, because screen readers read each aloud.
+        if (!signal.aborted) summary.textContent = `Comparing each picture with each: ${10 * Math.floor(10 * share)} %…`;
       };
       const { groups, cosines } = await collection.duplicates(least, { signal, onProgress });
       let first = 0;
@@ -166,6 +170,7 @@ export class Query {
     this.#hasBegun = false;
     stopButton.hidden = true;
     showError(errorPlace);
+    const before = summary.textContent;
     summary.textContent = doing;
     try {
       const { encoder, collection } = await this.#subject.open();
@@ -176,15 +181,18 @@ export class Query {
         throw new ClipError("empty_input", "nothing is indexed for this model yet: drop a folder of pictures first");
       }
       const text = await act(encoder, collection, running.signal);
-      if (this.#running === running) summary.textContent = running.signal.aborted ? "Stopped." : text;
+      if (this.#running !== running) return;
+      summary.textContent = running.signal.aborted ? "Stopped." : text;
+      this.#results.reveal(summary);
     } catch (error) {
       if (this.#running !== running) return;
-      summary.textContent = running.signal.aborted ? "Stopped." : "";
+      summary.textContent = running.signal.aborted ? "Stopped." : this.#results.isEmpty ? "" : before;
       showError(errorPlace, error);
       if (errorJson(error).error.code === "encoder_lost") this.#subject.onEncoderLost();
     } finally {
       if (this.#running === running) {
         this.#running = null;
+        if (document.activeElement === stopButton) summary.focus();
         stopButton.hidden = true;
       }
     }

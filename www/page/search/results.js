@@ -12,6 +12,9 @@ import { makeThumbnail, thumbnailUrl } from "./thumbnail.js";
 /** @import { Entry } from "./database.js" */
 /** @import { Item, Section } from "./grid.js" */
 
+/** How much of the window may be above the result, as a share of its height. */
+const MOST_ABOVE = 0.8;
+
 const list = elementById("search-hits", HTMLOListElement);
 const tools = elementById("result-tools", HTMLElement);
 const exportButton = elementById("result-export", HTMLButtonElement);
@@ -28,7 +31,7 @@ const exportButton = elementById("result-export", HTMLButtonElement);
 /**
  * @typedef {object} Sources
  * @property {(entry: Entry) => File | null} fileOf a picture, if its folder has been opened in this visit
- * @property {(entry: Entry, row: number) => void} onLike called to search for pictures like this one
+ * @property {(entry: Entry) => void} onLike called to search for pictures like this one
  */
 
 export class ResultList {
@@ -53,12 +56,23 @@ export class ResultList {
 
   /** @param {Found} found */
   show(found) {
+    this.#dialog.dismiss(); // its picture is of the result before
     this.#found = found;
     tools.hidden = found.rows.length === 0;
     this.#grid.show(found.sections);
   }
 
+  get isEmpty() {
+    return this.#found === null;
+  }
+
+  /** Scrolls to the result if it is out of sight, as on a phone. @param {HTMLElement} summary above it */
+  reveal(summary) {
+    if (this.#found && list.getBoundingClientRect().top > MOST_ABOVE * innerHeight) summary.scrollIntoView({ block: "start" });
+  }
+
   clear() {
+    this.#dialog.dismiss();
     this.#found = null;
     tools.hidden = true;
     this.#grid.clear();
@@ -77,8 +91,7 @@ export class ResultList {
 
   /** @param {number} place */
   #like(place) {
-    const row = this.#found?.rows[place];
-    if (row !== undefined) this.#sources.onLike(this.#entryAt(place), row);
+    this.#sources.onLike(this.#entryAt(place));
   }
 
   /**

@@ -155,6 +155,7 @@ export class SearchView {
     this.#query.clear();
     this.#collection = this.#opening = null;
     this.#showIndexing();
+    showError(errorPlace, new ClipError("worker_failed", "the worker that searches has stopped, perhaps because memory ran out; the next search starts it anew, and a paused indexing can be resumed"));
   }
 
   async #chooseFolder() {
@@ -236,12 +237,13 @@ export class SearchView {
   #indexNew(collection, paths) {
     const wanted = this.#missing(collection, paths);
     if (wanted.length === 0) return;
-    const encoder = async () => {
+    const open = async () => {
       const encoder = await this.#model.encoder();
-      if ((await this.#collectionOf(encoder)) === collection) return encoder;
+      const opened = await this.#collectionOf(encoder);
+      if (opened.model.key === collection.model.key) return { encoder, collection: opened };
       throw new ClipError("closed", "another model has been chosen; index the pictures for that one");
     };
-    this.#indexing.add({ collection, encoder, onEncoderLost: () => this.#model.forget() }, wanted);
+    this.#indexing.add({ open, onEncoderLost: () => this.#model.forget() }, wanted);
   }
 
   /**

@@ -11,7 +11,7 @@ import { ClipError } from "../../lib/shared/error.js";
 /** @typedef {{ fields: Field[], rows: number, start: number }} Header `start`: where the records begin, in bytes */
 
 const MAGIC = "\x93NUMPY";
-const TYPE = /^<(f4|i8|U\d{1,6})$/;
+const TYPE = /^<(f4|i8|U[1-9]\d{0,5})$/;
 const FIELD = /\(\s*'([A-Za-z_]\w*)'\s*,\s*'([^']*)'\s*(?:,\s*\(\s*(\d+)\s*,?\s*\)\s*)?\)/y;
 
 /**
@@ -50,6 +50,7 @@ export function readRecords(bytes) {
   const refuse = (/** @type {string} */ reason) => new ClipError("invalid_input", `this is not an index that this page has exported: ${reason}`);
   const text = (/** @type {number} */ from, /** @type {number} */ to) => String.fromCharCode(...bytes.subarray(from, to));
   if (text(0, 6) !== MAGIC) throw refuse("it is no NumPy file (.npy)");
+  if (bytes.length < 12) throw refuse("its header is damaged");
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const isLong = bytes[6] !== 1;
   const length = isLong ? view.getUint32(8, true) : view.getUint16(8, true);
@@ -60,7 +61,7 @@ export function readRecords(bytes) {
   const rows = /'shape'\s*:\s*\(\s*(\d+)\s*,\s*\)/.exec(about)?.[1];
   const fields = readFields(/'descr'\s*:\s*\[(.*?)\]/s.exec(about)?.[1] ?? "");
   if (rows === undefined || fields === null) throw refuse("it has no names beside its vectors");
-  const bad = fields.find(([, type]) => !TYPE.test(type));
+  const bad = fields.find(([, type, count = 1]) => !TYPE.test(type) || count < 1);
   if (bad) throw refuse(`its field “${bad[0]}” has the type ${bad[1]}`);
   const wanted = Number(rows) * fields.reduce((sum, field) => sum + sizeOf(field), 0);
   if (bytes.length - start < wanted) throw refuse(`it is cut short: ${bytes.length - start} of ${wanted} bytes`);

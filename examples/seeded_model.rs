@@ -3,8 +3,8 @@
 //!
 //!     cargo run --release --example seeded_model -- CONFIG LAYOUT TOKENIZER OUT
 //!
-//! CONFIG is `vit-b-32`, `tiny` or `tiny-h`; LAYOUT is `hf`, `hf-sharded`, `hf-f16`, `hf-bf16` or
-//! `open_clip`; TOKENIZER a `tokenizer.json`. The activation is GELU.
+//! CONFIG is `vit-b-32`, `tiny`, `tiny-h`, or of a SigLIP `siglip2-b-16` or one of the small ones; LAYOUT is `hf`, `hf-sharded`, `hf-f16`, `hf-bf16` or
+//! `open_clip`, of a SigLIP `hf`; TOKENIZER a `tokenizer.json`. The activation of a CLIP is GELU.
 
 #[path = "../tests/support/seeded.rs"]
 mod seeded;
@@ -24,15 +24,21 @@ fn main() -> Result<(), Box<dyn Error>> {
     let [config, layout, tokenizer, out] = &arguments[..] else {
         return Err("usage: seeded_model CONFIG LAYOUT TOKENIZER OUT".into());
     };
+    let out = Path::new(out);
+    fs::create_dir_all(out)?;
+    fs::copy(tokenizer, out.join("tokenizer.json"))?;
+    let siglips = [("siglip2-b-16", seeded::SIGLIP2_B_16)].into_iter().chain(seeded::SIGLIPS);
+    if let Some((_, sizes)) = siglips.into_iter().find(|(name, _)| name == config) {
+        write(&seeded::siglip(&sizes), Dtype::F32, &out.join("model.safetensors"))?;
+        let config = serde_json::to_string_pretty(&seeded::siglip_config(&sizes))?;
+        return Ok(fs::write(out.join("config.json"), config)?);
+    }
     let sizes = match config.as_str() {
         "vit-b-32" => seeded::VIT_B_32,
         "tiny" => seeded::TINY,
         "tiny-h" => seeded::TINY_H,
         other => return Err(format!("unknown configuration {other}").into()),
     };
-    let out = Path::new(out);
-    fs::create_dir_all(out)?;
-    fs::copy(tokenizer, out.join("tokenizer.json"))?;
     let tensors = seeded::model(&sizes);
     match layout.as_str() {
         "hf" => write(&tensors, Dtype::F32, &out.join("model.safetensors"))?,

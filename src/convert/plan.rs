@@ -79,7 +79,7 @@ impl Plan {
         let expected = tensors(&config);
         let source = |want: &Expected| match kind {
             Kind::Clip(checkpoint) => clip::names::source(checkpoint, &want.name),
-            Kind::Siglip => siglip::names::source(&want.name),
+            Kind::Siglip(checkpoint) => siglip::names::source(checkpoint, &want.name),
         };
         let sources: Vec<Source> = expected.iter().map(source).collect();
         if let Some(absent) = sources.iter().find(|source| !has(&source.name)) {
@@ -136,6 +136,8 @@ impl Target {
 /// its projection.
 fn missing(name: &str, config: &ModelConfig, has: impl Fn(&str) -> bool) -> Error {
     let projection = match config.towers()[..] {
+        // A SigLIP has none, or always.
+        _ if config.family == Family::Siglip => None,
         [Tower::Text] => Some(("text_projection.weight", "CLIPTextModel")),
         [Tower::Vision] => Some(("visual_projection.weight", "CLIPVisionModel")),
         _ => None,
@@ -153,8 +155,7 @@ fn missing(name: &str, config: &ModelConfig, has: impl Fn(&str) -> bool) -> Erro
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Clip(Checkpoint),
-    /// transformers' `SiglipModel`.
-    Siglip,
+    Siglip(siglip::names::Checkpoint),
 }
 
 /// The tensor names show what kind of checkpoint it is: many directories contain the descriptions of both
@@ -164,7 +165,10 @@ fn kind(has: impl Fn(&str) -> bool) -> Result<Kind> {
         return Ok(Kind::Clip(Checkpoint::OpenClip));
     }
     if has("vision_model.head.probe") || has("text_model.head.weight") {
-        return Ok(Kind::Siglip);
+        return Ok(Kind::Siglip(siglip::names::Checkpoint::Whole));
+    }
+    if has("head.probe") || has("head.weight") && has("embeddings.token_embedding.weight") {
+        return Ok(Kind::Siglip(siglip::names::Checkpoint::Tower));
     }
     family::expect_clips_tensors(has)?;
     Ok(Kind::Clip(Checkpoint::HuggingFace))
@@ -174,7 +178,9 @@ fn kind(has: impl Fn(&str) -> bool) -> Result<Kind> {
 fn description(kind: Kind, companions: &Companions, limits: &Limits) -> Result<Json> {
     let (name, text) = match kind {
         Kind::Clip(Checkpoint::OpenClip) => ("open_clip_config.json", &companions.open_clip_config),
-        Kind::Clip(Checkpoint::HuggingFace) | Kind::Siglip => ("config.json", &companions.config),
+        Kind::Clip(Checkpoint::HuggingFace) | Kind::Siglip(_) => {
+            ("config.json", &companions.config)
+        }
     };
     companion(name, text.as_deref(), limits)
 }
@@ -191,7 +197,7 @@ fn config(
             checkpoint::hugging_face(description, processor()?.as_ref(), limits)
         }
         Kind::Clip(Checkpoint::OpenClip) => checkpoint::open_clip(description, limits),
-        Kind::Siglip => {
+        Kind::Siglip(_) => {
             siglip::checkpoint::hugging_face(description, processor()?.as_ref(), limits)
         }
     }?;
@@ -248,7 +254,7 @@ fn vocabulary(
     let file = companions.tokenizer.as_deref();
     let checkpoint = match kind {
         Kind::Clip(checkpoint) => checkpoint,
-        Kind::Siglip => return siglip_vocabulary(file, text, limits),
+        Kind::Siglip(_) => return siglip_vocabulary(file, text, limits),
     };
     let file = companion("tokenizer.json or vocab.json", file, limits)?;
     let vocabulary = vocabulary::of_checkpoint(&file, limits)?;

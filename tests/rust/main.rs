@@ -16,6 +16,7 @@ mod quantised;
 mod replay;
 mod seeded;
 mod siglip;
+mod siglip_shapes;
 #[path = "../support/mod.rs"]
 mod support;
 mod tokenizer;

@@ -1,5 +1,7 @@
-//! Seeded CLIP weights, from a formula of (tensor name, index). `tests/reference/weights.py` uses the same
+//! Seeded weights of CLIPs and SigLIPs, from a formula of (tensor name, index). `tests/reference/weights.py` uses the same
 //! formula and explains why it is exact. Names are Hugging Face's.
+
+use serde_json::{Value, json};
 
 /// The sizes of a seeded model.
 #[derive(Clone, Copy)]
@@ -49,10 +51,49 @@ pub const TINY_H: Sizes = Sizes {
     ..VIT_B_32
 };
 
+/// Small SigLIPs in the proportions of the published ones, by their names in `tests/reference/weights.py`.
+pub const SIGLIPS: [(&str, Sizes); 4] = [
+    // Heads of 72, an MLP that no block of 32 divides, and patches of 14.
+    ("so400m-14", equal_towers(Tower { width: 288, layers: 2, heads: 4, wide: 1072 }, 70, 14)),
+    ("l-16", equal_towers(Tower { width: 128, layers: 4, heads: 2, wide: 512 }, 64, 16)),
+    ("b-32-256", equal_towers(Tower { width: 64, layers: 2, heads: 1, wide: 256 }, 256, 32)),
+    ("b-16-384", equal_towers(Tower { width: 64, layers: 2, heads: 1, wide: 256 }, 384, 16)),
+];
+
+/// A SigLIP whose towers have the same sizes.
+const fn equal_towers(tower: Tower, image: usize, patch: usize) -> Sizes {
+    let (projection, text, vision) = (tower.width, tower, tower);
+    Sizes { projection, text, context: 64, vocabulary: 363, vision, image, patch }
+}
+
+/// SigLIP 2, B/16 at 224.
+pub const SIGLIP2_B_16: Sizes = Sizes {
+    vocabulary: 256_000,
+    ..equal_towers(Tower { width: 768, layers: 12, heads: 12, wide: 3072 }, 224, 16)
+};
+
 pub struct SeededTensor {
     pub name: String,
     pub shape: Vec<usize>,
     pub values: Vec<f32>,
+}
+
+/// The `config.json` of a SigLIP; that of each tower is in it too.
+pub fn siglip_config(sizes: &Sizes) -> Value {
+    let layers = |tower: &Tower| {
+        json!({
+            "hidden_size": tower.width, "intermediate_size": tower.wide,
+            "num_hidden_layers": tower.layers, "num_attention_heads": tower.heads,
+        })
+    };
+    let (mut text, mut vision) = (layers(&sizes.text), layers(&sizes.vision));
+    text["model_type"] = json!("siglip_text_model");
+    text["vocab_size"] = json!(sizes.vocabulary);
+    text["max_position_embeddings"] = json!(sizes.context);
+    vision["model_type"] = json!("siglip_vision_model");
+    vision["image_size"] = json!(sizes.image);
+    vision["patch_size"] = json!(sizes.patch);
+    json!({ "model_type": "siglip", "text_config": text, "vision_config": vision })
 }
 
 /// Every tensor of a model, in f32.
@@ -94,6 +135,47 @@ pub fn model(sizes: &Sizes) -> Vec<SeededTensor> {
     norm(&format!("{tower}.post_layernorm"), width, &mut list);
     list.push(linear("visual_projection.weight".into(), sizes.projection, width, 1.0));
     list
+}
+
+/// Every tensor of a SigLIP, in f32.
+pub fn siglip(sizes: &Sizes) -> Vec<SeededTensor> {
+    let mut list = Vec::new();
+    let (tower, width) = ("text_model", sizes.text.width);
+    let embeddings = format!("{tower}.embeddings");
+    for (name, rows, factor) in [("token", sizes.vocabulary, 0.5), ("position", sizes.context, 0.3)]
+    {
+        list.push(scaled(format!("{embeddings}.{name}_embedding.weight"), &[rows, width], factor));
+    }
+    layers(tower, &sizes.text, &mut list);
+    norm(&format!("{tower}.final_layer_norm"), width, &mut list);
+    biased(&format!("{tower}.head"), sizes.projection, width, &mut list);
+
+    let (tower, width, wide) = ("vision_model", sizes.vision.width, sizes.vision.wide);
+    let embeddings = format!("{tower}.embeddings");
+    let grid = sizes.image / sizes.patch;
+    let patch = format!("{embeddings}.patch_embedding");
+    biased(&patch, width, 3 * sizes.patch * sizes.patch, &mut list);
+    let at = list.len() - 2;
+    list[at].shape = vec![width, 3, sizes.patch, sizes.patch];
+    let positions = format!("{embeddings}.position_embedding.weight");
+    list.push(scaled(positions, &[grid * grid, width], 0.3));
+    layers(tower, &sizes.vision, &mut list);
+    norm(&format!("{tower}.post_layernorm"), width, &mut list);
+    let head = format!("{tower}.head");
+    list.push(scaled(format!("{head}.probe"), &[1, 1, width], 1.0));
+    let stacked = format!("{head}.attention.in_proj");
+    list.push(linear(format!("{stacked}_weight"), 3 * width, width, 1.0));
+    list.push(scaled(format!("{stacked}_bias"), &[3 * width], 0.1));
+    biased(&format!("{head}.attention.out_proj"), width, width, &mut list);
+    norm(&format!("{head}.layernorm"), width, &mut list);
+    biased(&format!("{head}.mlp.fc1"), wide, width, &mut list);
+    biased(&format!("{head}.mlp.fc2"), width, wide, &mut list);
+    list
+}
+
+fn biased(name: &str, rows: usize, columns: usize, list: &mut Vec<SeededTensor>) {
+    list.push(linear(format!("{name}.weight"), rows, columns, 1.0));
+    list.push(scaled(format!("{name}.bias"), &[rows], 0.1));
 }
 
 fn layers(tower: &str, sizes: &Tower, list: &mut Vec<SeededTensor>) {

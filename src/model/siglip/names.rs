@@ -30,8 +30,26 @@ pub fn tensors(config: &ModelConfig) -> Vec<Expected> {
     list.tensors
 }
 
-/// The source of a canonical tensor in a checkpoint of transformers.
-pub fn source(canonical: &str) -> Source {
+/// The kinds of checkpoint of a SigLIP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Checkpoint {
+    /// transformers' `SiglipModel`, or one of its towers as versions before 5 save it.
+    Whole,
+    /// transformers' `SiglipTextModel` or `SiglipVisionModel`, as version 5 saves it.
+    Tower,
+}
+
+/// The source of a canonical tensor in a checkpoint.
+pub fn source(checkpoint: Checkpoint, canonical: &str) -> Source {
+    let Source { name, change } = of_whole(canonical);
+    let tower = ["text_model.", "vision_model."].iter().find_map(|tower| name.strip_prefix(tower));
+    match (checkpoint, tower) {
+        (Checkpoint::Tower, Some(rest)) => Source { name: rest.into(), change },
+        _ => Source { name, change },
+    }
+}
+
+fn of_whole(canonical: &str) -> Source {
     let plain = |name: String| Source { name, change: Change::None };
     if let Some(end) = canonical.strip_prefix("text_projection.") {
         return plain(format!("text_model.head.{end}"));

@@ -26,7 +26,7 @@ TEXT
 
 WASM=wasm32-unknown-unknown
 PHOTOS=www/check
-FUZZ_TARGETS=(gguf model safetensors image tokenizer vocabulary)
+FUZZ_TARGETS=(gguf model safetensors image tokenizer vocabulary siglip)
 export CLIP_TEST_DATA="${CLIP_TEST_DATA:-$PWD/target/test-data}"
 
 say() { printf '\n== %s (after %d s)\n' "$*" "$SECONDS"; }

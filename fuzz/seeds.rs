@@ -41,7 +41,8 @@ fn main() -> Outcome {
     recipes(&out.join("model"))?;
     checkpoints(&out.join("safetensors"))?;
     texts(&out.join("tokenizer"))?;
-    vocabularies(&out.join("vocabulary"))
+    vocabularies(&out.join("vocabulary"))?;
+    siglips(&out.join("siglip"))
 }
 
 fn put(folder: &Path, name: &str, bytes: &[u8]) -> Outcome {
@@ -226,6 +227,39 @@ fn vocabularies(folder: &Path) -> Outcome {
             let input = format!("{tokens}\nab\nabab</w>\nĠ\n\u{e9}\n\n{merges}\n\n{text}{how}");
             put(folder, &format!("{name} {how}"), input.as_bytes())?;
         }
+    }
+    Ok(())
+}
+
+/// Tokenizers of both kinds, each with every text, in turns.
+fn siglips(folder: &Path) -> Outcome {
+    let fixtures = Path::new(REPOSITORY).join("tests/fixtures");
+    let gemma = fs::read_to_string(fixtures.join("siglip/tokenizer.json"))?;
+    let charsmap = base64::encode(fs::read(fixtures.join("siglip/charsmap.bin"))?);
+    let unigram = |has_bytes: bool| {
+        let bytes = (0..256).map(|byte| (format!("<0x{byte:02X}>"), 0.0)).filter(|_| has_bytes);
+        let marks = ["<pad>", "</s>", "<unk>"].map(|mark| (mark.to_owned(), 0.0));
+        let pieces = ["▁", "▁a", "a", "b", "ab", "ﬁ", "fi", "é", "▁photo", "<"];
+        let pieces =
+            pieces.into_iter().zip(2..).map(|(piece, at)| (piece.to_owned(), -0.7 * f64::from(at)));
+        json!({
+            "normalizer": { "type": "Sequence", "normalizers": [
+                { "type": "Lowercase" }, { "type": "Precompiled", "precompiled_charsmap": charsmap },
+            ]},
+            "pre_tokenizer": { "type": "Metaspace", "replacement": "▁" },
+            "model": {
+                "type": "Unigram", "unk_id": 2, "byte_fallback": has_bytes,
+                "vocab": marks.into_iter().chain(bytes).chain(pieces).collect::<Vec<_>>(),
+            },
+        })
+    };
+    let files = [gemma.trim().to_owned(), unigram(false).to_string(), unigram(true).to_string()];
+    let texts = fs::read_to_string(fixtures.join("tokens.json"))?;
+    let texts: serde_json::Value = serde_json::from_str(&texts)?;
+    let cases = texts["cases"].as_array().ok_or("there are cases")?;
+    for (place, (case, file)) in cases.iter().zip(files.iter().cycle()).enumerate() {
+        let text = case["text"].as_str().unwrap_or_default();
+        put(folder, &place.to_string(), format!("{file}\n\n{text}").as_bytes())?;
     }
     Ok(())
 }

@@ -360,13 +360,14 @@ fn tokenizer(config: &ModelConfig, header: &Header, limits: &Limits) -> Result<O
             clip::tokenizer::make_room(rows)?;
             let vocabulary = clip::vocabulary::of_gguf(header, limits)?;
             fits(vocabulary.tokens.len())?;
-            Tokenizer::Clip(clip::tokenizer::Tokenizer::new(vocabulary, context, text.pooling)?)
+            let tokenizer = clip::tokenizer::Tokenizer::new(vocabulary, context, text.pooling)?;
+            Tokenizer::Clip(Box::new(tokenizer))
         }
         Family::Siglip => {
-            siglip::tokenizer::make_room(rows)?;
+            siglip::make_room(rows)?;
             let vocabulary = siglip::vocabulary::of_gguf(header, limits)?;
-            fits(vocabulary.tokens.len())?;
-            Tokenizer::Siglip(siglip::tokenizer::Tokenizer::new(vocabulary, context)?)
+            fits(vocabulary.size())?;
+            Tokenizer::Siglip(vocabulary.tokenizer(context)?)
         }
     }))
 }

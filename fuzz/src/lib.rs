@@ -5,6 +5,7 @@ pub mod gguf;
 pub mod image;
 pub mod model;
 pub mod safetensors;
+pub mod siglip;
 #[path = "../../tests/support/small.rs"]
 pub mod small;
 pub mod tokenizer;

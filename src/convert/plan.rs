@@ -301,19 +301,18 @@ fn siglip_vocabulary(
     limits: &Limits,
 ) -> Result<Vec<(&'static str, Value)>> {
     let Some(file) = file else {
-        let message =
-            "the checkpoint has no tokenizer.json; put the model's own file beside its weights";
+        let message = "the checkpoint has no tokenizer.json; put the model's own file beside its weights, or that of the model it was made from, such as google/siglip-base-patch16-224 (spiece.model and tokenizer.model are not read)";
         return Err(Error::new(ErrorKind::MalformedModel, message));
     };
     let vocabulary = siglip::vocabulary::of_checkpoint(file, limits)?;
-    let (tokens, rows) = (vocabulary.tokens.len(), text.vocabulary);
+    let (tokens, rows) = (vocabulary.size(), text.vocabulary);
     if tokens > rows || rows > tokens.next_multiple_of(PADDED_TO) {
         let message =
             format!("the tokenizer has {tokens} tokens where the configuration says {rows}");
         return Err(Error::new(ErrorKind::MalformedModel, message));
     }
     vocabulary.check()?;
-    Ok(siglip::vocabulary::metadata(&vocabulary))
+    Ok(vocabulary.metadata())
 }
 
 /// The stored form of a tensor. A matrix whose rows do not divide into blocks of 32 stays f16.

@@ -7,8 +7,8 @@ use crate::model::{clip, siglip};
 /// Turns texts into [`Tokens`].
 pub enum Tokenizer {
     /// CLIP's.
-    Clip(clip::tokenizer::Tokenizer),
-    /// SigLIP 2's.
+    Clip(Box<clip::tokenizer::Tokenizer>),
+    /// A SigLIP's.
     Siglip(siglip::tokenizer::Tokenizer),
 }
 

@@ -17,6 +17,7 @@ mod replay;
 mod seeded;
 mod siglip;
 mod siglip_shapes;
+mod siglip_unigram;
 #[path = "../support/mod.rs"]
 mod support;
 mod tokenizer;

@@ -72,6 +72,11 @@ fn safetensors() {
 }
 
 #[test]
+fn siglip() {
+    replay("siglip", 400, fuzz::siglip::run);
+}
+
+#[test]
 fn tokenizer() {
     replay("tokenizer", 250, fuzz::tokenizer::run);
 }

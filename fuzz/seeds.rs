@@ -188,6 +188,8 @@ fn checkpoint(
             Change::None => {}
             Change::Transpose => shape.reverse(),
             Change::Third(_) => shape[0] *= 3,
+            Change::Half(_) => shape[0] *= 2,
+            Change::Squeeze => shape.insert(0, 1),
         }
         let bytes = shape.iter().product::<usize>() * if dtype == Dtype::F32 { 4 } else { 2 };
         // In any type and at any offset, half of these bytes form numbers of about one.

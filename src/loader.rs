@@ -367,7 +367,8 @@ fn tokenizer(config: &ModelConfig, header: &Header, limits: &Limits) -> Result<O
             siglip::make_room(rows)?;
             let vocabulary = siglip::vocabulary::of_gguf(header, limits)?;
             fits(vocabulary.size())?;
-            Tokenizer::Siglip(vocabulary.tokenizer(context)?)
+            let cleaning = siglip::vocabulary::cleaning_of_gguf(header)?;
+            Tokenizer::Siglip(vocabulary.tokenizer(context, cleaning)?)
         }
     }))
 }

@@ -2,6 +2,7 @@
 //! then the text.
 
 use super::{accept, limits};
+use clip_wasm::model::siglip::cleaning::Cleaning;
 use clip_wasm::model::siglip::vocabulary::of_checkpoint;
 
 const CONTEXT: usize = 16;
@@ -15,7 +16,9 @@ pub fn run(bytes: &[u8]) {
         Err(error) => return accept(&error),
     };
     let size = vocabulary.size();
-    match vocabulary.tokenizer(CONTEXT) {
+    let is_open_clips = bytes.last().is_some_and(|how| how % 4 == 0);
+    let cleaning = if is_open_clips { Cleaning::OpenClip } else { Cleaning::Transformers };
+    match vocabulary.tokenizer(CONTEXT, cleaning) {
         Ok(tokenizer) => {
             let tokens = tokenizer.encode(text).unwrap_or_else(|error| panic!("{error}"));
             assert_eq!((tokens.ids().len(), tokens.pooled()), (CONTEXT, CONTEXT - 1));

@@ -72,8 +72,8 @@ pub fn cut(plan: &mut Plan, header: &Header) -> Result<Vec<Piece>> {
         };
         let elements = target.elements();
         let (first, step) = match target.source.change {
-            Change::None => (0, ELEMENTS),
-            Change::Third(third) => (third * elements, ELEMENTS),
+            Change::None | Change::Squeeze => (0, ELEMENTS),
+            Change::Third(part) | Change::Half(part) => (part * elements, ELEMENTS),
             Change::Transpose => (0, elements),
         };
         for start in (0..elements).step_by(step) {
@@ -141,7 +141,7 @@ impl Piece {
         memory::probe(&[values_bytes, values_bytes, values_bytes, values_bytes])?;
         let values = values(self.dtype, bytes);
         let tensor = match target.source.change {
-            Change::None | Change::Third(_) => {
+            Change::None | Change::Squeeze | Change::Third(_) | Change::Half(_) => {
                 let elements = values.len();
                 Tensor::from_vec(values, elements, &Device::Cpu)?
             }

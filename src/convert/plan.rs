@@ -20,6 +20,7 @@ use crate::model::clip::vocabulary;
 use crate::model::config::{Activation, Family, ModelConfig, Pooling, TextConfig, Tower};
 use crate::model::family;
 use crate::model::inventory::{Change, Expected, Source};
+use crate::model::siglip::cleaning::Cleaning;
 use crate::model::tensors::tensors;
 use crate::model::{clip, siglip};
 
@@ -117,6 +118,8 @@ impl Target {
             Change::None => {}
             Change::Transpose => shape.reverse(),
             Change::Third(_) => shape[0] *= 3,
+            Change::Half(_) => shape[0] *= 2,
+            Change::Squeeze => shape.insert(0, 1),
         }
         shape
     }
@@ -164,6 +167,9 @@ fn kind(has: impl Fn(&str) -> bool) -> Result<Kind> {
     if has("visual.class_embedding") || has("visual.conv1.weight") {
         return Ok(Kind::Clip(Checkpoint::OpenClip));
     }
+    if has("visual.trunk.attn_pool.latent") {
+        return Ok(Kind::Siglip(siglip::names::Checkpoint::OpenClip));
+    }
     if has("vision_model.head.probe") || has("text_model.head.weight") {
         return Ok(Kind::Siglip(siglip::names::Checkpoint::Whole));
     }
@@ -177,7 +183,9 @@ fn kind(has: impl Fn(&str) -> bool) -> Result<Kind> {
 /// The file that describes the model.
 fn description(kind: Kind, companions: &Companions, limits: &Limits) -> Result<Json> {
     let (name, text) = match kind {
-        Kind::Clip(Checkpoint::OpenClip) => ("open_clip_config.json", &companions.open_clip_config),
+        Kind::Clip(Checkpoint::OpenClip) | Kind::Siglip(siglip::names::Checkpoint::OpenClip) => {
+            ("open_clip_config.json", &companions.open_clip_config)
+        }
         Kind::Clip(Checkpoint::HuggingFace) | Kind::Siglip(_) => {
             ("config.json", &companions.config)
         }
@@ -197,6 +205,9 @@ fn config(
             checkpoint::hugging_face(description, processor()?.as_ref(), limits)
         }
         Kind::Clip(Checkpoint::OpenClip) => checkpoint::open_clip(description, limits),
+        Kind::Siglip(siglip::names::Checkpoint::OpenClip) => {
+            siglip::open_clip::read(description, limits)
+        }
         Kind::Siglip(_) => {
             siglip::checkpoint::hugging_face(description, processor()?.as_ref(), limits)
         }
@@ -254,7 +265,13 @@ fn vocabulary(
     let file = companions.tokenizer.as_deref();
     let checkpoint = match kind {
         Kind::Clip(checkpoint) => checkpoint,
-        Kind::Siglip(_) => return siglip_vocabulary(file, text, limits),
+        Kind::Siglip(checkpoint) => {
+            let cleaning = match checkpoint {
+                siglip::names::Checkpoint::OpenClip => Cleaning::OpenClip,
+                _ => Cleaning::Transformers,
+            };
+            return siglip_vocabulary(file, cleaning, text, limits);
+        }
     };
     let file = companion("tokenizer.json or vocab.json", file, limits)?;
     let vocabulary = vocabulary::of_checkpoint(&file, limits)?;
@@ -297,6 +314,7 @@ fn vocabulary(
 
 fn siglip_vocabulary(
     file: Option<&str>,
+    cleaning: Cleaning,
     text: &TextConfig,
     limits: &Limits,
 ) -> Result<Vec<(&'static str, Value)>> {
@@ -305,6 +323,8 @@ fn siglip_vocabulary(
         return Err(Error::new(ErrorKind::MalformedModel, message));
     };
     let vocabulary = siglip::vocabulary::of_checkpoint(file, limits)?;
+    let mut metadata = vocabulary.metadata();
+    metadata.extend(cleaning.metadata());
     let (tokens, rows) = (vocabulary.size(), text.vocabulary);
     if tokens > rows || rows > tokens.next_multiple_of(PADDED_TO) {
         let message =
@@ -312,7 +332,7 @@ fn siglip_vocabulary(
         return Err(Error::new(ErrorKind::MalformedModel, message));
     }
     vocabulary.check()?;
-    Ok(vocabulary.metadata())
+    Ok(metadata)
 }
 
 /// The stored form of a tensor. A matrix whose rows do not divide into blocks of 32 stays f16.

@@ -112,6 +112,10 @@ pub enum Change {
     Transpose,
     /// The first, second or third of three equal parts along dimension 0.
     Third(usize),
+    /// The first or second of two equal parts along dimension 0.
+    Half(usize),
+    /// Without a first dimension of 1.
+    Squeeze,
 }
 
 /// The name in transformers of a tensor of a block, such as `attn_q.weight`.

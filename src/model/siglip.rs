@@ -1,9 +1,11 @@
-//! SigLIP and SigLIP 2 of fixed image sizes, as transformers' `SiglipModel` publishes them.
+//! SigLIP and SigLIP 2 of fixed image sizes, as transformers' `SiglipModel` and open_clip publish them.
 
 pub mod checkpoint;
+pub mod cleaning;
 pub mod gemma;
 mod metadata;
 pub mod names;
+pub mod open_clip;
 pub mod tokenizer;
 mod tokenizer_json;
 pub mod unigram;

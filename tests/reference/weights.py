@@ -36,10 +36,10 @@ CONFIGS = {
 
 # Small ones in the proportions of the published ones.
 SIGLIPS = {
-    # Heads of 72, an MLP that no block of 32 divides, and patches of 14.
+    # Heads of 72, an MLP that no block of 32 divides, and patches of 14 that leave an edge of the image.
     "so400m-14": dict(
         text=dict(width=288, layers=2, heads=4, wide=1072, context=64, vocabulary=363),
-        vision=dict(width=288, layers=2, heads=4, wide=1072, image=70, patch=14),
+        vision=dict(width=288, layers=2, heads=4, wide=1072, image=74, patch=14),
     ),
     "l-16": dict(
         text=dict(width=128, layers=4, heads=2, wide=512, context=64, vocabulary=363),

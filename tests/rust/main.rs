@@ -16,6 +16,7 @@ mod quantised;
 mod replay;
 mod seeded;
 mod siglip;
+mod siglip_open_clip;
 mod siglip_shapes;
 mod siglip_unigram;
 #[path = "../support/mod.rs"]

@@ -1,5 +1,6 @@
 //! The tokenizer of SigLIP 1 against Hugging Face transformers (tests/reference/siglip.py).
 
+use clip_wasm::model::siglip::cleaning::Cleaning;
 use clip_wasm::model::siglip::vocabulary::{Vocabulary, of_checkpoint};
 use clip_wasm::{ClipEncoder, ErrorKind, Limits};
 use serde::Deserialize;
@@ -44,7 +45,7 @@ fn ids_are_those_of_transformers() {
         let vocabulary = of_checkpoint(&tokenizer.to_string(), &Limits::default()).unwrap();
         assert!(matches!(vocabulary, Vocabulary::Unigram(_)));
         assert_eq!(vocabulary.size(), size);
-        let tokenizer = vocabulary.tokenizer(CONTEXT).unwrap();
+        let tokenizer = vocabulary.tokenizer(CONTEXT, Cleaning::Transformers).unwrap();
         for Case { text, ids } in &cases {
             let tokens = tokenizer.encode(text).unwrap();
             let (own, ends) = tokens.ids().split_at(ids.len());

@@ -54,7 +54,7 @@ pub const TINY_H: Sizes = Sizes {
 /// Small SigLIPs in the proportions of the published ones, by their names in `tests/reference/weights.py`.
 pub const SIGLIPS: [(&str, Sizes); 4] = [
     // Heads of 72, an MLP that no block of 32 divides, and patches of 14.
-    ("so400m-14", equal_towers(Tower { width: 288, layers: 2, heads: 4, wide: 1072 }, 70, 14)),
+    ("so400m-14", equal_towers(Tower { width: 288, layers: 2, heads: 4, wide: 1072 }, 74, 14)),
     ("l-16", equal_towers(Tower { width: 128, layers: 4, heads: 2, wide: 512 }, 64, 16)),
     ("b-32-256", equal_towers(Tower { width: 64, layers: 2, heads: 1, wide: 256 }, 256, 32)),
     ("b-16-384", equal_towers(Tower { width: 64, layers: 2, heads: 1, wide: 256 }, 384, 16)),

@@ -4,7 +4,6 @@
 //! where sentencepiece takes the longest match, and adds scores in f64 where sentencepiece does in f32, so that another of
 //! two equally probable ways wins.
 
-mod canonical;
 mod charsmap;
 mod pieces;
 pub mod tokenizer;

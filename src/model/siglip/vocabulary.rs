@@ -3,6 +3,7 @@
 use crate::error::Result;
 use crate::format::gguf::{Header, Value};
 use crate::limits::Limits;
+use crate::model::siglip::cleaning::Cleaning;
 use crate::model::siglip::metadata::{MODEL, Metadata, wrong};
 use crate::model::siglip::tokenizer::Tokenizer;
 use crate::model::siglip::tokenizer_json::File;
@@ -47,6 +48,14 @@ pub fn of_gguf(header: &Header, limits: &Limits) -> Result<Vocabulary> {
     }
 }
 
+/// Reads the metadata of a GGUF that says how texts are cleaned.
+///
+/// # Errors
+/// `unsupported_model`
+pub fn cleaning_of_gguf(header: &Header) -> Result<Cleaning> {
+    Cleaning::of_gguf(Metadata(header))
+}
+
 impl Vocabulary {
     /// How many tokens it has.
     pub fn size(&self) -> usize {
@@ -75,17 +84,17 @@ impl Vocabulary {
         }
     }
 
-    /// Builds its tokenizer, for texts of `context` tokens.
+    /// Builds its tokenizer, for texts of `context` tokens that are cleaned like this.
     ///
     /// # Errors
     /// `malformed_model` if it contradicts itself; `low_memory`.
-    pub fn tokenizer(self, context: usize) -> Result<Tokenizer> {
+    pub fn tokenizer(self, context: usize, cleaning: Cleaning) -> Result<Tokenizer> {
         Ok(match self {
             Self::Gemma(it) => {
-                Tokenizer::Gemma(Box::new(gemma::tokenizer::Tokenizer::new(it, context)?))
+                Tokenizer::Gemma(Box::new(gemma::tokenizer::Tokenizer::new(it, context, cleaning)?))
             }
             Self::Unigram(it) => {
-                Tokenizer::Unigram(unigram::tokenizer::Tokenizer::new(it, context)?)
+                Tokenizer::Unigram(unigram::tokenizer::Tokenizer::new(it, context, cleaning)?)
             }
         })
     }

@@ -230,10 +230,10 @@ fn canonical(
     let from = source(kind, name);
     let tensor = tensors[&from.name].to_dtype(DType::F32).unwrap();
     match from.change {
-        Change::None => tensor,
+        Change::None | Change::Squeeze => tensor,
         Change::Transpose => tensor.t().unwrap().contiguous().unwrap(),
-        Change::Third(third) => {
-            tensor.narrow(0, third * rows, rows).unwrap().force_contiguous().unwrap()
+        Change::Third(part) | Change::Half(part) => {
+            tensor.narrow(0, part * rows, rows).unwrap().force_contiguous().unwrap()
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Turns a string into token ids, equal to those of transformers' `Siglip2Tokenizer`, which is Gemma's in lower case.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use tokenizers::models::bpe::{BPE, Vocab};
@@ -10,6 +11,7 @@ use tokenizers::{NormalizerWrapper, Tokenizer as Pipeline};
 use crate::error::{Error, ErrorKind, Result};
 use crate::memory;
 use crate::model::added::AddedToken;
+use crate::model::siglip::cleaning::{Cleaning, canonical_of_open_clip};
 use crate::model::siglip::{make_room, malformed};
 use crate::model::tokens::Tokens;
 
@@ -59,6 +61,7 @@ pub struct Tokenizer {
     end: u32,
     padding: u32,
     context: usize,
+    cleaning: Cleaning,
 }
 
 impl Tokenizer {
@@ -66,7 +69,7 @@ impl Tokenizer {
     ///
     /// # Errors
     /// `malformed_model` if the vocabulary contradicts itself; `low_memory`.
-    pub fn new(vocabulary: Vocabulary, context: usize) -> Result<Self> {
+    pub fn new(vocabulary: Vocabulary, context: usize, cleaning: Cleaning) -> Result<Self> {
         make_room(vocabulary.tokens.len())?;
         vocabulary.check()?;
         let merges = vocabulary.pairs()?;
@@ -82,7 +85,7 @@ impl Tokenizer {
         let pipeline = assemble(bpe, &added).map_err(|source| {
             Error::new(ErrorKind::Internal, format!("the tokenizer could not be built: {source}"))
         })?;
-        let tokenizer = Self { pipeline, end, padding, context };
+        let tokenizer = Self { pipeline, end, padding, context, cleaning };
         // The first text compiles the tokenizer's patterns.
         tokenizer.encode("a photo")?;
         Ok(tokenizer)
@@ -94,7 +97,11 @@ impl Tokenizer {
     /// `low_memory` if there is not enough memory for a very long text.
     pub fn encode(&self, text: &str) -> Result<Tokens> {
         memory::probe(&[ENCODING_PLACES * size_of::<usize>() as u64 * text.len() as u64; 2])?;
-        let encoding = self.pipeline.encode_fast(text, false).map_err(|source| {
+        let text = match self.cleaning {
+            Cleaning::Transformers => Cow::Borrowed(text),
+            Cleaning::OpenClip => Cow::Owned(canonical_of_open_clip(text)),
+        };
+        let encoding = self.pipeline.encode_fast(&*text, false).map_err(|source| {
             Error::new(ErrorKind::Internal, format!("the text could not be tokenized: {source}"))
         })?;
         let words = encoding.get_ids();

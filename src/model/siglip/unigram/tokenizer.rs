@@ -3,8 +3,8 @@
 
 use crate::error::Result;
 use crate::memory;
+use crate::model::siglip::cleaning::{Cleaning, canonical, canonical_of_open_clip, is_space};
 use crate::model::siglip::malformed;
-use crate::model::siglip::unigram::canonical::{canonical, is_space};
 use crate::model::siglip::unigram::charsmap::{Charsmap, SPACE};
 use crate::model::siglip::unigram::pieces::Pieces;
 use crate::model::tokens::Tokens;
@@ -57,6 +57,7 @@ pub struct Tokenizer {
     /// How many tokens [`UNKNOWN`] itself has.
     unknown_length: usize,
     context: usize,
+    cleaning: Cleaning,
 }
 
 impl Tokenizer {
@@ -64,7 +65,7 @@ impl Tokenizer {
     ///
     /// # Errors
     /// `malformed_model` if the vocabulary contradicts itself; `low_memory`.
-    pub fn new(vocabulary: Vocabulary, context: usize) -> Result<Self> {
+    pub fn new(vocabulary: Vocabulary, context: usize, cleaning: Cleaning) -> Result<Self> {
         let unknown = vocabulary.only(UNKNOWN, Kind::Unknown)?;
         let end = vocabulary.only(END, Kind::Control)?;
         let bytes = vocabulary.bytes()?;
@@ -73,7 +74,7 @@ impl Tokenizer {
         let normal = all.zip(vocabulary.kinds).filter(|(_, kind)| *kind == Kind::Normal);
         let pieces = Pieces::new(normal.map(|(((text, id), score), _)| (text, id, score)))?;
         let mut tokenizer =
-            Self { charsmap, pieces, bytes, unknown, end, unknown_length: 0, context };
+            Self { charsmap, pieces, bytes, unknown, end, unknown_length: 0, context, cleaning };
         tokenizer.unknown_length = tokenizer.pieces_of(UNKNOWN)?.len();
         Ok(tokenizer)
     }
@@ -84,7 +85,10 @@ impl Tokenizer {
     /// `low_memory` if there is not enough memory for a very long text.
     pub fn encode(&self, text: &str) -> Result<Tokens> {
         memory::probe(&[ENCODING_BYTES * text.len() as u64])?;
-        let mut words = self.words(text)?;
+        let mut words = match self.cleaning {
+            Cleaning::Transformers => self.words(text)?,
+            Cleaning::OpenClip => self.pieces_of(&canonical_of_open_clip(text))?,
+        };
         // An end that is in the text already is not repeated.
         let is_ended = words.last() == Some(&self.end);
         let count = words.len() + usize::from(!is_ended);
@@ -160,7 +164,7 @@ impl Vocabulary {
     /// # Errors
     /// `malformed_model`, with the reason.
     pub fn check(&self) -> Result<()> {
-        Tokenizer::new(self.clone(), 1).map(drop)
+        Tokenizer::new(self.clone(), 1, Cleaning::Transformers).map(drop)
     }
 
     /// The id of this token, the only one with its name and of its kind.

@@ -30,6 +30,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let siglips = [("siglip2-b-16", seeded::SIGLIP2_B_16)].into_iter().chain(seeded::SIGLIPS);
     if let Some((_, sizes)) = siglips.into_iter().find(|(name, _)| name == config) {
         write(&seeded::siglip(&sizes), Dtype::F32, &out.join("model.safetensors"))?;
+        let processor =
+            json!({ "size": { "height": sizes.image, "width": sizes.image }, "resample": 2 });
+        fs::write(out.join("preprocessor_config.json"), processor.to_string())?;
         let config = serde_json::to_string_pretty(&seeded::siglip_config(&sizes))?;
         return Ok(fs::write(out.join("config.json"), config)?);
     }

@@ -8,13 +8,15 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::format::gguf::{Header, Value};
 use crate::model::config::Family;
 
+const SIGLIP: &str = "SigLIP";
+
 /// Text that occurs in the names of other families' models, and the name of the family.
 const MARKS: [(&str, &str); 3] =
-    [("siglip", "SigLIP"), ("mobileclip", "MobileCLIP"), ("fastvit", "MobileCLIP")];
+    [("siglip", SIGLIP), ("mobileclip", "MobileCLIP"), ("fastvit", "MobileCLIP")];
 
 /// Tensors that only another family has.
 const TENSORS: [(&str, &str); 2] =
-    [("visual.trunk.stem.0.conv.weight", "MobileCLIP"), ("logit_bias", "SigLIP")];
+    [("visual.trunk.stem.0.conv.weight", "MobileCLIP"), ("logit_bias", SIGLIP)];
 
 /// The error for a model of an unsupported family; `what` is a clause such as "this is a SigLIP model".
 pub fn unsupported(what: impl std::fmt::Display) -> Error {
@@ -61,6 +63,10 @@ pub fn expect_clips_type(config: &Json, clips: &[&str]) -> Result<()> {
 }
 
 fn other(family: &str) -> Error {
+    if family == SIGLIP {
+        let message = "this is said to be a SigLIP, and has not the tensors of one that is read here; load the checkpoint of a SigLIP, such as google/siglip2-base-patch16-224";
+        return Error::new(ErrorKind::UnsupportedModel, message);
+    }
     unsupported(format!("this is a {family} model, which is not a plain CLIP"))
 }
 

@@ -234,6 +234,35 @@ fn other_kinds_are_refused_by_name() {
     }
 }
 
+/// Copies the checkpoint without these files.
+fn without(missing: &[&str], to: &Path) {
+    for name in ["config.json", "preprocessor_config.json", "tokenizer.json", "model.safetensors"] {
+        if !missing.contains(&name) {
+            std::fs::copy(fixture().join(name), to.join(name)).unwrap();
+        }
+    }
+}
+
+#[test]
+fn what_is_missing_is_named() {
+    for (missing, says) in [
+        ("config.json", "config.json"),
+        ("preprocessor_config.json", "processor_config.json"),
+        ("tokenizer.json", "spiece.model"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        without(&[missing], folder.path());
+        // This says nothing.
+        std::fs::write(folder.path().join("spiece.model"), "").unwrap();
+        let to = folder.path().join("out.gguf");
+        let file_type = FileType::named("q8_0").unwrap();
+        let result = convert(folder.path(), &to, file_type, None, &Limits::default(), |_, _| {});
+        let error = result.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::MalformedModel, "{error}");
+        assert!(error.to_string().contains(says), "{error}");
+    }
+}
+
 #[test]
 fn ids_of_the_whole_vocabulary_are_those_of_transformers() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));

@@ -130,6 +130,8 @@ fn open_clips_form_has_the_weights_of_transformers_form() {
     let path = |folder: &tempfile::TempDir, name: &str| folder.path().join(name);
     candle_core::safetensors::save(&tensors, path(&whole, "model.safetensors")).unwrap();
     write(path(&whole, "config.json").to_str().unwrap(), seeded::siglip_config(&sizes()));
+    let processor = json!({"size": {"height": 64, "width": 64}, "resample": 3});
+    write(path(&whole, "preprocessor_config.json").to_str().unwrap(), processor);
     let wanted = converted(whole.path()).unwrap();
 
     let renamed = open_clip(&tensors);

@@ -10,7 +10,6 @@ use crate::model::config::{
 use crate::model::family::unsupported;
 use crate::model::preprocessor;
 use crate::model::section::Section;
-use crate::preprocess::Preprocess;
 
 /// The defaults of transformers' `SiglipTextConfig` and `SiglipVisionConfig`.
 const SIZES: LayerSizes =
@@ -18,12 +17,12 @@ const SIZES: LayerSizes =
 /// The `model_type` of both towers, and of each alone.
 const MODELS: [&str; 3] = ["siglip", "siglip_text_model", "siglip_vision_model"];
 
-/// Reads transformers' `config.json`, and the settings of its image processor if there are any. Missing values take
-/// transformers' defaults.
+/// Reads transformers' `config.json`, and the settings of its image processor, which a text tower alone does not need.
+/// Missing values take transformers' defaults.
 ///
 /// # Errors
-/// `unsupported_model` if it is not a SigLIP of a fixed image size; `malformed_model` if it contradicts itself;
-/// `limit_exceeded`.
+/// `unsupported_model` if it is not a SigLIP of a fixed image size; `malformed_model` if it contradicts itself, or there are
+/// no settings; `limit_exceeded`.
 pub fn hugging_face(
     config: &Value,
     image_processor: Option<&Value>,
@@ -97,14 +96,16 @@ fn vision_tower(vision: &Section, image_processor: Option<&Value>) -> Result<Vis
         return Err(unsupported("its image tower has no attention pooling head"));
     }
     let image_size = vision.number("image_size", 224)?;
+    // One is resized bilinearly, another bicubically: no default is right for all.
+    let settings = image_processor.ok_or_else(|| {
+        let message = "the checkpoint has neither preprocessor_config.json nor processor_config.json, without which its images cannot be prepared as in training; put the model's own file beside its weights";
+        Error::new(ErrorKind::MalformedModel, message)
+    })?;
     Ok(VisionConfig {
         sizes: vision.sizes(SIZES)?,
         image_size,
         patch_size: vision.number("patch_size", 16)?,
-        preprocess: match image_processor {
-            Some(settings) => preprocessor::of_siglip(settings, image_size)?,
-            None => Preprocess::siglip(image_size),
-        },
+        preprocess: preprocessor::of_siglip(settings, image_size)?,
     })
 }
 

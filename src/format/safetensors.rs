@@ -3,7 +3,11 @@
 //! Follows the [format's own description](https://github.com/huggingface/safetensors#format). The tensors'
 //! bytes are streamed (see [`crate::convert`]).
 
-use safetensors::tensor::Metadata;
+use std::collections::HashMap;
+
+use safetensors::Dtype;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::weights::Tensor;
@@ -19,8 +23,35 @@ const MAX_HEADER_BYTES: u64 = 100_000_000;
 /// size of each matches its shape and type.
 #[derive(Debug)]
 pub struct Header {
-    tensors: Metadata,
+    tensors: HashMap<String, Info>,
     data_start: u64,
+    data_bytes: u64,
+}
+
+/// The header's JSON. The crate's own type counts bits in 32 bits where a browser does, and refuses tensors of 512 MiB,
+/// which the token table of a SigLIP 2 exceeds.
+#[derive(Deserialize)]
+struct File {
+    #[serde(rename = "__metadata__")]
+    _metadata: Option<IgnoredAny>,
+    #[serde(flatten)]
+    tensors: HashMap<String, Info>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Info {
+    dtype: Dtype,
+    shape: Vec<usize>,
+    data_offsets: (u64, u64),
+}
+
+impl Info {
+    /// Its bytes, by its shape and type.
+    fn size(&self) -> Option<u64> {
+        let elements = self.shape.iter().try_fold(1_u64, |n, size| n.checked_mul(*size as u64))?;
+        let bits = elements.checked_mul(self.dtype.bitsize() as u64)?;
+        bits.is_multiple_of(8).then_some(bits / 8)
+    }
 }
 
 impl Header {
@@ -46,17 +77,18 @@ impl Header {
         }
         within?;
         let Some(json) = rest.get(..length as usize) else { return Ok(None) };
-        let tensors: Metadata = serde_json::from_slice(json)
+        let File { tensors, .. } = serde_json::from_slice(json)
             .map_err(|source| malformed(format!("its header: {source}")).with_source(source))?;
-        limits.check(Limit::Tensors, tensors.tensors().len() as u64)?;
-        Ok(Some(Self { tensors, data_start: LENGTH_BYTES as u64 + length }))
+        limits.check(Limit::Tensors, tensors.len() as u64)?;
+        let data_bytes = check(&tensors)?;
+        Ok(Some(Self { tensors, data_start: LENGTH_BYTES as u64 + length, data_bytes }))
     }
 
     /// The tensor called `name`.
     pub fn get(&self, name: &str) -> Option<Tensor<'_>> {
-        let info = self.tensors.info(name)?;
+        let info = self.tensors.get(name)?;
         let (start, end) = info.data_offsets;
-        let bytes = self.data_start + start as u64..self.data_start + end as u64;
+        let bytes = self.data_start + start..self.data_start + end;
         Some(Tensor { dtype: info.dtype, shape: &info.shape, row_major: true, bytes })
     }
 
@@ -67,8 +99,27 @@ impl Header {
 
     /// The size of a complete file, in bytes.
     pub fn file_size(&self) -> u64 {
-        self.data_start + self.tensors.data_len() as u64
+        self.data_start + self.data_bytes
     }
+}
+
+/// Checks that the tensors follow one another, and have the sizes of their shapes. Returns the end of the last one.
+fn check(tensors: &HashMap<String, Info>) -> Result<u64> {
+    let mut list: Vec<(&String, &Info)> = tensors.iter().collect();
+    list.sort_unstable_by_key(|(_, info)| info.data_offsets);
+    let mut next = 0;
+    for (name, info) in list {
+        let (start, end) = info.data_offsets;
+        // Far below what would overflow where offsets are added.
+        if start != next || end < start || end > 1 << 62 {
+            return Err(malformed(format!("tensor {name} is not where the one before it ends")));
+        }
+        if info.size() != Some(end - start) {
+            return Err(malformed(format!("tensor {name} has another size than its shape")));
+        }
+        next = end;
+    }
+    Ok(next)
 }
 
 /// The error for a file that violates the format.
@@ -79,8 +130,6 @@ fn malformed(what: impl std::fmt::Display) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use safetensors::Dtype;
-
     use super::*;
 
     fn file(header: &str) -> Vec<u8> {
@@ -136,10 +185,18 @@ mod tests {
             ("a shape that overflows", tensor("F16", "[4294967296,4294967296,2]", "[8,8]")),
             ("a negative offset", tensor("F16", "[3]", "[8,-14]")),
             ("an unknown type", tensor("F17", "[3]", "[8,14]")),
+            ("a huge offset", tensor("F16", "[3]", "[8,18446744073709551615]")),
         ] {
             let error = Header::parse(&bytes, &Limits::default()).expect_err(label);
             assert_eq!(error.kind(), ErrorKind::MalformedModel, "{label}: {error}");
         }
+    }
+
+    #[test]
+    fn a_tensor_may_have_more_bits_than_32_bits_count() {
+        let table = r#"{"a":{"dtype":"F32","shape":[256000,768],"data_offsets":[0,786432000]}}"#;
+        let header = Header::parse(&file(table), &Limits::default()).unwrap().unwrap();
+        assert_eq!(header.get("a").unwrap().bytes.end - header.data_start(), 786_432_000);
     }
 
     #[test]

@@ -1,11 +1,11 @@
 // In every engine: a model loads from a URL, a disk or a checkpoint, and inputs give the right JSON.
 
 import assert from "node:assert/strict";
-import { readdirSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { Key } from "selenium-webdriver";
-import { FIXTURES, PHOTOS, TEST_DATA } from "../support/browser.mjs";
+import { FIXTURES, PHOTOS, REPOSITORY, TEST_DATA } from "../support/browser.mjs";
 import { cosine } from "../support/vectors.mjs";
 import { assertClose, CAPTIONS, commandLine, FULL_SIZE, PICTURES, TINY, writtenVectors } from "./expected.mjs";
 
@@ -14,6 +14,7 @@ import { assertClose, CAPTIONS, commandLine, FULL_SIZE, PICTURES, TINY, writtenV
 const THREADS = Math.min(availableParallelism(), 8);
 /** Bytes of memory beside the weights: the module itself, and parts of the download. */
 const ROOM = 32e6;
+const SIGLIP = join(REPOSITORY, "tests/fixtures/siglip");
 const PHOTO = join(PHOTOS, "rocket.jpg");
 /** A module of one function, `(v128, v128, v128) -> v128`, that is one `f32x4.relaxed_madd`. */
 const RELAXED_MADD = [
@@ -161,6 +162,22 @@ export const EMBEDDING = [
       const note = await visit.text("#model-note");
       if (engine.name === "webkit") assert.match(note, /not kept for the next visit: this browser has no file system/);
       else assert.equal(note, "");
+    },
+  },
+  {
+    name: "a SigLIP 2 from a disk has the vectors of transformers, of texts in any script",
+    async run({ visit }) {
+      const { texts, photos, vectors } = JSON.parse(readFileSync(join(SIGLIP, "expected.json"), "utf8"));
+      const files = ["config.json", "preprocessor_config.json", "tokenizer.json", "model.safetensors"];
+      await visit.loadFiles(files.map((name) => join(SIGLIP, name)));
+      await visit.ready();
+      const chosen = [0, 4, 5];
+      await visit.fill("#texts", chosen.map((at) => texts[at].text).join("\n"));
+      await visit.choose("#image-files", photos.slice(0, 2).map((/** @type {string} */ name) => join(PHOTOS, name)));
+      const { data } = await visit.embed();
+      const wanted = [...chosen.map((at) => vectors.q8_0.texts[at]), ...vectors.q8_0.photos.slice(0, 2)];
+      assert.equal(data.length, wanted.length);
+      for (const [at, vector] of wanted.entries()) assert.ok(cosine(data[at], vector) > 0.998, `${at}: ${cosine(data[at], vector)}`);
     },
   },
   {

@@ -130,6 +130,9 @@ fn malformed(what: impl std::fmt::Display) -> Error {
 
 #[cfg(test)]
 mod tests {
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
     use super::*;
 
     fn file(header: &str) -> Vec<u8> {

@@ -6,9 +6,9 @@ use clip_wasm::{ClipEncoder, ErrorKind, Limits};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::siglip_shapes::{Layout, converted_with};
 use crate::support::fixture;
 use crate::support::seeded::{SIGLIPS, Sizes};
+use crate::support::siglip::{Layout, converted_with};
 
 /// A tokenizer, and its ids of texts.
 #[derive(Deserialize)]

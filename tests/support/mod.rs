@@ -8,6 +8,8 @@ pub mod images;
 pub mod pillow;
 pub mod reliability;
 pub mod seeded;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod siglip;
 pub mod small;
 pub mod torch;
 

@@ -5,8 +5,11 @@ import { computes } from "../shell/computes.js";
 
 /** @import { ClipEncoder, ModelInfo } from "../../clip.js" */
 
-/** Tokens of the vocabulary that OpenAI made for CLIP, of English texts. OpenCLIP's models have it too. */
-const ENGLISH_VOCABULARY = 49408;
+/**
+ * The sizes of vocabularies that were made of English texts: OpenAI's for CLIP, which OpenCLIP's models have too, and that of
+ * the first SigLIP, which is C4's.
+ */
+const ENGLISH_VOCABULARIES = { clip: 49408, siglip: 32000 };
 
 /** A letter that is not of the Latin alphabet. */
 const FOREIGN_LETTER = /(?!\p{Script=Latin})\p{L}/u;
@@ -24,7 +27,7 @@ export function modelName({ name, type }) {
  * @returns {boolean} whether the model has learnt from English texts only
  */
 export function knowsEnglishOnly({ family, vocabularySize }) {
-  return family === "clip" && vocabularySize === ENGLISH_VOCABULARY;
+  return vocabularySize === ENGLISH_VOCABULARIES[family];
 }
 
 /**

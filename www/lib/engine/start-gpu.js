@@ -16,6 +16,8 @@ import { webgpuBuild } from "./builds.js";
 
 /** Milliseconds that a driver has to answer. */
 const PATIENCE = 10_000;
+/** As long for a GPU that was asked for by name: one that is simulated by a busy processor needs it. */
+const MORE_PATIENCE = 60_000;
 
 /**
  * Asks for the fastest GPU. Takes some milliseconds, so it is asked for before it is needed.
@@ -54,15 +56,16 @@ export async function startGpu({ insists, adapter: found, verdictOn, threads }) 
   if (!adapter.info) Object.defineProperty(GPUAdapter.prototype, "info", { value: { vendor: "", architecture: "", device: "", description: "", isFallbackAdapter: isSoftware } });
   const verdict = await verdictOn(name);
   if (verdict.refusal !== null && !(insists && verdict.refusal.isSlow)) return { reason: `${verdict.refusal.reason} (found at an earlier visit)` };
+  const patience = insists ? MORE_PATIENCE : PATIENCE;
   /** @type {Gpu | undefined} */
   let gpu;
   try {
     const [bindings, compiled] = await Promise.all([build.bindings(), build.compile()]);
     const { memory } = await bindings.default({ module_or_path: compiled });
     const opening = bindings.Gpu.open(insists, verdict.products);
-    gpu = await inTime(opening, PATIENCE, (late) => late.destroy());
+    gpu = await inTime(opening, patience, (late) => late.destroy());
     if (verdict.products === null && !isSoftware) {
-      const [onGpu = 0, onCpu = 0] = await inTime(gpu.race());
+      const [onGpu = 0, onCpu = 0] = await inTime(gpu.race(), patience);
       const isSlow = onGpu > onCpu / threads;
       if (isSlow && !insists) {
         const reason = `the GPU, ${name}, is slower than this processor: ${onGpu.toFixed(1)} ms instead of ${(onCpu / threads).toFixed(1)} for the same product`;

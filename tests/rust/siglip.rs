@@ -210,6 +210,17 @@ fn other_kinds_are_refused_by_name() {
             "WordPiece",
         ),
         (
+            &|json| {
+                let table = json["model"]["vocab"].as_object().unwrap();
+                let longest = table.keys().max_by_key(|token| token.len()).unwrap().clone();
+                let merges = json["model"]["merges"].as_array_mut().unwrap();
+                merges.push(serde_json::json!([longest, longest]));
+            },
+            "tokenizer.json",
+            ErrorKind::MalformedModel,
+            "makes no token",
+        ),
+        (
             &|json| json["normalizer"] = serde_json::json!({"type": "NFC"}),
             "tokenizer.json",
             ErrorKind::UnsupportedModel,

@@ -140,7 +140,19 @@ impl Vocabulary {
                 Some(id) => Err(malformed(format!("it has {count} tokens, and not token {id}"))),
                 None => Ok(()),
             },
-            Merges::Listed(_) => Ok(()),
+            Merges::Listed(lines) => {
+                // The crate tokenizers panics where a merge makes what is longer than every token.
+                let ids = self.ids();
+                let wrong = lines.iter().find(|line| {
+                    let joined =
+                        line.split_once(' ').map(|(first, second)| [first, second].concat());
+                    joined.is_none_or(|joined| !ids.contains_key(&*joined))
+                });
+                match wrong {
+                    Some(line) => Err(malformed(format!("its merge {line:?} makes no token"))),
+                    None => Ok(()),
+                }
+            }
         }
     }
 

@@ -79,6 +79,17 @@ fn a_converted_file_has_the_same_ids() {
 }
 
 #[test]
+fn a_long_text_of_marks_is_searched_once() {
+    let Expected { tokenizer, .. } = expected("siglip/unigram.json");
+    let vocabulary = of_checkpoint(&tokenizer.to_string(), &Limits::default()).unwrap();
+    let tokenizer = vocabulary.tokenizer(CONTEXT, Cleaning::Transformers).unwrap();
+    // Searched anew after each mark, it would take minutes.
+    let tokens = tokenizer.encode(&"<unk>".repeat(190_000)).unwrap();
+    assert_eq!(tokens.count(), 190_001);
+    assert!(tokens.truncated());
+}
+
+#[test]
 fn other_tokenizers_are_refused_by_name() {
     let Expected { tokenizer, .. } = expected("siglip/unigram-bytes.json");
     let unsupported: [Change; 6] = [

@@ -104,10 +104,13 @@ impl Tokenizer {
         let mut rest = text.as_str();
         let mut after_mark = false;
         loop {
-            let mark = [(END, self.end), (UNKNOWN, self.unknown)]
-                .into_iter()
-                .filter_map(|(mark, id)| Some((rest.find(mark)?, mark, id)))
-                .min();
+            // By their first character, so that a text of many marks is searched once.
+            let mark = rest.match_indices('<').find_map(|(at, _)| {
+                let marks = [(END, self.end), (UNKNOWN, self.unknown)];
+                let (mark, id) =
+                    marks.into_iter().find(|(mark, _)| rest[at..].starts_with(mark))?;
+                Some((at, mark, id))
+            });
             let mut part = &rest[..mark.map_or(rest.len(), |(at, ..)| at)];
             if mark.is_some() {
                 part = part.trim_end_matches(is_space);

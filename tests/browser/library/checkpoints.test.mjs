@@ -331,6 +331,7 @@ describe("a checkpoint from disk", () => {
     await clip.embed();
     assert.deepEqual((await clip.copied()).data, [right.image]);
     assert.deepEqual(site.hub.requests, []);
+    await clip.openModelPanel();
     assert.equal(await clip.page.getByRole("button", { name: "Loaded" }).isDisabled(), true);
   });
 

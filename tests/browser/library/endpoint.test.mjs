@@ -198,6 +198,7 @@ describe("several pages", () => {
     const want = (await expected(page, { texts: ["a cat"] })).texts;
     const without = await page.context().newPage();
     await without.goto(`${site.own.origin}/`);
+    await without.getByRole("button", { name: "Change model" }).click();
     await without.getByRole("radio", { name: "Name or URL" }).check({ force: true });
     const silent = await otherPage(page);
     for (const asking of [without, silent]) assert.deepEqual((await post(asking, NLP, { inputs: ["a cat"] })).json, want);

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { Site, TEST_DATA } from "../support/browser.mjs";
+import { CHROMIUM_FLAGS, Site, TEST_DATA } from "../support/browser.mjs";
 import { SearchPage } from "../support/search-page.mjs";
 import { median } from "../support/vectors.mjs";
 
@@ -13,7 +13,7 @@ import { median } from "../support/vectors.mjs";
 /** @type {Site} */
 let site;
 // With its optimising compilers: this is about time.
-before(async () => (site = await Site.open(["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync"])));
+before(async () => (site = await Site.open(CHROMIUM_FLAGS)));
 after(() => site.close());
 
 test("50,000 vectors are searched completely in a worker, in the right order", async (t) => {
@@ -52,7 +52,7 @@ test("50,000 vectors are searched completely in a worker, in the right order", a
   });
   t.diagnostic(`of 50,000 x 512: ${times.map((time) => time.toFixed(1)).join(", ")} ms`);
   assert.deepEqual(wrong, []);
-  // Twice what it may take, because other programs run beside a test; ./build.sh bench measures it.
+  // Twice what it may take, because other programs run beside a test.
   assert.ok(median(times) < 100, `the median is ${median(times).toFixed(1)} ms`);
 });
 

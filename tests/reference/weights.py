@@ -123,10 +123,8 @@ def layers(tower: str, width: int, count: int, wide: int) -> dict[str, np.ndarra
     return tensors
 
 
-def model(config: str) -> dict[str, np.ndarray]:
-    """Every tensor of a configuration under its Hugging Face name, f32."""
-    sizes = CONFIGS[config]
-    text, vision = sizes["text"], sizes["vision"]
+def text_tower(text: dict) -> dict[str, np.ndarray]:
+    """What CLIP and SigLIP both have of it."""
     width, tower = text["width"], "text_model"
     tensors = {
         name: scaled(name, (rows, width), factor)
@@ -136,9 +134,16 @@ def model(config: str) -> dict[str, np.ndarray]:
         ]
     }
     tensors |= layers(tower, width, text["layers"], text["wide"])
-    tensors |= norm(f"{tower}.final_layer_norm", width)
+    return tensors | norm(f"{tower}.final_layer_norm", width)
+
+
+def model(config: str) -> dict[str, np.ndarray]:
+    """Every tensor of a configuration under its Hugging Face name, f32."""
+    sizes = CONFIGS[config]
+    text, vision = sizes["text"], sizes["vision"]
+    tensors = text_tower(text)
     name = "text_projection.weight"
-    tensors[name] = linear(name, sizes["projection"], width)
+    tensors[name] = linear(name, sizes["projection"], text["width"])
 
     width, tower, patch = vision["width"], "vision_model", vision["patch"]
     positions = (vision["image"] // patch) ** 2 + 1
@@ -167,17 +172,8 @@ def siglip(config: str) -> dict[str, np.ndarray]:
     """Every tensor of a SigLIP under its name in transformers, f32."""
     sizes = SIGLIPS[config]
     text, vision = sizes["text"], sizes["vision"]
-    width, tower = text["width"], "text_model"
-    tensors = {
-        name: scaled(name, (rows, width), factor)
-        for name, rows, factor in [
-            (f"{tower}.embeddings.token_embedding.weight", text["vocabulary"], 0.5),
-            (f"{tower}.embeddings.position_embedding.weight", text["context"], 0.3),
-        ]
-    }
-    tensors |= layers(tower, width, text["layers"], text["wide"])
-    tensors |= norm(f"{tower}.final_layer_norm", width)
-    tensors |= biased(f"{tower}.head", width, width)
+    tensors = text_tower(text)
+    tensors |= biased("text_model.head", text["width"], text["width"])
 
     width, tower, patch = vision["width"], "vision_model", vision["patch"]
     name = f"{tower}.embeddings.patch_embedding"

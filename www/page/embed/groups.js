@@ -2,6 +2,7 @@
 
 import { similarity } from "../../clip.js";
 import { newElement } from "../shell/elements.js";
+import { framed } from "../shell/frame.js";
 import { groupsOf, meanCosine } from "./clusters.js";
 
 /** @import { Embedded } from "./input.js" */
@@ -55,13 +56,5 @@ function grid(images) {
 
 /** @param {Pick<Embedded, "source" | "picture">} image */
 export function tile({ source, picture = "" }) {
-  const frame = newElement("div", { class: "frame" });
-  const thumbnail = newElement("img", { alt: "", src: picture });
-  // The module may decode a format that this browser cannot show.
-  thumbnail.addEventListener("error", () => {
-    frame.dataset.format = source.split(".").pop()?.slice(0, 5) ?? "?";
-    thumbnail.remove();
-  });
-  frame.append(thumbnail);
-  return newElement("li", {}, frame, newElement("p", { class: "name", title: source }, source));
+  return newElement("li", {}, framed(picture, source), newElement("p", { class: "name", title: source }, source));
 }

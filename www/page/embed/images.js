@@ -1,6 +1,7 @@
 // The list of images: a thumbnail for each, with its state and its error.
 
 import { elementById, newElement } from "../shell/elements.js";
+import { framed } from "../shell/frame.js";
 import { showError } from "../shell/notice.js";
 
 /** @import { Input } from "./input.js" */
@@ -110,7 +111,6 @@ export class ImageList {
 /** @implements {Input} */
 class Thumbnail {
   #file;
-  #picture;
   #error = newElement("div", {});
 
   /** @type {"image"} */
@@ -128,13 +128,7 @@ class Thumbnail {
     this.picture = URL.createObjectURL(file);
     this.source = file.name;
 
-    this.#picture = newElement("img", { alt: "", src: this.picture });
-    const frame = newElement("div", { class: "frame" }, this.#picture);
-    // The module may decode a format that this browser cannot show.
-    this.#picture.addEventListener("error", () => {
-      frame.dataset.format = file.name.split(".").pop()?.slice(0, 5) ?? "?";
-      this.#picture.remove();
-    });
+    const frame = framed(this.picture, file.name);
     const name = newElement("p", { class: "name", title: file.name }, file.name);
 
     this.removeButton = newElement("button", { type: "button", class: "remove", "aria-label": `Remove ${file.name}` }, "×");

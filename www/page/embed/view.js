@@ -46,6 +46,7 @@ export class EmbedView {
   #drawing = new DrawingPad({
     onOpen: () => this.#texts.suggest(this.#samples.drawingCaptions),
     onChange: (picture) => {
+      this.#isUnasked = false; // the texts are the drawing's now
       this.#images.put("sample", null);
       this.#images.put("drawing", picture);
       this.#runUnasked();

@@ -2,6 +2,7 @@
 
 import { elementById, newElement } from "../shell/elements.js";
 import { copyText } from "../shell/copy.js";
+import { formatOf } from "../shell/frame.js";
 import { fullPath } from "./folder.js";
 import { thumbnailUrl } from "./thumbnail.js";
 
@@ -132,7 +133,7 @@ export class PictureDialog {
  */
 export function squareOf(entry, url) {
   if (url) return newElement("span", { class: "frame" }, newElement("img", { alt: "", src: url }));
-  return newElement("span", { class: "frame", "data-format": entry.path.split(".").pop()?.slice(0, 5) ?? "?" });
+  return newElement("span", { class: "frame", "data-format": formatOf(entry.path) });
 }
 
 /** @param {Entry} entry */

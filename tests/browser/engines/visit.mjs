@@ -123,11 +123,15 @@ export class Visit {
     await this.#started();
   }
 
-  /** WebKit's driver does not wait for a page's modules. */
+  /**
+   * WebKit's driver does not wait for a page's modules, and WebKit reports that sw.js cannot be loaded if the page is
+   * left before it has arrived.
+   */
   async #started() {
     await this.waitFor("the page's script has run", () =>
       this.evaluate(() => document.readyState === "complete" && ("clipApi" in globalThis || document.querySelector("[src='main.js']") === null)),
     );
+    await this.waitFor("the service worker is registered", () => this.evaluate(async () => (await navigator.serviceWorker.getRegistration()) !== undefined));
   }
 
   /** Opens another window and switches to it. @param {string} path */

@@ -9,8 +9,8 @@ mod metadata;
 mod output;
 mod piece;
 mod plan;
+mod state;
 
-use std::collections::VecDeque;
 use std::ops::Range;
 
 pub use crate::convert::companions::Companions;
@@ -21,8 +21,9 @@ use crate::convert::logits::{Found, Logits, Waiting};
 use crate::convert::output::Output;
 use crate::convert::piece::Part;
 use crate::convert::plan::{Plan, Target};
+use crate::convert::state::{State, Tensors};
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::weights::{Header, Reader, malformed};
+use crate::format::weights::{Header, malformed};
 use crate::format::{join, join_near};
 use crate::limits::Limits;
 use crate::memory;
@@ -49,37 +50,6 @@ pub struct Converter {
     plan: Option<Plan>,
     state: State,
     output: Output,
-}
-
-enum State {
-    /// The first bytes of a file, until its header is complete.
-    Header(Reader, Vec<u8>),
-    /// The first file, until the logits have been read, which go into the GGUF's header.
-    Logits(Waiting),
-    Tensors(Tensors),
-    /// An error was returned; nothing more is accepted.
-    Failed,
-}
-
-impl State {
-    /// For a file of which no bytes have arrived yet.
-    fn header(limits: &Limits) -> Self {
-        Self::Header(Reader::new(limits), Vec::new())
-    }
-}
-
-/// A file whose header has been read.
-struct Tensors {
-    /// The end of its last tensor, in bytes.
-    size: u64,
-    /// Whether the file ends there.
-    ends_with_data: bool,
-    /// Where the next chunk starts.
-    position: u64,
-    /// The current part and the ones after it.
-    parts: VecDeque<Part>,
-    /// The bytes of the current part so far.
-    partial: Vec<u8>,
 }
 
 impl Converter {

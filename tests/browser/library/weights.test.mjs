@@ -115,7 +115,7 @@ describe("loaded bytes are stored", () => {
     const page = await apiPage(site, t);
     const url = serve({ silentAfter: (from) => (from === 0 ? 4_450_000 : 0) });
     const outcome = await page.evaluate(async (url) => {
-      const clip = await window.ClipEncoder.load(url, { first: "text", idleTimeout: 100 });
+      const clip = await window.ClipEncoder.load(url, { first: "text", idleTimeout: 1000 });
       const codes = [await clip.loaded.catch(({ code }) => code), await clip.embedImage([window.cat]).catch(({ code }) => code)];
       return { codes, text: (await clip.embedText(["a dog"])).data[0], towers: clip.info.towers };
     }, url);

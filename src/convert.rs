@@ -27,7 +27,8 @@ use crate::format::weights::{Header, malformed};
 use crate::format::{join, join_near};
 use crate::limits::Limits;
 use crate::memory;
-use crate::model::config::Activation;
+use crate::model::config::{Activation, Tower};
+use crate::model::inventory::tower_of;
 
 /// Receives the GGUF: bytes, and their offset in the file. Offsets are not in order; each byte is passed
 /// once.
@@ -42,6 +43,8 @@ pub struct Converter {
     file_type: FileType,
     activation: Option<Activation>,
     limits: Limits,
+    /// The towers to convert; `None` for all.
+    towers: Option<Vec<Tower>>,
     /// Whether the caller can pass a later part of the file first.
     seeks: bool,
     /// Parts of the GGUF that already exist, in order, with gaps between them.
@@ -65,6 +68,7 @@ impl Converter {
             file_type,
             activation,
             limits,
+            towers: None,
             seeks: false,
             kept: Vec::new(),
             plan: None,
@@ -77,6 +81,13 @@ impl Converter {
     #[must_use]
     pub fn with_limits(self, limits: Limits) -> Self {
         Self { limits, state: State::header(&limits), ..self }
+    }
+
+    /// Converts only the tensors of these towers, so that no others are [`Converter::wanted`]. The GGUF is laid out for all
+    /// towers: a later conversion can [`Converter::keep`] what was written, and add the rest. Must be called before the
+    /// first byte is pushed.
+    pub fn only(&mut self, towers: &[Tower]) {
+        self.towers = Some(towers.to_vec());
     }
 
     /// Declares that the caller can read the files from any position. After the header, the caller passes
@@ -187,7 +198,7 @@ impl Converter {
     }
 
     /// Declares that there are no more files. If this returns no error, the sink has received the whole
-    /// GGUF.
+    /// GGUF, or the parts of it that the wanted towers are in.
     ///
     /// # Errors
     /// `truncated_model` if something is missing.
@@ -196,7 +207,10 @@ impl Converter {
             (State::Failed, _) => Err(failed()),
             (State::Header(_, bytes), Some(plan)) if bytes.is_empty() => {
                 let mut targets = plan.targets.iter();
-                match targets.find(|target| !target.found && !self.keeps(&target.stored())) {
+                let is_missing = |target: &&Target| {
+                    !target.found && self.converts(target) && !self.keeps(&target.stored())
+                };
+                match targets.find(is_missing) {
                     None => Ok(()),
                     Some(Target { source, .. }) => {
                         Err(truncated(format!("none of the files contains tensor {}", source.name)))
@@ -242,6 +256,12 @@ impl Converter {
         self.kept.iter().any(|kept| kept.start <= part.start && part.end <= kept.end)
     }
 
+    /// Whether the tensor belongs to a tower that is to be converted.
+    fn converts(&self, target: &Target) -> bool {
+        let tower = tower_of(&target.info.name);
+        self.towers.as_ref().is_none_or(|towers| towers.contains(&tower))
+    }
+
     fn open(&mut self, header: &Header, logits: Logits, sink: &mut Sink) -> Result<Tensors> {
         let mut plan = match self.plan.take() {
             Some(plan) => plan,
@@ -260,7 +280,9 @@ impl Converter {
         let mut pieces = piece::cut(&mut plan, header)?;
         pieces.retain(|piece| {
             let target = &plan.targets[piece.target];
-            !self.keeps(&target.stored()) && !self.keeps(&piece.stored(target))
+            self.converts(target)
+                && !self.keeps(&target.stored())
+                && !self.keeps(&piece.stored(target))
         });
         if self.output.written() == 0 {
             self.output.put(0, &std::mem::take(&mut plan.header));

@@ -11,7 +11,7 @@ use crate::decode::{self, DecodeOptions, RgbImage};
 use crate::embedding::Embedding;
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::{Limit, Limits};
-use crate::model::config::{ModelConfig, Tower, missing_tower};
+use crate::model::config::{ModelConfig, Tower, tower_not_loaded};
 use crate::model::tokenizer::Tokenizer;
 use crate::model::tokens::Tokens;
 use crate::preprocess::{Preprocess, Resize};
@@ -305,11 +305,11 @@ impl ClipEncoder {
 
     fn text(&self) -> Result<(&Tokenizer, &TextTower)> {
         let parts = self.tokenizer.as_ref().zip(self.model.text.as_ref());
-        parts.ok_or_else(|| missing_tower(Tower::Text))
+        parts.ok_or_else(|| tower_not_loaded(Tower::Text))
     }
 
     fn vision(&self) -> Result<(&Preprocess, &VisionTower)> {
         let parts = self.preprocess.as_ref().zip(self.model.vision.as_ref());
-        parts.ok_or_else(|| missing_tower(Tower::Vision))
+        parts.ok_or_else(|| tower_not_loaded(Tower::Vision))
     }
 }

@@ -277,7 +277,16 @@ pub fn missing(name: &str) -> Error {
     Error::new(ErrorKind::MissingTensor, message)
 }
 
-/// The error for a model that lacks the tower a call needs.
+/// The error for a call that needs a tower that is not loaded.
+pub fn tower_not_loaded(tower: Tower) -> Error {
+    let message = format!(
+        "no {} tower is loaded: load it too, or another model if this one has none",
+        tower.name()
+    );
+    Error::new(ErrorKind::MissingTower, message)
+}
+
+/// The error for a file that lacks a tower that is to be loaded.
 pub fn missing_tower(tower: Tower) -> Error {
     let inputs = match tower {
         Tower::Text => "texts",

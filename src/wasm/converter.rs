@@ -4,6 +4,7 @@ use js_sys::{Function, Uint8Array};
 use wasm_bindgen::prelude::*;
 
 use super::limits::Limits;
+use super::loader::towers_of;
 use super::{flat, js_error};
 use crate::convert::{self, Converter, FileType};
 use crate::error::{Error, ErrorKind};
@@ -96,6 +97,12 @@ impl CheckpointConverter {
         let activation = activation.as_deref().map(Activation::named).transpose();
         let converter = Converter::new(companions, file_type, activation.map_err(js_error)?);
         Ok(Self(converter.with_limits(limits.0).seeking()))
+    }
+
+    /// Converts only the tensors of these towers, `"text"` or `"vision"`, into a GGUF with room for all. Must be
+    /// called before the first byte is pushed.
+    pub fn only(&mut self, towers: Vec<String>) {
+        self.0.only(&towers_of(&towers));
     }
 
     /// Declares which parts of the GGUF an earlier conversion of the same files to the same type has

@@ -106,12 +106,16 @@ impl Sha256 {
 
 /// A loader for these towers, or for all that the file has.
 pub(super) fn loader(limits: &Limits, towers: Option<Vec<String>>) -> crate::ModelLoader {
-    let named = |towers: Vec<String>| towers.iter().filter_map(|name| tower(name)).collect();
-    let loader = match towers.map(named) {
-        Some::<Vec<_>>(towers) => crate::ModelLoader::of_towers(&towers),
+    let loader = match towers {
+        Some(names) => crate::ModelLoader::of_towers(&towers_of(&names)),
         None => crate::ModelLoader::new(),
     };
     loader.with_limits(limits.0)
+}
+
+/// The towers with these names.
+pub(super) fn towers_of(names: &[String]) -> Vec<Tower> {
+    names.iter().filter_map(|name| tower(name)).collect()
 }
 
 fn tower(name: &str) -> Option<Tower> {

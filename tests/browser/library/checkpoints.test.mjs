@@ -9,12 +9,11 @@ import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { record } from "../../reliability/record.mjs";
 import { FIXTURES, REPOSITORY, shownCode, Site, TEST_DATA, TINY_MODEL } from "../support/browser.mjs";
-import { abortLoad, apiPage, assertVectors, beginLoad, deleteKept, kept, load, openApi, random, removeFileSystem, script } from "../support/loads.mjs";
+import { abortLoad, apiPage, assertVectors, beginLoad, deleteKept, kept, keptFile, load, openApi, random, removeFileSystem, script } from "../support/loads.mjs";
 import { status } from "../support/server.mjs";
 import { torchCheckpoint } from "../support/torch.mjs";
 import { waitUntil } from "../support/waiting.mjs";
 
-/** @import { Page } from "playwright-core" */
 /** @import { Progress } from "../../../www/clip.js" */
 /** @import { Vectors } from "../support/loads.mjs" */
 /** @import { PartFaults } from "../support/server.mjs" */
@@ -57,23 +56,6 @@ function converted(name, type) {
 /** @param {Buffer} bytes */
 function sha256(bytes) {
   return createHash("sha256").update(bytes).digest("hex");
-}
-
-/**
- * The SHA-256 of the only stored file.
- * @param {Page} page
- */
-async function keptFile(page) {
-  return page.evaluate(async () => {
-    const root = await (await navigator.storage.getDirectory()).getDirectoryHandle("clip-wasm-models");
-    for await (const folder of root.values()) {
-      if (!(folder instanceof FileSystemDirectoryHandle)) continue;
-      const file = await (await folder.getFileHandle("0")).getFile();
-      const hash = new Uint8Array(await crypto.subtle.digest("SHA-256", await file.arrayBuffer()));
-      return Array.from(hash, (byte) => byte.toString(16).padStart(2, "0")).join("");
-    }
-    return null;
-  });
 }
 
 /** @param {PartFaults} [faults] */

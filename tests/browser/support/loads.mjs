@@ -202,3 +202,20 @@ export function random(seed) {
     return state / 2 ** 32;
   };
 }
+
+/**
+ * The SHA-256 of the only stored file.
+ * @param {Page} page
+ */
+export async function keptFile(page) {
+  return page.evaluate(async () => {
+    const root = await (await navigator.storage.getDirectory()).getDirectoryHandle("clip-wasm-models");
+    for await (const folder of root.values()) {
+      if (!(folder instanceof FileSystemDirectoryHandle)) continue;
+      const file = await (await folder.getFileHandle("0")).getFile();
+      const hash = new Uint8Array(await crypto.subtle.digest("SHA-256", await file.arrayBuffer()));
+      return Array.from(hash, (byte) => byte.toString(16).padStart(2, "0")).join("");
+    }
+    return null;
+  });
+}

@@ -67,6 +67,75 @@ pub fn go_on(
     read
 }
 
+/// Converts these towers alone, of what is wanted for them, in addition to what is kept. Returns the parts that it wrote.
+fn convert_only(
+    source: &Source,
+    towers: &[Tower],
+    gguf: &mut Gguf,
+    kept: Vec<Range<u64>>,
+) -> Vec<Range<u64>> {
+    let mut parts = kept.clone();
+    let mut converter = Converter::new(source.companions.clone(), file_type("q8_0"), None);
+    converter.keep(kept);
+    converter.only(towers);
+    let mut converter = converter.seeking();
+    for file in &source.files {
+        let mut sink = |offset, bytes: &[u8]| {
+            parts.push(offset..offset + bytes.len() as u64);
+            gguf.write(offset, bytes)
+        };
+        let mut position = 0;
+        while converter.source_size().is_none() {
+            let (from, to) = match converter.wanted() {
+                Some(apart) => {
+                    converter.seek(apart[0].start);
+                    (apart[0].start as usize, apart[0].end as usize)
+                }
+                None => (position, position + 5000),
+            };
+            converter.push(&file[from..to], &mut sink).unwrap();
+            position = to;
+        }
+        for range in converter.wanted().unwrap() {
+            converter.seek(range.start);
+            converter.push(&file[range.start as usize..range.end as usize], &mut sink).unwrap();
+        }
+        converter.end_file().unwrap();
+    }
+    converter.finish().unwrap();
+    parts
+}
+
+#[test]
+fn one_tower_alone_is_converted_and_the_other_added_later() {
+    for name in ["tiny-hf", "tiny-open_clip", "tiny-hf-sharded"] {
+        let source = Source::open(name);
+        let want = source.convert(file_type("q8_0"), &[1 << 20]).unwrap();
+        let infos = Header::parse(&want, &Limits::default()).unwrap().unwrap().tensors;
+        let header = infos[0].offset;
+        for [first, second] in [[Tower::Text, Tower::Vision], [Tower::Vision, Tower::Text]] {
+            let mut gguf = Gguf::default();
+            let parts = convert_only(&source, &[first], &mut gguf, Vec::new());
+            let of_tower = infos.iter().filter(|info| tower_of(&info.name) == first);
+            let tensors: u64 = of_tower.map(|info| info.size.next_multiple_of(32)).sum();
+            assert_eq!(gguf.written, header + tensors, "{name}: {first:?}");
+            let mut loader = ModelLoader::of_towers(&[first]);
+            for part in &parts {
+                loader.seek(part.start);
+                loader.push(&gguf.bytes[part.start as usize..part.end as usize]).unwrap();
+            }
+            assert_eq!(loader.wanted(None), Some(Vec::new()), "{name}: {first:?}");
+            assert_eq!(loader.finish().unwrap().info().towers, [first.name()]);
+
+            let parts = convert_only(&source, &[second], &mut gguf, parts);
+            assert!(gguf.bytes == want, "{name}: {first:?}, then {second:?}");
+            let mut again = Gguf::default();
+            convert_only(&source, &[first, second], &mut again, parts);
+            assert_eq!(again.written, header, "{name}: all is kept");
+        }
+    }
+}
+
 /// The positions of a whole file's tensors, without their padding.
 fn stored(gguf: &[u8]) -> Vec<Range<u64>> {
     let infos = Header::parse(gguf, &Limits::default()).unwrap().unwrap().tensors;

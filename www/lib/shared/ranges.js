@@ -39,6 +39,15 @@ export function without(ranges, others) {
 }
 
 /**
+ * @param {Iterable<number>} ranges
+ * @param {Iterable<number>} others
+ * @returns {number[]} the bytes of `ranges` that are also in one of `others`
+ */
+export function common(ranges, others) {
+  return without(ranges, without(ranges, others));
+}
+
+/**
  * @param {{ from: number, to: number }[]} parts sorted by their starts; they may touch and overlap
  * @returns {number[]} the same bytes as ranges that neither touch nor overlap
  */

@@ -8,6 +8,9 @@ import { megabytes } from "../shared/units.js";
 /** @import { About, KeptFile } from "./kept-file.js" */
 /** @import { Tower, Warning } from "../shared/protocol.js" */
 
+/** How many towers a model has at most. */
+const TOWERS = 2;
+
 export class LocalCopy {
   #key;
   #onWarning;
@@ -121,8 +124,8 @@ export class LocalCopy {
    */
   async complete(towers) {
     await this.change((about) => {
-      const all = towers === undefined ? about.towers : [...new Set([...about.towers, ...towers])];
-      return { ...about, towers: all, whole: about.whole || towers === undefined };
+      const all = [...new Set([...about.towers, ...(towers ?? [])])];
+      return { ...about, towers: all, whole: about.whole || towers === undefined || all.length === TOWERS };
     });
   }
 
@@ -191,5 +194,14 @@ export class LocalCopy {
 export async function isKept(key, { towers, sha256 }) {
   const about = await (await Store.open())?.about(key).catch(() => null);
   if (!about || (sha256 && about.sha256 !== sha256)) return false;
+  return hasTowers(about, towers);
+}
+
+/**
+ * @param {About} about
+ * @param {Tower[] | undefined} towers `undefined`: all that the file has
+ * @returns {boolean} whether these towers are stored
+ */
+export function hasTowers(about, towers) {
   return about.whole || (towers !== undefined && towers.every((tower) => about.towers.includes(tower)));
 }

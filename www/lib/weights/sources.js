@@ -2,6 +2,7 @@
 // are not fetched again. JavaScript never holds more than one chunk.
 
 import { ClipError, webPageError } from "../shared/error.js";
+import { common } from "../shared/ranges.js";
 import { LocalCopy } from "../store/local-copy.js";
 import { RemoteFile } from "./remote-file.js";
 
@@ -35,6 +36,7 @@ const CHUNK = 1 << 20;
  *   most to `end`; `null` at the file's end. The next call may overwrite them
  * @property {boolean} rereads whether bytes that have been read can be read again without a server
  * @property {(from: number, to: number) => boolean} hasAll whether this whole range can be read without a server
+ * @property {(ranges: number[]) => number[]} available the bytes of these ranges that it can read, as `from, to, …`
  * @property {(towers: Tower[] | undefined) => Promise<void>} complete records that these towers, or all towers of the
  *   file, have been loaded
  * @property {(sha256: string) => Promise<void>} verify records that the file has this SHA-256
@@ -121,6 +123,11 @@ class RemoteWeights {
     return this.#copy.keptTo(from) >= to;
   }
 
+  /** @param {number[]} ranges */
+  available(ranges) {
+    return ranges;
+  }
+
   /** @param {Tower[] | undefined} towers */
   async complete(towers) {
     await this.#copy.complete(towers);
@@ -188,6 +195,14 @@ class StoredWeights {
     return true;
   }
 
+  /**
+   * If only some towers were converted, what lies between their tensors is not there.
+   * @param {number[]} ranges
+   */
+  available(ranges) {
+    return common(ranges, this.#copy.parts());
+  }
+
   async complete() {}
 
   async verify() {}
@@ -234,6 +249,11 @@ class LocalWeights {
 
   hasAll() {
     return true;
+  }
+
+  /** @param {number[]} ranges */
+  available(ranges) {
+    return ranges;
   }
 
   async complete() {}

@@ -1,10 +1,11 @@
 // Converts a checkpoint, while its bytes arrive, to the GGUF that is loaded and stored.
 
 import { refuseTooLarge } from "./refuse-too-large.js";
+import { headerEnd } from "./load-gguf.js";
 import { Meter } from "./progress.js";
 import { limitsOf, newLoader, requireRoom } from "../engine/module-inputs.js";
 import { ClipError } from "../shared/error.js";
-import { bytesIn, pairs } from "../shared/ranges.js";
+import { bytesIn, common, pairs } from "../shared/ranges.js";
 
 /** @import { ClipEncoder } from "../../pkg/simd128/clip_wasm.js" */
 /** @import { Module } from "../engine/start-towers.js" */
@@ -16,7 +17,7 @@ import { bytesIn, pairs } from "../shared/ranges.js";
  * @typedef {object} ConversionOptions
  * @property {string} type of the weights, such as `q8_0`
  * @property {"gelu" | "quick_gelu" | undefined} activation
- * @property {Tower[] | undefined} towers to load; all are converted
+ * @property {Tower[] | undefined} towers to convert and load; if undefined, those that the checkpoint has
  * @property {string | undefined} sha256 of the weights, if they are one file
  * @property {boolean} ignoreMemory
  * @property {LimitOptions} limits
@@ -45,7 +46,8 @@ export function checkpointKey(url, { type, activation }) {
 }
 
 /**
- * Converts and loads in one pass. Parts that an earlier conversion has stored are not fetched again.
+ * Converts and loads in one pass. Parts that an earlier conversion has stored are not fetched again, nor are towers that
+ * are not wanted, unless all bytes are needed for the hash.
  * @param {Module} module
  * @param {Checkpoint} checkpoint
  * @param {LocalCopy} copy of the GGUF
@@ -55,13 +57,15 @@ export function checkpointKey(url, { type, activation }) {
 export async function loadCheckpoint(module, { files, size, companions }, copy, options) {
   const { type, activation, towers, sha256, ignoreMemory, limits, goesOn, onHeader, onProgress, signal } = options;
   const all = limitsOf(module.bindings, limits);
+  const converted = sha256 === undefined ? towers : undefined;
   const converter = new module.bindings.CheckpointConverter(companions, type, all, activation);
+  if (converted) converter.only(converted);
   const loader = newLoader(module, all, towers);
   const meter = new Meter(onProgress);
   const hash = sha256 === undefined ? null : new module.bindings.Sha256();
   const resumed = goesOn ? copy.parts() : [];
   converter.keep(Float64Array.from(resumed));
-  meter.total = size;
+  meter.total = converted ? null : size;
   meter.tell();
 
   const describe = () => ({
@@ -99,7 +103,7 @@ export async function loadCheckpoint(module, { files, size, companions }, copy, 
     while (converter.sourceSize === undefined) {
       // The logit scale can be anywhere in the file, but is needed first.
       const apart = converter.wanted();
-      const [from, to] = apart ? [Number(apart[0]), Number(apart[1])] : [position, Infinity];
+      const [from, to] = apart ? [Number(apart[0]), Number(apart[1])] : [position, headerEnd(converted, position)];
       if (apart) converter.seek(from);
       const bytes = await file.read(from, to);
       if (!bytes) break;
@@ -113,7 +117,7 @@ export async function loadCheckpoint(module, { files, size, companions }, copy, 
       begun = true;
       if (!ignoreMemory) refuseTooLarge(loader.residentSize);
       onHeader({ weightsSize: loader.residentSize, fileSize: Number(converter.fileSize) });
-      for (const [from, to] of pairs(resumed)) await giveKept(copy, loader, from, to);
+      for (const [from, to] of pairs(common(loader.wanted() ?? [], resumed))) await giveKept(copy, loader, from, to);
     }
     // The hash needs every byte, up to the end of the file, which can be after the last tensor.
     const wanted = hash ? [position, Infinity] : [...(converter.wanted() ?? [])];
@@ -138,7 +142,7 @@ export async function loadCheckpoint(module, { files, size, companions }, copy, 
     throw new ClipError("corrupt_model", `${files[0]?.name} is damaged: its SHA-256 is ${found} where ${sha256} is expected; load it again`);
   }
   await copy.change((about) => ({ ...about, ...description, sha256: sha256 ?? null }));
-  await copy.complete(undefined);
+  await copy.complete(converted);
   return loader.finish();
 }
 

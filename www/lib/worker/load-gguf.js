@@ -88,7 +88,7 @@ export async function* loadTowers(module, weights, { towers, first, start, sha25
   const verifies = sha256 !== undefined && weights.sha256 === null && (missing < REMAINDER || weights.hasAll(position, size));
   if (!verifies) hash = null;
   const stages = first && !hash && found.length > 1 && found.includes(first) ? [first, undefined] : [undefined];
-  const parts = stages.map((tower) => [...(loader.wanted(tower) ?? [])]);
+  const parts = stages.map((tower) => weights.available([...(loader.wanted(tower) ?? [])]));
   // The first tower's ranges can include bytes of the other in between: these are not read twice.
   if (parts[1]) parts[1] = without(parts[1], /** @type {number[]} */ (parts[0]));
   if (hash) parts[0] = [position, size];

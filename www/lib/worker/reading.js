@@ -3,7 +3,7 @@
 import { CONVERSION, checkpointKey, loadCheckpoint } from "./load-checkpoint.js";
 import { headerEnd, loadTowers } from "./load-gguf.js";
 import { ClipError, codeOf } from "../shared/error.js";
-import { isKept, LocalCopy } from "../store/local-copy.js";
+import { hasTowers, isKept, LocalCopy } from "../store/local-copy.js";
 import { modelLock } from "../store/model-lock.js";
 import { isCheckpoint, openCheckpoint } from "../weights/checkpoint-files.js";
 import { FileChanged } from "../weights/remote-file.js";
@@ -125,7 +125,7 @@ async function openConversion(source, params, exchange, target) {
   const copy = await LocalCopy.open(key, { ...params, ...exchange });
   const kept = copy.about?.conversion;
   const isCurrent = kept?.version === CONVERSION;
-  if (copy.about?.whole && isCurrent) return readingOf(openStored(key, copy), { ...params, sha256: undefined }, exchange, target);
+  if (copy.about && isCurrent && hasTowers(copy.about, params.towers)) return readingOf(openStored(key, copy), { ...params, sha256: undefined }, exchange, target);
   // The hash needs all bytes of the checkpoint, but those that an earlier visit has read are not stored.
   const goesOn = isCurrent && !params.sha256;
   const checkpoint = await openCheckpoint(source, { ...params, ...exchange }, goesOn ? kept.etags : []);

@@ -7,6 +7,8 @@ import { megabytes } from "../../lib/shared/units.js";
 import { elementById } from "../shell/elements.js";
 import { addressOf } from "../shell/resources.js";
 
+/** @import { Tower } from "../../clip.js" */
+
 /**
  * @typedef {object} MenuEntry an entry of models.json
  * @property {string} name
@@ -19,6 +21,7 @@ import { addressOf } from "../shell/resources.js";
  * @property {number} [keptSize] bytes that are kept of a checkpoint, which is converted
  * @property {string} [sha256]
  * @property {string[]} [mirrors] further URLs, in the same form as `url`
+ * @property {Record<Tower, number>} [towers] bytes that are downloaded for one tower alone, about
  * @property {boolean} [builtIn] whether it is part of the page and small, so that it can be loaded without asking
  * @property {string} [limits] a sentence about what the model does not know, shown with the user's own inputs
  */
@@ -31,6 +34,7 @@ import { addressOf } from "../shell/resources.js";
  * @property {string[]} [mirrors]
  * @property {boolean} [builtIn]
  * @property {string} [limits]
+ * @property {Tower[]} [towers] that are wanted; all that the model has, if there is no such property
  */
 
 const form = elementById("model-form", HTMLFormElement);
@@ -38,7 +42,12 @@ const origins = elementById("model-origins", HTMLFieldSetElement);
 const menu = elementById("model-menu", HTMLSelectElement);
 const urlField = elementById("model-url", HTMLInputElement);
 const fileField = elementById("model-file", HTMLInputElement);
+const towersField = elementById("model-for", HTMLElement);
+const towersMenu = elementById("model-towers", HTMLSelectElement);
 const about = elementById("model-about", HTMLElement);
+
+/** What a model can be loaded for, by the values of the menu. */
+const PURPOSES = { "": "for images and texts", vision: "for images only", text: "for texts only" };
 
 export class ModelChoice {
   /** @type {MenuEntry[]} */
@@ -58,13 +67,25 @@ export class ModelChoice {
     for (const field of /** @type {NodeListOf<HTMLElement>} */ (form.querySelectorAll(".field"))) {
       field.hidden = field.dataset.origin !== origin;
     }
+    this.#showPurposes();
     about.textContent = this.#aboutChoice(origin);
+  }
+
+  /** What the model is loaded for, with the size of that download. A model of the page itself is always whole. */
+  #showPurposes() {
+    const entry = this.#entry();
+    towersField.hidden = entry?.builtIn === true;
+    for (const option of towersMenu.options) {
+      const value = /** @type {keyof typeof PURPOSES} */ (option.value);
+      const size = value === "" ? undefined : entry?.towers?.[value];
+      option.textContent = [PURPOSES[value], size && `${megabytes(size, 0)} download`].filter(Boolean).join(" · ");
+    }
   }
 
   /** @param {boolean} isLoading */
   disable(isLoading) {
     origins.disabled = isLoading;
-    for (const control of [menu, urlField, fileField]) control.disabled = isLoading;
+    for (const control of [menu, urlField, fileField, towersMenu]) control.disabled = isLoading;
   }
 
   /** @param {File[]} files */
@@ -82,12 +103,13 @@ export class ModelChoice {
 
   /** What is chosen, for {@link restore}. */
   state() {
-    return { origin: this.#origin(), index: menu.selectedIndex, url: urlField.value, files: [...(fileField.files ?? [])] };
+    return { origin: this.#origin(), index: menu.selectedIndex, url: urlField.value, files: [...(fileField.files ?? [])], towers: towersMenu.value };
   }
 
   /** @param {ReturnType<ModelChoice["state"]>} state */
-  restore({ origin, index, url, files }) {
+  restore({ origin, index, url, files, towers }) {
     menu.selectedIndex = index;
+    towersMenu.value = towers;
     urlField.value = url;
     this.#putFiles(files);
     this.#setOrigin(origin);
@@ -125,24 +147,36 @@ export class ModelChoice {
 
   /** The chosen model of the menu with its size; empty for a model from elsewhere. */
   summary() {
-    const entry = this.#origin() === "menu" ? this.#entries[menu.selectedIndex] : undefined;
+    const entry = this.#entry();
     return entry ? nameAndSize(entry) : "";
   }
 
   /** The current choice. @returns {Choice | null} */
   now() {
+    const choice = this.#chosen();
+    if (!choice || choice.builtIn) return choice;
+    return { ...choice, towers: towersMenu.value === "" ? undefined : [/** @type {Tower} */ (towersMenu.value)] };
+  }
+
+  /** @returns {Choice | null} */
+  #chosen() {
     switch (this.#origin()) {
       case "url":
         return urlField.value.trim() ? { source: urlField.value.trim() } : null;
       case "file":
         return this.#chosenFiles();
       default: {
-        const entry = this.#entries[menu.selectedIndex];
+        const entry = this.#entry();
         if (!entry) return null;
-        const mirrors = entry.mirrors?.map(addressOf);
-        return { ...entry, mirrors, source: addressOf(entry.url) };
+        const { url, size, sha256, mirrors, builtIn, limits } = entry;
+        return { source: addressOf(url), size, sha256, mirrors: mirrors?.map(addressOf), builtIn, limits };
       }
     }
+  }
+
+  /** The chosen entry of the menu. */
+  #entry() {
+    return this.#origin() === "menu" ? this.#entries[menu.selectedIndex] : undefined;
   }
 
   /** One file is a model; several are a checkpoint. @returns {Choice | null} */
@@ -172,7 +206,7 @@ export class ModelChoice {
   #aboutChoice(origin) {
     if (origin === "url") return "A CLIP model of Hugging Face's Hub by its name, such as openai/clip-vit-base-patch32. Or the address of a GGUF file, or of the .safetensors or pytorch_model.bin of a checkpoint with its configuration beside it, on a server that lets this page read it (CORS).";
     if (origin === "file") return "A GGUF file of CLIP weights; or a checkpoint's .safetensors or pytorch_model.bin with its config.json and tokenizer.json, chosen together. It is read here and goes nowhere.";
-    const entry = this.#entries[menu.selectedIndex];
+    const entry = this.#entry();
     if (!entry) return "";
     const millions = entry.parameters / 1e6;
     const parameters = `${millions.toFixed(millions < 10 ? 1 : 0)} million parameters`;

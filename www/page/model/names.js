@@ -41,13 +41,14 @@ export function languageWarning(text, isEnglishOnly) {
 }
 
 /**
- * Its size, what computes, and its language.
+ * Its size, what it embeds if that is not all, what computes, and its language.
  * @param {Pick<ClipEncoder, "info" | "device" | "threads">} encoder
  * @returns {string}
  */
 export function facts(encoder) {
   const { info } = encoder;
-  const parts = [info.size !== null && megabytes(info.size), computes(encoder), knowsEnglishOnly(info) && "English"];
+  const only = info.towers.length === 1 && (info.towers[0] === "text" ? "texts only" : "images only");
+  const parts = [info.size !== null && megabytes(info.size), only, computes(encoder), knowsEnglishOnly(info) && "English"];
   return parts.filter(Boolean).join(" · ");
 }
 

@@ -10,6 +10,8 @@ import { lastLoadDied, markLoad } from "./last-load.js";
 import { facts, knowsEnglishOnly, modelName, takes } from "./names.js";
 import { hideProgress, showProgress } from "./progress.js";
 
+/** @import { LoadOptions, Tower } from "../../clip.js" */
+/** @import { Choice } from "./choice.js" */
 /** @typedef {{ source: string | File | File[], promise: Promise<ClipEncoder>, abort: AbortController }} Load */
 /** @typedef {ReturnType<ModelChoice["state"]>} ChoiceState */
 
@@ -25,6 +27,8 @@ const note = elementById("model-note", HTMLElement);
 const errorPlace = elementById("model-error", HTMLElement);
 const offer = elementById("model-offer", HTMLElement);
 
+/** @type {Tower[]} */
+const TOWERS = ["text", "vision"];
 /** How many smaller models are offered if one is too large. */
 const MOST_OFFERS = 2;
 
@@ -33,7 +37,7 @@ export class ModelPanel extends EventTarget {
   #choice = new ModelChoice();
   /** @type {Promise<void>} */
   #menuShown;
-  /** @type {{ encoder: ClipEncoder, source: string | File | File[], limits: string, builtIn: boolean, whole: boolean, choice: ChoiceState } | null} */
+  /** @type {{ encoder: ClipEncoder, source: string | File | File[], towers: Tower[] | undefined, limits: string, builtIn: boolean, whole: boolean, choice: ChoiceState } | null} */
   #loaded = null;
   /** @type {Load | null} */
   #loading = null;
@@ -69,10 +73,8 @@ export class ModelPanel extends EventTarget {
   async encoder() {
     if (this.#loading) return this.#loading.promise;
     await this.#menuShown;
-    const source = this.#choice.now()?.source;
-    if (this.#loaded && (source === this.#loaded.source || source === this.#failed)) {
-      return this.#loaded.encoder;
-    }
+    const choice = this.#choice.now();
+    if (this.#loaded && (this.#has(choice) || choice?.source === this.#failed)) return this.#loaded.encoder;
     return this.#load();
   }
 
@@ -99,7 +101,17 @@ export class ModelPanel extends EventTarget {
     await this.#menuShown;
     const choice = this.#choice.now();
     if (choice === null) return false;
-    return choice.source === this.#loaded?.source || (this.#loaded !== null && choice.source === this.#failed) || choice.builtIn === true;
+    return this.#has(choice) || (this.#loaded !== null && choice.source === this.#failed) || choice.builtIn === true;
+  }
+
+  /**
+   * @param {Choice | null} choice
+   * @returns {boolean} whether it is loaded, with the towers that are wanted
+   */
+  #has(choice) {
+    if (!choice || choice.source !== this.#loaded?.source) return false;
+    const { towers } = this.#loaded;
+    return towers === undefined || (choice.towers ?? TOWERS).every((tower) => towers.includes(tower));
   }
 
   /**
@@ -157,28 +169,29 @@ export class ModelPanel extends EventTarget {
     }
     this.#rest?.abort();
     const abort = new AbortController();
-    const { source, size, sha256, mirrors } = choice;
+    const { source, size, sha256, mirrors, towers } = choice;
+    // Of a model in use that lacks a tower, only that one is loaded.
+    const inUse = this.#loaded?.source === source && this.#loaded.towers !== undefined ? this.#loaded.encoder : null;
     const chosen = this.#choice.state();
     const loaded = choice.builtIn ? () => {} : markLoad(typeof source === "string" ? source : "a file from disk");
-    const promise = ClipEncoder.load(source, {
-      size,
-      sha256,
-      mirrors,
-      ignoreMemory,
-      first: "text",
+    /** @type {Pick<LoadOptions, "signal" | "onProgress" | "onWarning">} */
+    const told = {
       signal: abort.signal,
       onProgress: (progress) => abort.signal.aborted || showProgress(progress),
       onWarning: ({ code, message }) => {
         this.#showNote(message);
         if (code === "worker_replaced") promise.then((encoder) => this.#followReplacement(encoder));
       },
-    });
+    };
+    const loadAnew = () => ClipEncoder.load(source, { size, sha256, mirrors, ignoreMemory, towers, first: towers ? undefined : "text", ...told });
+    /** @type {Promise<ClipEncoder>} */
+    const promise = inUse ? loadFurther(inUse, towers ?? TOWERS, told).then((isLoaded) => (isLoaded ? inUse : loadAnew())) : loadAnew();
     this.#loading = { source, promise, abort };
     this.#showLoading(true);
     try {
       const encoder = await promise;
-      this.#loaded?.encoder.close();
-      this.#loaded = { encoder, source, limits: choice.limits ?? "", builtIn: choice.builtIn ?? false, whole: true, choice: chosen };
+      if (encoder !== inUse) this.#loaded?.encoder.close();
+      this.#loaded = { encoder, source, towers: encoder === inUse ? encoder.info.towers : towers, limits: choice.limits ?? "", builtIn: choice.builtIn ?? false, whole: true, choice: chosen };
       this.#failed = null;
       this.#followRest(encoder, abort, loaded);
       this.dispatchEvent(new Event("ready"));
@@ -292,7 +305,7 @@ export class ModelPanel extends EventTarget {
 
   #showChoice() {
     this.#choice.show();
-    const ready = this.#loaded !== null && this.#loaded.whole && this.#choice.now()?.source === this.#loaded.source;
+    const ready = this.#loaded !== null && this.#loaded.whole && this.#has(this.#choice.now());
     loadButton.textContent = ready ? "Loaded" : "Load";
     loadButton.disabled = ready;
   }
@@ -335,6 +348,22 @@ export class ModelPanel extends EventTarget {
     state.textContent = `Ready: ${modelName(encoder.info)}${rest}`;
     inputsLine.textContent = `In use: ${modelName(encoder.info)} · ${takes(encoder.info)}`;
     if (!this.#rest) factsLine.textContent = facts(encoder);
+  }
+}
+
+/**
+ * @param {ClipEncoder} encoder
+ * @param {Tower[]} towers
+ * @param {Pick<LoadOptions, "signal" | "onProgress" | "onWarning">} options
+ * @returns {Promise<boolean>} false if its file lacks one: on the Hub, another file may have it
+ */
+async function loadFurther(encoder, towers, options) {
+  try {
+    await encoder.loadTowers(towers, options);
+    return true;
+  } catch (error) {
+    if (error instanceof ClipError && error.code === "missing_tower") return false;
+    throw error;
   }
 }
 

@@ -192,7 +192,7 @@ export class SearchView {
       const collection = await this.#collectionOf(encoder);
       await encoder.loaded;
       if (!encoder.info.towers.includes("vision")) {
-        throw new ClipError("missing_tower", "this model has no image tower; choose one that embeds images");
+        throw new ClipError("missing_tower", "no image tower is loaded: choose a model that embeds images, and load it for them");
       }
       this.#indexNew(collection, paths);
     } catch (error) {

@@ -1,0 +1,81 @@
+// A model that is loaded for images only, or for texts only; and the rest of it, loaded later.
+
+import assert from "node:assert/strict";
+import { statSync } from "node:fs";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import { FIXTURES, shownCode, Site, TEST_DATA } from "../support/browser.mjs";
+
+const MODEL = "/tiny-hf/model.safetensors";
+const SOURCE = join(TEST_DATA, MODEL);
+
+/** @type {Site} */
+let site;
+before(async () => (site = await Site.open()));
+after(() => site.close());
+
+/** @param {import("node:test").TestContext} t */
+async function open(t) {
+  const clip = await site.newPage(t);
+  const url = site.hub.parts(MODEL, SOURCE);
+  const entry = { name: "Tiny", type: "q8_0", description: "Tiny.", parameters: 1e6, licence: "MIT", url, towers: { text: 13_200_000, vision: 1_300_000 } };
+  site.own.answer("/models.json", (_request, response) => void response.end(JSON.stringify([entry])));
+  await clip.page.reload();
+  await clip.openModelPanel();
+  return { clip, purpose: clip.page.getByLabel("Load it", { exact: true }) };
+}
+
+test("images only: what it downloads is said before, a text says what is missing, and the rest follows without the images'", async (t) => {
+  const { clip, purpose } = await open(t);
+  assert.deepEqual(await purpose.locator("option").allTextContents(), ["for images and texts", "for images only · 1 MB download", "for texts only · 13 MB download"]);
+  await purpose.selectOption("vision");
+  await clip.page.getByRole("button", { name: "Load", exact: true }).click();
+  await clip.ready();
+  assert.match(String(await clip.modelFacts.textContent()), / · images only · /);
+  await clip.pickImages([join(FIXTURES, "cat.png")]);
+  await clip.embed();
+  const image = (await clip.copied()).data[0];
+  await clip.texts.fill("a dog");
+  await clip.embed();
+  const failure = clip.page.locator("#text-errors .error");
+  assert.equal(await shownCode(failure), "missing_tower");
+
+  await clip.openModelPanel();
+  assert.equal(await clip.page.getByRole("button", { name: "Loaded" }).isDisabled(), true);
+  site.hub.requests.length = 0;
+  const before = site.hub.sent;
+  await purpose.selectOption("");
+  await clip.page.getByRole("button", { name: "Load", exact: true }).click();
+  await clip.page.waitForFunction(() => !/images only/.test(String(document.querySelector("#model-facts")?.textContent)));
+  await clip.ready();
+  await clip.embed();
+  const { data } = await clip.copied();
+  assert.equal(data.length, 2);
+  assert.deepEqual(data[1], image);
+  assert.ok(site.hub.sent - before < statSync(SOURCE).size, `${site.hub.sent - before} bytes`);
+  await clip.openModelPanel();
+  await purpose.selectOption("text");
+  assert.equal(await clip.page.getByRole("button", { name: "Loaded" }).isDisabled(), true, "a whole model embeds texts too");
+});
+
+test("texts only, when Embed is pressed before Load, and closing the panel restores what is in use", async (t) => {
+  const { clip, purpose } = await open(t);
+  await purpose.selectOption("text");
+  await clip.texts.fill("a dog");
+  await clip.embed();
+  assert.equal((await clip.copied()).data.length, 1);
+  assert.match(String(await clip.modelFacts.textContent()), / · texts only · /);
+  await purpose.selectOption("");
+  await clip.page.getByRole("button", { name: "Change model" }).click();
+  assert.equal(await purpose.isVisible(), false);
+  await clip.openModelPanel();
+  assert.equal(await purpose.inputValue(), "text");
+});
+
+test("the demo model is always whole", async (t) => {
+  const clip = await site.newPage(t);
+  await clip.openModelPanel();
+  assert.equal(await clip.page.getByLabel("Load it", { exact: true }).isVisible(), false);
+  await clip.chooseOrigin("Name or URL");
+  assert.equal(await clip.page.getByLabel("Load it", { exact: true }).isVisible(), true);
+});

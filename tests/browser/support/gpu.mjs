@@ -8,9 +8,13 @@ import { REPOSITORY } from "./browser.mjs";
 /** @import { Page } from "playwright-core" */
 /** @import { Site } from "./browser.mjs" */
 
-/** SwiftShader passes for a GPU. */
+/** SwiftShader passes for a GPU. On a busy machine it needs more than the 10 s that a driver has to answer. */
 export const HARDWARE = `
-  Object.defineProperty(GPUAdapterInfo.prototype, "isFallbackAdapter", { get: () => false });`;
+  Object.defineProperty(GPUAdapterInfo.prototype, "isFallbackAdapter", { get: () => false });
+  {
+    const start = globalThis.setTimeout;
+    globalThis.setTimeout = (run, milliseconds, ...rest) => start(run, milliseconds === 10_000 ? 60_000 : milliseconds, ...rest);
+  }`;
 
 /** A message on the channel "lose" destroys the devices. */
 export const LOSES = `

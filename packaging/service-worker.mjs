@@ -15,7 +15,7 @@ import { SHARING } from "../www/page/shell/sharing.js";
 /** Not files of the page: what ./build.sh makes, which sw.js lists itself; files for hosts and readers. */
 const ELSEWHERE = /^(pkg\/|_headers$|index\.html$|.*\.md$)/;
 /** The page's scripts, and the API for other pages of the site. What they import is found from them. */
-const SCRIPTS = ["main.js", "page/shell/start.js", "page/search/vector-worker.js", "clip.js", "endpoint.js"];
+const SCRIPTS = ["main.js", "page/shell/start.js", "page/search/vector-worker.js", "page/search/thumbnail-worker.js", "clip.js", "endpoint.js"];
 /** Models that a host has added to www/models. Only the demo model is part of the page. */
 const OWN_MODEL = /^models\/(?!demo\.gguf$)/;
 /** Files that few visitors need: stored when they are first requested. */

@@ -18,14 +18,15 @@ const OUTPUT = join(REPOSITORY, "clip-wasm.html");
 /** @type {Record<string, string>} */
 const FETCHED = { ".gguf": "application/octet-stream", ".jpg": "image/jpeg", ".json": "application/json", ".png": "image/png" };
 
-const [model, pictures, vectors] = await Promise.all(
-  ["lib/worker/model-worker.js", "lib/worker/picture-worker.js", "page/search/vector-worker.js"].map((path) => bundle(join(WWW, path), "iife", [onlyBuild(), packed()])),
+const [model, pictures, vectors, thumbnails] = await Promise.all(
+  ["lib/worker/model-worker.js", "lib/worker/picture-worker.js", "page/search/vector-worker.js", "page/search/thumbnail-worker.js"].map((path) => bundle(join(WWW, path), "iife", [onlyBuild(), packed()])),
 );
 const script = await bundle(join(SINGLE, "main.js"), "esm", [
   packed(),
   virtual("model", String(model), "text"),
   virtual("pictures", String(pictures), "text"),
   virtual("vectors", String(vectors), "text"),
+  virtual("thumbnails", String(thumbnails), "text"),
   virtual("files", files(), "js"),
 ]);
 const html = page(script);

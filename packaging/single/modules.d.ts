@@ -25,3 +25,8 @@ declare module "single:vectors" {
   const source: string;
   export default source;
 }
+
+declare module "single:thumbnails" {
+  const source: string;
+  export default source;
+}

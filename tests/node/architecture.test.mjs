@@ -34,7 +34,7 @@ const LAYERS = [
   [/^sw\.js$/, /^$/],
   [/^page\/shell\//, /^(clip|endpoint)\.js$|^lib\/shared\//],
   [/^page\/model\//, /^clip\.js$|^lib\/shared\/|^page\/shell\//],
-  [/^page\/search\/vector-worker\.js$/, /^page\/search\/(matrix|vectors)\.js$|^lib\/worker\/message-loop\.js$/],
+  [/^page\/search\/(vector|thumbnail)-worker\.js$/, /^page\/search\/(matrix|vectors|thumbnail)\.js$|^lib\/worker\/message-loop\.js$/],
   [/^page\/(embed|search|check)\//, /^clip\.js$|^lib\/(shared|client)\/|^page\/(shell|model)\//],
   [/^main\.js$/, /^page\//],
 ];

@@ -18,9 +18,15 @@ import { CHROMIUM_FLAGS, SOFTWARE_GPU_FLAGS } from "../support/browser.mjs";
  * @property {string} title the browser's name
  * @property {() => Record<string, string | null>} programs paths of the programs that it needs, by name; `null` for one
  *   that is missing
- * @property {(browser: string, softwareGpu: boolean) => Record<string, unknown>} capabilities for its WebDriver;
- *   `softwareGpu`: with WebGPU on the processor, where there is such a thing
+ * @property {(browser: string, options: Options) => Record<string, unknown>} capabilities for its WebDriver
  * @property {boolean} [needsDisplay] whether it cannot be started without a screen
+ */
+
+/**
+ * @typedef {object} Options
+ * @property {boolean} [softwareGpu] with WebGPU on the processor, where there is such a thing
+ * @property {boolean} [onScreen] Chromium with windows and tabs, of which one is seen, on a virtual screen
+ * @property {string[]} [flags] further ones of Chromium
  */
 
 // A CommonJS folder: one import cannot give both the module and its types.
@@ -43,9 +49,9 @@ const KINDS = {
       chromium: find("CHROMIUM", "chromium", "google-chrome", "chromium-browser"),
       chromedriver: find("CHROMEDRIVER", "chromedriver"),
     }),
-    capabilities: (binary, softwareGpu) => ({
+    capabilities: (binary, { softwareGpu, onScreen, flags = [] }) => ({
       browserName: "chrome",
-      "goog:chromeOptions": { binary, args: ["--headless", ...(softwareGpu ? SOFTWARE_GPU_FLAGS : CHROMIUM_FLAGS)] },
+      "goog:chromeOptions": { binary, args: [...(onScreen ? [] : ["--headless"]), ...(softwareGpu ? SOFTWARE_GPU_FLAGS : CHROMIUM_FLAGS), ...flags] },
     }),
   },
   firefox: {
@@ -54,14 +60,13 @@ const KINDS = {
       firefox: find("FIREFOX", "firefox-esr", "firefox"),
       geckodriver: find("GECKODRIVER", "geckodriver"),
     }),
-    capabilities: (binary, softwareGpu) => ({ browserName: "firefox", "moz:firefoxOptions": { binary, args: ["-headless"], prefs: softwareGpu ? FIREFOX_GPU : {} } }),
+    capabilities: (binary, { softwareGpu }) => ({ browserName: "firefox", "moz:firefoxOptions": { binary, args: ["-headless"], prefs: softwareGpu ? FIREFOX_GPU : {} } }),
   },
   webkit: {
     title: "WebKitGTK",
     programs: () => ({
       MiniBrowser: findMiniBrowser(),
       WebKitWebDriver: find("WEBKIT_DRIVER", "WebKitWebDriver"),
-      Xvfb: find("XVFB", "Xvfb"),
     }),
     capabilities: (binary) => ({
       browserName: "MiniBrowser",
@@ -75,13 +80,17 @@ const KINDS = {
 /** @type {EngineName[]} */
 export const ENGINES = ["chromium", "firefox", "webkit"];
 
+/** The program of a virtual screen. */
+const display = () => find("XVFB", "Xvfb");
+
 /**
  * @param {EngineName} name
+ * @param {Options} [options]
  * @returns {string | null} why it cannot be started here, `null` if it can
  */
-export function whyNot(name) {
-  const { title, programs } = KINDS[name];
-  const missing = Object.entries(programs()).flatMap(([program, path]) => (path ? [] : [program]));
+export function whyNot(name, { onScreen } = {}) {
+  const { title, programs, needsDisplay } = KINDS[name];
+  const missing = Object.entries({ ...programs(), ...((needsDisplay || onScreen) && { Xvfb: display() }) }).flatMap(([program, path]) => (path ? [] : [program]));
   return missing.length === 0 ? null : `${title} is not tested: ${missing.join(" and ")} not installed`;
 }
 
@@ -105,27 +114,27 @@ export class Engine {
 
   /**
    * @param {EngineName} name of an engine for which {@link whyNot} gives `null`
-   * @param {{ softwareGpu?: boolean }} [options] `softwareGpu`: with WebGPU on the processor, where there is such a thing
+   * @param {Options} [options]
    * @returns {Promise<Engine>}
    */
-  static async start(name, { softwareGpu = false } = {}) {
+  static async start(name, options = {}) {
     const kind = KINDS[name];
-    const [browser, driverProgram, displayProgram] = /** @type {string[]} */ (Object.values(kind.programs()));
+    const [browser, driverProgram] = /** @type {string[]} */ (Object.values(kind.programs()));
     /** @type {(() => unknown)[]} */
     const ends = [];
     try {
       /** @type {Record<string, string>} */
       const environment = { ...process.env, MOZ_HEADLESS: "1", WEBKIT_DISABLE_SANDBOX_THIS_IS_DANGEROUS: "1", NO_AT_BRIDGE: "1" };
-      if (kind.needsDisplay) {
-        const { display, process } = await startDisplay(String(displayProgram));
+      if (kind.needsDisplay || options.onScreen) {
+        const { number, process } = await startDisplay(String(display()));
         ends.push(() => process.kill());
-        environment.DISPLAY = display;
+        environment.DISPLAY = number;
       }
       const service = new DriverService.Builder(String(driverProgram)).setLoopback(true).setEnvironment(environment).build();
       ends.push(() => service.kill());
       const server = await service.start(START);
       const builder = new Builder().disableEnvironmentOverrides().usingServer(server);
-      const driver = await within(START, `${kind.title} starts`, builder.withCapabilities(kind.capabilities(String(browser), softwareGpu)).build());
+      const driver = await within(START, `${kind.title} starts`, builder.withCapabilities(kind.capabilities(String(browser), options)).build());
       ends.push(() => within(START, `${kind.title} ends`, driver.quit()));
       await driver.manage().setTimeouts(LIMITS);
       await driver.manage().window().setRect({ x: 0, y: 0, ...WINDOW });
@@ -201,9 +210,9 @@ function listed(directory) {
 }
 
 /**
- * A virtual display.
+ * A virtual screen.
  * @param {string} program Xvfb
- * @returns {Promise<{ display: string, process: ChildProcess }>}
+ * @returns {Promise<{ number: string, process: ChildProcess }>} `number`: the value of DISPLAY
  */
 async function startDisplay(program) {
   const server = spawn(program, ["-displayfd", "3", "-screen", "0", "1600x1200x24", "-nolisten", "tcp"], {
@@ -215,7 +224,7 @@ async function startDisplay(program) {
     server.once("error", reject);
     server.once("exit", (code) => reject(new Error(`Xvfb ended with ${code}`)));
   });
-  return { display: await within(START, "Xvfb starts", told), process: server };
+  return { number: await within(START, "Xvfb starts", told), process: server };
 }
 
 /**

@@ -78,7 +78,7 @@ describe("without a network", () => {
       .flatMap(([, list]) => [...String(list).matchAll(/"([^"]+)"/g)])
       .map(([, path]) => String(path));
     // Workers are one file each, which ./build.sh makes: see sw.js.
-    const scripts = new Set(["main.js", "page/shell/start.js", "page/search/vector-worker.js", "clip.js", "endpoint.js"]);
+    const scripts = new Set(["main.js", "page/shell/start.js", "page/search/vector-worker.js", "page/search/thumbnail-worker.js", "clip.js", "endpoint.js"]);
     for (const path of scripts) {
       const code = readFileSync(join(WWW, path), "utf8").replace(/^\s*(\/\*\*|\*|\/\/).*$/gm, "");
       for (const [, target] of code.matchAll(/(?:from |import\(|import )"(\.{1,2}\/[^"]+)"/g)) scripts.add(join(dirname(path), String(target)));

@@ -1,34 +1,31 @@
-// Makes the thumbnail of a picture, which is stored with its vector.
+// The thumbnail of a picture, which is stored with its vector.
 
-/** Pixels of the shorter edge, as many as a square on the page needs, and of the longer edge at most. */
-const SHORTER_EDGE = 160;
-const LONGER_EDGE = 320;
-/** JPEG, because every browser can write it. A hundred thumbnails take one megabyte. */
-const FORMAT = { type: "image/jpeg", quality: 0.8 };
+import { WorkerConnection } from "../../lib/client/worker-connection.js";
+import { searchWorker } from "./workers.js";
+
+/**
+ * The methods of the worker.
+ * @typedef {object} ThumbnailMethods
+ * @property {(params: { file: Blob, type: string }) => Promise<ArrayBuffer | null>} make a file of that type; `null` for a
+ *   picture that this browser cannot show
+ */
+
+/** The path of the worker's script. */
+export const THUMBNAIL_WORKER = "page/search/thumbnail-worker.js";
+const script = searchWorker(THUMBNAIL_WORKER, "the worker that makes thumbnails");
+/** JPEG, because every browser can write it. */
+const TYPE = "image/jpeg";
+
+/** @type {WorkerConnection | null} */
+let connection = null;
 
 /**
  * @param {Blob} file
  * @returns {Promise<ArrayBuffer | null>} a JPEG file; `null` for a format that this browser cannot show
  */
 export async function makeThumbnail(file) {
-  let bitmap;
-  try {
-    bitmap = await createImageBitmap(file);
-    const { width, height } = bitmap;
-    const scale = Math.min(1, SHORTER_EDGE / Math.min(width, height), LONGER_EDGE / Math.max(width, height));
-    const canvas = new OffscreenCanvas(Math.max(1, Math.round(width * scale)), Math.max(1, Math.round(height * scale)));
-    const context = canvas.getContext("2d");
-    if (!context) return null;
-    context.fillStyle = "white"; // JPEG has no transparency
-    context.fillRect(0, 0, canvas.width, canvas.height);
-    context.imageSmoothingQuality = "high";
-    context.drawImage(bitmap, 0, 0, canvas.width, canvas.height);
-    return await (await canvas.convertToBlob(FORMAT)).arrayBuffer();
-  } catch {
-    return null;
-  } finally {
-    bitmap?.close();
-  }
+  if (!connection || connection.ended) connection = new WorkerConnection(script);
+  return connection.call("make", { file, type: TYPE }).catch(() => null);
 }
 
 /**
@@ -36,5 +33,5 @@ export async function makeThumbnail(file) {
  * @param {ArrayBuffer} bytes a JPEG file
  */
 export function thumbnailUrl(bytes) {
-  return `data:${FORMAT.type};base64,${btoa(String.fromCharCode(...new Uint8Array(bytes)))}`;
+  return `data:${TYPE};base64,${btoa(String.fromCharCode(...new Uint8Array(bytes)))}`;
 }

@@ -2,10 +2,8 @@
 
 import { WorkerConnection, WorkerDeath } from "../../lib/client/worker-connection.js";
 import { ClipError } from "../../lib/shared/error.js";
-import { startFrom } from "../../lib/shared/foreign-worker.js";
-import { SITE } from "../shell/resources.js";
+import { searchWorker } from "./workers.js";
 
-/** @import { WorkerScript } from "../../lib/client/start-worker.js" */
 /** @import { Exchange } from "../../lib/shared/protocol.js" */
 /** @import { Duplicates, Ranking, Terms } from "./matrix.js" */
 
@@ -22,20 +20,9 @@ import { SITE } from "../shell/resources.js";
 
 /** @template T @typedef {T & { milliseconds: number }} Timed */
 
-const SCRIPT = "page/search/vector-worker.js";
-
-/** How the worker starts; a page in a single file starts it in another way. */
-export const vectorWorker = {
-  /** @param {string} name */
-  start: (name) => startFrom(SCRIPT, SITE, name),
-};
-
-/** @type {WorkerScript} */
-const script = {
-  noun: "the worker that searches",
-  start: (name) => vectorWorker.start(name),
-  whyNotStarted: () => `it does not start, because the server does not send ${SCRIPT} as JavaScript, or a Content-Security-Policy forbids it (worker-src 'self' allows it)`,
-};
+/** The path of the worker's script. */
+export const VECTOR_WORKER = "page/search/vector-worker.js";
+const script = searchWorker(VECTOR_WORKER, "the worker that searches");
 
 /** The vectors of one collection, by row. */
 export class Vectors {

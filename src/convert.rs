@@ -83,9 +83,9 @@ impl Converter {
         Self { limits, state: State::header(&limits), ..self }
     }
 
-    /// Converts only the tensors of these towers, so that no others are [`Converter::wanted`]. The GGUF is laid out for all
-    /// towers: a later conversion can [`Converter::keep`] what was written, and add the rest. Must be called before the
-    /// first byte is pushed.
+    /// Converts only the tensors of these towers, so that no others are [`Converter::wanted`]. The GGUF is
+    /// laid out for all towers: a later conversion can [`Converter::keep`] what was written, and add the
+    /// rest. Must be called before the first byte is pushed.
     pub fn only(&mut self, towers: &[Tower]) {
         self.towers = Some(towers.to_vec());
     }
@@ -100,10 +100,11 @@ impl Converter {
         Self { seeks: true, ..self }
     }
 
-    /// Declares which parts of the GGUF an earlier, interrupted conversion of the same files to the same
-    /// type has written, so that they are not written again: offsets in bytes, in any order. Must be called
-    /// before the first byte is pushed. A file whose tensors all exist need not be pushed, but at least one
-    /// file's header is needed.
+    /// Declares which parts of the GGUF an earlier conversion of the same files, with the same companions, to
+    /// the same type has written, so that they are not written again: offsets in bytes, in any order. If the
+    /// GGUF's header differs from the one that was written then, a companion has changed, and these parts
+    /// must not be used. Must be called before the first byte is pushed. A file whose tensors all exist need
+    /// not be pushed, but at least one file's header is needed.
     pub fn keep(&mut self, mut parts: Vec<Range<u64>>) {
         parts.retain(|part| !part.is_empty());
         parts.sort_by_key(|part| part.start);

@@ -1,10 +1,11 @@
 // A model that is loaded for images only, or for texts only; and the rest of it, loaded later.
 
 import assert from "node:assert/strict";
-import { statSync } from "node:fs";
+import { readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { FIXTURES, shownCode, Site, TEST_DATA } from "../support/browser.mjs";
+import { FIXTURES, modelWorkers, REPOSITORY, shownCode, Site, TEST_DATA } from "../support/browser.mjs";
+import { status } from "../support/server.mjs";
 
 const MODEL = "/tiny-hf/model.safetensors";
 const SOURCE = join(TEST_DATA, MODEL);
@@ -14,7 +15,10 @@ let site;
 before(async () => (site = await Site.open()));
 after(() => site.close());
 
-/** @param {import("node:test").TestContext} t */
+/** @import { TestContext } from "node:test" */
+/** @import { ClipPage } from "../support/browser.mjs" */
+
+/** @param {TestContext} t */
 async function open(t) {
   const clip = await site.newPage(t);
   const url = site.hub.parts(MODEL, SOURCE);
@@ -23,6 +27,12 @@ async function open(t) {
   await clip.page.reload();
   await clip.openModelPanel();
   return { clip, purpose: clip.page.getByLabel("Load it", { exact: true }) };
+}
+
+/** Presses Load and waits until that has ended, one way or the other. @param {ClipPage} clip */
+async function press(clip) {
+  await clip.page.getByRole("button", { name: "Load", exact: true }).click();
+  await clip.page.waitForFunction(() => document.querySelector("#model-cancel")?.classList.contains("absent"));
 }
 
 test("images only: what it downloads is said before, a text says what is missing, and the rest follows without the images'", async (t) => {
@@ -78,4 +88,84 @@ test("the demo model is always whole", async (t) => {
   assert.equal(await clip.page.getByLabel("Load it", { exact: true }).isVisible(), false);
   await clip.chooseOrigin("Name or URL");
   assert.equal(await clip.page.getByLabel("Load it", { exact: true }).isVisible(), true);
+});
+
+test("a device with room for images, but not for all, is asked, and “Load it anyway” loads the rest", async (t) => {
+  const { clip, purpose } = await open(t);
+  const worker = readFileSync(join(REPOSITORY, "www/pkg/workers/model-worker.js"), "utf8");
+  site.own.answer("/pkg/workers/model-worker.js", (_request, response) => {
+    response.writeHead(200, { "content-type": "text/javascript" }).end(`Object.defineProperty(navigator, "deviceMemory", { value: 0.19 });\n${worker}`);
+  });
+  await purpose.selectOption("vision");
+  await press(clip);
+  await clip.ready();
+  await clip.openModelPanel();
+  await purpose.selectOption("");
+  await press(clip);
+  assert.equal(await shownCode(clip.modelError), "low_memory");
+  await clip.page.getByRole("button", { name: "Load it anyway" }).click();
+  await clip.page.waitForFunction(() => !/images only/.test(String(document.querySelector("#model-facts")?.textContent)));
+  assert.equal(await clip.modelError.isVisible(), false);
+});
+
+test("the rest of a model whose worker was lost is loaded with the model", async (t) => {
+  const { clip, purpose } = await open(t);
+  await purpose.selectOption("vision");
+  await press(clip);
+  await clip.ready();
+  await clip.openModelPanel();
+  await clip.page.locator("#kept summary").click();
+  await clip.page.getByRole("button", { name: /^Delete/ }).click();
+  await clip.page.locator("#kept").waitFor({ state: "hidden" });
+  site.hub.answer(MODEL, status(404));
+  const [worker] = modelWorkers(clip.page);
+  const closed = worker?.waitForEvent("close");
+  worker?.evaluate(() => self.close()).catch(() => {});
+  await closed;
+  await clip.page.waitForFunction(() => document.querySelector("#model-note")?.textContent !== "");
+  await clip.modelState.filter({ hasText: "Ready" }).waitFor(); // the replacement has failed, too
+  site.hub.parts(MODEL, SOURCE);
+  await purpose.selectOption("");
+  await press(clip);
+  await clip.ready();
+  assert.equal(await clip.modelError.isVisible(), false);
+  assert.doesNotMatch(String(await clip.modelFacts.textContent()), /only/);
+});
+
+test("pictures are indexed with the images' tower after the texts' has failed to load", async (t) => {
+  const { clip, purpose } = await open(t);
+  await purpose.selectOption("vision");
+  await press(clip);
+  await clip.ready();
+  await clip.page.goto(`${site.own.origin}/#/search`);
+  site.hub.answer(MODEL, status(404));
+  await clip.openModelPanel();
+  await purpose.selectOption("");
+  await press(clip);
+  assert.equal(await shownCode(clip.modelError), "http_status");
+  await clip.page.locator("#search-files").setInputFiles([join(FIXTURES, "cat.png")]);
+  await clip.page.locator("#search-state").filter({ hasText: /^1 picture indexed/ }).waitFor();
+});
+
+test("after a failed load for one purpose, another purpose of the same model is loaded", async (t) => {
+  const { clip, purpose } = await open(t);
+  await clip.loadTinyModel();
+  await clip.chooseOrigin("Menu");
+  site.hub.answer(MODEL, status(404));
+  await purpose.selectOption("vision");
+  await press(clip);
+  site.hub.parts(MODEL, SOURCE);
+  await purpose.selectOption("text");
+  await clip.texts.fill("a dog");
+  await clip.embed();
+  assert.match(String(await clip.modelFacts.textContent()), /texts only/);
+});
+
+test("dropped files are a whole model, whatever the one before was loaded for", async (t) => {
+  const { clip, purpose } = await open(t);
+  await purpose.selectOption("vision");
+  await press(clip);
+  await clip.ready();
+  await clip.giveFiles("drop", "body", [{ name: "dropped.gguf", path: join(TEST_DATA, "tiny-gelu.q8_0.gguf") }]);
+  await clip.page.waitForFunction(() => !/images only/.test(String(document.querySelector("#model-facts")?.textContent)));
 });

@@ -8,6 +8,7 @@ import { environment } from "../shared/environment.js";
 import { ClipError, codeOf } from "../shared/error.js";
 import { fileUrl, folderUrl, HUB, hubModelOf, isAmbiguous, originOf } from "../shared/hub.js";
 import { isBlob, isBytes, isFile, isUrl } from "../shared/kinds.js";
+import { TOWERS } from "../shared/towers.js";
 import { isWeightsName } from "../shared/weight-file-names.js";
 
 /** @import { Access, HubModel } from "../shared/hub.js" */
@@ -126,7 +127,7 @@ async function locateOnHub(model, options, keptModels) {
 function keptFiles(model, towers, all) {
   const folder = folderUrl(model);
   return all
-    .filter(({ url, whole, towers: has }) => url.startsWith(folder) && (whole || (towers ?? ["text", "vision"]).every((tower) => has.includes(/** @type {Tower} */ (tower)))))
+    .filter(({ url, whole, towers: has }) => url.startsWith(folder) && (whole || (towers ?? TOWERS).every((tower) => has.includes(tower))))
     .map(({ url }) => {
       const [path = "", conversion] = url.slice(folder.length).split("#");
       return { path: decodeURIComponent(path), type: conversion?.split("-")[0] ?? weightTypeOf(path) };

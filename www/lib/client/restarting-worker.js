@@ -3,6 +3,7 @@
 import { workerScript } from "./start-worker.js";
 import { WorkerConnection, WorkerDeath } from "./worker-connection.js";
 import { abortedError, asClipError, ClipError } from "../shared/error.js";
+import { TOWERS } from "../shared/towers.js";
 import { untilAborted } from "../shared/waiting.js";
 
 /** @import { LoadParams, Loaded, Progress, Tower, Warning } from "../shared/protocol.js" */
@@ -19,8 +20,6 @@ import { untilAborted } from "../shared/waiting.js";
 const MOST_DEATHS = 3;
 /** Milliseconds to wait for a dead worker to free its memory: Chromium gives sleeping threads two seconds. */
 const LONGEST_END = 3000;
-/** @type {Tower[]} */
-const TOWERS = ["text", "vision"];
 
 export class RestartingWorker {
   #params;
@@ -99,10 +98,11 @@ export class RestartingWorker {
   /**
    * Loads further towers of the same file while calls go on. If the worker dies meanwhile, tries once more.
    * @param {Tower[]} towers
-   * @param {LoadCallbacks} callbacks
+   * @param {LoadCallbacks & { ignoreMemory?: boolean }} options
    * @returns {Promise<Loaded>}
    */
-  async loadTowers(towers, callbacks) {
+  async loadTowers(towers, { ignoreMemory, ...callbacks }) {
+    if (ignoreMemory) this.#params = { ...this.#params, ignoreMemory };
     return this.#loadMore(towers, { ...callbacks, onProgress: neverBackwards(callbacks.onProgress) }, false);
   }
 

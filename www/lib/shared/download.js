@@ -54,6 +54,23 @@ export async function download(url, { signal, headers, cache, access } = {}) {
 }
 
 /**
+ * @param {unknown} error
+ * @returns {number} the HTTP status that caused it, or 0
+ */
+export function statusOf(error) {
+  const cause = error instanceof ClipError ? error.cause : null;
+  return cause instanceof Response ? cause.status : 0;
+}
+
+/**
+ * @param {number} status of a response that is no success
+ * @returns {boolean} whether the next try may have another: server errors, request timeout, too early, too many requests
+ */
+export function isTransient(status) {
+  return status >= 500 || [408, 425, 429].includes(status);
+}
+
+/**
  * The body of a response. Rejects with `network` if the connection ends too early.
  * @param {Response} response
  * @param {string} url of the response

@@ -3,13 +3,11 @@
 
 import { Store } from "./store.js";
 import { isDomException } from "../shared/error.js";
+import { TOWERS } from "../shared/towers.js";
 import { megabytes } from "../shared/units.js";
 
 /** @import { About, KeptFile } from "./kept-file.js" */
 /** @import { Tower, Warning } from "../shared/protocol.js" */
-
-/** How many towers a model has at most. */
-const TOWERS = 2;
 
 export class LocalCopy {
   #key;
@@ -98,12 +96,13 @@ export class LocalCopy {
    * @param {number} position
    * @param {Uint8Array} bytes
    * @param {() => Partial<About>} describe what is known of the file; called before its first bytes are stored
+   * @param {() => number} [needed] how many bytes will be stored, if not the whole file
    */
-  async write(position, bytes, describe) {
+  async write(position, bytes, describe, needed) {
     await this.#attempt(async (kept) => {
       if (!kept.about) {
         const about = { url: this.#key, size: null, etag: null, sha256: null, towers: [], whole: false, ...describe() };
-        if (!(await this.#hasRoom(kept, about))) return;
+        if (!(await this.#hasRoom(kept, about, needed?.() ?? about.size ?? 0))) return;
         await kept.describe(about);
       }
       await kept.write(position, bytes);
@@ -125,7 +124,7 @@ export class LocalCopy {
   async complete(towers) {
     await this.change((about) => {
       const all = [...new Set([...about.towers, ...(towers ?? [])])];
-      return { ...about, towers: all, whole: about.whole || towers === undefined || all.length === TOWERS };
+      return { ...about, towers: all, whole: about.whole || towers === undefined || all.length === TOWERS.length };
     });
   }
 
@@ -149,15 +148,15 @@ export class LocalCopy {
    * Checks the room before anything is written, so that a file that does not fit does not fill the disk.
    * @param {KeptFile} kept
    * @param {About} about
+   * @param {number} wanted bytes
    */
-  async #hasRoom(kept, about) {
+  async #hasRoom(kept, about, wanted) {
     if (about.conversion && !kept.anyOrder) {
       this.#kept = null;
       this.#warn("this browser has no file system for this page, which a converted model needs");
       return false;
     }
     const { quota = Infinity, usage = 0 } = (await navigator.storage?.estimate?.()) ?? {};
-    const wanted = about.size ?? 0;
     if (quota - usage >= wanted) return true;
     this.#kept = null;
     const room = megabytes(Math.max(0, quota - usage), 0);
@@ -187,21 +186,10 @@ export class LocalCopy {
 }
 
 /**
- * Whether everything that a load needs is stored.
+ * What is known of a stored file, `null` if nothing is stored.
  * @param {string} key
- * @param {{ towers?: Tower[], sha256?: string }} wanted
+ * @returns {Promise<About | null>}
  */
-export async function isKept(key, { towers, sha256 }) {
-  const about = await (await Store.open())?.about(key).catch(() => null);
-  if (!about || (sha256 && about.sha256 !== sha256)) return false;
-  return hasTowers(about, towers);
-}
-
-/**
- * @param {About} about
- * @param {Tower[] | undefined} towers `undefined`: all that the file has
- * @returns {boolean} whether these towers are stored
- */
-export function hasTowers(about, towers) {
-  return about.whole || (towers !== undefined && towers.every((tower) => about.towers.includes(tower)));
+export async function aboutKept(key) {
+  return (await (await Store.open())?.about(key).catch(() => null)) ?? null;
 }

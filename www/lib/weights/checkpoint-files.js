@@ -2,7 +2,7 @@
 // the text files beside them.
 
 import { openWeights } from "./sources.js";
-import { download, readBody } from "../shared/download.js";
+import { download, isTransient, readBody, statusOf } from "../shared/download.js";
 import { ClipError } from "../shared/error.js";
 import { checkLimit } from "../shared/limits.js";
 import { isIndexName, isWeightsName, KINDS } from "../shared/weight-file-names.js";
@@ -144,7 +144,7 @@ async function optionalText(url, options) {
   try {
     return await downloadText(url, options);
   } catch (error) {
-    if (error instanceof ClipError && ["http_status", "io"].includes(error.code)) return null;
+    if (error instanceof ClipError && ["http_status", "io"].includes(error.code) && !isTransient(statusOf(error))) return null;
     throw error;
   }
 }

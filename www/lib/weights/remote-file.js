@@ -1,7 +1,7 @@
 // A file on a server, or on several servers that have the same file, read from any position. If a connection breaks, or
 // no more bytes arrive, a new connection continues at the same position.
 
-import { download } from "../shared/download.js";
+import { download, isTransient, statusOf } from "../shared/download.js";
 import { abortedError, ClipError, webPageError } from "../shared/error.js";
 import { pause } from "../shared/waiting.js";
 
@@ -21,8 +21,6 @@ const NEAR = 256 << 10;
 const BUFFER_BYTES = 2 << 20;
 /** Codes of failures that a retry does not fix. */
 const PERMANENT = ["not_a_model", "io", "model_not_found", "access_denied"];
-/** Client errors that are temporary: request timeout, too early, too many requests. */
-const TRANSIENT_STATUS = [408, 425, 429];
 
 /** @import { Access } from "../shared/hub.js" */
 
@@ -132,7 +130,7 @@ export class RemoteFile {
   async #recover(error) {
     if (!(error instanceof ClipError)) throw error;
     const status = statusOf(error);
-    const refused = status >= 400 && status < 500 && !TRANSIENT_STATUS.includes(status);
+    const refused = status >= 400 && !isTransient(status);
     this.#failures++;
     const tries = this.#answered ? RETRIES : FIRST_RETRIES;
     if (PERMANENT.includes(error.code) || refused || this.#failures > tries) {
@@ -311,15 +309,6 @@ export class RemoteFile {
   get #url() {
     return /** @type {string} */ (this.#urls[this.#index]);
   }
-}
-
-/**
- * @param {unknown} error
- * @returns {number} the HTTP status that caused it, or 0
- */
-function statusOf(error) {
-  const cause = error instanceof ClipError ? error.cause : null;
-  return cause instanceof Response ? cause.status : 0;
 }
 
 /**

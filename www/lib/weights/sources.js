@@ -55,6 +55,14 @@ export async function openWeights(source, options) {
 }
 
 /**
+ * @param {(string | null)[]} etags of a checkpoint's files
+ * @returns {string | null} one for all of them; `null` if one is not known
+ */
+export function etagOf(etags) {
+  return etags.length === 0 || etags.includes(null) ? null : etags.join(" ");
+}
+
+/**
  * @param {string} name
  * @param {LocalCopy} copy of a file that was converted here
  * @returns {Weights}
@@ -177,6 +185,7 @@ class StoredWeights {
     this.#copy = copy;
     /** Of the checkpoint's weights, not of this file: that is the hash that the caller knows. */
     this.sha256 = copy.about?.sha256 ?? null;
+    this.etag = etagOf(copy.about?.conversion?.etags ?? []);
   }
 
   get size() {

@@ -1,11 +1,11 @@
 // Converts a checkpoint, while its bytes arrive, to the GGUF that is loaded and stored.
 
-import { refuseTooLarge } from "./refuse-too-large.js";
 import { headerEnd } from "./load-gguf.js";
 import { Meter } from "./progress.js";
 import { limitsOf, newLoader, requireRoom } from "../engine/module-inputs.js";
 import { ClipError } from "../shared/error.js";
 import { bytesIn, common, pairs } from "../shared/ranges.js";
+import { FileChanged } from "../weights/remote-file.js";
 
 /** @import { ClipEncoder } from "../../pkg/simd128/clip_wasm.js" */
 /** @import { Module } from "../engine/start-towers.js" */
@@ -19,7 +19,6 @@ import { bytesIn, common, pairs } from "../shared/ranges.js";
  * @property {"gelu" | "quick_gelu" | undefined} activation
  * @property {Tower[] | undefined} towers to convert and load; if undefined, those that the checkpoint has
  * @property {string | undefined} sha256 of the weights, if they are one file
- * @property {boolean} ignoreMemory
  * @property {LimitOptions} limits
  * @property {boolean} goesOn whether this conversion continues an earlier one, whose output is stored
  * @property {(header: { weightsSize: number, fileSize: number }) => void} onHeader
@@ -55,17 +54,17 @@ export function checkpointKey(url, { type, activation }) {
  * @returns {Promise<ClipEncoder>}
  */
 export async function loadCheckpoint(module, { files, size, companions }, copy, options) {
-  const { type, activation, towers, sha256, ignoreMemory, limits, goesOn, onHeader, onProgress, signal } = options;
+  const { type, activation, towers, sha256, limits, goesOn, onHeader, onProgress, signal } = options;
   const all = limitsOf(module.bindings, limits);
-  const converted = sha256 === undefined ? towers : undefined;
+  const only = sha256 === undefined ? towers : undefined;
   const converter = new module.bindings.CheckpointConverter(companions, type, all, activation);
-  if (converted) converter.only(converted);
+  if (only) converter.only(only);
   const loader = newLoader(module, all, towers);
   const meter = new Meter(onProgress);
   const hash = sha256 === undefined ? null : new module.bindings.Sha256();
   const resumed = goesOn ? copy.parts() : [];
   converter.keep(Float64Array.from(resumed));
-  meter.total = converted ? null : size;
+  meter.total = only ? null : size;
   meter.tell();
 
   const describe = () => ({
@@ -86,10 +85,12 @@ export async function loadCheckpoint(module, { files, size, companions }, copy, 
       await copy.restart();
     }
     for (const [offset, bytes] of made) {
+      // The header comes whole. If it differs from the stored one, a file beside the weights has changed.
+      if (offset === 0 && !(await isStored(copy, bytes))) throw new FileChanged();
       loader.seek(offset);
       requireRoom(module.bindings, bytes.length);
       loader.push(bytes);
-      await copy.write(offset, bytes, describe);
+      await copy.write(offset, bytes, describe, () => bytes.length + bytesIn(loader.wanted() ?? []));
     }
     meter.add(bytes.length);
     if (made.length === 0 || performance.now() - noted < NOTE_EVERY) return;
@@ -103,7 +104,7 @@ export async function loadCheckpoint(module, { files, size, companions }, copy, 
     while (converter.sourceSize === undefined) {
       // The logit scale can be anywhere in the file, but is needed first.
       const apart = converter.wanted();
-      const [from, to] = apart ? [Number(apart[0]), Number(apart[1])] : [position, headerEnd(converted, position)];
+      const [from, to] = apart ? [Number(apart[0]), Number(apart[1])] : [position, headerEnd(only, position)];
       if (apart) converter.seek(from);
       const bytes = await file.read(from, to);
       if (!bytes) break;
@@ -115,7 +116,6 @@ export async function loadCheckpoint(module, { files, size, companions }, copy, 
     }
     if (!begun && loader.residentSize !== undefined) {
       begun = true;
-      if (!ignoreMemory) refuseTooLarge(loader.residentSize);
       onHeader({ weightsSize: loader.residentSize, fileSize: Number(converter.fileSize) });
       for (const [from, to] of pairs(common(loader.wanted() ?? [], resumed))) await giveKept(copy, loader, from, to);
     }
@@ -142,8 +142,24 @@ export async function loadCheckpoint(module, { files, size, companions }, copy, 
     throw new ClipError("corrupt_model", `${files[0]?.name} is damaged: its SHA-256 is ${found} where ${sha256} is expected; load it again`);
   }
   await copy.change((about) => ({ ...about, ...description, sha256: sha256 ?? null }));
-  await copy.complete(converted);
+  await copy.complete(only);
   return loader.finish();
+}
+
+/**
+ * @param {LocalCopy} copy
+ * @param {Uint8Array} start of the file
+ * @returns {Promise<boolean>} whether what is stored there, if anything, is the same
+ */
+async function isStored(copy, start) {
+  const end = Math.min(start.length, copy.keptTo(0));
+  for (let position = 0; position < end; ) {
+    const bytes = await copy.read(position, end);
+    if (!bytes) return true; // the copy has failed, and is given up
+    if (!bytes.every((byte, i) => byte === start[position + i])) return false;
+    position += bytes.length;
+  }
+  return true;
 }
 
 /**

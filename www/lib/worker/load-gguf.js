@@ -1,7 +1,6 @@
 // Weights -> the towers of a model: reads the parts of a file that the towers need, in file order. If the source
 // supports ranges, reads nothing else.
 
-import { refuseTooLarge } from "./refuse-too-large.js";
 import { Meter } from "./progress.js";
 import { limitsOf, newLoader, requireRoom } from "../engine/module-inputs.js";
 import { ClipError } from "../shared/error.js";
@@ -18,10 +17,9 @@ import { bytesIn, pairs, without } from "../shared/ranges.js";
  * @property {Tower | undefined} first the tower to load before the other, if the file has both
  * @property {string | undefined} sha256 of the whole file
  * @property {Uint8Array | null} start the file's first bytes, which have been read already
- * @property {boolean} ignoreMemory whether to load a model that this device probably has too little memory for
  * @property {LimitOptions} limits
  * @property {(header: { weightsSize: number, fileSize: number }) => void} onHeader called with the bytes of
- *   memory that the weights take, and the bytes of the file
+ *   memory that the weights take, and the bytes of the file; throws if that is too much memory
  * @property {(progress: Progress) => void} onProgress
  * @property {AbortSignal} signal
  */
@@ -48,7 +46,7 @@ export function headerEnd(towers, position) {
  * @param {LoadingOptions} options
  * @returns {AsyncGenerator<ClipEncoder, void, void>}
  */
-export async function* loadTowers(module, weights, { towers, first, start, sha256, ignoreMemory, limits, onHeader, onProgress, signal }) {
+export async function* loadTowers(module, weights, { towers, first, start, sha256, limits, onHeader, onProgress, signal }) {
   const loader = newLoader(module, limitsOf(module.bindings, limits), towers);
   const meter = new Meter(onProgress);
   /** @type {Sha256 | null} of a file that is read in one pass; otherwise the file is read once more at the end */
@@ -80,7 +78,6 @@ export async function* loadTowers(module, weights, { towers, first, start, sha25
     loader.finish(); // throws the error that says what is wrong
     throw new ClipError("truncated_model", `${weights.name} has no header; load it again`);
   }
-  if (!ignoreMemory) refuseTooLarge(residentSize);
   const size = weights.size ?? fileSize;
   onHeader({ weightsSize: residentSize, fileSize: size });
 

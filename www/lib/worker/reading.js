@@ -3,15 +3,16 @@
 import { CONVERSION, checkpointKey, loadCheckpoint } from "./load-checkpoint.js";
 import { headerEnd, loadTowers } from "./load-gguf.js";
 import { ClipError, codeOf } from "../shared/error.js";
-import { hasTowers, isKept, LocalCopy } from "../store/local-copy.js";
+import { aboutKept, LocalCopy } from "../store/local-copy.js";
 import { modelLock } from "../store/model-lock.js";
 import { isCheckpoint, openCheckpoint } from "../weights/checkpoint-files.js";
 import { FileChanged } from "../weights/remote-file.js";
-import { openStored, openWeights } from "../weights/sources.js";
+import { etagOf, openStored, openWeights } from "../weights/sources.js";
 
 /** @import { ClipEncoder } from "../../pkg/simd128/clip_wasm.js" */
 /** @import { Module } from "../engine/start-towers.js" */
 /** @import { Exchange, LoadParams, Origin } from "../shared/protocol.js" */
+/** @import { About } from "../store/kept-file.js" */
 /** @import { Weights } from "../weights/sources.js" */
 
 /** How often a file may change while it is read, before the load fails. */
@@ -24,8 +25,8 @@ const WRONG_FILE = ["not_a_model", "unsupported_model", "truncated_model", "malf
  * @typedef {object} Target
  * @property {(fileSize: Promise<number | null>) => Promise<Module>} open starts the module, unless it runs already
  * @property {(header: { weightsSize: number, fileSize: number }) => void} onHeader called when the file's header is read
- * @property {(towers: ClipEncoder, isFirst: boolean) => Promise<void>} take adds towers that are loaded; `isFirst`: there
- *   are more to come
+ * @property {(towers: ClipEncoder, etag: string | null, isFirst: boolean) => Promise<void>} take adds towers that are
+ *   loaded; `etag`: of the files that they are from, as far as their server told it; `isFirst`: there are more to come
  * @property {Origin} origin
  */
 
@@ -47,11 +48,26 @@ export async function readModel(params, exchange, target) {
   const { signal } = exchange;
   const key = keyOf(params);
   const done = await modelLock(key, { mode: "shared", signal }, async () => {
-    const all = await isKept(key, params);
+    const all = hasAll(await aboutKept(key), params);
     if (all) await readAgain(params, exchange, target);
     return all;
   });
   if (!done) await modelLock(key, { signal }, () => readAgain(params, exchange, target));
+}
+
+/**
+ * Whether everything that a load needs is stored.
+ * @param {About | null} about what is known of the stored file
+ * @param {LoadParams} params
+ */
+function hasAll(about, { towers, sha256 }) {
+  if (!about || (sha256 && about.sha256 !== sha256) || !isCurrent(about)) return false;
+  return about.whole || (towers !== undefined && towers.every((tower) => about.towers.includes(tower)));
+}
+
+/** @param {About} about */
+function isCurrent({ conversion }) {
+  return !conversion || conversion.version === CONVERSION;
 }
 
 /**
@@ -104,9 +120,9 @@ function readingOf(weights, params, exchange, target) {
     const fileSize = start.then(() => params.size ?? weights.size);
     fileSize.catch(() => {}); // `await start`, below, reports it
     const module = await target.open(fileSize);
-    const { towers, first, sha256, ignoreMemory, limits } = params;
-    const options = { towers, first, sha256, ignoreMemory, limits, start: await start, onHeader: target.onHeader, ...exchange };
-    for await (const stage of loadTowers(module, weights, options)) await target.take(stage, first !== undefined);
+    const { towers, first, sha256, limits } = params;
+    const options = { towers, first, sha256, limits, start: await start, onHeader: target.onHeader, ...exchange };
+    for await (const stage of loadTowers(module, weights, options)) await target.take(stage, weights.etag ?? null, first !== undefined);
     target.origin.sha256 = weights.sha256;
     await weights.complete(towers);
   };
@@ -123,17 +139,17 @@ function readingOf(weights, params, exchange, target) {
 async function openConversion(source, params, exchange, target) {
   const key = keyOf(params);
   const copy = await LocalCopy.open(key, { ...params, ...exchange });
-  const kept = copy.about?.conversion;
-  const isCurrent = kept?.version === CONVERSION;
-  if (copy.about && isCurrent && hasTowers(copy.about, params.towers)) return readingOf(openStored(key, copy), { ...params, sha256: undefined }, exchange, target);
+  const { about } = copy;
+  if (hasAll(about, params)) return readingOf(openStored(key, copy), { ...params, sha256: undefined }, exchange, target);
   // The hash needs all bytes of the checkpoint, but those that an earlier visit has read are not stored.
-  const goesOn = isCurrent && !params.sha256;
-  const checkpoint = await openCheckpoint(source, { ...params, ...exchange }, goesOn ? kept.etags : []);
+  const goesOn = about !== null && isCurrent(about) && !params.sha256;
+  const checkpoint = await openCheckpoint(source, { ...params, ...exchange }, goesOn ? (about.conversion?.etags ?? []) : []);
   const load = async () => {
     const module = await target.open(Promise.resolve(checkpoint.size));
-    const { type, activation, towers, sha256, ignoreMemory, limits } = params;
-    const options = { type, activation, towers, sha256, ignoreMemory, limits, goesOn, onHeader: target.onHeader, ...exchange };
-    await target.take(await loadCheckpoint(module, checkpoint, copy, options), false);
+    const { type, activation, towers, sha256, limits } = params;
+    const options = { type, activation, towers, sha256, limits, goesOn, onHeader: target.onHeader, ...exchange };
+    const loaded = await loadCheckpoint(module, checkpoint, copy, options);
+    await target.take(loaded, etagOf(checkpoint.files.map(({ etag = null }) => etag)), false);
     target.origin.sha256 = sha256 ?? null;
   };
   const close = async () => {

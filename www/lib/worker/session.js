@@ -3,12 +3,15 @@
 
 import { isFault, isOnGpu, notOnGpu, reasonOf, watched } from "./gpu-faults.js";
 import { errorMessage } from "./message-loop.js";
+import { Place } from "./place.js";
 import { keyOf, readModel } from "./reading.js";
+import { refuseTooLarge } from "./refuse-too-large.js";
 import { requireRoom } from "../engine/module-inputs.js";
 import { findAdapter, startGpu } from "../engine/start-gpu.js";
 import { openTowers, usableThreads } from "../engine/start-towers.js";
 import { ClipError, codeOf } from "../shared/error.js";
 import { checkLimit } from "../shared/limits.js";
+import { TOWERS } from "../shared/towers.js";
 import { onAbort } from "../shared/waiting.js";
 import { gpuVerdict } from "../store/gpu-verdicts.js";
 
@@ -16,10 +19,7 @@ import { gpuVerdict } from "../store/gpu-verdicts.js";
 /** @import { GpuModule } from "../engine/start-gpu.js" */
 /** @import { Module } from "../engine/start-towers.js" */
 /** @import { DeviceInfo, Exchange, LimitOptions, Loaded, LoadParams, Origin, Outcome, TokenizedText, Tower } from "../shared/protocol.js" */
-/** @import { Target } from "./reading.js" */
 
-/** @type {Tower[]} */
-const TOWERS = ["text", "vision"];
 /** Inputs after which the GPU is compared with the processor's vectors again: some drivers become wrong while they run. */
 const CHECK_EVERY = 1000;
 /** Inputs that a check computes, in time. */
@@ -58,6 +58,8 @@ export class Session {
   #limits = {};
   /** Bytes of memory that the weights take, or will take when all are loaded. */
   #weightsSize = 0;
+  /** Of the files that the towers are from, as far as their server told it. @type {string | null} */
+  #etag = null;
   /** @type {Origin} */
   #origin = { size: null, sha256: null, source: null };
 
@@ -78,11 +80,13 @@ export class Session {
       const interrupt = new AbortController();
       const forget = onAbort(exchange.signal, () => interrupt.abort(exchange.signal.reason));
       this.#loads.add(interrupt);
+      const before = { towers: this.#towers, weightsSize: this.#weightsSize };
       const target = new Place(this.#start, this.#take, this.#onHeader, this.#origin, wanted, exchange);
       try {
         await readModel(wanted, { ...exchange, signal: interrupt.signal }, target);
         return await this.#loaded();
       } catch (error) {
+        if (this.#towers === before.towers) this.#weightsSize = before.weightsSize;
         if (exchange.signal.aborted) throw error;
         if (interrupt.signal.reason !== REPLACED) this.#dropGpu(target.module, error, exchange);
       } finally {
@@ -283,21 +287,29 @@ export class Session {
     return gpuVerdict(adapter, `${keyOf(params) || nameOf(params)}, ${usableThreads(params.threads)} threads`);
   };
 
-  #onHeader = (/** @type {{ weightsSize: number, fileSize: number }} */ header) => {
-    this.#weightsSize += header.weightsSize;
+  #onHeader = (/** @type {LoadParams} */ { ignoreMemory }, /** @type {{ weightsSize: number, fileSize: number }} */ header) => {
+    const weightsSize = this.#weightsSize + header.weightsSize;
+    if (!ignoreMemory) refuseTooLarge(weightsSize);
+    this.#weightsSize = weightsSize;
     this.#origin.size = header.fileSize;
   };
 
   /**
    * @param {Module | GpuModule} module that the towers are in
    * @param {ClipEncoder} towers
+   * @param {string | null} etag of the files that they are from
    * @param {boolean} isFirst whether there are more to come
    * @param {Exchange} exchange
    */
-  #take = async (module, towers, isFirst, exchange) => {
+  #take = async (module, towers, etag, isFirst, exchange) => {
     if (isOnGpu(towers)) await watched(towers.checkGpu(), CHECKED, /** @type {GpuModule} */ (module));
     while (this.#running.size > 0) await Promise.allSettled(this.#running);
     if (module !== this.#module) throw REPLACED;
+    if (this.#encoder && etag !== null && this.#etag !== null && etag !== this.#etag) {
+      towers.free();
+      throw new ClipError("missing_tower", "the model has changed on its server since its first tower was loaded; load it anew");
+    }
+    this.#etag = etag;
     if (this.#encoder) this.#encoder.add(towers);
     else this.#encoder = towers;
     const { info } = this.#encoder;
@@ -335,30 +347,6 @@ export class Session {
   #theEncoder() {
     if (!this.#encoder) throw new ClipError("internal", "no model is loaded");
     return this.#encoder;
-  }
-}
-
-/**
- * Where a load puts its towers, and the module that it puts them in.
- * @implements {Target}
- */
-class Place {
-  /** @type {Module | GpuModule | null} */
-  module = null;
-
-  /**
-   * @param {(params: LoadParams, fileSize: Promise<number | null>, exchange: Exchange) => Promise<Module | GpuModule>} start
-   * @param {(module: Module | GpuModule, towers: ClipEncoder, isFirst: boolean, exchange: Exchange) => Promise<void>} put
-   * @param {Target["onHeader"]} onHeader
-   * @param {Origin} origin
-   * @param {LoadParams} params
-   * @param {Exchange} exchange
-   */
-  constructor(start, put, onHeader, origin, params, exchange) {
-    this.onHeader = onHeader;
-    this.origin = origin;
-    this.open = async (/** @type {Promise<number | null>} */ fileSize) => (this.module = await start(params, fileSize, exchange));
-    this.take = (/** @type {ClipEncoder} */ towers, /** @type {boolean} */ isFirst) => put(/** @type {Module} */ (this.module), towers, isFirst, exchange);
   }
 }
 

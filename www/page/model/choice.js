@@ -46,8 +46,8 @@ const towersField = elementById("model-for", HTMLElement);
 const towersMenu = elementById("model-towers", HTMLSelectElement);
 const about = elementById("model-about", HTMLElement);
 
-/** What a model can be loaded for, by the values of the menu. */
-const PURPOSES = { "": "for images and texts", vision: "for images only", text: "for texts only" };
+/** What a model can be loaded for: the menu's options without sizes. */
+const PURPOSES = [...towersMenu.options].map(({ textContent }) => textContent);
 
 export class ModelChoice {
   /** @type {MenuEntry[]} */
@@ -75,10 +75,9 @@ export class ModelChoice {
   #showPurposes() {
     const entry = this.#entry();
     towersField.hidden = entry?.builtIn === true;
-    for (const option of towersMenu.options) {
-      const value = /** @type {keyof typeof PURPOSES} */ (option.value);
-      const size = value === "" ? undefined : entry?.towers?.[value];
-      option.textContent = [PURPOSES[value], size && `${megabytes(size, 0)} download`].filter(Boolean).join(" · ");
+    for (const [index, option] of [...towersMenu.options].entries()) {
+      const size = entry?.towers?.[/** @type {Tower} */ (option.value)];
+      option.textContent = [PURPOSES[index], size && `${megabytes(size, 0)} download`].filter(Boolean).join(" · ");
     }
   }
 
@@ -88,9 +87,10 @@ export class ModelChoice {
     for (const control of [menu, urlField, fileField, towersMenu]) control.disabled = isLoading;
   }
 
-  /** @param {File[]} files */
+  /** @param {File[]} files of a model, of which all is wanted */
   setFiles(files) {
     this.#putFiles(files);
+    towersMenu.value = "";
     this.#setOrigin("file");
   }
 

@@ -41,14 +41,15 @@ export function languageWarning(text, isEnglishOnly) {
 }
 
 /**
- * Its size, what it embeds if that is not all, what computes, and its language.
- * @param {Pick<ClipEncoder, "info" | "device" | "threads">} encoder
+ * Its size, of one tower in memory; what it embeds if that is not all; what computes; and its language.
+ * @param {Pick<ClipEncoder, "info" | "device" | "threads" | "memory">} encoder
  * @returns {string}
  */
 export function facts(encoder) {
   const { info } = encoder;
   const only = info.towers.length === 1 && (info.towers[0] === "text" ? "texts only" : "images only");
-  const parts = [info.size !== null && megabytes(info.size), only, computes(encoder), knowsEnglishOnly(info) && "English"];
+  const size = only ? encoder.memory.weights : info.size;
+  const parts = [size !== null && megabytes(size), only, computes(encoder), knowsEnglishOnly(info) && "English"];
   return parts.filter(Boolean).join(" · ");
 }
 

@@ -1,6 +1,7 @@
 // The model: one line says which is ready, or how far its load is; it opens to the panel that chooses another.
 
 import { ClipEncoder, ClipError } from "../../clip.js";
+import { TOWERS } from "../../lib/shared/towers.js";
 import { megabytes } from "../../lib/shared/units.js";
 import { elementById, newElement } from "../shell/elements.js";
 import { showError } from "../shell/notice.js";
@@ -27,8 +28,6 @@ const note = elementById("model-note", HTMLElement);
 const errorPlace = elementById("model-error", HTMLElement);
 const offer = elementById("model-offer", HTMLElement);
 
-/** @type {Tower[]} */
-const TOWERS = ["text", "vision"];
 /** How many smaller models are offered if one is too large. */
 const MOST_OFFERS = 2;
 
@@ -41,7 +40,7 @@ export class ModelPanel extends EventTarget {
   #loaded = null;
   /** @type {Load | null} */
   #loading = null;
-  /** @type {string | File | File[] | null} the source that failed to load last */
+  /** @type {Choice | null} what failed to load last */
   #failed = null;
   /** @type {AbortController | null} of the vision tower's load, while it goes on */
   #rest = null;
@@ -74,7 +73,7 @@ export class ModelPanel extends EventTarget {
     if (this.#loading) return this.#loading.promise;
     await this.#menuShown;
     const choice = this.#choice.now();
-    if (this.#loaded && (this.#has(choice) || choice?.source === this.#failed)) return this.#loaded.encoder;
+    if (this.#loaded && (this.#has(choice) || this.#hasFailed(choice))) return this.#loaded.encoder;
     return this.#load();
   }
 
@@ -101,7 +100,12 @@ export class ModelPanel extends EventTarget {
     await this.#menuShown;
     const choice = this.#choice.now();
     if (choice === null) return false;
-    return this.#has(choice) || (this.#loaded !== null && choice.source === this.#failed) || choice.builtIn === true;
+    return this.#has(choice) || (this.#loaded !== null && this.#hasFailed(choice)) || choice.builtIn === true;
+  }
+
+  /** @param {Choice | null} choice @returns {boolean} whether its load was the last to fail */
+  #hasFailed(choice) {
+    return choice !== null && choice.source === this.#failed?.source && String(choice.towers) === String(this.#failed.towers);
   }
 
   /**
@@ -185,7 +189,7 @@ export class ModelPanel extends EventTarget {
     };
     const loadAnew = () => ClipEncoder.load(source, { size, sha256, mirrors, ignoreMemory, towers, first: towers ? undefined : "text", ...told });
     /** @type {Promise<ClipEncoder>} */
-    const promise = inUse ? loadFurther(inUse, towers ?? TOWERS, told).then((isLoaded) => (isLoaded ? inUse : loadAnew())) : loadAnew();
+    const promise = inUse ? loadFurther(inUse, towers ?? TOWERS, { ignoreMemory, ...told }).then((isLoaded) => (isLoaded ? inUse : loadAnew())) : loadAnew();
     this.#loading = { source, promise, abort };
     this.#showLoading(true);
     try {
@@ -197,7 +201,7 @@ export class ModelPanel extends EventTarget {
       this.dispatchEvent(new Event("ready"));
     } catch (error) {
       loaded();
-      this.#failed = source;
+      this.#failed = choice;
       this.#showFailure(error);
       throw error;
     } finally {
@@ -351,18 +355,22 @@ export class ModelPanel extends EventTarget {
   }
 }
 
+/** Codes of errors after which the model must be loaded anew. */
+const ANEW = ["missing_tower", "encoder_lost", "closed"];
+
 /**
  * @param {ClipEncoder} encoder
  * @param {Tower[]} towers
- * @param {Pick<LoadOptions, "signal" | "onProgress" | "onWarning">} options
- * @returns {Promise<boolean>} false if its file lacks one: on the Hub, another file may have it
+ * @param {Parameters<ClipEncoder["loadTowers"]>[1]} options
+ * @returns {Promise<boolean>} false if they cannot be added to this encoder: its file lacks one (on the Hub, another may
+ *   have it) or has changed, or the encoder has ended
  */
 async function loadFurther(encoder, towers, options) {
   try {
     await encoder.loadTowers(towers, options);
     return true;
   } catch (error) {
-    if (error instanceof ClipError && error.code === "missing_tower") return false;
+    if (error instanceof ClipError && ANEW.includes(error.code)) return false;
     throw error;
   }
 }

@@ -190,9 +190,9 @@ export class SearchView {
       this.#setStage("Loading the model…");
       const encoder = await this.#model.encoder();
       const collection = await this.#collectionOf(encoder);
-      await encoder.loaded;
+      const failure = await encoder.loaded.then(() => null, (error) => error); // of whichever tower was still loading
       if (!encoder.info.towers.includes("vision")) {
-        throw new ClipError("missing_tower", "no image tower is loaded: choose a model that embeds images, and load it for them");
+        throw failure ?? new ClipError("missing_tower", "no vision tower is loaded: under “Change model”, load a model for images");
       }
       this.#indexNew(collection, paths);
     } catch (error) {

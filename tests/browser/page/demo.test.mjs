@@ -40,6 +40,24 @@ async function winner(clip, image) {
   return (await verdict(clip).textContent())?.replace(/[“”]/g, "");
 }
 
+/**
+ * Clicks a sample while nothing runs, and waits for the run that follows when the sample has been fetched.
+ * @param {ClipPage} clip
+ * @param {string} image
+ */
+async function askFor(clip, image) {
+  const hasRun = clip.page.evaluate(() => new Promise((resolve) => {
+    const state = /** @type {Element} */ (document.querySelector("#run-state"));
+    let hasBegun = false;
+    new MutationObserver((_changes, observer) => {
+      if (state.textContent !== "") hasBegun = true;
+      else if (hasBegun) resolve(observer.disconnect());
+    }).observe(state, { childList: true });
+  }));
+  await clip.page.getByRole("button", { name: `Sample ${image}` }).click();
+  await hasRun;
+}
+
 describe("on the first visit", () => {
   test("a picture and four captions are embedded without a click, and the right caption wins", async (t) => {
     const clip = await site.visit(t);
@@ -97,7 +115,8 @@ describe("samples", () => {
     await clip.texts.fill("my own words");
     await clip.pickImages([join(FIXTURES, "cat.png")]);
     await clip.page.getByRole("button", { name: "Sample fish.png" }).click();
-    await clip.page.locator("#legend .name", { hasText: "my own words" }).waitFor();
+    // Not of the run that began with the user's picture, while the sample was fetched.
+    await clip.page.locator("#legend .name", { hasText: "fish.png" }).waitFor();
     await clip.settled();
     assert.equal(await clip.texts.inputValue(), "my own words");
     assert.deepEqual(await clip.legend(), ["“my own words”", "cat.png", "fish.png"]);
@@ -196,8 +215,7 @@ describe("the sheet to draw on", () => {
 test("for a photograph, the page says that this model only knows drawings", async (t) => {
   const clip = await site.visit(t);
   await winner(clip, "hearts.png");
-  await clip.page.getByRole("button", { name: "Sample hearts.png" }).click(); // asked for, it stays
-  await clip.settled();
+  await askFor(clip, "hearts.png"); // so that it stays
   await clip.pickImages([join(FIXTURES, "rocket.jpg")]);
   await clip.embed();
   const note = clip.page.locator("#result-note");
@@ -212,8 +230,7 @@ test("for a photograph, the page says that this model only knows drawings", asyn
 test("several images and texts: a table, the best text of each image marked", async (t) => {
   const clip = await site.visit(t);
   await winner(clip, "hearts.png");
-  await clip.page.getByRole("button", { name: "Sample hearts.png" }).click(); // asked for, it stays
-  await clip.settled();
+  await askFor(clip, "hearts.png"); // so that it stays
   await clip.pickImages([join(FIXTURES, "cat.png"), join(FIXTURES, "rocket.jpg")]);
   await clip.embed();
   const { data } = await clip.copied();

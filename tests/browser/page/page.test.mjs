@@ -52,6 +52,7 @@ test("by keyboard: the focus moves from Load to Cancel, and back again", async (
   site.hub.answer("/never.gguf", () => {});
   await clip.chooseOrigin("Name or URL");
   await clip.page.getByLabel("Name of a model on the Hub, or address of a file").fill(`${site.hub.origin}/never.gguf`);
+  await clip.page.keyboard.press("Tab"); // to what it is loaded for
   await clip.page.keyboard.press("Tab");
   await clip.page.keyboard.press("Enter");
   assert.equal((await focused(clip.page)).id, "model-cancel");

@@ -63,6 +63,7 @@ const STATES = {
     await clip.page.getByRole("link", { name: "Search pictures" }).click();
     await clip.page.locator("#view-search").waitFor();
     await clip.page.locator("#search-files").setInputFiles([join(FIXTURES, "cat.png"), join(FIXTURES, "rocket.jpg")]);
+    await clip.page.locator("#search-state").filter({ hasText: "2 pictures indexed" }).waitFor();
     await clip.page.getByRole("searchbox", { name: "What to look for" }).fill("a cat");
     await clip.page.getByRole("button", { name: "Search", exact: true }).click();
     await clip.page.locator("#search-hits li").nth(1).waitFor();

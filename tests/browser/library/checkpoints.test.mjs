@@ -9,7 +9,7 @@ import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { record } from "../../reliability/record.mjs";
 import { FIXTURES, REPOSITORY, shownCode, Site, TEST_DATA, TINY_MODEL } from "../support/browser.mjs";
-import { abortLoad, apiPage, assertVectors, beginLoad, deleteKept, kept, keptFile, load, openApi, random, removeFileSystem, script } from "../support/loads.mjs";
+import { abortLoad, apiPage, assertVectors, beginLoad, deleteKept, kept, keptFile, load, openApi, random, removeFileSystem, script, vectorsOf } from "../support/loads.mjs";
 import { status } from "../support/server.mjs";
 import { torchCheckpoint } from "../support/torch.mjs";
 import { waitUntil } from "../support/waiting.mjs";
@@ -30,12 +30,7 @@ let folder;
 before(async () => {
   folder = mkdtempSync(join(tmpdir(), "clip-wasm-"));
   site = await Site.open();
-  /** @type {(() => void)[]} */
-  const ends = [];
-  const page = await apiPage(site, { after: (end) => void ends.push(/** @type {() => void} */ (end)) });
-  const { text, image } = await load(page, `${site.hub.origin}/tiny-gelu.q8_0.gguf`);
-  right = { text, image };
-  for (const end of ends) await end();
+  right = await vectorsOf(site, () => `${site.hub.origin}/tiny-gelu.q8_0.gguf`);
 });
 after(async () => {
   rmSync(folder, { recursive: true });

@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { Site, TEST_DATA, TINY_MODEL } from "../support/browser.mjs";
-import { apiPage, assertVectors, kept, keptFile, load } from "../support/loads.mjs";
+import { apiPage, assertVectors, kept, keptFile, load, vectorsOf } from "../support/loads.mjs";
 import { status } from "../support/server.mjs";
 import { torchCheckpoint } from "../support/torch.mjs";
 
@@ -27,12 +27,7 @@ let folder;
 before(async () => {
   folder = mkdtempSync(join(tmpdir(), "clip-wasm-"));
   site = await Site.open();
-  /** @type {(() => unknown)[]} */
-  const ends = [];
-  const page = await apiPage(site, { after: (end) => void ends.push(/** @type {() => unknown} */ (end)) });
-  const { text, image } = await load(page, `${site.hub.origin}/tiny-gelu.q8_0.gguf`);
-  right = { text, image };
-  for (const end of ends) await end();
+  right = await vectorsOf(site, () => `${site.hub.origin}/tiny-gelu.q8_0.gguf`);
 });
 after(async () => {
   rmSync(folder, { recursive: true });

@@ -70,6 +70,47 @@ for (const [what, path, file] of /** @type {[string, string, string][]} */ ([["a
   }
 }
 
+test("a file that changes while its second tower comes is read again, and counted once", async (t) => {
+  const page = await apiPage(site, t);
+  const serve = () => site.hub.parts("/m.gguf", TINY_MODEL);
+  const right = await load(page, serve(), { keep: false });
+  for (const keep of [true, false]) {
+    const url = site.hub.parts("/m.gguf", TINY_MODEL, { etag: '"old"', silentAfter: (from) => (from === 0 ? 4_450_000 : 0) });
+    const early = await page.evaluate(async ({ url, keep }) => {
+      window.clip = await window.ClipEncoder.load(url, { first: "text", keep, idleTimeout: 1000 });
+      return window.clip.info.towers;
+    }, { url, keep });
+    assert.deepEqual(early, ["text"]);
+    serve();
+    const found = await page.evaluate(async () => {
+      const { clip } = window;
+      await clip.loaded;
+      return { text: (await clip.embedText(["a dog"])).data[0] ?? null, image: (await clip.embedImage([window.cat])).data[0] ?? null, weights: clip.memory.weights };
+    });
+    const weights = await page.evaluate(async (url) => (await window.ClipEncoder.load(url, { keep: false })).memory.weights, url);
+    assert.deepEqual(found, { text: right.text, image: right.image, weights });
+  }
+});
+
+test("after a load that was ended between the towers, the other one counts once", async (t) => {
+  const page = await apiPage(site, t);
+  const url = site.hub.parts("/m.gguf", TINY_MODEL, { silentAfter: (from) => (from === 0 ? 4_450_000 : 0) });
+  await page.evaluate(async (url) => {
+    const abort = new AbortController();
+    window.clip = await window.ClipEncoder.load(url, { first: "text", signal: abort.signal });
+    abort.abort();
+    await window.clip.loaded.catch(() => {});
+  }, url);
+  site.hub.parts("/m.gguf", TINY_MODEL);
+  const found = await page.evaluate(async (url) => {
+    const alone = await window.ClipEncoder.load(url, { towers: ["text"], keep: false });
+    const whole = await window.ClipEncoder.load(url, { keep: false });
+    await window.clip.loadTowers(["vision"]);
+    return { one: window.clip.memory.weights, whole: whole.memory.weights, isMore: whole.memory.weights > alone.memory.weights };
+  }, url);
+  assert.deepEqual(found, { one: found.whole, whole: found.whole, isMore: true });
+});
+
 test("a wrong SHA-256 is refused for a converted tower that is stored, too", async (t) => {
   const page = await apiPage(site, t);
   const url = site.hub.parts(PATH, SOURCE);

@@ -123,6 +123,22 @@ export async function pageWithEncoder(site, t) {
 }
 
 /**
+ * The vectors of a model, from a page of its own.
+ * @param {Site} site
+ * @param {() => string} serve gives the model's URL, when the page is open
+ * @returns {Promise<Vectors>}
+ */
+export async function vectorsOf(site, serve) {
+  /** @type {(() => unknown)[]} */
+  const ends = [];
+  const page = await apiPage(site, { after: (end) => void ends.push(/** @type {() => unknown} */ (end)) });
+  const { code, text, image } = await load(page, serve());
+  assert.equal(code, null);
+  for (const end of ends) await end();
+  return { text, image };
+}
+
+/**
  * The error code of a call with wrong arguments, or `no error`.
  * @param {Page} page
  * @param {(globals: any) => Promise<unknown>} call runs in the page, whose globals it receives

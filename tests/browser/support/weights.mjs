@@ -5,7 +5,7 @@ import { createHash } from "node:crypto";
 import { readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { REPOSITORY, Site, TINY_MODEL } from "./browser.mjs";
-import { apiPage, assertVectors, load } from "./loads.mjs";
+import { assertVectors, load, vectorsOf } from "./loads.mjs";
 import { status } from "./server.mjs";
 
 /** @import { Page } from "playwright-core" */
@@ -18,8 +18,8 @@ export const MODEL = "/m.gguf";
 
 export async function openWeights() {
   const site = await Site.open();
-  const right = await vectorsOf(site, "/tiny.gguf", TINY_MODEL);
-  const otherRight = await vectorsOf(site, "/other.gguf", OTHER_MODEL);
+  const right = await vectorsOf(site, () => site.hub.parts("/tiny.gguf", TINY_MODEL));
+  const otherRight = await vectorsOf(site, () => site.hub.parts("/other.gguf", OTHER_MODEL));
   assert.notDeepEqual(right, otherRight);
 
   /**
@@ -46,20 +46,4 @@ export async function openWeights() {
 
   const sha256 = createHash("sha256").update(readFileSync(TINY_MODEL)).digest("hex");
   return { site, size: statSync(TINY_MODEL).size, sha256, right, otherRight, assertRight, assertKept, serve };
-}
-
-/**
- * @param {Site} site
- * @param {string} path
- * @param {string} source
- * @returns {Promise<Vectors>}
- */
-async function vectorsOf(site, path, source) {
-  /** @type {(() => void)[]} */
-  const ends = [];
-  const page = await apiPage(site, { after: (end) => void ends.push(/** @type {() => void} */ (end)) });
-  const { code, text, image } = await load(page, site.hub.parts(path, source));
-  assert.equal(code, null);
-  for (const end of ends) await end();
-  return { text, image };
 }

@@ -14,7 +14,8 @@ import { requireLimits } from "../shared/limits.js";
 /**
  * @typedef {object} LoadOptions
  * @property {Tower[]} [towers] the towers to load, such as `["text"]` if only texts will be embedded. If the server
- *   supports range requests, the rest of the file is not fetched, unless a checkpoint's `sha256` needs it. By default, both, or those that the file has
+ *   supports range requests, the rest of the file is not fetched, unless a checkpoint's `sha256` needs it. By default,
+ *   both, or those that the file has
  * @property {Tower} [first] the tower to load first if both are loaded: `load` resolves as soon as this tower is ready.
  *   The other one continues to load, and calls that need it wait; {@link ClipEncoder.loaded} settles when it is done
  * @property {string} [type] that a checkpoint is converted to: `q8_0` by default, or f32, f16, q5_1, q5_0, q4_1, q4_0.

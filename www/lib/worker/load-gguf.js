@@ -44,7 +44,8 @@ export function headerEnd(towers, position) {
  * @param {Module} module
  * @param {Weights} weights
  * @param {LoadingOptions} options
- * @returns {AsyncGenerator<ClipEncoder, void, void>}
+ * @returns {AsyncGenerator<{ towers: ClipEncoder, left: number }, void, void>} `left`: bytes of memory
+ *   that the weights take that are still to come
  */
 export async function* loadTowers(module, weights, { towers, first, start, sha256, limits, onHeader, onProgress, signal }) {
   const loader = newLoader(module, limitsOf(module.bindings, limits), towers);
@@ -94,10 +95,10 @@ export async function* loadTowers(module, weights, { towers, first, start, sha25
   for (const [index, places] of parts.entries()) {
     for (const [from, to] of pairs(places)) await takePart(from, to);
     const tower = stages[index];
-    if (tower) yield loader.finishTower(tower);
+    if (tower) yield { towers: loader.finishTower(tower), left: loader.residentSize ?? 0 };
   }
   if (verifies) await check(hash?.finish() ?? (await hashAll(module, weights, signal)), sha256, weights);
-  yield loader.finish();
+  yield { towers: loader.finish(), left: 0 };
 }
 
 /**

@@ -25,9 +25,16 @@ const WRONG_FILE = ["not_a_model", "unsupported_model", "truncated_model", "malf
  * @typedef {object} Target
  * @property {(fileSize: Promise<number | null>) => Promise<Module>} open starts the module, unless it runs already
  * @property {(header: { weightsSize: number, fileSize: number }) => void} onHeader called when the file's header is read
- * @property {(towers: ClipEncoder, etag: string | null, isFirst: boolean) => Promise<void>} take adds towers that are
- *   loaded; `etag`: of the files that they are from, as far as their server told it; `isFirst`: there are more to come
+ * @property {(towers: ClipEncoder, about: Taken) => Promise<void>} take adds towers that are loaded
  * @property {Origin} origin
+ */
+
+/**
+ * What is known of towers that are loaded.
+ * @typedef {object} Taken
+ * @property {string | null} etag of the files that they are from, as far as their server told it
+ * @property {boolean} isFirst whether one tower is loaded before the other
+ * @property {number} left bytes of memory that the weights of the towers still to come take
  */
 
 /**
@@ -122,7 +129,9 @@ function readingOf(weights, params, exchange, target) {
     const module = await target.open(fileSize);
     const { towers, first, sha256, limits } = params;
     const options = { towers, first, sha256, limits, start: await start, onHeader: target.onHeader, ...exchange };
-    for await (const stage of loadTowers(module, weights, options)) await target.take(stage, weights.etag ?? null, first !== undefined);
+    for await (const { towers, left } of loadTowers(module, weights, options)) {
+      await target.take(towers, { etag: weights.etag ?? null, isFirst: first !== undefined, left });
+    }
     target.origin.sha256 = weights.sha256;
     await weights.complete(towers);
   };
@@ -149,7 +158,7 @@ async function openConversion(source, params, exchange, target) {
     const { type, activation, towers, sha256, limits } = params;
     const options = { type, activation, towers, sha256, limits, goesOn, onHeader: target.onHeader, ...exchange };
     const loaded = await loadCheckpoint(module, checkpoint, copy, options);
-    await target.take(loaded, etagOf(checkpoint.files.map(({ etag = null }) => etag)), false);
+    await target.take(loaded, { etag: etagOf(checkpoint.files.map(({ etag = null }) => etag)), isFirst: false, left: 0 });
     target.origin.sha256 = sha256 ?? null;
   };
   const close = async () => {

@@ -19,6 +19,9 @@ import { gpuVerdict } from "../store/gpu-verdicts.js";
 /** @import { GpuModule } from "../engine/start-gpu.js" */
 /** @import { Module } from "../engine/start-towers.js" */
 /** @import { DeviceInfo, Exchange, LimitOptions, Loaded, LoadParams, Origin, Outcome, TokenizedText, Tower } from "../shared/protocol.js" */
+/** @import { Taken, Target } from "./reading.js" */
+
+/** @typedef {Parameters<Target["onHeader"]>[0]} Header */
 
 /** Inputs after which the GPU is compared with the processor's vectors again: some drivers become wrong while they run. */
 const CHECK_EVERY = 1000;
@@ -81,12 +84,13 @@ export class Session {
       const forget = onAbort(exchange.signal, () => interrupt.abort(exchange.signal.reason));
       this.#loads.add(interrupt);
       const before = { towers: this.#towers, weightsSize: this.#weightsSize };
-      const target = new Place(this.#start, this.#take, this.#onHeader, this.#origin, wanted, exchange);
+      const onHeader = (/** @type {Header} */ header) => this.#onHeader(header, before.weightsSize, wanted);
+      const target = new Place(this.#start, this.#take, onHeader, this.#origin, wanted, exchange);
       try {
         await readModel(wanted, { ...exchange, signal: interrupt.signal }, target);
         return await this.#loaded();
       } catch (error) {
-        if (this.#towers === before.towers) this.#weightsSize = before.weightsSize;
+        this.#weightsSize = this.#towers === before.towers ? before.weightsSize : this.#weightsSize - target.left;
         if (exchange.signal.aborted) throw error;
         if (interrupt.signal.reason !== REPLACED) this.#dropGpu(target.module, error, exchange);
       } finally {
@@ -216,8 +220,7 @@ export class Session {
     const identity = this.#identity;
     while (!this.#encoder) {
       if (this.#lost) throw this.#lost;
-      this.#weightsSize = 0;
-      const target = new Place(this.#start, this.#take, this.#onHeader, this.#origin, params, exchange);
+      const target = new Place(this.#start, this.#take, (header) => this.#onHeader(header, 0, params), this.#origin, params, exchange);
       try {
         await readModel(params, exchange, target);
       } catch (error) {
@@ -287,25 +290,30 @@ export class Session {
     return gpuVerdict(adapter, `${keyOf(params) || nameOf(params)}, ${usableThreads(params.threads)} threads`);
   };
 
-  #onHeader = (/** @type {LoadParams} */ { ignoreMemory }, /** @type {{ weightsSize: number, fileSize: number }} */ header) => {
-    const weightsSize = this.#weightsSize + header.weightsSize;
-    if (!ignoreMemory) refuseTooLarge(weightsSize);
-    this.#weightsSize = weightsSize;
-    this.#origin.size = header.fileSize;
-  };
+  /**
+   * @param {Header} header
+   * @param {number} loaded bytes of memory that the weights take that were loaded before this load
+   * @param {LoadParams} params
+   */
+  #onHeader({ weightsSize, fileSize }, loaded, { ignoreMemory }) {
+    if (!ignoreMemory) refuseTooLarge(loaded + weightsSize);
+    this.#weightsSize = loaded + weightsSize;
+    this.#origin.size = fileSize;
+  }
 
   /**
    * @param {Module | GpuModule} module that the towers are in
    * @param {ClipEncoder} towers
-   * @param {string | null} etag of the files that they are from
-   * @param {boolean} isFirst whether there are more to come
+   * @param {Taken} about
    * @param {Exchange} exchange
    */
-  #take = async (module, towers, etag, isFirst, exchange) => {
+  #take = async (module, towers, { etag, isFirst }, exchange) => {
     if (isOnGpu(towers)) await watched(towers.checkGpu(), CHECKED, /** @type {GpuModule} */ (module));
     while (this.#running.size > 0) await Promise.allSettled(this.#running);
     if (module !== this.#module) throw REPLACED;
-    if (this.#encoder && etag !== null && this.#etag !== null && etag !== this.#etag) {
+    // A file that changes during a load is read again: then the towers of the load itself are replaced.
+    const stays = this.#encoder !== null && this.#towers.some((tower) => !towers.info.towers.includes(tower));
+    if (stays && etag !== null && this.#etag !== null && etag !== this.#etag) {
       towers.free();
       throw new ClipError("missing_tower", "the model has changed on its server since its first tower was loaded; load it anew");
     }

@@ -57,16 +57,12 @@ async function inPage(t, script, worker = "") {
   return page.evaluate(
     async ({ url, script }) => {
       const { ClipEncoder } = await import("/clip.js");
-      const channel = new BroadcastChannel("lose");
       /** @type {string[]} */
       const warnings = [];
       const sleep = (/** @type {number} */ milliseconds) => new Promise((resolve) => void setTimeout(resolve, milliseconds));
       const tools = {
         load: (/** @type {LoadOptions} */ options) => ClipEncoder.load(url, { device: "webgpu", keep: false, onWarning: ({ code }) => void warnings.push(code), ...options }),
-        lose: async () => {
-          channel.postMessage("");
-          await sleep(200);
-        },
+        lose: window.loseGpu,
         sleep,
         tell: (/** @type {string} */ path) => fetch(path),
         codeOf: (/** @type {Promise<unknown>} */ promise) => promise.then(() => "ok", (error) => String(error.code)),

@@ -4,8 +4,9 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { Site, TEST_DATA, TINY_MODEL } from "../support/browser.mjs";
-import { apiPage, assertVectors, kept, load } from "../support/loads.mjs";
+import { apiPage, assertVectors, kept, load, script } from "../support/loads.mjs";
 import { status } from "../support/server.mjs";
+import { waitUntil } from "../support/waiting.mjs";
 
 /** @import { Answer } from "../support/server.mjs" */
 
@@ -109,6 +110,66 @@ test("after a load that was ended between the towers, the other one counts once"
     return { one: window.clip.memory.weights, whole: whole.memory.weights, isMore: whole.memory.weights > alone.memory.weights };
   }, url);
   assert.deepEqual(found, { one: found.whole, whole: found.whole, isMore: true });
+});
+
+test("a tower that is asked for twice at once counts once, and so does one that is aborted and asked for again", async (t) => {
+  for (const keep of [true, false]) {
+    // The worker learns of an abort when the page has asked for the tower again already.
+    const page = await apiPage(site, t, script(() => {
+      /** @type {Set<Event>} */
+      const delayed = new Set();
+      self.addEventListener("message", (event) => {
+        if (!event.data.abort || delayed.has(event)) return;
+        event.stopImmediatePropagation();
+        const again = new MessageEvent("message", { data: event.data });
+        delayed.add(again);
+        setTimeout(() => self.dispatchEvent(again), 300);
+      });
+    }));
+    const url = site.hub.parts("/m.gguf", TINY_MODEL);
+    await page.evaluate(async ({ url, keep }) => void (window.clip = await window.ClipEncoder.load(url, { towers: ["vision"], keep })), { url, keep });
+    site.hub.parts("/m.gguf", TINY_MODEL, { silentAfter: (from) => (from > 0 ? 1_000_000 : Infinity) });
+    await page.evaluate(async () => {
+      const abort = new AbortController();
+      // Aborted when its header has been read, and its weights are counted.
+      const loading = window.told(window.clip.loadTowers(["text"], { signal: abort.signal, onProgress: ({ loaded }) => void (loaded > 2_500_000 && abort.abort()) }));
+      if (!String(await loading).startsWith("aborted")) throw new Error(String(await loading));
+    });
+    site.hub.parts("/m.gguf", TINY_MODEL);
+    const found = await page.evaluate(async (url) => {
+      await Promise.all([window.clip.loadTowers(["text"]), window.clip.loadTowers(["text"])]);
+      return { weights: window.clip.memory.weights, whole: (await window.ClipEncoder.load(url, { keep: false })).memory.weights };
+    }, url);
+    assert.equal(found.weights, found.whole);
+  }
+});
+
+test("a tower that has come although its load was aborted is not loaded again", async (t) => {
+  // The second load is never answered: its abort comes too late for the worker.
+  const page = await apiPage(site, t, script(() => {
+    const { postMessage } = self;
+    let loads = 0;
+    self.postMessage = (/** @type {any[]} */ ...message) => {
+      if (!message[0].result?.info || ++loads !== 2) postMessage.apply(self, /** @type {any} */ (message));
+    };
+  }));
+  const url = site.hub.parts("/m.gguf", TINY_MODEL);
+  const whole = await page.evaluate(async (url) => {
+    const whole = (await window.ClipEncoder.load(url, { keep: false })).memory.weights;
+    window.clip = await window.ClipEncoder.load(url, { towers: ["vision"] });
+    window.abort = new AbortController();
+    window.outcome = window.told(window.clip.loadTowers(["text"], { signal: window.abort.signal }));
+    return whole;
+  }, url);
+  await waitUntil("both towers are stored", async () => (await kept(page)).some(({ whole, towers }) => whole || towers.length === 2));
+  site.hub.answer("/m.gguf", status(404));
+  const found = await page.evaluate(async () => {
+    window.abort.abort();
+    const aborted = String(await window.outcome).split(":")[0];
+    await window.clip.loadTowers(["text"]);
+    return { aborted, weights: window.clip.memory.weights, towers: window.clip.info.towers };
+  });
+  assert.deepEqual(found, { aborted: "aborted", weights: whole, towers: ["text", "vision"] });
 });
 
 test("a wrong SHA-256 is refused for a converted tower that is stored, too", async (t) => {

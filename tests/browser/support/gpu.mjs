@@ -16,12 +16,17 @@ export const HARDWARE = `
     globalThis.setTimeout = (run, milliseconds, ...rest) => start(run, milliseconds === 10_000 ? 60_000 : milliseconds, ...rest);
   }`;
 
-/** A message on the channel "lose" destroys the devices. */
+/** Lets a page destroy its workers' devices: see {@link pageWithWorkers}. */
 export const LOSES = `
   const requestDevice = GPUAdapter.prototype.requestDevice;
   GPUAdapter.prototype.requestDevice = async function (descriptor) {
     const device = await requestDevice.call(this, descriptor);
-    new BroadcastChannel("lose").onmessage = () => device.destroy();
+    const channel = new BroadcastChannel("lose");
+    channel.onmessage = ({ data }) => {
+      if (data !== "lose") return;
+      device.destroy();
+      channel.postMessage("lost");
+    };
     return device;
   };`;
 
@@ -37,7 +42,7 @@ export function beginWorkersWith(site, script) {
 }
 
 /**
- * An empty page in whose workers a script runs first.
+ * An empty page in whose workers a script runs first. With {@link LOSES} in it, `loseGpu` destroys their devices.
  * @param {Site} site
  * @param {TestContext} t
  * @param {string} script
@@ -47,5 +52,16 @@ export async function pageWithWorkers(site, t, script) {
   const page = await site.emptyPage(t);
   page.setDefaultTimeout(100_000);
   if (script) beginWorkersWith(site, script);
+  await page.evaluate(() => {
+    const sleep = (/** @type {number} */ milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
+    window.loseGpu = async () => {
+      const channel = new BroadcastChannel("lose");
+      const lost = new Promise((resolve) => (channel.onmessage = resolve));
+      channel.postMessage("lose");
+      await Promise.race([lost, sleep(5000)]);
+      channel.close();
+      await sleep(200); // the worker is told of the loss
+    };
+  });
   return page;
 }

@@ -24,10 +24,14 @@ declare global {
     warnings: string[];
     onWarning(warning: Warning): void;
 
+    // pageWithWorkers in gpu.mjs
+    loseGpu(): Promise<void>;
+
     // Used by several tests
     clip: ClipEncoder;
     abort: AbortController;
     loading: Promise<Outcome>;
+    outcome: Promise<unknown>;
     images: ImageSource[];
     /** An image that has the named effect on the worker that reads or embeds it. */
     image(effect: string): Blob | Uint8Array<ArrayBuffer>;

@@ -12,6 +12,7 @@ import { FileChanged } from "../weights/remote-file.js";
 /** @import { LimitOptions, Progress, Tower } from "../shared/protocol.js" */
 /** @import { LocalCopy } from "../store/local-copy.js" */
 /** @import { Checkpoint } from "../weights/checkpoint-files.js" */
+/** @import { Header } from "./load-gguf.js" */
 
 /**
  * @typedef {object} ConversionOptions
@@ -21,7 +22,7 @@ import { FileChanged } from "../weights/remote-file.js";
  * @property {string | undefined} sha256 of the weights, if they are one file
  * @property {LimitOptions} limits
  * @property {boolean} goesOn whether this conversion continues an earlier one, whose output is stored
- * @property {(header: { weightsSize: number, fileSize: number }) => void} onHeader
+ * @property {(header: Header) => void} onHeader
  * @property {(progress: Progress) => void} onProgress
  * @property {AbortSignal} signal
  */

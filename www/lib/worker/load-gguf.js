@@ -12,14 +12,19 @@ import { bytesIn, pairs, without } from "../shared/ranges.js";
 /** @import { Weights } from "../weights/sources.js" */
 
 /**
+ * Bytes of memory that the weights of the wanted towers take, and bytes of the file.
+ * @typedef {{ weightsSize: number, fileSize: number }} Header
+ */
+
+/**
  * @typedef {object} LoadingOptions
  * @property {Tower[] | undefined} towers to load; if undefined, those that the file has
  * @property {Tower | undefined} first the tower to load before the other, if the file has both
  * @property {string | undefined} sha256 of the whole file
  * @property {Uint8Array | null} start the file's first bytes, which have been read already
  * @property {LimitOptions} limits
- * @property {(header: { weightsSize: number, fileSize: number }) => void} onHeader called with the bytes of
- *   memory that the weights take, and the bytes of the file; throws if that is too much memory
+ * @property {(header: Header) => void} onHeader called when the header is read; throws if the weights take too
+ *   much memory
  * @property {(progress: Progress) => void} onProgress
  * @property {AbortSignal} signal
  */

@@ -13,6 +13,7 @@ import { etagOf, openStored, openWeights } from "../weights/sources.js";
 /** @import { Module } from "../engine/start-towers.js" */
 /** @import { Exchange, LoadParams, Origin } from "../shared/protocol.js" */
 /** @import { About } from "../store/kept-file.js" */
+/** @import { Header } from "./load-gguf.js" */
 /** @import { Weights } from "../weights/sources.js" */
 
 /** How often a file may change while it is read, before the load fails. */
@@ -24,7 +25,7 @@ const WRONG_FILE = ["not_a_model", "unsupported_model", "truncated_model", "malf
  * What is loaded into.
  * @typedef {object} Target
  * @property {(fileSize: Promise<number | null>) => Promise<Module>} open starts the module, unless it runs already
- * @property {(header: { weightsSize: number, fileSize: number }) => void} onHeader called when the file's header is read
+ * @property {(header: Header) => void} onHeader called when the file's header is read
  * @property {(towers: ClipEncoder, about: Taken) => Promise<void>} take adds towers that are loaded
  * @property {Origin} origin
  */
@@ -81,10 +82,19 @@ function isCurrent({ conversion }) {
  * The key under which a model is stored; empty for files, which are not.
  * @param {LoadParams} params
  */
-export function keyOf(params) {
+function keyOf(params) {
   const { source } = params;
   if (typeof source !== "string") return "";
   return isCheckpoint(source) ? checkpointKey(source, params) : source;
+}
+
+/**
+ * Tells a model from others: its key, or of files their names and sizes.
+ * @param {LoadParams} params
+ */
+export function nameOf(params) {
+  const files = [params.source].flat().map((file) => (typeof file === "string" ? "" : `${"name" in file ? file.name : "bytes"} of ${file.size}`));
+  return keyOf(params) || files.join(", ");
 }
 
 /**

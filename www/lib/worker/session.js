@@ -4,7 +4,7 @@
 import { isFault, isOnGpu, notOnGpu, reasonOf, watched } from "./gpu-faults.js";
 import { errorMessage } from "./message-loop.js";
 import { Place } from "./place.js";
-import { keyOf, readModel } from "./reading.js";
+import { nameOf, readModel } from "./reading.js";
 import { refuseTooLarge } from "./refuse-too-large.js";
 import { requireRoom } from "../engine/module-inputs.js";
 import { findAdapter, startGpu } from "../engine/start-gpu.js";
@@ -19,9 +19,8 @@ import { gpuVerdict } from "../store/gpu-verdicts.js";
 /** @import { GpuModule } from "../engine/start-gpu.js" */
 /** @import { Module } from "../engine/start-towers.js" */
 /** @import { DeviceInfo, Exchange, LimitOptions, Loaded, LoadParams, Origin, Outcome, TokenizedText, Tower } from "../shared/protocol.js" */
-/** @import { Taken, Target } from "./reading.js" */
-
-/** @typedef {Parameters<Target["onHeader"]>[0]} Header */
+/** @import { Header } from "./load-gguf.js" */
+/** @import { Taken } from "./reading.js" */
 
 /** Inputs after which the GPU is compared with the processor's vectors again: some drivers become wrong while they run. */
 const CHECK_EVERY = 1000;
@@ -47,8 +46,10 @@ export class Session {
   #dropping = Promise.resolve();
   /** Of what replaces a model on a GPU that has failed. @type {Promise<void> | null} */
   #restoring = null;
-  /** Loads that are under way. @type {Set<AbortController>} */
-  #loads = new Set();
+  /** Interrupts the load that is under way. @type {AbortController | null} */
+  #interrupt = null;
+  /** Settles when all loads that were asked for have ended. @type {Promise<unknown>} */
+  #loads = Promise.resolve();
   /** @type {ClipEncoder | null} `null` until the first load, and while a model is loaded again */
   #encoder = null;
   /** The towers that are loaded, also while they are loaded again. @type {Tower[]} */
@@ -67,22 +68,38 @@ export class Session {
   #origin = { size: null, sha256: null, source: null };
 
   /**
-   * Loads the first towers, or further ones.
+   * Loads the first towers, or further ones. Loads run one at a time: each counts what the one before has left.
    * @param {LoadParams} params
    * @param {Exchange} exchange
    * @returns {Promise<Loaded>}
    */
-  async load(params, exchange) {
+  load(params, exchange) {
+    const load = this.#loads.then(() => this.#loadNow(params, exchange));
+    this.#loads = load.catch(() => {});
+    return load;
+  }
+
+  /**
+   * @param {LoadParams} params
+   * @param {Exchange} exchange
+   * @returns {Promise<Loaded>}
+   */
+  async #loadNow(params, exchange) {
+    exchange.signal.throwIfAborted();
     if (!this.#params) {
       this.#params = params;
       if (params.device !== "wasm") this.#adapter = findAdapter();
     }
     this.#limits = params.limits;
-    for (let wanted = params; ; ) {
+    const named = params.first ? TOWERS : params.towers;
+    for (;;) {
       await this.#ready(exchange);
+      const further = this.#towers.length > 0 ? named?.filter((tower) => !this.#towers.includes(tower)) : undefined;
+      if (further?.length === 0) return this.#loaded();
+      const wanted = further ? { ...params, first: undefined, towers: further } : params;
       const interrupt = new AbortController();
       const forget = onAbort(exchange.signal, () => interrupt.abort(exchange.signal.reason));
-      this.#loads.add(interrupt);
+      this.#interrupt = interrupt;
       const before = { towers: this.#towers, weightsSize: this.#weightsSize };
       const onHeader = (/** @type {Header} */ header) => this.#onHeader(header, before.weightsSize, wanted);
       const target = new Place(this.#start, this.#take, onHeader, this.#origin, wanted, exchange);
@@ -94,10 +111,9 @@ export class Session {
         if (exchange.signal.aborted) throw error;
         if (interrupt.signal.reason !== REPLACED) this.#dropGpu(target.module, error, exchange);
       } finally {
-        this.#loads.delete(interrupt);
+        this.#interrupt = null;
         forget();
       }
-      if (params.first && this.#towers.length > 0) wanted = { ...params, first: undefined, towers: TOWERS.filter((tower) => !this.#towers.includes(tower)) };
     }
   }
 
@@ -252,7 +268,7 @@ export class Session {
     const encoder = this.#encoder;
     [this.#module, this.#encoder] = [null, null];
     this.#adapter = again ? findAdapter() : null;
-    for (const load of this.#loads) load.abort(REPLACED);
+    this.#interrupt?.abort(REPLACED);
     if (!again) onWarning(notOnGpu(reasonOf(error)));
     this.#dropping = (async () => {
       await Promise.allSettled(this.#running);
@@ -287,7 +303,7 @@ export class Session {
   /** @param {string} adapter */
   #verdictOn = (adapter) => {
     const params = /** @type {LoadParams} */ (this.#params);
-    return gpuVerdict(adapter, `${keyOf(params) || nameOf(params)}, ${usableThreads(params.threads)} threads`);
+    return gpuVerdict(adapter, `${nameOf(params)}, ${usableThreads(params.threads)} threads`);
   };
 
   /**
@@ -356,15 +372,6 @@ export class Session {
     if (!this.#encoder) throw new ClipError("internal", "no model is loaded");
     return this.#encoder;
   }
-}
-
-/**
- * Tells a model that is no address from others, as far as names and sizes do.
- * @param {LoadParams} params
- */
-function nameOf({ source }) {
-  const files = /** @type {Blob[]} */ (Array.isArray(source) ? source : [source]);
-  return files.map((file) => `${"name" in file ? file.name : "bytes"} of ${file.size}`).join(", ");
 }
 
 /**

@@ -360,7 +360,7 @@ export class ClipEncoder {
 }
 
 /**
- * Deletes a stored model. Rejects with `in_use` while the model is being loaded.
+ * Deletes a stored model. Rejects with `in_use` if the model is still being loaded after a second.
  * @param {string | URL} url
  * @returns {Promise<void>}
  */

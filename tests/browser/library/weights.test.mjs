@@ -40,12 +40,17 @@ describe("loaded bytes are stored", () => {
     await deleteKept(page, url);
     assert.deepEqual(await kept(page), []);
     serve({ silentAfter: () => size / 2 });
-    const code = await page.evaluate(async (url) => {
-      void window.outcomeOf(url, { idleTimeout: 1500 });
-      await new Promise((resolve) => setTimeout(resolve, 700));
-      return window.deleteKeptModel(url).then(() => "deleted", ({ code }) => code);
+    site.hub.ranges.length = 0;
+    await beginLoad(page, url);
+    await waitUntil("the load has begun", () => site.hub.ranges.length > 0);
+    const codes = await page.evaluate(async (url) => {
+      const refused = await window.codeOf(window.deleteKeptModel(url));
+      window.abort.abort();
+      await window.loading;
+      return [refused, await window.codeOf(window.deleteKeptModel(url))];
     }, url);
-    assert.equal(code, "in_use");
+    assert.deepEqual(codes, ["in_use", "no error"]);
+    assert.deepEqual(await kept(page), []);
   });
 
   test("one tower at a time, each from its own bytes", async (t) => {

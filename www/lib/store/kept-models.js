@@ -15,14 +15,27 @@ export async function keptModels() {
   return (await Promise.all(stores.map((store) => store.list()))).flat();
 }
 
+/** Milliseconds that a load that was just ended may take to let go of its model. */
+const PATIENCE = 1000;
+
 /**
- * Deletes a stored model. Rejects with `in_use` while the model is being loaded.
+ * Deletes a stored model. Rejects with `in_use` if the model is still being loaded after a second; loads that begin
+ * meanwhile wait for that.
  * @param {string} address from which it was loaded
  */
 export async function deleteKept(address) {
   const stores = await Store.all();
-  await modelLock(address, { ifAvailable: true }, async (lock) => {
-    if (!lock && globalThis.navigator?.locks) throw new ClipError("in_use", "this model is being loaded; try again when it is loaded");
-    await Promise.all(stores.map((store) => store.delete(address)));
-  });
+  const waiting = new AbortController();
+  const timer = setTimeout(() => waiting.abort(), PATIENCE);
+  try {
+    await modelLock(address, { signal: waiting.signal }, async () => {
+      clearTimeout(timer);
+      await Promise.all(stores.map((store) => store.delete(address)));
+    });
+  } catch (error) {
+    if (!waiting.signal.aborted) throw error;
+    throw new ClipError("in_use", "this model is being loaded; try again when it is loaded");
+  } finally {
+    clearTimeout(timer);
+  }
 }

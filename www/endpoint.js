@@ -54,19 +54,24 @@ const INTERFACES = [
  */
 export async function serveEndpoint(encoder, options = {}) {
   const container = environment.serviceWorkers();
-  const registration = await container?.getRegistration();
-  if (!container || !registration) {
-    throw new ClipError("no_service_worker", 'this page has no service worker to pass requests on: await navigator.serviceWorker.register("sw.js") first, on https or localhost');
-  }
   const encoderNow = typeof encoder === "function" ? encoder : () => encoder;
   const listen = async (/** @type {MessageEvent} */ { data, ports: [port] }) => {
     if (!data?.endpoint || !port) return;
     port.postMessage("heard");
     port.postMessage(await replyTo(data.endpoint, encoderNow, options));
   };
-  container.addEventListener("message", listen);
-  container.startMessages();
-  await takeControl(container);
+  // Before anything is awaited: requests that came before the page listened are delivered now.
+  container?.addEventListener("message", listen);
+  container?.startMessages();
+  try {
+    if (!container || !(await container.getRegistration())) {
+      throw new ClipError("no_service_worker", 'this page has no service worker to pass requests on: await navigator.serviceWorker.register("sw.js") first, on https or localhost');
+    }
+    await takeControl(container);
+  } catch (error) {
+    container?.removeEventListener("message", listen);
+    throw error;
+  }
   return () => container.removeEventListener("message", listen);
 }
 

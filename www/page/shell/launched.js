@@ -53,6 +53,11 @@ async function takeShared(id) {
   try {
     if (!(await caches.has(name))) throw taken;
     const cache = await caches.open(name);
+    // The list is stored last, before the page is opened: if it is missing, another tab has just deleted all.
+    if (!(await cache.match(SHARING.list))) {
+      await caches.delete(name);
+      throw taken;
+    }
     const { files, texts } = await read(cache);
     // Only one of several tabs deletes it, and so takes it.
     if (!(await caches.delete(name))) throw taken;

@@ -29,7 +29,7 @@ export async function installServiceWorker(model) {
       showOffline();
     };
     // On later visits, requests are answered while the browser looks for a newer version.
-    if (await container.getRegistration()) await Promise.all([register(), serve()]);
+    if (container.controller || (await container.getRegistration())) await Promise.all([register(), serve()]);
     else await register().then(serve);
   } catch (error) {
     console.warn(`without its service worker, the page needs a network at every visit, and may have no threads and no endpoint: ${error}`);

@@ -22,7 +22,8 @@ export class Views {
   /** @type {Map<string, Promise<View>>} */
   #made = new Map();
   #name = FIRST;
-  /** @type {View | null} the view that is shown, once it is made */
+  /** @type {View | null} the view that is shown; while another is being made, still the one before; `null` if
+   *   one could not be opened */
   current = null;
 
   /** @param {Record<string, () => View | Promise<View>>} makers by the views' names */
@@ -36,7 +37,6 @@ export class Views {
     const asked = location.hash.replace(/^#\//, "");
     const name = asked in this.#makers ? asked : FIRST;
     this.#name = name;
-    this.current = null;
     for (const link of links) {
       if (link.hash === `#/${name === FIRST ? "" : name}`) link.setAttribute("aria-current", "page");
       else link.removeAttribute("aria-current");
@@ -48,6 +48,7 @@ export class Views {
       this.current = view;
     } catch (cause) {
       if (name !== this.#name) return;
+      this.current = null;
       failure = new ClipError("view_failed", `this view cannot be opened (${cause}); choose it again when its files are there`, { cause });
     }
     showError(errorPlace, failure);

@@ -4,8 +4,9 @@ import assert from "node:assert/strict";
 import { appendFileSync, copyFileSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
-import { FIXTURES, Site } from "../support/browser.mjs";
+import { FIXTURES, Site, TINY_MODEL } from "../support/browser.mjs";
 import { CASES, DEMO, DRAWN, makeFolder, SearchPage } from "../support/search-page.mjs";
+import { stalled } from "../support/server.mjs";
 
 /** @type {Site} */
 let site;
@@ -25,8 +26,10 @@ describe("on the next visit", () => {
     const [first] = await search.search("three yellow triangles");
     assert.equal(first?.name, "shapes-0-017.png");
     assert.equal(await search.embeddings(), 0);
-    const sizes = await search.page.locator("#search-hits img").evaluateAll((images) => images.map((image) => /** @type {HTMLImageElement} */ (image).naturalWidth));
-    assert.ok(sizes.length >= 24 && sizes.every((size) => size === 160), `thumbnails: ${sizes}`);
+    await search.page.waitForFunction(() => {
+      const thumbnails = /** @type {HTMLImageElement[]} */ ([...document.querySelectorAll("#search-hits img")]);
+      return thumbnails.length >= 24 && thumbnails.every(({ naturalWidth }) => naturalWidth === 160);
+    });
 
     await search.choose(folder);
     await search.page.waitForFunction(() => document.querySelectorAll("#search-failures-list > li").length === 2);
@@ -121,13 +124,22 @@ test("each model has its own index, and the page says if there is one for anothe
 
 test("if the model is changed during indexing, its index gets no vectors of the other model", async (t) => {
   const search = await SearchPage.open(site, t);
-  await search.choose(makeFolder(t));
+  await search.choose(makeFolder(t, 20));
   await search.page.waitForFunction(() => /^\d+ of/.test(document.querySelector("#indexing-count")?.textContent ?? ""));
-  await search.loadTinyModel();
+  // In use for texts, while its images are still loading.
+  let proceed = () => {};
+  const rest = new Promise((/** @type {(value: void) => void} */ resolve) => (proceed = resolve));
+  await search.loadUrl(site.hub.answer("/m.gguf", stalled(TINY_MODEL, 4_450_000, rest)));
+  await search.modelState.filter({ hasText: "images as soon as the rest is loaded" }).waitFor();
+  await search.page.waitForTimeout(500);
+  assert.equal(await search.page.locator("#view-search [role=alert]").count(), 0);
+  proceed();
   await search.state.filter({ hasText: "Nothing is indexed for" }).waitFor();
   assert.equal(await search.count.textContent(), "");
   assert.equal(await search.page.locator("#view-search [role=alert]").count(), 0);
-  await search.page.getByRole("button", { name: "Index 62 pictures for this model" }).waitFor();
+  await search.page.getByRole("button", { name: "Index 1,202 pictures for this model" }).waitFor();
+  const kept = await search.kept();
+  assert.ok(Number(kept?.vectors) < 1200, `${kept?.vectors} vectors: it was still indexing`);
 });
 
 test("two tabs can index the same folder", async (t) => {

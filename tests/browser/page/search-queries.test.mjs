@@ -271,8 +271,7 @@ describe("when the result changes beneath", () => {
 
   test("and its worker has died, the next search reads the vectors anew, and indexing goes on", async (t) => {
     const search = await SearchPage.open(site, t);
-    await search.choose(makeFolder(t));
-    await search.pauseAfter(5);
+    await search.pauseAfter(5, () => search.choose(makeFolder(t)));
     const worker = search.page.workers().find((worker) => worker.url().endsWith("/vector-worker.js"));
     await worker?.evaluate(() => setTimeout(() => { throw new Error("out of memory"); }));
     await search.page.locator("#search-error").filter({ hasText: "worker_failed" }).waitFor();

@@ -71,8 +71,7 @@ describe("a folder", () => {
 
   test("stops when it is paused, and then continues to the end", async (t) => {
     const search = await SearchPage.open(site, t);
-    await search.choose(makeFolder(t));
-    await search.pauseAfter(5);
+    await search.pauseAfter(5, () => search.choose(makeFolder(t)));
     const paused = [await search.state.textContent(), await search.count.textContent()];
     assert.match(String(paused[0]), /^Paused, with \d+ pictures to go\.$/);
     const given = await search.embeddings();
@@ -89,8 +88,7 @@ describe("a folder", () => {
   test("paused and forgotten leaves nothing", async (t) => {
     const search = await SearchPage.open(site, t);
     search.page.on("dialog", (dialog) => dialog.accept());
-    await search.choose(makeFolder(t));
-    await search.pauseAfter(5);
+    await search.pauseAfter(5, () => search.choose(makeFolder(t)));
     await search.page.locator("#search-kept-summary").click();
     await search.page.getByRole("button", { name: "Forget Drawings" }).click();
     await search.state.filter({ hasText: "Nothing is indexed" }).waitFor();

@@ -18,8 +18,9 @@ export const DEMO = "shapes-and-colours · q8_0";
  * A new folder, deleted after the test: sixty drawings in nested folders, with two broken files, and files that are not
  * pictures.
  * @param {Pick<TestContext, "after">} t
+ * @param {number} copies of each drawing
  */
-export function makeFolder(t) {
+export function makeFolder(t, copies = 1) {
   const scratch = mkdtempSync(join(tmpdir(), "clip-wasm-search-"));
   t.after(() => rmSync(scratch, { recursive: true }));
   const folder = join(scratch, "Drawings");
@@ -27,6 +28,7 @@ export function makeFolder(t) {
   mkdirSync(join(folder, ".hidden"));
   for (const [index, { file }] of CASES.entries()) {
     copyFileSync(join(DRAWN, `${file}.png`), join(folder, index % 3 ? "some/deeper" : "", `${file}.png`));
+    for (let copy = 1; copy < copies; copy++) copyFileSync(join(DRAWN, `${file}.png`), join(folder, "some", `${copy}-${file}.png`));
   }
   copyFileSync(join(DRAWN, "shapes-0-000.png"), join(folder, ".hidden/hidden.png"));
   writeFileSync(join(folder, "some/broken.png"), "no pixels");
@@ -77,14 +79,26 @@ export class SearchPage extends ClipPage {
     await this.page.locator("#search-folder-files").setInputFiles(folder);
   }
 
-  /** @param {number} least pictures that must be done before */
-  async pauseAfter(least) {
-    await this.page.waitForFunction((least) => {
-      const done = Number.parseInt(document.querySelector("#indexing-count")?.textContent || "0", 10);
-      if (done < least) return false;
-      /** @type {HTMLElement} */ (document.querySelector("#indexing-pause")).click();
-      return true;
+  /**
+   * Starts an indexing, and pauses it.
+   * @param {number} least pictures that must be done before
+   * @param {() => Promise<void>} start
+   */
+  async pauseAfter(least, start) {
+    const paused = this.page.evaluate((least) => {
+      const count = /** @type {HTMLElement} */ (document.querySelector("#indexing-count"));
+      return new Promise((resolve, reject) => {
+        setTimeout(() => reject(new Error("so many pictures are not indexed within 20 s")), 20_000);
+        const observer = new MutationObserver(() => {
+          if (Number.parseInt(count.textContent || "0", 10) < least) return;
+          observer.disconnect();
+          /** @type {HTMLElement} */ (document.querySelector("#indexing-pause")).click();
+          resolve(undefined);
+        });
+        observer.observe(count, { childList: true, characterData: true, subtree: true });
+      });
     }, least);
+    await Promise.all([start(), paused]);
   }
 
   /** @param {number} count */

@@ -152,14 +152,21 @@ export class Indexing {
         await this.#embedChunk(encoder, collection, pictures, signal);
         size = Math.min(2 * size, CHUNK);
       } catch (error) {
-        if (signal.aborted || errorJson(error).error.code !== "encoder_lost") throw error;
-        losses = this.done > before ? 1 : losses + 1;
-        if (losses > MOST_LOSSES) throw error;
-        // One picture may be killing the encoder: retry each alone to find it without failing the others.
-        if (pictures.length === 1 && pictures[0]) this.#settle(pictures[0], error);
-        size = 1;
-        target.onEncoderLost();
+        const { code } = errorJson(error).error;
+        if (signal.aborted || (code !== "encoder_lost" && code !== "closed")) throw error;
+        const ended = encoder;
+        if (code === "encoder_lost") {
+          losses = this.done > before ? 1 : losses + 1;
+          if (losses > MOST_LOSSES) throw error;
+          // One picture may be killing the encoder: retry each alone to find it without failing the others.
+          if (pictures.length === 1 && pictures[0]) this.#settle(pictures[0], error);
+          size = 1;
+          target.onEncoderLost();
+        }
+        // Or another model was loaded, which closes this encoder. Opening that model's collection ends this run, unless its
+        // weights are the same.
         ({ encoder, collection } = await target.open());
+        if (encoder === ended) throw error;
       } finally {
         await collection.flush();
       }

@@ -23,6 +23,9 @@ export class SampleStrip {
   drawingCaptions = [];
   /** @type {SamplePicture[]} */
   pictures = [];
+  /** How many samples have been chosen, and which of them is shown. */
+  #choices = 0;
+  #shown = 0;
 
   /** @param {(example: Example, isAsked: boolean) => void} onChoose */
   constructor(onChoose) {
@@ -66,9 +69,12 @@ export class SampleStrip {
    * @param {boolean} isAsked whether the user has clicked it
    */
   async #choose(sample, isAsked) {
+    const choice = ++this.#choices;
     const response = await download(addressOf(sample.image));
     const blob = await response.blob();
     const file = new File([blob], nameOf(sample), { type: blob.type });
+    if (choice < this.#shown) return; // one that was chosen later has arrived before
+    this.#shown = choice;
     this.#onChoose({ file, captions: sample.captions }, isAsked);
   }
 }

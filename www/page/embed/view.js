@@ -55,8 +55,8 @@ export class EmbedView {
   #result = new ResultPanel();
   /** @type {AbortController | null} of the current run */
   #running = null;
-  /** Whether the inputs have changed since the run began, so that another run must follow. */
-  #again = false;
+  /** Whether another run must follow, because the inputs have changed since the run began, and whether it was asked for. */
+  #again = { needed: false, asked: false };
 
   /** @param {ModelPanel} model */
   constructor(model) {
@@ -66,7 +66,7 @@ export class EmbedView {
       this.runAndReveal();
     });
     stopButton.addEventListener("click", () => {
-      this.#again = false;
+      this.#again = { needed: false, asked: false };
       this.#running?.abort();
     });
     model.addEventListener("ready", () => this.#texts.showLanguage(model.knowsEnglishOnly));
@@ -95,18 +95,18 @@ export class EmbedView {
 
   /** The action of the Embed button. */
   async runAndReveal() {
-    if (this.#running) this.#again = true; // the inputs may have changed
+    if (this.#running) this.#again = { needed: true, asked: true };
     else if (await this.#run()) this.#result.reveal();
   }
 
   /** Updates the result after a new picture, if that needs no download. */
   async #runUnasked() {
     if (this.#running) {
-      this.#again = true;
+      this.#again.needed = true;
       return;
     }
     const atHand = await this.#model.isAtHand();
-    if (this.#running) this.#again = true; // a run began while this waited
+    if (this.#running) this.#again.needed = true; // a run began while this waited
     else if (atHand && this.#texts.inputs().length + this.#images.inputs().length > 0) await this.#run();
     else runState.textContent = "";
   }
@@ -120,6 +120,7 @@ export class EmbedView {
     const inputs = [...this.#texts.inputs(), ...this.#images.inputs()];
     if (inputs.length === 0) {
       showError(runError, new ClipError("empty_input", "nothing to embed yet: type a text or add an image"));
+      runState.textContent = "";
       return false;
     }
     this.#running = new AbortController();
@@ -130,17 +131,17 @@ export class EmbedView {
       return await this.#embedAll(encoder, inputs, this.#running.signal);
     } catch (error) {
       showError(runError, error);
+      this.#again.asked = false; // a load that failed, or was cancelled, is not repeated unasked
       return false;
     } finally {
       this.#running = null;
       if (document.activeElement === stopButton) embedButton.focus();
       stopButton.classList.add("absent");
-      if (this.#again) {
-        this.#again = false;
-        this.#runUnasked();
-      } else {
-        runState.textContent = "";
-      }
+      const { needed, asked } = this.#again;
+      this.#again = { needed: false, asked: false };
+      if (asked) this.runAndReveal();
+      else if (needed) this.#runUnasked();
+      else runState.textContent = "";
     }
   }
 
@@ -180,6 +181,7 @@ export class EmbedView {
         errors.push(error);
         if (errorJson(error).error.code === "encoder_lost") {
           this.#model.forget();
+          this.#again.asked = false;
           break;
         }
       }

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
-import { FIXTURES, Site, TINY_MODEL } from "../support/browser.mjs";
+import { FIXTURES, shownCode, Site, TINY_MODEL } from "../support/browser.mjs";
 
 const CAT = join(FIXTURES, "cat.png");
 const ROCKET = join(FIXTURES, "rocket.jpg");
@@ -47,17 +47,44 @@ describe("a picture of one's own", () => {
   test("that is removed during a run is not in its result, and a run that is stopped says so", async (t) => {
     const clip = await site.newPage(t);
     await clip.loadTinyModel();
-    const many = Array.from({ length: 60 }, () => CAT);
+    const many = Array.from({ length: 600 }, () => CAT);
     await clip.pickImages(many);
-    await clip.page.locator("#run-state").filter({ hasText: "of 60" }).waitFor();
+    await clip.page.locator("#run-state").filter({ hasText: "of 600" }).waitFor();
     await clip.page.getByRole("button", { name: "Remove cat.png" }).first().click();
     await clip.page.getByRole("button", { name: "Remove cat.png" }).last().click();
     await clip.page.getByRole("button", { name: "Stop" }).click();
     await clip.settled();
     const count = (await clip.legend()).length;
-    assert.ok(count <= 58, `${count} vectors`);
-    if (count > 0) assert.match(String(await clip.page.locator("#result-summary").textContent()), /^stopped after \d+ of 60 · /);
+    assert.ok(count <= 598, `${count} vectors`);
+    if (count > 0) assert.match(String(await clip.page.locator("#result-summary").textContent()), /^stopped after \d+ of 600 · /);
   });
+});
+
+test("Embed, pressed during a run after another model was chosen, loads that model when the run has ended", async (t) => {
+  const clip = await site.newPage(t);
+  await clip.pickImages(Array.from({ length: 300 }, () => CAT));
+  await clip.page.locator("#run-state").filter({ hasText: "of 300" }).waitFor();
+  await clip.chooseOrigin("Name or URL");
+  await clip.page.getByLabel("Name of a model on the Hub, or address of a file").fill(`${site.hub.origin}/tiny-gelu.q8_0.gguf`);
+  const isRunning = await clip.page.evaluate(() => {
+    const running = /of 300/.test(String(document.querySelector("#run-state")?.textContent));
+    /** @type {HTMLElement} */ (document.querySelector("#embed")).click();
+    return running;
+  });
+  assert.ok(isRunning);
+  await clip.modelState.filter({ hasText: /^Ready: (?!shapes)/ }).waitFor();
+  await clip.page.getByRole("button", { name: "Stop" }).click();
+  await clip.settled();
+});
+
+test("the error of a load stays that interrupts the load of the images before it", async (t) => {
+  const clip = await site.newPage(t);
+  await clip.loadUrl(site.hub.parts("/m.gguf", TINY_MODEL, { silentAfter: () => 4_450_000 }));
+  await clip.modelState.filter({ hasText: "images as soon as the rest is loaded" }).waitFor();
+  await clip.loadUrl("http://");
+  await clip.modelError.waitFor();
+  await clip.page.waitForTimeout(300);
+  assert.equal(await shownCode(clip.modelError), "invalid_input");
 });
 
 test("a model file that is dropped while another loads is loaded instead", async (t) => {

@@ -10,6 +10,9 @@ import { status } from "../support/server.mjs";
 const MODEL = "/tiny-hf/model.safetensors";
 const SOURCE = join(TEST_DATA, MODEL);
 
+/** What the line of facts is like when all is loaded. */
+const WHOLE = /^[^·]+ MB · [^·]*thread/;
+
 /** @type {Site} */
 let site;
 before(async () => (site = await Site.open()));
@@ -25,6 +28,7 @@ async function open(t) {
   const entry = { name: "Tiny", type: "q8_0", description: "Tiny.", parameters: 1e6, licence: "MIT", url, towers: { text: 13_200_000, vision: 1_300_000 } };
   site.own.answer("/models.json", (_request, response) => void response.end(JSON.stringify([entry])));
   await clip.page.reload();
+  await clip.menuShown();
   await clip.openModelPanel();
   return { clip, purpose: clip.page.getByLabel("Load it", { exact: true }) };
 }
@@ -56,7 +60,7 @@ test("images only: what it downloads is said before, a text says what is missing
   const before = site.hub.sent;
   await purpose.selectOption("");
   await clip.page.getByRole("button", { name: "Load", exact: true }).click();
-  await clip.page.waitForFunction(() => !/images only/.test(String(document.querySelector("#model-facts")?.textContent)));
+  await clip.modelFacts.filter({ hasText: WHOLE }).waitFor();
   await clip.ready();
   await clip.embed();
   const { data } = await clip.copied();
@@ -82,8 +86,42 @@ test("texts only, when Embed is pressed before Load, and closing the panel resto
   assert.equal(await purpose.inputValue(), "text");
 });
 
+test("at the next visit, a model of which one tower is kept is proposed for that one, until it is deleted", async (t) => {
+  const { clip, purpose } = await open(t);
+  const menu = clip.page.locator("#model-menu");
+  const small = { name: "Small", type: "f32", description: "Small.", parameters: 1e6, licence: "MIT", url: "m.gguf", builtIn: true };
+  const [tiny] = JSON.parse(await (await fetch(`${site.own.origin}/models.json`)).text());
+  await purpose.selectOption("vision");
+  await press(clip);
+  await clip.ready();
+  for (const first of [true, false]) {
+    const entries = first ? [tiny, small] : [small, tiny];
+    site.own.answer("/models.json", (_request, response) => void response.end(JSON.stringify(entries)));
+    await clip.page.reload();
+    await clip.openModelPanel();
+    await clip.page.locator("#kept").waitFor();
+    if (!first) await menu.selectOption({ index: 1 });
+    await clip.page.waitForFunction(() => /** @type {HTMLSelectElement} */ (document.querySelector("#model-towers")).value === "vision");
+  }
+  const asked = site.hub.requests.length;
+  await press(clip);
+  await clip.ready();
+  assert.equal(site.hub.requests.length, asked, "it is all stored");
+  await clip.openModelPanel();
+  await menu.selectOption({ index: 0 });
+  await menu.selectOption({ index: 1 });
+  assert.equal(await purpose.inputValue(), "vision");
+  await clip.page.locator("#kept summary").click();
+  await clip.page.getByRole("button", { name: "Delete Tiny · q8_0" }).click();
+  await clip.page.locator("#kept").waitFor({ state: "hidden" });
+  await menu.selectOption({ index: 0 });
+  await menu.selectOption({ index: 1 });
+  assert.equal(await purpose.inputValue(), "");
+});
+
 test("the demo model is always whole", async (t) => {
   const clip = await site.newPage(t);
+  await clip.menuShown();
   await clip.openModelPanel();
   assert.equal(await clip.page.getByLabel("Load it", { exact: true }).isVisible(), false);
   await clip.chooseOrigin("Name or URL");
@@ -104,7 +142,7 @@ test("a device with room for images, but not for all, is asked, and “Load it a
   await press(clip);
   assert.equal(await shownCode(clip.modelError), "low_memory");
   await clip.page.getByRole("button", { name: "Load it anyway" }).click();
-  await clip.page.waitForFunction(() => !/images only/.test(String(document.querySelector("#model-facts")?.textContent)));
+  await clip.modelFacts.filter({ hasText: WHOLE }).waitFor();
   assert.equal(await clip.modelError.isVisible(), false);
 });
 
@@ -138,6 +176,7 @@ test("pictures are indexed with the images' tower after the texts' has failed to
   await press(clip);
   await clip.ready();
   await clip.page.goto(`${site.own.origin}/#/search`);
+  await clip.page.locator("#view-search").waitFor();
   site.hub.answer(MODEL, status(404));
   await clip.openModelPanel();
   await purpose.selectOption("");
@@ -167,5 +206,5 @@ test("dropped files are a whole model, whatever the one before was loaded for", 
   await press(clip);
   await clip.ready();
   await clip.giveFiles("drop", "body", [{ name: "dropped.gguf", path: join(TEST_DATA, "tiny-gelu.q8_0.gguf") }]);
-  await clip.page.waitForFunction(() => !/images only/.test(String(document.querySelector("#model-facts")?.textContent)));
+  await clip.modelFacts.filter({ hasText: WHOLE }).waitFor();
 });

@@ -194,6 +194,11 @@ export class ClipPage {
     if (!(await this.page.locator("#model-panel").isVisible())) await this.page.getByRole("button", { name: "Change model" }).click();
   }
 
+  /** Waits until the menu of models has arrived. */
+  async menuShown() {
+    await this.page.waitForFunction(() => document.querySelectorAll("#model-menu option").length > 0);
+  }
+
   /** @param {"Menu" | "Name or URL" | "File from disk"} origin */
   async chooseOrigin(origin) {
     await this.openModelPanel();

@@ -3,11 +3,12 @@
 import { ClipError } from "../../clip.js";
 import { downloadJson } from "../../lib/shared/download.js";
 import { folderUrl, hubModelOf } from "../../lib/shared/hub.js";
+import { TOWERS } from "../../lib/shared/towers.js";
 import { megabytes } from "../../lib/shared/units.js";
 import { elementById } from "../shell/elements.js";
 import { addressOf } from "../shell/resources.js";
 
-/** @import { Tower } from "../../clip.js" */
+/** @import { KeptModel, Tower } from "../../clip.js" */
 
 /**
  * @typedef {object} MenuEntry an entry of models.json
@@ -54,6 +55,10 @@ export class ModelChoice {
   #entries = [];
   /** @type {File[]} the last choice of several files */
   #files = [];
+  /** @type {KeptModel[]} */
+  #kept = [];
+  /** What {@link propose} has chosen for the model of the menu; empty if nothing. */
+  #proposed = "";
 
   /** Fills the menu. Rejects if models.json cannot be loaded; the other ways to choose a model still work. */
   async showMenu() {
@@ -81,6 +86,20 @@ export class ModelChoice {
     }
   }
 
+  /** @param {KeptModel[]} models that are stored on this device */
+  setKept(models) {
+    this.#kept = models;
+  }
+
+  /** If only one tower of the menu's model is stored, chooses that one: the other would have to be downloaded. */
+  propose() {
+    if (towersMenu.value !== this.#proposed) return; // the user has chosen
+    const entry = this.#entry();
+    const kept = entry ? this.#kept.filter(({ url }) => isOf(entry, url)) : [];
+    const [tower, ...others] = new Set(kept.flatMap(({ whole, towers }) => (whole ? TOWERS : towers)));
+    towersMenu.value = this.#proposed = tower && others.length === 0 ? tower : "";
+  }
+
   /** @param {boolean} isLoading */
   disable(isLoading) {
     origins.disabled = isLoading;
@@ -90,7 +109,7 @@ export class ModelChoice {
   /** @param {File[]} files of a model, of which all is wanted */
   setFiles(files) {
     this.#putFiles(files);
-    towersMenu.value = "";
+    towersMenu.value = this.#proposed = "";
     this.#setOrigin("file");
   }
 
@@ -103,13 +122,14 @@ export class ModelChoice {
 
   /** What is chosen, for {@link restore}. */
   state() {
-    return { origin: this.#origin(), index: menu.selectedIndex, url: urlField.value, files: [...(fileField.files ?? [])], towers: towersMenu.value };
+    return { origin: this.#origin(), index: menu.selectedIndex, url: urlField.value, files: [...(fileField.files ?? [])], towers: towersMenu.value, proposed: this.#proposed };
   }
 
   /** @param {ReturnType<ModelChoice["state"]>} state */
-  restore({ origin, index, url, files, towers }) {
+  restore({ origin, index, url, files, towers, proposed }) {
     menu.selectedIndex = index;
     towersMenu.value = towers;
+    this.#proposed = proposed;
     urlField.value = url;
     this.#putFiles(files);
     this.#setOrigin(origin);
@@ -119,12 +139,14 @@ export class ModelChoice {
   setEntry(entry) {
     menu.selectedIndex = this.#entries.indexOf(entry);
     this.#setOrigin("menu");
+    this.propose();
   }
 
   /** @param {string} url of an entry; any other URL changes nothing */
   setEntryAt(url) {
     const index = this.#entries.findIndex((entry) => addressOf(entry.url) === url);
     if (index >= 0) menu.selectedIndex = index;
+    this.propose();
   }
 
   /**
@@ -141,7 +163,7 @@ export class ModelChoice {
    * @returns {string} its name in the menu, or the URL itself
    */
   nameOf(url) {
-    const entry = this.#entries.find((entry) => isOf(addressOf(entry.url), url));
+    const entry = this.#entries.find((entry) => isOf(entry, url));
     return entry ? `${entry.name} · ${entry.type}` : url;
   }
 
@@ -226,11 +248,12 @@ function nameAndSize({ name, type, size, keptSize, builtIn }) {
 }
 
 /**
- * @param {string} address of an entry
- * @param {string} url of a stored file
+ * @param {MenuEntry} entry
+ * @param {string} url of a stored file, or of a checkpoint with the type it was converted to
  * @returns {boolean} whether the file is the entry's, or one of its repository
  */
-function isOf(address, url) {
+function isOf(entry, url) {
+  const address = addressOf(entry.url);
   const model = hubModelOf(address, {});
-  return address === url || (model !== null && url.startsWith(folderUrl(model)));
+  return url === address || url === `${address}#${entry.type}` || (model !== null && url.startsWith(folderUrl(model)));
 }

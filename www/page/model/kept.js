@@ -12,21 +12,26 @@ const summary = elementById("kept-summary", HTMLElement);
 const list = elementById("kept-list", HTMLUListElement);
 const errorPlace = elementById("kept-error", HTMLElement);
 
-/** @param {(url: string) => string} nameOf the name on the page of the model at a URL */
-export async function showKept(nameOf) {
+/**
+ * @param {(url: string) => string} nameOf the name on the page of the model at a URL
+ * @param {(models: KeptModel[]) => void} onShown also called when the list has changed
+ */
+export async function showKept(nameOf, onShown) {
   const models = await keptModels().catch(() => []);
   panel.hidden = models.length === 0;
   const total = models.reduce((sum, { keptSize }) => sum + keptSize, 0);
   const count = models.length === 1 ? "1 model" : `${models.length} models`;
   summary.textContent = `Kept on this device: ${count}, ${megabytes(total)}`;
-  list.replaceChildren(...models.map((model) => item(model, nameOf)));
+  list.replaceChildren(...models.map((model) => item(model, nameOf, () => showKept(nameOf, onShown))));
+  onShown(models);
 }
 
 /**
  * @param {KeptModel} model
  * @param {(url: string) => string} nameOf
+ * @param {() => Promise<void>} showAgain
  */
-function item(model, nameOf) {
+function item(model, nameOf, showAgain) {
   const name = newElement("span", { class: "name", title: model.url }, nameOf(model.url));
   const about = newElement("span", { class: "hint" }, `${megabytes(model.keptSize)} · ${stateOf(model)}`);
   const button = newElement("button", { type: "button", "aria-label": `Delete ${nameOf(model.url)}` }, "Delete");
@@ -37,7 +42,7 @@ function item(model, nameOf) {
     } catch (error) {
       showError(errorPlace, error);
     }
-    await showKept(nameOf);
+    await showAgain();
     (list.querySelector("button") ?? summary).focus();
   });
   return newElement("li", {}, name, about, button);

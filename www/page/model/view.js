@@ -1,6 +1,6 @@
 // The model: one line says which is ready, or how far its load is; it opens to the panel that chooses another.
 
-import { ClipEncoder, ClipError } from "../../clip.js";
+import { ClipError, keptModels } from "../../clip.js";
 import { TOWERS } from "../../lib/shared/towers.js";
 import { megabytes } from "../../lib/shared/units.js";
 import { elementById, newElement } from "../shell/elements.js";
@@ -8,10 +8,11 @@ import { showError } from "../shell/notice.js";
 import { ModelChoice } from "./choice.js";
 import { showKept } from "./kept.js";
 import { lastLoadDied, markLoad } from "./last-load.js";
+import { loadChoice } from "./load-choice.js";
 import { facts, knowsEnglishOnly, modelName, takes } from "./names.js";
 import { hideProgress, showProgress } from "./progress.js";
 
-/** @import { LoadOptions, Tower } from "../../clip.js" */
+/** @import { ClipEncoder, Tower } from "../../clip.js" */
 /** @import { Choice } from "./choice.js" */
 /** @typedef {{ source: string | File | File[], promise: Promise<ClipEncoder>, abort: AbortController }} Load */
 /** @typedef {ReturnType<ModelChoice["state"]>} ChoiceState */
@@ -48,7 +49,10 @@ export class ModelPanel extends EventTarget {
   constructor() {
     super();
     this.#menuShown = this.#showMenu();
-    form.addEventListener("input", () => this.#showChoice());
+    form.addEventListener("input", ({ target }) => {
+      if (!(target instanceof Element && target.id === "model-towers")) this.#choice.propose();
+      this.#showChoice();
+    });
     form.addEventListener("submit", (event) => {
       event.preventDefault();
       this.#loadAsked();
@@ -59,7 +63,7 @@ export class ModelPanel extends EventTarget {
     cancelButton.addEventListener("click", () => (this.#loading?.abort ?? this.#rest)?.abort());
     changeButton.addEventListener("click", () => (panel.hidden ? this.#open(true) : this.#dismiss()));
     this.#menuShown.then(() => {
-      showKept((url) => this.#choice.nameOf(url));
+      this.#showKept();
       this.#recallDeath();
     });
   }
@@ -172,24 +176,22 @@ export class ModelPanel extends EventTarget {
       throw error;
     }
     this.#rest?.abort();
+    this.#rest = null;
     const abort = new AbortController();
-    const { source, size, sha256, mirrors, towers } = choice;
-    // Of a model in use that lacks a tower, only that one is loaded.
+    const { source, towers } = choice;
     const inUse = this.#loaded?.source === source && this.#loaded.towers !== undefined ? this.#loaded.encoder : null;
     const chosen = this.#choice.state();
     const loaded = choice.builtIn ? () => {} : markLoad(typeof source === "string" ? source : "a file from disk");
-    /** @type {Pick<LoadOptions, "signal" | "onProgress" | "onWarning">} */
-    const told = {
+    /** @type {Promise<ClipEncoder>} */
+    const promise = loadChoice(choice, inUse, {
+      ignoreMemory,
       signal: abort.signal,
       onProgress: (progress) => abort.signal.aborted || showProgress(progress),
       onWarning: ({ code, message }) => {
         this.#showNote(message);
         if (code === "worker_replaced") promise.then((encoder) => this.#followReplacement(encoder));
       },
-    };
-    const loadAnew = () => ClipEncoder.load(source, { size, sha256, mirrors, ignoreMemory, towers, first: towers ? undefined : "text", ...told });
-    /** @type {Promise<ClipEncoder>} */
-    const promise = inUse ? loadFurther(inUse, towers ?? TOWERS, { ignoreMemory, ...told }).then((isLoaded) => (isLoaded ? inUse : loadAnew())) : loadAnew();
+    });
     this.#loading = { source, promise, abort };
     this.#showLoading(true);
     try {
@@ -229,7 +231,7 @@ export class ModelPanel extends EventTarget {
         this.#rest = null;
         this.#showLoading(this.#loading !== null);
       }
-      showKept((url) => this.#choice.nameOf(url));
+      this.#showKept();
     }
   }
 
@@ -264,7 +266,11 @@ export class ModelPanel extends EventTarget {
   #showFailure(error) {
     showError(errorPlace, error);
     if (error instanceof ClipError && error.code === "low_memory") this.#showOffer();
-    showKept((url) => this.#choice.nameOf(url));
+    this.#showKept();
+  }
+
+  async #showKept() {
+    await showKept((url) => this.#choice.nameOf(url), (models) => this.#choice.setKept(models));
   }
 
   /** Offers smaller models, and to load the chosen one anyway. */
@@ -303,7 +309,10 @@ export class ModelPanel extends EventTarget {
   }
 
   async #showMenu() {
+    const kept = keptModels().catch(() => []);
     await this.#choice.showMenu().catch((error) => showError(errorPlace, error));
+    this.#choice.setKept(await kept);
+    this.#choice.propose();
     this.#showChoice();
   }
 
@@ -352,26 +361,6 @@ export class ModelPanel extends EventTarget {
     state.textContent = `Ready: ${modelName(encoder.info)}${rest}`;
     inputsLine.textContent = `In use: ${modelName(encoder.info)} · ${takes(encoder.info)}`;
     if (!this.#rest) factsLine.textContent = facts(encoder);
-  }
-}
-
-/** Codes of errors after which the model must be loaded anew. */
-const ANEW = ["missing_tower", "encoder_lost", "closed"];
-
-/**
- * @param {ClipEncoder} encoder
- * @param {Tower[]} towers
- * @param {Parameters<ClipEncoder["loadTowers"]>[1]} options
- * @returns {Promise<boolean>} false if they cannot be added to this encoder: its file lacks one (on the Hub, another may
- *   have it) or has changed, or the encoder has ended
- */
-async function loadFurther(encoder, towers, options) {
-  try {
-    await encoder.loadTowers(towers, options);
-    return true;
-  } catch (error) {
-    if (error instanceof ClipError && ANEW.includes(error.code)) return false;
-    throw error;
   }
 }
 

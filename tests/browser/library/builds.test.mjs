@@ -54,9 +54,10 @@ for (const type of ["q4_0", "q5_1", "q8_0"]) {
     site.own.answer("/pkg/workers/model-worker.js", (_request, response) => {
       response.writeHead(200, { "content-type": "text/javascript", "cache-control": "no-store" }).end(lacking);
     });
+    await page.evaluate(() => navigator.serviceWorker.ready.then(() => {}));
     await page.reload();
     const plain = await embed(page, `vit-b-32-gelu.${type}.gguf`);
-    // By now the service worker is active, so the page has threads: they do not change a bit either.
+    // Isolated by the service worker, the page has threads: they do not change a bit either.
     assert.equal(plain.build, "simd128-threads");
     assert.deepEqual(plain.vectors, relaxed.vectors);
   });

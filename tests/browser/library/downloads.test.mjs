@@ -118,7 +118,7 @@ describe("a download resumes where it stopped", () => {
 
   test("after aborts at ten random moments, each of which takes effect within 100 ms", async (t) => {
     const page = await apiPage(site, t);
-    const url = serve({ bytesPerSecond: 8_000_000 });
+    const url = serve({ bytesPerSecond: 3_000_000 });
     const next = random(3);
     for (let i = 0; i < 10; i++) {
       const before = site.hub.cutOff.length;

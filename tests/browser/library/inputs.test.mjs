@@ -268,18 +268,21 @@ describe("a source that goes silent", () => {
           const silent = new Function(`return ${make}`)();
           window.ended = 0;
           const clip = await window.ClipEncoder.load(url);
-          const soon = () => {
+          const soon = (/** @type {AbortController} */ abort) => void setTimeout(() => abort.abort(), 50);
+          const image = async () => {
             const abort = new AbortController();
-            setTimeout(() => abort.abort(), 50);
-            return { signal: abort.signal };
+            soon(abort);
+            return codeOf(clip.embedImage([silent()], { signal: abort.signal }));
           };
           const each = async () => {
-            const outcomes = clip.embedEach([window.cat, silent(), window.cat], soon());
+            const abort = new AbortController();
+            const outcomes = clip.embedEach([window.cat, silent(), window.cat], { signal: abort.signal });
             const first = (await outcomes.next()).value?.index;
+            soon(abort);
             return [first, await outcomes.next().then(() => outcomes.next()).then(() => null, ({ code }) => code)];
           };
           const codeOf = (/** @type {Promise<unknown>} */ call) => call.then(() => null, ({ code }) => code);
-          const aborted = [await codeOf(clip.embedImage([silent()], soon())), await each()];
+          const aborted = [await image(), await each()];
           const after = await clip.embedImage([window.cat]);
           const closed = codeOf(clip.embedImage([silent()]));
           setTimeout(() => clip.close(), 50);

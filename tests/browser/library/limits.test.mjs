@@ -11,6 +11,7 @@ import { LIMITS } from "../../../www/lib/shared/limits.js";
 import { record } from "../../reliability/record.mjs";
 import { REPOSITORY, Site, TEST_DATA } from "../support/browser.mjs";
 import { apiPage } from "../support/loads.mjs";
+import { waitUntil } from "../support/waiting.mjs";
 
 /** @import { JSHandle, Page } from "playwright-core" */
 /** @import { ClipError } from "../../../www/clip.js" */
@@ -109,7 +110,7 @@ describe("limits", () => {
     assert.match(String(picture), /^image_too_large 413: \d+ bytes of .*image\.png are more than the limit of 1000000; scale it down first, or raise the limit imageBytes/);
     assert.match(String(json), /^limit_exceeded 413: \d+ bytes of .*config\.json are more than the limit of 100000; use another, or raise the limit jsonBytes/);
     assert.equal(next, "ok");
-    for (const path of ["/image.png", "/checkpoint/config.json"]) assert.ok(site.hub.cutOff.includes(path), path);
+    for (const path of ["/image.png", "/checkpoint/config.json"]) await waitUntil(`${path} is cut off`, () => site.hub.cutOff.includes(path));
     assert.ok(sent < 64 << 20, `${sent} bytes went out`);
     record({ section: "inputs", what: "responses that do not end", tried: "for an image, and beside a checkpoint's weights", outcome: "the connection is cut at the limit" });
   });

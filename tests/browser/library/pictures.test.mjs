@@ -47,13 +47,19 @@ function mortal() {
   };
   Watched.prototype = Instance.prototype;
   WebAssembly.Instance = /** @type {any} */ (Watched);
+  /** Ends the worker, but not before the page watches its lock: otherwise the page would not notice. */
+  const endWatched = async () => {
+    const isWatched = async () => (await navigator.locks.query()).pending?.some(({ name }) => name === self.name);
+    for (let tries = 0; tries < 1000 && !(await isWatched()); tries++) await new Promise((resolve) => setTimeout(resolve, 10));
+    self.close();
+  };
   self.addEventListener("message", (event) => {
     const type = event.data.params?.image?.type;
     if (type === "x/trap") for (let i = 0; i < functions.length; i++) functions.set(i, null);
     if (type === "x/hang") for (;;);
     if (type === "x/end") {
       event.stopImmediatePropagation();
-      self.close();
+      endWatched();
     }
   });
 }
@@ -239,9 +245,16 @@ describe("the worker that reads pictures", () => {
   test("that the browser has ended while it was idle costs no picture", async (t) => {
     const tab = await page(t);
     await tab.evaluate(embedCat);
+    // A living worker holds a lock, for which the page waits.
+    const locks = (/** @type {number} */ count) =>
+      waitUntil(`there are ${count} locks`, async () => (await tab.evaluate(async () => {
+        const { held = [], pending = [] } = await navigator.locks.query();
+        return [...held, ...pending].filter(({ name }) => name?.startsWith("clip-wasm worker")).length;
+      })) === count);
+    await locks(4);
     const worker = tab.workers().find((worker) => worker.url().endsWith("/picture-worker.js"));
     await worker?.evaluate("self.close()").catch(() => {});
-    await waitUntil("it has ended", () => !tab.workers().some((worker) => worker.url().endsWith("/picture-worker.js")));
+    await locks(2);
     assert.equal((await tab.evaluate(embedCat)).length, 64);
   });
 

@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { record } from "../../reliability/record.mjs";
 import { CHROMIUM_FLAGS, FIXTURES, PHOTOS, REPOSITORY, Site, TEST_DATA } from "../support/browser.mjs";
-import { atFirst, file, noSamples, StaticServer, status } from "../support/server.mjs";
+import { atFirst, file, StaticServer, status } from "../support/server.mjs";
 
 /** @import { Page } from "playwright-core" */
 
@@ -69,9 +69,10 @@ const isIsolated = (page) => page.evaluate(() => crossOriginIsolated);
 async function isolatedPage(t) {
   const { page } = await site.newPage(t);
   isolated.reset();
-  isolated.answer("/samples.json", noSamples);
-  await page.goto(`${isolated.origin}/icon.svg`);
-  await page.goto(`${isolated.origin}/`);
+  isolated.answer("/empty.html", (_request, response) => {
+    response.writeHead(200, { "content-type": "text/html", ...ISOLATION }).end("<!doctype html><title>Empty</title><link rel=icon href=data:,>");
+  });
+  await page.goto(`${isolated.origin}/empty.html`);
   assert.equal(await isIsolated(page), true);
   return page;
 }
@@ -153,7 +154,7 @@ describe("a script that fails to load the first time", () => {
   });
 
   test("is not requested by a load that was aborted before", async (t) => {
-    const { page } = await site.newPage(t);
+    const page = await site.emptyPage(t);
     site.own.requests.length = 0;
     const code = await page.evaluate(async (url) => {
       const { ClipEncoder } = await import("/clip.js");

@@ -16,7 +16,7 @@ test("by keyboard alone: choose a model, load it, type, embed, copy", async (t) 
   const clip = await site.newPage(t);
   const { keyboard } = clip.page;
   const visited = [];
-  await clip.page.waitForFunction(() => document.querySelectorAll("#model-menu option").length > 0);
+  await clip.menuShown();
   await keyboard.press("Tab"); // the count of what is sent
   visited.push(await focused(clip.page));
   await tabTo(clip.page, "model-change");
@@ -50,6 +50,7 @@ test("by keyboard alone: choose a model, load it, type, embed, copy", async (t) 
 test("by keyboard: the focus moves from Load to Cancel, and back again", async (t) => {
   const clip = await site.newPage(t);
   site.hub.answer("/never.gguf", () => {});
+  await clip.menuShown();
   await clip.chooseOrigin("Name or URL");
   await clip.page.getByLabel("Name of a model on the Hub, or address of a file").fill(`${site.hub.origin}/never.gguf`);
   await clip.page.keyboard.press("Tab"); // to what it is loaded for
@@ -69,7 +70,7 @@ test("stop ends a run and keeps what is done", async (t) => {
   // Filled in at once, as if pasted: typing so much takes a browser seconds.
   await clip.texts.evaluate((field, lines) => (/** @type {HTMLTextAreaElement} */ (field).value = lines), lines);
   await clip.page.getByRole("button", { name: /^Embed/ }).click();
-  await clip.page.locator("#run-state").filter({ hasText: `of ${count}` }).waitFor();
+  await clip.page.locator("#run-state").filter({ hasText: /^Embedding ([2-9]|\d\d+) of 5000/ }).waitFor();
   await clip.page.getByRole("button", { name: "Stop" }).click();
   await clip.settled();
   const { data } = await clip.copied();

@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { FIXTURES, Site } from "../support/browser.mjs";
 import { RecordingProxy } from "../support/proxy.mjs";
+import { waitUntil } from "../support/waiting.mjs";
 
 /** @import { Page } from "playwright-core" */
 /** @import { ClipPage } from "../support/browser.mjs" */
@@ -140,11 +141,10 @@ describe("the count", () => {
     const hub = new URL(site.hub.origin).host;
     // The browser looks for a new sw.js by itself.
     const own = () => site.own.requests.filter((path) => path !== "/sw.js").length;
+    const counted = async () => (await summary(clip).textContent()) === `0 bytes of yours sent · ${own()} requests to this site, ${site.hub.requests.length} to ${hub} for the model`;
+    await waitUntil("all requests are counted, and no others", counted);
     await clip.page.waitForTimeout(500);
-    assert.equal(
-      await summary(clip).textContent(),
-      `0 bytes of yours sent · ${own()} requests to this site, ${site.hub.requests.length} to ${hub} for the model`,
-    );
+    assert.ok(await counted(), String(await summary(clip).textContent()));
     await summary(clip).click();
     assert.deepEqual(await clip.page.locator("#traffic-hosts li").allTextContents(), [
       `${new URL(site.own.origin).host}: ${own()} requests`,

@@ -120,7 +120,7 @@ test("a model of English texts says so, and warns of letters of other languages"
   assert.equal(await hint.textContent(), "one per line");
   await clip.loadTinyModel();
   assert.equal(await hint.textContent(), "one per line, in English");
-  assert.match(String(await clip.modelFacts.textContent()), / · English$/);
+  await clip.modelFacts.filter({ hasText: / · English$/ }).waitFor();
   await clip.texts.fill("ein Hündchen, naïve");
   assert.equal(await warning.isVisible(), false);
   await clip.texts.fill("кошка");

@@ -69,7 +69,7 @@ export async function addDeaths(page) {
     ({ TRAP, END, END_HELPER, MARKS }) => {
       const count = async () => Number((await navigator.locks.query()).held?.filter(({ name }) => name?.startsWith("clip-wasm worker")).length);
       window.held = async () => {
-        for (let tries = 0; tries < 100 && (await count()) > 0; tries++) await new Promise((resolve) => setTimeout(resolve, 20));
+        for (let tries = 0; tries < 1000 && (await count()) > 0; tries++) await new Promise((resolve) => setTimeout(resolve, 20));
         return count();
       };
       /** The cat, or a bitmap of one pixel that kills a worker. */

@@ -166,7 +166,7 @@ export class Indexing {
         // Or another model was loaded, which closes this encoder. Opening that model's collection ends this run, unless its
         // weights are the same.
         ({ encoder, collection } = await target.open());
-        if (encoder === ended) throw error;
+        if (code === "closed" && encoder === ended) throw error;
       } finally {
         await collection.flush();
       }

@@ -3,8 +3,10 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
-import { FIXTURES, Site } from "../support/browser.mjs";
+import { FIXTURES, REPOSITORY, Site } from "../support/browser.mjs";
+import { file } from "../support/server.mjs";
 import { cosine } from "../support/vectors.mjs";
+import { waitUntil } from "../support/waiting.mjs";
 
 /** e to the power of `logit_scale` in the demo model's checkpoint. */
 const LOGIT_SCALE = Math.exp(3.845703125);
@@ -120,6 +122,29 @@ describe("samples", () => {
     await clip.settled();
     assert.equal(await clip.texts.inputValue(), "my own words");
     assert.deepEqual(await clip.legend(), ["“my own words”", "cat.png", "fish.png"]);
+  });
+
+  test("clicked one after the other: the last is shown, even if it arrives first", async (t) => {
+    const clip = await site.visit(t);
+    await winner(clip, "hearts.png");
+    let proceed = () => {};
+    const gate = new Promise((/** @type {(value: void) => void} */ resolve) => (proceed = resolve));
+    site.own.answer("/samples/fish.png", async (request, response) => {
+      await gate;
+      file(join(REPOSITORY, "www/samples/fish.png"))(request, response);
+    });
+    site.own.requests.length = 0;
+    await clip.page.getByRole("button", { name: "Sample fish.png" }).click();
+    await waitUntil("the first is asked for", () => site.own.requests.includes("/samples/fish.png"));
+    await clip.page.getByRole("button", { name: "Sample moon.png" }).click();
+    await winner(clip, "moon.png");
+    const arrived = clip.page.waitForResponse(/fish\.png$/);
+    proceed();
+    await (await arrived).finished();
+    await clip.page.waitForTimeout(300);
+    await clip.settled();
+    await winner(clip, "moon.png");
+    assert.equal(await clip.thumbnails.filter({ hasText: "fish.png" }).count(), 0);
   });
 
   test("do not download a large model without asking", async (t) => {

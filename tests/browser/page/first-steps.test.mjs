@@ -87,6 +87,15 @@ test("the error of a load stays that interrupts the load of the images before it
   assert.equal(await shownCode(clip.modelError), "invalid_input");
 });
 
+test("a picture that is dropped while another view is fetched is embedded", async (t) => {
+  const clip = await site.newPage(t);
+  site.own.answer("/page/check/view.js", () => {});
+  await clip.page.getByRole("link", { name: "Check" }).click();
+  await clip.page.locator('.views [aria-current="page"]').filter({ hasText: "Check" }).waitFor();
+  await clip.giveFiles("drop", "body", [{ name: "cat.png", path: CAT }]);
+  await clip.page.locator("#legend .name").filter({ hasText: "cat.png" }).waitFor();
+});
+
 test("a model file that is dropped while another loads is loaded instead", async (t) => {
   const clip = await site.newPage(t);
   site.hub.answer("/never.gguf", () => {});

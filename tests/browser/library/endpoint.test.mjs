@@ -199,7 +199,7 @@ describe("several pages", () => {
     const without = await page.context().newPage();
     await without.goto(`${site.own.origin}/`);
     await without.getByRole("button", { name: "Change model" }).click();
-    await without.getByRole("radio", { name: "Name or URL" }).check({ force: true });
+    await without.locator("label", { has: without.getByRole("radio", { name: "Name or URL" }) }).click();
     const silent = await otherPage(page);
     for (const asking of [without, silent]) assert.deepEqual((await post(asking, NLP, { inputs: ["a cat"] })).json, want);
   });

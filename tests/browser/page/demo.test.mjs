@@ -220,7 +220,7 @@ describe("the sheet to draw on", () => {
     const clip = await site.visit(t);
     await openSheet(clip);
     await clip.texts.fill("a red star\na blue star\na green star");
-    await clip.page.getByRole("radio", { name: "blue" }).check({ force: true });
+    await clip.page.locator("label", { has: clip.page.getByRole("radio", { name: "blue" }) }).click();
     await stroke(clip, star);
     assert.equal(await winner(clip, "drawing.png"), "a blue star");
     const json = () => clip.page.locator("#json").textContent();

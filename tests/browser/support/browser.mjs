@@ -202,7 +202,8 @@ export class ClipPage {
   /** @param {"Menu" | "Name or URL" | "File from disk"} origin */
   async chooseOrigin(origin) {
     await this.openModelPanel();
-    await this.page.getByRole("radio", { name: origin }).check({ force: true });
+    // Its label: a click that is forced on what is not seen goes astray when something moves.
+    await this.page.locator("label", { has: this.page.getByRole("radio", { name: origin }) }).click();
   }
 
   /**

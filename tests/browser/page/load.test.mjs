@@ -153,7 +153,7 @@ describe("progress", () => {
     await clip.page.getByRole("button", { name: "Cancel" }).click();
     await clip.modelState.filter({ hasText: "No model yet" }).waitFor();
     assert.equal(await clip.modelError.count(), 0, "a cancelled load is not an error");
-    await waitUntil("the connection is cut off", () => site.hub.cutOff.includes("/never.gguf"));
+    await waitUntil("the connection is cut off", () => site.hub.cutOff.includes("/never.gguf"), 2_000);
     await clip.loadTinyModel();
     await assertWorks(clip);
   });

@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { CHROMIUM_FLAGS, Site, TEST_DATA } from "../support/browser.mjs";
 import { SearchPage } from "../support/search-page.mjs";
+import { median } from "../support/vectors.mjs";
 
 /** @import { ClipPage } from "../support/browser.mjs" */
 
@@ -51,8 +52,8 @@ test("50,000 vectors are searched completely in a worker, in the right order", a
   });
   t.diagnostic(`of 50,000 x 512: ${times.map((time) => time.toFixed(1)).join(", ")} ms`);
   assert.deepEqual(wrong, []);
-  // The fastest, and twice what it may take, because other programs run beside a test.
-  assert.ok(Math.min(...times) < 100, `the fastest takes ${Math.min(...times).toFixed(1)} ms`);
+  // Twice what it may take, because other programs run beside a test.
+  assert.ok(median(times) < 100, `the median is ${median(times).toFixed(1)} ms`);
 });
 
 test("a result of 10,000 pictures scrolls, and only those near the window are in the document", async (t) => {

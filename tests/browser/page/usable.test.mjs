@@ -117,6 +117,8 @@ describe("the first paint", () => {
     await clip.page.getByRole("heading", { name: "Inputs" }).waitFor();
     await clip.modelState.filter({ hasText: "Loading" }).waitFor();
     await clip.page.waitForFunction(() => performance.getEntriesByName("first-contentful-paint").length > 0);
+    const paint = await clip.page.evaluate(() => Number(performance.getEntriesByName("first-contentful-paint")[0]?.startTime));
+    assert.ok(paint < 2000, `first contentful paint after ${paint} ms`);
   });
 
   for (const width of [1280, 360]) {

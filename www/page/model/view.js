@@ -1,6 +1,6 @@
 // The model: one line says which is ready, or how far its load is; it opens to the panel that chooses another.
 
-import { ClipError, keptModels } from "../../clip.js";
+import { ClipError } from "../../clip.js";
 import { TOWERS } from "../../lib/shared/towers.js";
 import { megabytes } from "../../lib/shared/units.js";
 import { elementById, newElement } from "../shell/elements.js";
@@ -62,10 +62,7 @@ export class ModelPanel extends EventTarget {
     });
     cancelButton.addEventListener("click", () => (this.#loading?.abort ?? this.#rest)?.abort());
     changeButton.addEventListener("click", () => (panel.hidden ? this.#open(true) : this.#dismiss()));
-    this.#menuShown.then(() => {
-      this.#showKept();
-      this.#recallDeath();
-    });
+    this.#menuShown.then(() => this.#recallDeath());
   }
 
   /**
@@ -309,9 +306,8 @@ export class ModelPanel extends EventTarget {
   }
 
   async #showMenu() {
-    const kept = keptModels().catch(() => []);
     await this.#choice.showMenu().catch((error) => showError(errorPlace, error));
-    this.#choice.setKept(await kept);
+    await this.#showKept();
     this.#choice.propose();
     this.#showChoice();
   }

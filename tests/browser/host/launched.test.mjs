@@ -144,7 +144,7 @@ describe("sharing", () => {
   });
 
   test("below a path of a host that answers no POST", async (t) => {
-    const { page } = await site.newPage(t);
+    const { page } = await site.newPageWithServiceWorker(t);
     const host = await startPython(folderWithPage(t, "/a/b"));
     t.after(host.stop);
     await page.goto(`${host.origin}/a/b/`);
@@ -261,7 +261,7 @@ describe("opening files", () => {
 
 describe("the page itself", () => {
   test("embeds what is shared with it, pictures and texts", async (t) => {
-    const clip = await site.newPage(t);
+    const clip = await site.newPageWithServiceWorker(t);
     await clip.page.evaluate(() => navigator.serviceWorker.ready);
     await clip.page.reload();
     await clip.page.waitForFunction(() => navigator.serviceWorker.controller !== null);

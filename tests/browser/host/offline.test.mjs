@@ -32,7 +32,7 @@ async function badgeSays(clip, text) {
 
 describe("installing", () => {
   test("Chromium finds no reason against it", async (t) => {
-    const { page } = await site.newPage(t);
+    const { page } = await site.newPageWithServiceWorker(t);
     await page.waitForFunction(() => navigator.serviceWorker.controller !== null);
     const devtools = await page.context().newCDPSession(page);
     const { errors, data } = await devtools.send("Page.getAppManifest");
@@ -45,7 +45,7 @@ describe("installing", () => {
 
   for (const { src, sizes, purpose } of MANIFEST.icons.filter((/** @type {any} */ { type }) => type === "image/png")) {
     test(`${src} is icon.svg, ${sizes}, ${purpose}`, async (t) => {
-      const { page } = await site.newPage(t);
+      const { page } = await site.newPageWithServiceWorker(t);
       const [width, height, difference] = await page.evaluate(
         async ({ src, isMaskable }) => {
           const png = Object.assign(new Image(), { src });
@@ -72,7 +72,7 @@ describe("installing", () => {
 
 describe("the badge", () => {
   test("appears when everything is stored, and changes with the network", async (t) => {
-    const clip = await site.newPage(t);
+    const clip = await site.newPageWithServiceWorker(t);
     await badgeSays(clip, "Works offline");
     assert.match(String(await clip.page.locator("#offline").getAttribute("title")), /is kept on this device, and so is the demo model\.$/);
     await clip.page.context().setOffline(true);
@@ -82,7 +82,7 @@ describe("the badge", () => {
   });
 
   test("does not appear while a file of the page cannot be stored", async (t) => {
-    const clip = await site.newPage(t);
+    const clip = await site.newPageWithServiceWorker(t);
     await badgeSays(clip, "Works offline");
     await clip.page.evaluate(async () => {
       const cache = await caches.open("clip-wasm-page");
@@ -100,7 +100,7 @@ describe("the badge", () => {
   test("says that the server is gone, while the demo model embeds although it was never loaded before", async (t) => {
     const site = await Site.open();
     t.after(() => site.close());
-    const clip = await site.newPage(t);
+    const clip = await site.newPageWithServiceWorker(t);
     await badgeSays(clip, "Works offline");
     assert.equal(await clip.page.locator("#kept").isVisible(), false);
     await site.own.stop();

@@ -43,7 +43,7 @@ async function embed(page, model) {
 
 for (const type of ["q4_0", "q5_1", "q8_0"]) {
   test(`${type} with relaxed SIMD and without, at full size`, { timeout: 120_000 }, async (t) => {
-    const { page } = await site.newPage(t);
+    const { page } = await site.newPageWithServiceWorker(t);
     page.setDefaultTimeout(100_000);
     const relaxed = await embed(page, `vit-b-32-gelu.${type}.gguf`);
     assert.equal(relaxed.build, "relaxed");
@@ -64,7 +64,7 @@ for (const type of ["q4_0", "q5_1", "q8_0"]) {
 }
 
 test("a build that the site lacks is replaced by the next, with the same vectors", async (t) => {
-  const { page } = await site.newPage(t);
+  const { page } = await site.newPageWithServiceWorker(t);
   const best = await embed(page, "tiny-gelu.q8_0.gguf");
   assert.equal(best.build, "relaxed");
   for (const file of ["clip_wasm.js", "clip_wasm_bg.wasm"]) site.own.answer(`/pkg/relaxed/${file}`, status(404));

@@ -85,7 +85,7 @@ describe("a bad request gets an error that says why", () => {
   });
 
   test("if no page has a model", async (t) => {
-    const clip = await site.newPage(t);
+    const clip = await site.newPageWithServiceWorker(t);
     await controlled(clip.page);
     await clip.chooseOrigin("Name or URL");
     const hosted = await post(clip.page, NLP, { inputs: ["a cat"] });

@@ -117,7 +117,7 @@ describe("api/predict", () => {
   });
 
   test("in a subfolder, and nowhere else", async (t) => {
-    const { page } = await site.newPage(t);
+    const { page } = await site.newPageWithServiceWorker(t);
     const host = await new StaticServer(REPOSITORY).start();
     t.after(() => host.stop());
     await page.goto(`${host.origin}/www/`);
@@ -205,7 +205,7 @@ describe("several pages", () => {
   });
 
   test("a page that is closed before it has answered is not waited for", async (t) => {
-    const { page } = await site.newPage(t);
+    const { page } = await site.newPageWithServiceWorker(t);
     await controlled(page);
     const [asking, never] = [await otherPage(page), await otherPage(page)];
     await page.close();
@@ -225,7 +225,7 @@ describe("several pages", () => {
 
 describe("serveEndpoint on another page", () => {
   test("answers until it is stopped, and reports errors", async (t) => {
-    const { page } = await site.newPage(t);
+    const { page } = await site.newPageWithServiceWorker(t);
     const other = await otherPage(page);
     await page.close();
     const before = await other.evaluate(async (url) => {
@@ -247,7 +247,7 @@ describe("serveEndpoint on another page", () => {
   });
 
   test("and answerRequest without a service worker, for any URL", async (t) => {
-    const { page } = await site.newPage(t);
+    const { page } = await site.newPageWithServiceWorker(t);
     const answers = await page.evaluate(async (url) => {
       const { ClipEncoder } = await import("/clip.js");
       const { answerRequest } = await import("/endpoint.js");
@@ -267,7 +267,7 @@ describe("serveEndpoint on another page", () => {
   });
 
   test("rejects if no service worker is registered", async (t) => {
-    const { page } = await site.newPage(t);
+    const { page } = await site.newPageWithServiceWorker(t);
     const host = await new StaticServer(join(REPOSITORY, "www")).start();
     t.after(() => host.stop());
     host.answer("/other.html", (_request, response) => void response.writeHead(200, { "content-type": "text/html" }).end("<!doctype html>"));

@@ -229,7 +229,7 @@ describe("loaded and closed", () => {
 });
 
 test("a page that stays open: 200 changes of view and 500 texts add no node and no listener", { timeout: 120_000 }, async (t) => {
-  const clip = await site.newPage(t);
+  const clip = await site.newPageWithServiceWorker(t);
   await clip.loadTinyModel();
   const processes = await Processes.of(clip.page);
   const seen = [];

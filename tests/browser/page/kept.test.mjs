@@ -45,7 +45,7 @@ describe("without a network", () => {
   test("the page, reloaded with its server stopped, embeds with stored files", async (t) => {
     const site = await Site.open();
     t.after(() => site.close());
-    const clip = await site.newPage(t);
+    const clip = await site.newPageWithServiceWorker(t);
     await clip.loadTinyModel();
     await clip.page.locator("#model-bar").waitFor({ state: "hidden" });
     const want = await vectors(clip);
@@ -99,7 +99,7 @@ describe("without a network", () => {
 
 describe("the list of stored models", () => {
   test("appears with the first model, and deletes it with a click", async (t) => {
-    const clip = await site.newPage(t);
+    const clip = await site.newPageWithServiceWorker(t);
     const panel = clip.page.locator("#kept");
     assert.equal(await panel.isVisible(), false);
     await clip.loadTinyModel();
@@ -113,7 +113,7 @@ describe("the list of stored models", () => {
   });
 
   test("shows how much of a cancelled load is stored, and that loading continues from there", async (t) => {
-    const clip = await site.newPage(t);
+    const clip = await site.newPageWithServiceWorker(t);
     const size = statSync(TINY_MODEL).size;
     site.hub.parts(MODEL, TINY_MODEL, { silentAfter: (from) => (from === 0 ? 2_000_000 : size) });
     await clip.loadUrl(site.hub.origin + MODEL);
@@ -128,7 +128,7 @@ describe("the list of stored models", () => {
 
 describe("texts before images", () => {
   test("a text is embedded while the rest loads; if that is cancelled, the Load button loads it", async (t) => {
-    const clip = await site.newPage(t);
+    const clip = await site.newPageWithServiceWorker(t);
     site.hub.parts(MODEL, TINY_MODEL, { silentAfter: (from) => (from === 0 ? 4_450_000 : 1e9) });
     await clip.loadUrl(site.hub.origin + MODEL);
     await clip.modelState.filter({ hasText: "images as soon as the rest is loaded" }).waitFor();
@@ -159,7 +159,7 @@ describe("a device with little memory", () => {
   }
 
   test("is offered a smaller model, and to load the chosen one anyway", async (t) => {
-    const clip = await site.newPage(t);
+    const clip = await site.newPageWithServiceWorker(t);
     site.own.answer("/pkg/workers/model-worker.js", (_request, response) => {
       response.writeHead(200, { "content-type": "text/javascript" });
       response.end(`Object.defineProperty(navigator, "deviceMemory", { value: 0.125 });\n${readFileSync(join(WWW, "pkg/workers/model-worker.js"))}`);
@@ -180,7 +180,7 @@ describe("a device with little memory", () => {
   });
 
   test("that crashed during a load is offered other models", async (t) => {
-    const clip = await site.newPage(t);
+    const clip = await site.newPageWithServiceWorker(t);
     await reopen(clip);
     site.hub.parts(MODEL, TINY_MODEL, { silentAfter: () => 1_000_000 });
     await clip.page.getByRole("button", { name: "Load", exact: true }).click();
@@ -203,7 +203,7 @@ describe("a device with little memory", () => {
   });
 
   test("that closes or reloads a page during a load is not said to have crashed", async (t) => {
-    const clip = await site.newPage(t);
+    const clip = await site.newPageWithServiceWorker(t);
     site.hub.parts(MODEL, TINY_MODEL, { silentAfter: () => 1_000_000 });
     await clip.loadUrl(site.hub.origin + MODEL);
     await clip.page.locator("#model-facts").filter({ hasText: "1.0 MB" }).waitFor();

@@ -72,7 +72,7 @@ test("a whole session only requests its own site and the model's URL, and sends 
 
 describe("the Content-Security-Policy", () => {
   test("is not violated by a whole session, and the console stays empty", async (t) => {
-    const clip = await site.newPage(t);
+    const clip = await site.newPageWithServiceWorker(t);
     /** @type {string[]} */
     const said = [];
     clip.page.on("console", (message) => {
@@ -112,7 +112,7 @@ describe("the Content-Security-Policy", () => {
   };
   for (const [what, attempt] of Object.entries(forbidden)) {
     test(`forbids ${what}`, async (t) => {
-      const { page } = await site.newPage(t);
+      const { page } = await site.newPageWithServiceWorker(t);
       const violated = page.evaluate(
         () => new Promise((resolve) => document.addEventListener("securitypolicyviolation", ({ violatedDirective }) => resolve(violatedDirective))),
       );
@@ -130,7 +130,7 @@ describe("the count", () => {
   const summary = (clip) => clip.page.locator("#traffic-summary");
 
   test("has the requests by host, as many as the servers received", async (t) => {
-    const clip = await site.newPage(t);
+    const clip = await site.newPageWithServiceWorker(t);
     await controlled(clip.page);
     await clip.page.waitForFunction(() => document.querySelector("#offline")?.textContent === "Works offline");
     site.own.requests = [];
@@ -153,7 +153,7 @@ describe("the count", () => {
   });
 
   test("grows with what the page sends to any host, and names the host", async (t) => {
-    const clip = await site.newPage(t);
+    const clip = await site.newPageWithServiceWorker(t);
     await controlled(clip.page);
     site.hub.answer("/collect", (_request, response) => void response.writeHead(200, { "access-control-allow-origin": "*" }).end());
     await clip.page.evaluate((url) => fetch(url, { method: "POST", body: "twelve bytes" }), `${site.hub.origin}/collect`);
@@ -168,7 +168,7 @@ describe("the count", () => {
   });
 
   test("grows with what a worker sends", async (t) => {
-    const clip = await site.newPage(t);
+    const clip = await site.newPageWithServiceWorker(t);
     await controlled(clip.page);
     site.own.answer("/poster.js", (_request, response) => {
       response.writeHead(200, { "content-type": "text/javascript" }).end(`fetch("/collect", { method: "POST", body: "seven b" });`);

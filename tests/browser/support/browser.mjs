@@ -5,7 +5,7 @@ import { existsSync, readFileSync, rmSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { chromium } from "playwright-core";
-import { noSamples, StaticServer } from "./server.mjs";
+import { noSamples, StaticServer, status } from "./server.mjs";
 
 /** @import { Browser, BrowserContextOptions, Locator, Page } from "playwright-core" */
 /** @import { TestContext } from "node:test" */
@@ -22,13 +22,39 @@ export const HUB_HEADERS = {
   "access-control-expose-headers": "ETag, Content-Range, Accept-Ranges",
 };
 
-/** Flags to run as root, and to make no requests except to the page's servers. */
+/**
+ * Parts of Chromium that no test needs. This list replaces the one that Playwright gives, so it repeats what that turns
+ * off, except what makes the browser differ from a visitor's.
+ */
+const DISABLED_FEATURES = [
+  // The suggestions below the address bar are two pages of their own, started with each window: on two cores, a second.
+  "WebUIOmniboxPopup",
+  "WebUIOmniboxAimPopup",
+  // Requests to servers of the browser's maker.
+  "AimEnabled",
+  "NetworkTimeServiceQuerying",
+  "OptimizationHints",
+  "PreconnectToSearch",
+  // Pages on plain http stay there.
+  "HttpsFirstBalancedModeAutoEnable",
+  "HttpsUpgrades",
+  // What else Playwright turns off, to work reliably.
+  "AvoidCorsURLLoaderRestartOnRedirect",
+  "AvoidUnnecessaryBeforeUnloadCheckSync",
+  "DestroyProfileOnBrowserClose",
+  "LensOverlay",
+  "MediaRouter",
+  "PaintHolding",
+];
+
+/** Flags to run as root, to make no requests except to the page's servers, and to start windows fast. */
 export const CHROMIUM_FLAGS = [
   "--no-sandbox",
   "--disable-gpu",
   "--disable-background-networking",
   "--disable-component-update",
   "--disable-sync",
+  `--disable-features=${DISABLED_FEATURES.join()}`,
 ];
 
 /**
@@ -108,14 +134,35 @@ export class Site {
   }
 
   /**
-   * A page in its own profile, which embeds nothing by itself. An uncaught error of the page fails the test.
+   * A page in its own profile, which embeds nothing by itself. An uncaught error of the page fails the test. Without a
+   * service worker, which would store the page's hundred files: on two cores that takes longer than most tests.
    * @param {Pick<TestContext, "after">} t
    * @param {BrowserContextOptions} [options]
    * @returns {Promise<ClipPage>}
    */
   async newPage(t, options = {}) {
+    return this.#withoutSamples(t, options, () => this.own.answer("/sw.js", status(404)));
+  }
+
+  /**
+   * As {@link newPage}, with the service worker.
+   * @param {Pick<TestContext, "after">} t
+   * @param {BrowserContextOptions} [options]
+   * @returns {Promise<ClipPage>}
+   */
+  async newPageWithServiceWorker(t, options = {}) {
+    return this.#withoutSamples(t, options);
+  }
+
+  /**
+   * @param {Pick<TestContext, "after">} t
+   * @param {BrowserContextOptions} options
+   * @param {() => void} [change] of the page's server
+   */
+  #withoutSamples(t, options, change = () => {}) {
     this.own.reset();
     this.own.answer("/samples.json", noSamples);
+    change();
     return this.#open(t, options);
   }
 
@@ -235,7 +282,7 @@ export class ClipPage {
   /** Waits until a model is ready; fails with the panel's error. */
   async ready() {
     try {
-      await this.modelState.filter({ hasText: "Ready" }).waitFor();
+      await this.page.waitForFunction(() => document.querySelector("#model-state")?.textContent?.includes("Ready"));
     } catch (cause) {
       const panel = await this.page.locator(".model").innerText();
       const asked = [...this.site.own.requests, ...this.site.hub.requests].join(" ");

@@ -17,7 +17,7 @@ export const OPENAI = "v1/embeddings";
  * @param {TestContext} t
  */
 export async function pageWithModel(site, t) {
-  const clip = await site.newPage(t);
+  const clip = await site.newPageWithServiceWorker(t);
   await clip.loadTinyModel();
   await controlled(clip.page);
   return clip.page;

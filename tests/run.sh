@@ -66,15 +66,19 @@ RUSTDOCFLAGS="-D warnings" cargo doc -q --release --features hub,gpu --no-deps
 RUSTDOCFLAGS="-D warnings" cargo doc -q --release --no-deps --target $WASM
 cargo publish -q --dry-run --no-verify --allow-dirty
 
-# What optimises whole modules uses one core, and so do many of the tests before the module is needed.
+# Beside the tests of the crate, since what optimises whole modules uses one core.
 say "the page's modules, behind the tests of the crate: target/build.log"
 build >target/build.log 2>&1 &
 building=$!
 
-say "native tests"
+say "native tests, on a GPU"
 # Mesa looks for a screen at each start of Vulkan; without this folder, it prints an error that is none.
 mkdir -p target/runtime
-XDG_RUNTIME_DIR="${XDG_RUNTIME_DIR:-$PWD/target/runtime}" cargo test --release --features hub,gpu
+export XDG_RUNTIME_DIR="${XDG_RUNTIME_DIR:-$PWD/target/runtime}"
+native_tests() { cargo test --release --features hub,gpu "$@"; }
+native_tests --no-run
+# Cargo cannot leave a test out: `gpu` and `gpu_memory` are here, and what begins with other letters below.
+native_tests --lib --test 'g*'
 cargo fmt --check --manifest-path fuzz/Cargo.toml
 
 say "wasm tests in Chromium, isolated"
@@ -98,15 +102,37 @@ package
 single
 say "types of the page's JavaScript, against the module's"
 npm run --silent check
+
+# Tests in a browser wait a third of the time. At the lowest priority, other tests use it without making them slower; but
+# not those on a GPU, for a GPU that takes too long counts as lost.
+say "the other native tests, behind those in browsers: target/native.log"
+set -m # a process group of its own, to end all of it
+{
+  renice -n 19 $BASHPID >/dev/null
+  native_tests --bins --test '[!g]*' && native_tests --doc
+} >target/native.log 2>&1 &
+native=$!
+set +m
+trap 'kill -- -$native 2>/dev/null || true' EXIT
+# Fails as soon as they have failed.
+check_native() { wait $native || { cat target/native.log >&2; fail "native tests fail: see above"; }; }
+
 # One browser at a time: two cores are too few for more, and tests would time out. A test file that takes
 # twenty minutes is stuck.
-node_test() { node --test --test-concurrency=1 --test-timeout=1200000 "$@"; }
+node_test() {
+  node --test --test-concurrency=1 --test-timeout=1200000 "$@"
+  kill -0 $native 2>/dev/null || check_native
+}
 say "the library, the page and its hosts in Chromium"
 node_test tests/browser/library/ tests/browser/page/ tests/browser/host/
 say "the same list in Chromium, Firefox and WebKit"
 node_test tests/browser/engines/
 say "the package: its types, Node, bundlers, the examples"
 node_test tests/node/
+
+say "the native tests that ran behind"
+check_native
+grep "^test result" target/native.log
 
 say "what the tests showed, for docs/reliability.md"
 node tests/reliability/render.mjs "$CLIP_TEST_DATA/reliability.md"

@@ -130,7 +130,7 @@ describe("the first paint", () => {
     });
 
     test(`and the badge does not move while requests are counted, ${width} pixels wide`, async (t) => {
-      const clip = await site.newPage(t, { viewport: { width, height: 800 } });
+      const clip = await site.newPageWithServiceWorker(t, { viewport: { width, height: 800 } });
       const badge = clip.page.locator("#offline").filter({ hasText: "Works offline" });
       await badge.waitFor();
       const before = await badge.boundingBox();

@@ -45,6 +45,7 @@ const DISABLED_FEATURES = [
   "LensOverlay",
   "MediaRouter",
   "PaintHolding",
+  "ThirdPartyStoragePartitioning",
 ];
 
 /** Flags to run as root, to make no requests except to the page's servers, and to start windows fast. */

@@ -13,7 +13,7 @@ usage: ./build.sh                build the page into www/
        ./build.sh test quick     run those that take no browser and no model of full size: while working
        ./build.sh fuzz [TARGET] [SECONDS]
                                  feed the parsers with what a fuzzer thinks of: one target, or all of them (600)
-       ./build.sh soak [INPUTS]  embed many inputs in one page and watch its memory (20000)
+       ./build.sh soak [INPUTS]  embed many inputs in one page, and on a GPU, and watch the memory (20000)
        ./build.sh reliability    write docs/reliability.md of what the last test showed
        ./build.sh bench          measure it beside its peers; writes BENCHMARKS.md
        ./build.sh bench kernels  count the product's instructions for processors that are not at hand
@@ -326,14 +326,17 @@ fuzz() { # SECONDS TARGET...
   node fuzz/run.mjs "target/fuzz/$host/release" "$@"
 }
 
-# A long life of the encoder in a browser. Each test of everything has 1000 inputs.
+# A long life of the encoder in a browser, and on a GPU. Each test of everything has 1000 inputs.
 soak() { # INPUTS
   need_python
   need_browser
+  need_vulkan || say "WITHOUT VULKAN: its driver is not to be had here, and what runs on a GPU is skipped"
   build
+  DATA_FEATURES=hub,gpu
   . tests/data.sh
   say "embedding $1 inputs"
   CLIP_SOAK=$1 node --test tests/browser/library/soak.test.mjs
+  CLIP_SOAK=$1 cargo test --release --features hub,gpu --test gpu_memory -- --nocapture
 }
 
 # What V8 makes of the product for Arm and for x86 with AVX-VNNI.

@@ -16,13 +16,6 @@ mkdir -p target
 packages=$!
 need_wasm_bindgen
 need_wasm_pack
-wait $packages || { cat target/packages.log >&2; fail "packages that the tests need are not to be had: see above"; }
-cat target/packages.log
-need_browser
-need_firefox || say "WITHOUT FIREFOX: it or its driver is not to be had here, and what runs in it is skipped"
-need_webkit || say "WITHOUT WEBKIT: its driver or Xvfb is not to be had here, and what runs in it is skipped"
-need_arm_emulator || say "WITHOUT ARM: its emulator is not to be had here, and what runs in it is skipped"
-need_vulkan || say "WITHOUT VULKAN: its driver is not to be had here, and what runs on a GPU is skipped"
 
 say "formatting"
 cargo fmt --check
@@ -33,6 +26,14 @@ DATA_FEATURES=hub,gpu
 . tests/data.sh
 # What tests on emulated processors run.
 cargo build -q --release --features hub,gpu --example extreme_models
+
+wait $packages || { cat target/packages.log >&2; fail "packages that the tests need are not to be had: see above"; }
+cat target/packages.log
+need_browser
+need_firefox || say "WITHOUT FIREFOX: it or its driver is not to be had here, and what runs in it is skipped"
+need_webkit || say "WITHOUT WEBKIT: its driver or Xvfb is not to be had here, and what runs in it is skipped"
+need_arm_emulator || say "WITHOUT ARM: its emulator is not to be had here, and what runs in it is skipped"
+need_vulkan || say "WITHOUT VULKAN: its driver is not to be had here, and what runs on a GPU is skipped"
 
 # The facts for docs/reliability.md must come from this run only.
 rm -f "$CLIP_TEST_DATA/reliability.jsonl"

@@ -47,8 +47,7 @@ say "wasm tests in Chromium, isolated"
 # A module of this size takes longer to load than the runner's default timeout of 20 seconds.
 export WASM_BINDGEN_TEST_TIMEOUT=300
 wasm_pack_test() {
-  # Other crates are optimised for the page's modules: to do so twice takes minutes, and these tests call little of them.
-  wasm-pack test --headless --release "$@" --config 'profile.release.package."*".opt-level = 1'
+  wasm-pack test --headless --release "$@" --config .cargo/wasm-tests.toml
 }
 in_chromium=(--chrome --chromedriver "$CHROMEDRIVER")
 wasm_pack_test "${in_chromium[@]}" --lib --test wasm --test properties

@@ -6,6 +6,7 @@ import { readTensors } from "../tests/browser/support/safetensors.mjs";
 import { cosine } from "../tests/browser/support/vectors.mjs";
 import { ContestantPage, REPOSITORY, withBrowser } from "./browser.mjs";
 import { CONTESTANTS } from "./cases.mjs";
+import { VIT_B_32 } from "./page/models.js";
 
 /** @import { Hosts } from "./browser.mjs" */
 /** @import { Name } from "./page/contestants.js" */
@@ -26,7 +27,7 @@ export async function measureAccuracy(hosts) {
     const cosines = {};
     for (const name of CONTESTANTS) {
       const page = await ContestantPage.create(context, hosts.plain(name), name);
-      await page.open(name, { towers: ["image", "text"] });
+      await page.open(name, { model: VIT_B_32, towers: ["image", "text"] });
       await page.prepare();
       /** @type {Cosines} */
       const found = { image: [], text: [] };

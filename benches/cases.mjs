@@ -1,6 +1,8 @@
 // The calls that are timed, and the kinds of page they are timed on.
 
-/** @import { Call, Name } from "./page/contestants.js" */
+import { SIGLIP_2, VIT_B_32 } from "./page/models.js";
+
+/** @import { Call, Model, Name } from "./page/contestants.js" */
 
 /**
  * @typedef {object} Case
@@ -13,6 +15,7 @@
 /**
  * @typedef {object} Setup
  * @property {string} name
+ * @property {Model} model
  * @property {boolean} isolated whether the page can share memory between threads
  * @property {number} [threads] by default, as many as each library chooses
  * @property {"webgpu"} [device] by default the processor, which is all that the browser offers
@@ -39,16 +42,26 @@ const ALL_CASES = [
   { name: "32 captions to vectors", call: "embedText", params: ["captions"], long: true },
 ];
 
+/** Of SigLIP, whose texts always have 64 tokens. @type {Case[]} */
+const SIGLIP_CASES = [
+  { name: "image tower, 1 image", call: "imageTower", params: [0, 1] },
+  { name: "text tower, 64 tokens", call: "textTower", params: ["short"] },
+  { name: "JPEG 1024 x 768 to vector", call: "embedImage", params: [0] },
+  { name: "string to vector", call: "embedText", params: ["short"] },
+];
+
 /** @type {Setup[]} */
 export const SETUPS = [
-  { name: "1 thread", isolated: true, threads: 1, cases: ALL_CASES },
-  { name: "2 threads", isolated: true, threads: 2, cases: ALL_CASES },
-  { name: "plain static host, defaults of each", isolated: false, cases: SHORT_CASES },
-  { name: "isolated page, defaults of each", isolated: true, cases: SHORT_CASES },
+  { name: "1 thread", model: VIT_B_32, isolated: true, threads: 1, cases: ALL_CASES },
+  { name: "2 threads", model: VIT_B_32, isolated: true, threads: 2, cases: ALL_CASES },
+  { name: "plain static host, defaults of each", model: VIT_B_32, isolated: false, cases: SHORT_CASES },
+  { name: "isolated page, defaults of each", model: VIT_B_32, isolated: true, cases: SHORT_CASES },
+  { name: "SigLIP 2 B/16-224, 1 thread", model: SIGLIP_2, isolated: true, threads: 1, cases: SIGLIP_CASES },
+  { name: "SigLIP 2 B/16-224, 2 threads", model: SIGLIP_2, isolated: true, threads: 2, cases: SIGLIP_CASES },
 ];
 
 /** With WebGPU, if the machine has a GPU. The other libraries compute in f32 there, as they do by default. @type {Setup} */
-export const WEBGPU = { name: "WebGPU", isolated: false, device: "webgpu", cases: ALL_CASES };
+export const WEBGPU = { name: "WebGPU", model: VIT_B_32, isolated: false, device: "webgpu", cases: ALL_CASES };
 
 /**
  * The contestants of a call: onnxruntime-web only runs towers.

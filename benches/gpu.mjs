@@ -21,7 +21,7 @@ import { REPOSITORY } from "./browser.mjs";
 
 /** @typedef {{ adapter: string, isSoftware: boolean, race: { gpu: number, cpu: number }, rows: GpuRow[] }} GpuReport */
 
-const MODEL = "target/bench/models/vit-b-32.q8_0.gguf";
+const MODEL = "target/bench/models/clip-vit-base-patch32.q8_0.gguf";
 const ARGUMENTS = ["run", "-q", "--release", "--example", "gpu", "--features", "gpu", "--", MODEL];
 
 /**

@@ -1,15 +1,15 @@
 """Makes what the contestants embed, each input also in the form that a bare tower takes.
 
-    python benches/inputs.py DATA OUT
+    python benches/inputs.py DATA GEMMA OUT
 
-DATA is the directory that tests/data.sh fills. Writes into OUT
+DATA is the directory that tests/data.sh fills, GEMMA the tokenizer.json of SigLIP 2. Writes into OUT
 
     photo.jpg         1024 x 768
     square-N.bmp      the tests' eight photos at 224 x 224, cropped and resized as Pillow does it
     pixels.f32        the same, normalised: [8, 3, 224, 224], f32
     page.png …        the eight photos themselves
-    inputs.json       `images`: photo.jpg and the eight; `texts` and `tokens`: for each set of texts the
-                      strings, and their ids, padded to the longest of the set
+    inputs.json       `images`: photo.jpg and the eight; `texts`: sets of strings; `tokens`: by model and set
+                      their ids, padded to the longest of the set, for SigLIP to its context
 """
 
 import json
@@ -24,7 +24,7 @@ from tokenizers import Tokenizer
 BENCHES = Path(__file__).parent
 FIXTURES = BENCHES.parent / "tests" / "fixtures"
 PHOTOS = BENCHES.parent / "www" / "check"
-EDGE, CONTEXT = 224, 77
+EDGE, CONTEXT, SIGLIP_CONTEXT = 224, 77, 64
 # OpenAI's CLIP, clip/clip.py.
 MEAN = np.array([0.48145466, 0.4578275, 0.40821073], np.float32)
 DEVIATION = np.array([0.26862954, 0.26130258, 0.27577711], np.float32)
@@ -57,7 +57,13 @@ def tokens(tokenizer: Tokenizer, texts: list[str]) -> list[list[int]]:
     return [encoding.ids for encoding in tokenizer.encode_batch(texts)]
 
 
-def main(data: Path, out: Path) -> None:
+def siglip_tokens(tokenizer: Tokenizer, text: str) -> list[int]:
+    """As SigLIP 2's processor: lower case, an end token, padding."""
+    ids = tokenizer.encode(text.lower(), add_special_tokens=False).ids + [tokenizer.token_to_id("<eos>")]
+    return ids + [tokenizer.token_to_id("<pad>")] * (SIGLIP_CONTEXT - len(ids))
+
+
+def main(data: Path, gemma: Path, out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     reference = json.loads((FIXTURES / "towers" / "inputs.json").read_text())
     names = reference["images"]
@@ -82,9 +88,11 @@ def main(data: Path, out: Path) -> None:
     tokenizer.enable_padding(pad_id=tokenizer.token_to_id("<|endoftext|>"), pad_token="<|endoftext|>")
     ids = {name: tokens(tokenizer, texts) for name, texts in texts.items()}
     assert len(ids["short"][0]) == SHORT_TOKENS and len(ids["long"][0]) == CONTEXT
-    inputs = {"images": ["photo.jpg", *names], "texts": texts, "tokens": ids}
+    siglip = {"short": [siglip_tokens(Tokenizer.from_file(str(gemma)), SHORT)]}
+    by_model = {"clip-vit-base-patch32": ids, "siglip2-base-patch16-224": siglip}
+    inputs = {"images": ["photo.jpg", *names], "texts": texts, "tokens": by_model}
     (out / "inputs.json").write_text(json.dumps(inputs))
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    main(*map(Path, sys.argv[1:]))

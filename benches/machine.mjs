@@ -29,7 +29,7 @@ export async function describeMachine(browser) {
     "clip-wasm": execFileSync("git", ["describe", "--always", "--dirty"], { cwd: REPOSITORY, encoding: "utf8" }).trim(),
     "onnxruntime-web": onnxruntime,
     "transformers.js": `${transformers}, with onnxruntime-web ${inside}`,
-    Model: "ViT-B/32 with GELU, seeded weights; q8_0 for clip-wasm, int8 by onnxruntime's dynamic quantisation for the others",
+    Model: "ViT-B/32 with GELU where no other is named, seeded weights; q8_0 for clip-wasm, int8 by onnxruntime's dynamic quantisation for the others",
   };
 }
 

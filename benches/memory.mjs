@@ -3,6 +3,7 @@
 import { readFile } from "node:fs/promises";
 import { ContestantPage, withBrowser } from "./browser.mjs";
 import { CONTESTANTS } from "./cases.mjs";
+import { VIT_B_32 } from "./page/models.js";
 
 /** @import { BrowserContext } from "playwright-core" */
 /** @import { Hosts } from "./browser.mjs" */
@@ -37,7 +38,7 @@ export async function measureMemory(hosts) {
  */
 async function measure(context, hosts, name) {
   const page = await ContestantPage.create(context, hosts.plain(name), name);
-  await page.open(name, { towers: ["image", "text"] });
+  await page.open(name, { model: VIT_B_32, towers: ["image", "text"] });
   const loaded = await peak(context);
   await page.prepare();
   for (let call = 0; call < CALLS; call++) {

@@ -7,6 +7,7 @@ import { setTimeout as pause } from "node:timers/promises";
 import { median } from "../tests/browser/support/vectors.mjs";
 import { ContestantPage, REPOSITORY, withBrowser } from "./browser.mjs";
 import { CONTESTANTS } from "./cases.mjs";
+import { VIT_B_32 } from "./page/models.js";
 
 /** @import { BrowserContext } from "playwright-core" */
 /** @import { Hosts } from "./browser.mjs" */
@@ -61,7 +62,7 @@ async function visit(context, hosts, name, towers, options) {
   const host = hosts.plain(name);
   const page = await ContestantPage.create(context, host, name, options);
   host.reset();
-  const open = await page.open(name, { towers });
+  const open = await page.open(name, { model: VIT_B_32, towers });
   const loaded = await sizes(host.requests);
   await page.prepare();
   const embed = async () =>

@@ -148,6 +148,7 @@ function notes(rounds) {
     "- Towers alone: the other libraries get normalised pixels or token ids. clip-wasm has no such call, so it gets",
     "  224 x 224 bitmaps or strings, and its times include decoding and normalising, or tokenizing.",
     "- A batch is one call. The other libraries pad its texts to the longest one, as transformers.js does.",
+    "- SigLIP 2: every library pads its texts to 64 tokens, as the model was trained.",
     "- Defaults: no number of threads is set. onnxruntime-web then uses half the cores on an isolated page, and one",
     "  thread otherwise. clip-wasm uses all cores, up to eight, and isolates its page itself from the second visit on.",
     "- Second visit: from importing the library to the first vector of an image, in a new page of a browser that has",

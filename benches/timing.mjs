@@ -35,7 +35,7 @@ export async function timeSetup(context, hosts, setup, cases, rounds, run) {
   for (const name of names) {
     const host = setup.isolated ? hosts.isolated : hosts.plain(name);
     const page = await ContestantPage.create(context, host, name);
-    await page.open(name, { towers: ["image", "text"], threads: setup.threads, device: setup.device });
+    await page.open(name, { model: setup.model, towers: ["image", "text"], threads: setup.threads, device: setup.device });
     await page.prepare();
     pages.set(name, page);
   }

@@ -4,7 +4,7 @@ import { ClipEncoder } from "../../www/clip.js";
 
 /** @import { Contestant, Inputs, OpenOptions, Tower } from "./contestants.js" */
 
-const MODEL = "/target/bench/models/vit-b-32.q8_0.gguf";
+const MODELS = "/target/bench/models";
 /** @type {Record<Tower, "vision" | "text">} */
 const TOWERS = { image: "vision", text: "text" };
 
@@ -12,8 +12,8 @@ const TOWERS = { image: "vision", text: "text" };
  * @param {OpenOptions} options
  * @returns {Promise<Contestant>}
  */
-export async function open({ towers, threads, device }) {
-  const clip = await ClipEncoder.load(MODEL, { towers: towers.map((tower) => TOWERS[tower]), threads, device });
+export async function open({ model, towers, threads, device }) {
+  const clip = await ClipEncoder.load(`${MODELS}/${model}.q8_0.gguf`, { towers: towers.map((tower) => TOWERS[tower]), threads, device });
   if (device && clip.device.name !== device) throw new Error(`clip-wasm computes on ${clip.device.name}`);
   /** @type {Inputs} */
   let inputs;

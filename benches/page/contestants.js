@@ -2,21 +2,24 @@
 
 /** @typedef {"image" | "text"} Tower */
 
+/** @typedef {typeof import("./models.js")["VIT_B_32" | "SIGLIP_2"]} Model */
+
 /**
  * @typedef {object} OpenOptions
+ * @property {Model} model
  * @property {Tower[]} towers that will be used; a library may not be able to open only one
  * @property {number} [threads] by default, as many as the library chooses
  * @property {"webgpu"} [device] by default the processor
  */
 
 /**
- * The inputs. Sets of texts have names.
+ * The inputs. Sets of texts have names. Both models take squares of the same size; pixels are normalised as CLIP does it.
  * @typedef {object} Inputs
  * @property {Blob[]} images
  * @property {Blob[]} squares photos of the tower's input size, uncompressed
  * @property {Float32Array<ArrayBuffer>} pixels the same, normalised: [8, 3, 224, 224]
  * @property {Record<string, string[]>} texts
- * @property {Record<string, number[][]>} tokens ids, each set padded to its longest
+ * @property {Record<Model, Record<string, number[][]>>} tokens ids, each set padded as the model's texts are
  */
 
 /** @typedef {Float32Array | number[][]} Vectors all in one array, or one array each */

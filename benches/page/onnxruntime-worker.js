@@ -5,11 +5,13 @@ import { answer } from "./answer.js";
 /** @import { Inputs, OpenOptions } from "./contestants.js" */
 
 const LIBRARIES = "../peers/node_modules/onnxruntime-web/dist";
-const MODELS = "/target/bench/models/clip-vit-base-patch32/onnx";
+const MODELS = "/target/bench/models";
 const VALUES = 3 * 224 * 224;
 
 /** @type {any} */
 let ort;
+/** @type {OpenOptions["model"]} */
+let model;
 /** @type {OpenOptions["device"]} */
 let device;
 /** @type {any} */
@@ -25,13 +27,13 @@ let inputs;
  * @param {string} file
  */
 async function createSession(file) {
-  return ort.InferenceSession.create(`${MODELS}/${file}?for=onnxruntime-web`, device && { executionProviders: [device] });
+  return ort.InferenceSession.create(`${MODELS}/${model}/onnx/${file}?for=onnxruntime-web`, device && { executionProviders: [device] });
 }
 
 answer({
   /** @param {OpenOptions} options */
-  async open({ towers, threads, device: wanted }) {
-    device = wanted;
+  async open({ towers, threads, ...wanted }) {
+    ({ model, device } = wanted);
     ort = await import(`${LIBRARIES}/ort.${device ?? "wasm"}.min.mjs`);
     if (threads) ort.env.wasm.numThreads = threads;
     const end = device ? ".onnx" : "_quantized.onnx";
@@ -56,7 +58,7 @@ answer({
 
   /** @param {string} set */
   async textTower(set) {
-    const tokens = inputs.tokens[set] ?? [];
+    const tokens = inputs.tokens[model][set] ?? [];
     const ids = BigInt64Array.from(tokens.flat(), BigInt);
     const { text_embeds } = await text.run({ input_ids: new ort.Tensor("int64", ids, [tokens.length, tokens[0]?.length]) });
     return text_embeds.data;

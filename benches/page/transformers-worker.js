@@ -1,6 +1,7 @@
-// The worker with transformers.js, and a model for each tower, loaded as its documentation shows for CLIP.
+// The worker with transformers.js, and a model for each tower, loaded as its documentation shows for CLIP and SigLIP.
 
 import { answer } from "./answer.js";
+import { SIGLIP_2, VIT_B_32 } from "./models.js";
 
 /** @import { Inputs, OpenOptions } from "./contestants.js" */
 
@@ -9,9 +10,15 @@ const PACKAGE = "../peers/node_modules/@huggingface/transformers";
 const LIBRARY = `${PACKAGE}/dist/transformers.min.js`;
 /** The build of onnxruntime-web that it would fetch from a CDN. */
 const RUNTIME = `${PACKAGE}/node_modules/onnxruntime-web/dist/ort-wasm-simd-threaded.asyncify`;
-const MODEL = "clip-vit-base-patch32";
+/** The classes of a model's towers, and how its texts are padded. */
+const CLASSES = {
+  [VIT_B_32]: { image: "CLIPVisionModelWithProjection", text: "CLIPTextModelWithProjection", padding: true },
+  [SIGLIP_2]: { image: "SiglipVisionModel", text: "SiglipTextModel", padding: "max_length" },
+};
 const VALUES = 3 * 224 * 224;
 
+/** @type {OpenOptions["model"]} */
+let model;
 /** @type {any} */
 let library;
 /** @type {any} */
@@ -27,7 +34,8 @@ let inputs;
 
 answer({
   /** @param {OpenOptions} options */
-  async open({ towers, threads, device }) {
+  async open({ towers, threads, device, ...wanted }) {
+    ({ model } = wanted);
     library = await import(LIBRARY);
     const { env } = library;
     // This server takes the place of the Hub and of the CDN. All other settings, caches included, are the defaults.
@@ -37,12 +45,12 @@ answer({
     env.backends.onnx.wasm.wasmPaths = { mjs: url(".mjs"), wasm: url(".wasm") };
     if (threads) env.backends.onnx.wasm.numThreads = threads;
     if (towers.includes("image")) {
-      processor = await library.AutoProcessor.from_pretrained(MODEL);
-      image = await library.CLIPVisionModelWithProjection.from_pretrained(MODEL, { device });
+      processor = await library.AutoProcessor.from_pretrained(model);
+      image = await library[CLASSES[model].image].from_pretrained(model, { device });
     }
     if (towers.includes("text")) {
-      tokenizer = await library.AutoTokenizer.from_pretrained(MODEL);
-      text = await library.CLIPTextModelWithProjection.from_pretrained(MODEL, { device });
+      tokenizer = await library.AutoTokenizer.from_pretrained(model);
+      text = await library[CLASSES[model].text].from_pretrained(model, { device });
     }
   },
 
@@ -63,7 +71,7 @@ answer({
 
   /** @param {string} set */
   async textTower(set) {
-    const tokens = inputs.tokens[set] ?? [];
+    const tokens = inputs.tokens[model][set] ?? [];
     const ids = BigInt64Array.from(tokens.flat(), BigInt);
     const { text_embeds } = await text({ input_ids: new library.Tensor("int64", ids, [tokens.length, tokens[0]?.length]) });
     return text_embeds.data;
@@ -78,7 +86,7 @@ answer({
 
   /** @param {string} set */
   async embedText(set) {
-    const { text_embeds } = await text(tokenizer(inputs.texts[set], { padding: true, truncation: true }));
+    const { text_embeds } = await text(tokenizer(inputs.texts[set], { padding: CLASSES[model].padding, truncation: true }));
     return text_embeds.normalize().data;
   },
 });

@@ -326,7 +326,7 @@ fuzz() { # SECONDS TARGET...
   node fuzz/run.mjs "target/fuzz/$host/release" "$@"
 }
 
-# A long life of the encoder in a browser, and on a GPU. Each test of everything has 1000 inputs.
+# A long life of the encoder in a browser, and on a GPU. Each test of everything has 1000 inputs, and 2000.
 soak() { # INPUTS
   need_python
   need_browser

@@ -14,7 +14,7 @@ use counting::{Counting, HELD};
 static ALLOCATOR: Counting = Counting;
 
 /// Inputs; `./build.sh soak` has more.
-const USUAL: usize = 1000;
+const USUAL: usize = 2000;
 /// Inputs that are computed at a time.
 const PASS: usize = 64;
 

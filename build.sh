@@ -333,11 +333,11 @@ soak() { # INPUTS
   need_browser
   need_vulkan || say "WITHOUT VULKAN: its driver is not to be had here, and what runs on a GPU is skipped"
   build
-  DATA_FEATURES=hub,gpu
+  NATIVE_BUILD=(--release --features hub,gpu)
   . tests/data.sh
   say "embedding $1 inputs"
   CLIP_SOAK=$1 node --test tests/browser/library/soak.test.mjs
-  CLIP_SOAK=$1 cargo test --release --features hub,gpu --test gpu_memory -- --nocapture
+  CLIP_SOAK=$1 cargo test "${NATIVE_BUILD[@]}" --test gpu_memory -- --nocapture
 }
 
 # What V8 makes of the product for Arm and for x86 with AVX-VNNI.

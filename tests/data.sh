@@ -1,8 +1,9 @@
 # Makes the models that the tests run on in $CLIP_TEST_DATA, once. Sourced by tests/run.sh and others.
 
 python3 tests/support/fetch.py "$CLIP_TEST_DATA"
-# Other features would compile the crate, and some of its dependencies, once more.
-cargo build -q --release --features "${DATA_FEATURES:-hub}" --bin clip-wasm --example seeded_model
+# With other options than those of the tests, the crate and some of its dependencies would be compiled once more.
+[ -n "${NATIVE_BUILD:-}" ] || NATIVE_BUILD=(--release --features hub)
+cargo build -q "${NATIVE_BUILD[@]}" --bin clip-wasm --example seeded_model
 convert() { target/release/clip-wasm convert "$CLIP_TEST_DATA/$1" --type "$2" "${@:4}" -o "$CLIP_TEST_DATA/$3"; }
 seed() { target/release/examples/seeded_model "$1" "$2" "$CLIP_TEST_DATA/tokenizer.json" "$CLIP_TEST_DATA/$3"; }
 

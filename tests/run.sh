@@ -22,10 +22,11 @@ cargo fmt --check
 cargo fmt --check --manifest-path fuzz/Cargo.toml
 
 say "test data"
-DATA_FEATURES=hub,gpu
+# All native builds take the same options: otherwise dependencies are compiled twice.
+NATIVE_BUILD=(--release --features hub,gpu --config .cargo/tests.toml)
 . tests/data.sh
 # What tests on emulated processors run.
-cargo build -q --release --features hub,gpu --example extreme_models
+cargo build -q "${NATIVE_BUILD[@]}" --example extreme_models
 
 wait $packages || { cat target/packages.log >&2; fail "packages that the tests need are not to be had: see above"; }
 cat target/packages.log
@@ -47,7 +48,7 @@ say "wasm tests in Chromium, isolated"
 # A module of this size takes longer to load than the runner's default timeout of 20 seconds.
 export WASM_BINDGEN_TEST_TIMEOUT=300
 wasm_pack_test() {
-  wasm-pack test --headless --release "$@" --config .cargo/wasm-tests.toml
+  wasm-pack test --headless --release "$@" --config .cargo/tests.toml
 }
 in_chromium=(--chrome --chromedriver "$CHROMEDRIVER")
 wasm_pack_test "${in_chromium[@]}" --lib --test wasm --test properties
@@ -107,7 +108,7 @@ behind() {
   say "native tests"
   # Mesa looks for a screen at each start of Vulkan; without this folder, it prints an error that is none.
   mkdir -p target/runtime
-  XDG_RUNTIME_DIR="${XDG_RUNTIME_DIR:-$PWD/target/runtime}" cargo test --release --features hub,gpu
+  XDG_RUNTIME_DIR="${XDG_RUNTIME_DIR:-$PWD/target/runtime}" cargo test "${NATIVE_BUILD[@]}"
 }
 say "licences, lints, documentation and native tests, behind those in browsers: target/behind.log"
 set -m # a process group of its own, to end all of it

@@ -222,7 +222,7 @@ finish_module() { # NAME [unoptimised]
   case $name in *-threads) ;; *) options=(--experimental-reset-state-function) ;; esac
   wasm-bindgen --target web "${options[@]}" --out-dir "$made" "$module"
   if [ "${2:-}" != unoptimised ]; then
-    # -O3 takes three times as long. After LLVM it makes nothing faster, and the compressed module larger.
+    # -O3 takes three times as long. After LLVM it makes nothing faster, and the towers larger when compressed.
     node_modules/.bin/wasm-opt -O1 "$made/clip_wasm_bg.wasm" -o "$made/clip_wasm_bg.wasm"
   fi
   mkdir -p "$into.part"

@@ -12,11 +12,11 @@ say "test data"
 
 say "formatting and lints"
 cargo fmt --check
-cargo clippy -q --release --features hub --all-targets -- -D warnings
+cargo clippy -q "${NATIVE_BUILD[@]}" --all-targets -- -D warnings
 
 say "native tests"
 # The examples too: some tests run them.
-cargo test -q --release --features hub --lib --bins --examples --test native --test faults --test limits --test memory \
+cargo test -q "${NATIVE_BUILD[@]}" --lib --bins --examples --test native --test faults --test limits --test memory \
   -- "${FULL_SIZE[@]}"
 
 say "the command line with the Hub and the Web"

@@ -268,12 +268,15 @@ test("a worker that ends is replaced, with its threads, and queued calls are ans
     const worker = start(kind, name, place);
     if (kind !== "model") return worker;
     count++;
-    const { postMessage } = worker;
+    const { dispatchEvent, postMessage } = worker;
+    let hasEnded = false;
+    // What it had answered before it ended does not count.
+    worker.dispatchEvent = (/** @type {Event} */ event) => (hasEnded && event.type === "message") || dispatchEvent.call(worker, event);
     worker.postMessage = (/** @type {any} */ message) => {
-      if (!ends || message.method !== "embedSquares") return void postMessage.call(worker, message);
-      // Without the message: a worker that has it could answer before it ends.
-      ends = false;
-      void worker.terminate();
+      postMessage.call(worker, message);
+      if (!ends || message.method !== "embedSquares") return;
+      [ends, hasEnded] = [false, true];
+      worker.terminate();
     };
     return worker;
   };

@@ -109,16 +109,17 @@ export async function openApi(page, entry = "/clip.js") {
 }
 
 /**
- * A page with the API, the tiny model in `clip`, and an image at /images/cat.png.
+ * A page with the API, a model in `clip`, and an image at /images/cat.png.
  * @param {Site} site
  * @param {Pick<TestContext, "after">} t
+ * @param {string} [model] its file in the test data
  * @returns {Promise<Page>}
  */
-export async function pageWithEncoder(site, t) {
+export async function pageWithEncoder(site, t, model = "tiny-gelu.q8_0.gguf") {
   const page = await site.emptyPage(t);
   site.own.answer("/images/cat.png", (_request, response) => void response.end(readFileSync(join(FIXTURES, "cat.png"))));
   await openApi(page);
-  await page.evaluate(async (url) => void (window.clip = await window.ClipEncoder.load(url)), `${site.hub.origin}/tiny-gelu.q8_0.gguf`);
+  await page.evaluate(async (url) => void (window.clip = await window.ClipEncoder.load(url)), `${site.hub.origin}/${model}`);
   return page;
 }
 
